@@ -1,0 +1,32 @@
+"""Words, units and signs that the whole package shares; each is defined here and nowhere else.
+
+Polarity: a score is a log-likelihood ratio in nats; HIGHER = MORE BONA FIDE.
+Rates (EER, miss, false alarm) are fractions; a percentage appears only on display.
+Shapes: B batch, T samples, F frames, D width, L blocks, E experts, K selected experts, R rank.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+SAMPLE_RATE = 16_000
+"""Hertz; every waveform inside the package has this rate, one channel, float32 in [-1, 1]."""
+
+FRAME_SAMPLES = 320
+"""Samples between two frames of every supported base (20 ms)."""
+
+Label: TypeAlias = Literal["bonafide", "spoof"]
+Split: TypeAlias = Literal["train", "dev", "test"]
+Seconds: TypeAlias = float
+Hertz: TypeAlias = float
+Decibels: TypeAlias = float
+
+BONA_FIDE: Label = "bonafide"
+SPOOF: Label = "spoof"
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+NULL_DOMAIN = "null"
+"""The control domain: processing without an attack; its EER must stay near 50 %."""
+
+NAME_PATTERN = r"[a-z0-9][a-z0-9_.-]{0,63}"
+"""What experts, domains and attacks made here may be called: safe as a file and repository name."""
