@@ -1,0 +1,292 @@
+"""Recipes: YAML in, validated options out.
+
+A recipe states everything that decides a result besides the data and the seed. Unknown keys are refused,
+all faults are reported together with their key path, and the verbatim YAML travels with what it made.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from molex_adapt.conventions import Seconds
+from molex_adapt.errors import RecipeError
+
+
+class Options(BaseModel):
+    """A section of a recipe; frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoraOptions(Options):
+    """What one expert is made of."""
+
+    rank: int = Field(8, ge=1, le=512)
+    alpha: float = Field(16.0, gt=0)
+    targets: tuple[str, ...] = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
+    """Linear layers of every block, by their path inside the block."""
+
+
+class RouterOptions(Options):
+    """How a block chooses among the experts."""
+
+    routing: Literal["utterance", "frame"] = "utterance"
+    top_k: int = Field(2, ge=1)
+    noise: float = Field(0.3, ge=0)
+    """Standard deviation of the Gaussian noise on the gate logits while training."""
+    load_balance: float = Field(0.01, ge=0)
+    """Weight of the load-balancing loss (joint training and router stage)."""
+    domain_loss: float = Field(0.1, ge=0)
+    """Weight of the cross-entropy that leads spoofed speech of a domain to the expert of that domain."""
+
+
+class HeadOptions(Options):
+    """Layer weights, projection, attentive statistics pooling, classifier."""
+
+    width: int = Field(128, ge=4)
+    attention: int = Field(64, ge=4)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class DataOptions(Options):
+    """Which recordings count, how they are divided and how much of each is heard."""
+
+    min_seconds: Seconds = Field(0.5, gt=0)
+    crop_seconds: Seconds = Field(2.0, gt=0)
+    """Length of a training crop; shorter recordings are used whole."""
+    window_seconds: Seconds = Field(10.0, gt=0)
+    """Longer recordings are scored window by window, and the scores averaged by length."""
+    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
+    """Shares of train, dev and test where the data does not say."""
+    split_by: Literal["auto", "speaker", "source"] = "auto"
+    split_seed: int = 0
+    """Decides the splits; apart from the training seed, so that seeds share their test sets."""
+    memory_gib: float = Field(4.0, gt=0)
+    """Prefix features are kept in memory up to this size, and computed anew for every batch beyond it."""
+
+    @model_validator(mode="after")
+    def _fractions_make_a_whole(self) -> Self:
+        if min(self.fractions) <= 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions {self.fractions} must be positive and sum to 1")
+        return self
+
+
+class StageOptions(Options):
+    """One run of the optimiser."""
+
+    steps: int = Field(ge=0)
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(gt=0)
+    """Of the experts."""
+    router_learning_rate: float = Field(1e-2, gt=0)
+    head_learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rates rise; they fall as a cosine afterwards."""
+    gradient_clip: float = Field(1.0, gt=0)
+    evaluate_every: int = Field(50, ge=1)
+    patience: int = Field(4, ge=1)
+    """Evaluations on the development split without improvement before the stage stops early."""
+
+
+class JointStage(StageOptions):
+    """Joint training of experts, router and head (`train`)."""
+
+    steps: int = Field(600, ge=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    orthogonality: float = Field(1e-3, ge=0)
+    """Weight of the penalty on the overlap between experts' A matrices."""
+
+
+class ExpertStage(StageOptions):
+    """A new expert and its router row (`add-expert`)."""
+
+    steps: int = Field(300, ge=0)
+    learning_rate: float = Field(5e-3, gt=0)
+    way: Literal["inside", "alone"] = "inside"
+    """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
+    orthogonality: float = Field(1e-3, ge=0)
+    replay_share: float = Field(0.5, ge=0, lt=1)
+    """Share of every batch that is drawn from the old domains' exemplars."""
+    distillation: float = Field(0.0, ge=0)
+    """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
+
+
+class RouterStage(StageOptions):
+    """All router rows, briefly."""
+
+    steps: int = Field(60, ge=0)
+    learning_rate: float = Field(1e-2, gt=0)
+    replay_share: float = Field(0.67, ge=0, lt=1)
+
+
+class ExemplarOptions(Options):
+    """What an expert keeps of its domain, as frozen-prefix features."""
+
+    replay: int = Field(48, ge=0)
+    """Utterances of each class from the training split, for later experts' stages."""
+    check: int = Field(64, ge=0)
+    """Utterances of each class from the test split, for later gates."""
+    seconds: Seconds = Field(2.0, gt=0)
+    """At most this much of each."""
+
+
+class GateOptions(Options):
+    """When a new generation is activated."""
+
+    tolerance: float = Field(0.03, ge=0, le=1)
+    """Largest rise of an old domain's EER, as a fraction, that is still accepted."""
+    confidence: float = Field(0.95, gt=0, lt=1)
+    bootstrap: int = Field(1000, ge=1)
+    certain: bool = True
+    """Refuse only where the paired bootstrap interval of the rise lies above zero as well."""
+
+
+class Recipe(Options):
+    """How experts are trained, mixed and judged."""
+
+    lora: LoraOptions = LoraOptions()
+    router: RouterOptions = RouterOptions()
+    head: HeadOptions = HeadOptions()
+    data: DataOptions = DataOptions()
+    joint: JointStage = JointStage()
+    expert: ExpertStage = ExpertStage()
+    router_stage: RouterStage = RouterStage()
+    exemplars: ExemplarOptions = ExemplarOptions()
+    gate: GateOptions = GateOptions()
+
+
+class PretrainRecipe(Options):
+    """How the embedded base is pretrained."""
+
+    hidden: int = Field(256, ge=8)
+    blocks: int = Field(6, ge=1)
+    heads: int = Field(4, ge=1)
+    ffn: int = Field(1024, ge=8)
+    conv_channels: int = Field(128, ge=4)
+    held_out_speakers: tuple[str, ...] = ()
+    split_seed: int = 0
+    """The same as the detector's recipes use, so that the base never hears a test recording."""
+    targets: tuple[Literal["mfcc", "teacher_units", "teacher"], ...] = ("mfcc",)
+    """`mfcc`: k-means units of MFCC; `teacher_units`: k-means units of a teacher layer; `teacher`: its layers themselves."""
+    units: int = Field(100, ge=2)
+    teacher_layers: tuple[int, ...] = (2, 4, 6)
+    band_limited_share: float = Field(0.5, ge=0, le=1)
+    """Share of crops that are limited to the telephone band, as the detector's common last stage does."""
+    degraded_share: float = Field(0.0, ge=0, le=1)
+    """Share of crops with noise, reverberation, clipping or requantisation; the teacher hears the same."""
+    mask_probability: float = Field(0.065, gt=0, lt=1)
+    mask_frames: int = Field(10, ge=1)
+    unmasked_weight: float = Field(0.5, ge=0)
+    crop_seconds: Seconds = Field(2.0, gt=0)
+    batch_size: int = Field(16, ge=1)
+    steps: int = Field(2000, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup: float = Field(0.08, ge=0, lt=1)
+    evaluate_every: int = Field(250, ge=1)
+
+
+class DemoRecipe(Options):
+    """What the demonstration makes, and from how much speech."""
+
+    novel: str = "griffin_lim"
+    """Name of the new domain."""
+    simulate: dict[str, dict[str, Any]] = {}
+    """Parameters per domain: `attack` and whatever that attack takes."""
+    held_out_speaker: str = "june"
+    train_recordings: int = Field(300, ge=10)
+    test_recordings: int = Field(150, ge=10)
+    held_out_recordings: int = Field(100, ge=0)
+
+
+R = TypeVar("R", bound=Options)
+
+
+def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | None = None) -> R:
+    """Read a recipe file, apply `key.path=value` overrides, validate.
+
+    Args:
+        kind: the recipe model, e.g. `Recipe`.
+        path: YAML file; None for the defaults.
+        overrides: as given to `--set`; values are parsed as YAML.
+
+    Raises:
+        RecipeError: unreadable file, broken YAML, unknown keys or bad values (all of them in one message).
+    """
+    content = _read_yaml(Path(path)) if path is not None else {}
+    for override in overrides or []:
+        _apply_override(content, override)
+    return validate(kind, content, str(path) if path is not None else "recipe")
+
+
+def validate(kind: type[R], content: Any, where: str) -> R:
+    """Validate parsed YAML; `where` names its origin in messages."""
+    if not isinstance(content, dict):
+        raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_describe(kind, fault)}" for fault in error.errors())
+        raise RecipeError(f"{where}: {error.error_count()} wrong option(s):\n{faults}") from None
+
+
+def dump(recipe: Options) -> str:
+    """The recipe as YAML, every option spelt out; reads back to an equal recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"recipe {path} does not exist; give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} cannot be read: {error}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise RecipeError(f"recipe {path} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise RecipeError(f"recipe {path}: expected a mapping of options, found {type(content).__name__}")
+    return content
+
+
+def _apply_override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"override {override!r} must read key.path=value, e.g. --set lora.rank=4")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"override {override!r}: {parent!r} is a value, not a section")
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override {override!r}: the value is not valid YAML: {error}") from None
+
+
+def _describe(kind: type[Options], fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"]) or "(recipe)"
+    if fault["type"] != "extra_forbidden":
+        return f"{path} = {fault['input']!r}: {fault['msg']}"
+    known = _keys(kind, fault["loc"][:-1])
+    near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"{path} = {fault['input']!r}: unknown option; {hint}"
+
+
+def _keys(kind: type[Options], location: tuple[Any, ...]) -> list[str]:
+    for part in location:
+        field = kind.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        if not (isinstance(annotation, type) and issubclass(annotation, Options)):
+            return []
+        kind = annotation
+    return list(kind.model_fields)
