@@ -1,0 +1,53 @@
+"""How good scores are: EER, minDCF, actDCF, Cllr, with bootstrap intervals; higher scores mean more bona fide.
+
+The definitions are those of the ASVspoof 5 evaluation package (track 1), written anew. On tie-free scores the
+results are equal to its results. Two differences, both on input where the package's answer is not a property of
+the scores:
+
+* Ties. The package sorts single utterances, bona fide before spoof where scores tie, and so visits "thresholds"
+  between equal scores that no decision can realise: with every score equal its EER is 1.0 (0.0 if it had put
+  the spoofs first). Here a threshold accepts or rejects equal scores together (`ties="step"`), and the same
+  constant scores give 0.5. `ties="bona_fide_first"` gives the package's own EER. minDCF, actDCF and Cllr are
+  the same either way: the extra points are never cheaper than a real one, and the other two do not sort.
+* Cllr of scores below about -709 is infinite in the package by overflow; here it is the number it should be.
+
+NaN, infinite or missing scores are errors; a figure is never invented.
+"""
+
+from __future__ import annotations
+
+from molex_adapt.metrics.bootstrap import eer_interval, paired_change
+from molex_adapt.metrics.curve import (
+    ASVSPOOF5,
+    Costs,
+    Curve,
+    Ties,
+    act_dcf,
+    cllr,
+    det_curve,
+    eer,
+    eer_threshold,
+    error_rates,
+    min_dcf,
+)
+from molex_adapt.metrics.rates import Rates, measure, measure_by_attack, measure_by_condition
+
+__all__ = [
+    "ASVSPOOF5",
+    "Costs",
+    "Curve",
+    "Rates",
+    "Ties",
+    "act_dcf",
+    "cllr",
+    "det_curve",
+    "eer",
+    "eer_interval",
+    "eer_threshold",
+    "error_rates",
+    "measure",
+    "measure_by_attack",
+    "measure_by_condition",
+    "min_dcf",
+    "paired_change",
+]

@@ -1,0 +1,209 @@
+"""Bootstrap intervals of the EER: which part of a figure is the luck of the test set.
+
+Scores are sorted once. A resample is a set of integer weights on the sorted scores, so that an EER costs two
+cumulative sums. Units are drawn with replacement: single utterances within their class, or, with source ids,
+whole source recordings (a recording and its processed copies are not independent), within the three strata of
+sources that carry bona fide only, spoof only, or both; no resample can lose a class.
+
+Intervals are percentile intervals. They are too narrow where there are few units, and where a test set
+has no error at all they say [0, 0]: then think of 3 / n instead.
+
+R resamples, U units, N bona fide, M spoof, V points of the curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from molex_adapt.errors import DataError
+from molex_adapt.metrics.curve import Floats, Ties, checked_scores, curve_positions
+
+Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
+"""Source ids of the bona fide and of the spoof scores; an empty id stands for a source of its own."""
+
+Integers: TypeAlias = NDArray[np.intp]
+
+_WEIGHTS_AT_ONCE = 2_000_000
+
+
+def eer_interval(
+    bona_fide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Groups | None = None,
+    ties: Ties = "step",
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the EER.
+
+    Args:
+        bona_fide: (N,) scores.
+        spoof: (M,) scores.
+        bootstrap: number of resamples R.
+        seed: of the resamples; the same seed gives the same interval.
+        confidence: share of resamples inside, between 0 and 1.
+        groups: source ids of both sets; whole sources are then drawn.
+        ties: see `molex_adapt.metrics.Ties`.
+
+    Raises:
+        DataError: unusable scores, ids of another number, or an impossible `bootstrap` or `confidence`.
+
+    Source: own; Efron and Tibshirani 1993, chapter 13; clusters as in Bolle et al. 2004.
+    """
+    real, fake = checked_scores(bona_fide, spoof)
+    _check_settings(bootstrap, confidence)
+    units = _Units.of(real.size, fake.size, groups)
+    curve = _WeightedCurve.of(real, fake, units, ties)
+    rates = np.concatenate([curve.eers(drawn) for drawn in units.draw(bootstrap, seed)])
+    return _percentiles(rates, confidence)
+
+
+def paired_change(
+    before_bona_fide: ArrayLike,
+    before_spoof: ArrayLike,
+    after_bona_fide: ArrayLike,
+    after_spoof: ArrayLike,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Groups | None = None,
+    ties: Ties = "step",
+) -> tuple[float, tuple[float, float]]:
+    """Change of the EER between two detectors on the same utterances, with its paired interval.
+
+    Row i of `before_*` and of `after_*` is the same utterance; every resample takes the same utterances
+    for both, so what is hard for both detectors cancels.
+
+    Args:
+        before_bona_fide: (N,) scores of the first detector.
+        before_spoof: (M,) scores of the first detector.
+        after_bona_fide: (N,) scores of the second detector, same order.
+        after_spoof: (M,) scores of the second detector, same order.
+        bootstrap, seed, confidence, groups, ties: see `eer_interval`.
+
+    Returns:
+        EER after minus EER before (negative is better), and its interval.
+
+    Raises:
+        DataError: as `eer_interval`; also other numbers of scores before and after.
+
+    Source: own.
+    """
+    before = checked_scores(before_bona_fide, before_spoof)
+    after = checked_scores(after_bona_fide, after_spoof)
+    if (before[0].size, before[1].size) != (after[0].size, after[1].size):
+        raise DataError(
+            f"Before there are {before[0].size} bona fide and {before[1].size} spoof scores, after "
+            f"{after[0].size} and {after[1].size}. A paired comparison needs the same utterances in the same "
+            "order. Score both on one list."
+        )
+    _check_settings(bootstrap, confidence)
+    units = _Units.of(before[0].size, before[1].size, groups)
+    curves = [_WeightedCurve.of(real, fake, units, ties) for real, fake in (before, after)]
+    changes = [curves[1].eers(drawn) - curves[0].eers(drawn) for drawn in units.draw(bootstrap, seed)]
+    whole = np.ones((1, units.count), dtype=np.int64)
+    change = curves[1].eers(whole) - curves[0].eers(whole)
+    return float(change[0]), _percentiles(np.concatenate(changes), confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """What is drawn: (N,) and (M,) unit of each score, and the strata of units."""
+
+    real: Integers
+    fake: Integers
+    strata: tuple[Integers, ...]
+    count: int
+
+    @classmethod
+    def of(cls, reals: int, fakes: int, groups: Groups | None) -> _Units:
+        if groups is None:
+            real, fake = np.arange(reals), np.arange(reals, reals + fakes)
+            return cls(real, fake, (real, fake), reals + fakes)
+        if (len(groups[0]), len(groups[1])) != (reals, fakes):
+            raise DataError(
+                f"There are {len(groups[0])} and {len(groups[1])} source ids for {reals} bona fide and {fakes} "
+                "spoof scores. Expected one id per score. Pass groups=(bona fide ids, spoof ids)."
+            )
+        ids = [name or (row,) for row, name in enumerate((*groups[0], *groups[1]))]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+        unit = np.array([numbers[name] for name in ids], dtype=np.intp)
+        has_real = np.isin(np.arange(len(numbers)), unit[:reals])
+        has_fake = np.isin(np.arange(len(numbers)), unit[reals:])
+        kinds = (has_real & ~has_fake, has_fake & ~has_real, has_real & has_fake)
+        strata = tuple(np.flatnonzero(kind) for kind in kinds if kind.any())
+        return cls(unit[:reals], unit[reals:], strata, len(numbers))
+
+    def draw(self, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+        """Yield (r, U) how often each unit is in each of r resamples, few enough at once to fit in memory."""
+        rng = np.random.default_rng(seed)
+        most = max(1, _WEIGHTS_AT_ONCE // self.count)
+        for start in range(0, resamples, most):
+            rows = min(most, resamples - start)
+            offsets = np.arange(rows)[:, None] * self.count
+            drawn = [
+                stratum[rng.integers(stratum.size, size=(rows, stratum.size))] for stratum in self.strata
+            ]
+            flat = (np.concatenate(drawn, axis=1) + offsets).ravel()
+            yield np.bincount(flat, minlength=rows * self.count).reshape(rows, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class _WeightedCurve:
+    """Scores in ascending order as units, and how many of them each point of the curve rejects."""
+
+    real_units: Integers  # (N,) in order of score
+    fake_units: Integers  # (M,) in order of score
+    real_below: Integers  # (V,) bona fide scores rejected at each point
+    fake_below: Integers  # (V,) spoof scores rejected at each point
+
+    @classmethod
+    def of(cls, real: Floats, fake: Floats, units: _Units, ties: Ties) -> _WeightedCurve:
+        real_at, fake_at, values = curve_positions(real, fake, ties)
+        return cls(
+            real_units=units.real[np.argsort(real_at, kind="stable")],
+            fake_units=units.fake[np.argsort(fake_at, kind="stable")],
+            real_below=_running(real_at, values.size),
+            fake_below=_running(fake_at, values.size),
+        )
+
+    def eers(self, drawn: NDArray[np.int64]) -> Floats:
+        """(R,) EER of each row of (R, U) unit weights."""
+        reals, missed = _running_weights(drawn[:, self.real_units], self.real_below)
+        fakes, caught = _running_weights(drawn[:, self.fake_units], self.fake_below)
+        miss, false_alarm = missed / reals, (fakes - caught) / fakes
+        at = np.argmin(np.abs(miss - false_alarm), axis=1)[:, None]
+        pair = np.take_along_axis(miss, at, axis=1) + np.take_along_axis(false_alarm, at, axis=1)
+        return np.asarray(pair[:, 0] / 2)
+
+
+def _running(at: Integers, points: int) -> Integers:
+    return np.concatenate(([0], np.cumsum(np.bincount(at, minlength=points))))
+
+
+def _running_weights(weights: NDArray[np.int64], below: Integers) -> tuple[Floats, Floats]:
+    """Of (R, N) weights in order of score: the (R, 1) totals, and the (R, V) sums that each point rejects."""
+    running = np.zeros((weights.shape[0], weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=running[:, 1:])
+    return running[:, -1:], running[:, below]
+
+
+def _percentiles(rates: Floats, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _check_settings(bootstrap: int, confidence: float) -> None:
+    if bootstrap < 1 or not 0 < confidence < 1:
+        raise DataError(
+            f"An interval from {bootstrap} resamples at confidence {confidence} does not exist. Expected at "
+            "least 1 resample and a confidence between 0 and 1. For the bare figure call eer()."
+        )

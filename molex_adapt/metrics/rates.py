@@ -1,0 +1,214 @@
+"""All figures of one set of scores, and of its parts: by attack, by recording condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from molex_adapt.errors import DataError
+from molex_adapt.metrics.bootstrap import Groups, eer_interval
+from molex_adapt.metrics.curve import (
+    ASVSPOOF5,
+    Costs,
+    Floats,
+    Ties,
+    act_dcf,
+    checked_scores,
+    cllr,
+    eer,
+    min_dcf,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Figures of one evaluation; rates are fractions, `cllr` is in bits, the last two count utterances."""
+
+    eer: float
+    eer_ci: tuple[float, float]
+    min_dcf: float
+    act_dcf: float
+    cllr: float
+    bona_fide: int
+    spoof: int
+
+    def as_dict(self) -> dict[str, float | int | list[float]]:
+        """The same as plain JSON values, under the keys of the machine-readable output."""
+        return {
+            "eer": self.eer,
+            "eer_ci": list(self.eer_ci),
+            "min_dcf": self.min_dcf,
+            "act_dcf": self.act_dcf,
+            "cllr": self.cllr,
+            "bona_fide": self.bona_fide,
+            "spoof": self.spoof,
+        }
+
+
+class Breakdown(TypedDict):
+    """Figures of all utterances, and of every attack against all bona fide utterances."""
+
+    overall: Rates
+    by_attack: dict[str, Rates]
+
+
+def measure(
+    bona_fide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    costs: Costs = ASVSPOOF5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Groups | None = None,
+    ties: Ties = "step",
+) -> Rates:
+    """Measure scores; higher must mean more bona fide.
+
+    Args:
+        bona_fide: (N,) scores, log-likelihood ratios in nats if actDCF and Cllr are to mean anything.
+        spoof: (M,) scores.
+        costs: of minDCF and actDCF.
+        bootstrap, seed, confidence: of the EER's interval, see `eer_interval`.
+        groups: source ids (of bona fide, of spoof); the interval then draws whole sources.
+        ties: see `molex_adapt.metrics.Ties`; matters for the EER only.
+
+    Raises:
+        DataError: a class is empty, a score is not finite, or an argument does not fit.
+
+    Source: own; definitions of the ASVspoof 5 evaluation package.
+    """
+    real, fake = checked_scores(bona_fide, spoof)
+    interval = eer_interval(
+        real, fake, bootstrap=bootstrap, seed=seed, confidence=confidence, groups=groups, ties=ties
+    )
+    return Rates(
+        eer=eer(real, fake, ties=ties),
+        eer_ci=interval,
+        min_dcf=min_dcf(real, fake, costs=costs),
+        act_dcf=act_dcf(real, fake, costs=costs),
+        cllr=cllr(real, fake),
+        bona_fide=real.size,
+        spoof=fake.size,
+    )
+
+
+def measure_by_attack(
+    scores: ArrayLike,
+    is_bona_fide: ArrayLike,
+    attacks: Sequence[str | None],
+    *,
+    costs: Costs = ASVSPOOF5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Sequence[str | None] | None = None,
+    ties: Ties = "step",
+) -> Breakdown:
+    """Measure all utterances together, and every attack against all bona fide utterances.
+
+    Args:
+        scores: (n,) scores.
+        is_bona_fide: (n,) booleans.
+        attacks: (n,) names; not read for bona fide rows. A spoof without a name counts in `overall` only.
+        groups: (n,) source ids, or None.
+        costs, bootstrap, seed, confidence, ties: see `measure`.
+
+    Raises:
+        DataError: as `measure`; also columns of different lengths or labels that are not booleans.
+
+    Source: own; the breakdown is that of the ASVspoof 5 package.
+    """
+    values, real = _checked_columns(scores, is_bona_fide, attack=attacks, source=groups)
+
+    def part(rows: NDArray[np.bool_]) -> Rates:
+        return measure(
+            values[rows & real],
+            values[rows & ~real],
+            costs=costs,
+            bootstrap=bootstrap,
+            seed=seed,
+            confidence=confidence,
+            groups=_split_groups(groups, rows, real),
+            ties=ties,
+        )
+
+    names = np.array([name or "" for name in attacks], dtype=object)
+    overall = part(np.ones(values.size, dtype=bool))
+    found = sorted({str(name) for name in names[~real] if name})
+    return {"overall": overall, "by_attack": {name: part(real | (names == name)) for name in found}}
+
+
+def measure_by_condition(
+    scores: ArrayLike,
+    is_bona_fide: ArrayLike,
+    conditions: Sequence[str | None],
+    *,
+    costs: Costs = ASVSPOOF5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Sequence[str | None] | None = None,
+    ties: Ties = "step",
+) -> dict[str, Rates | None]:
+    """Measure every recording condition (such as a codec) alone: its bona fide against its spoofs.
+
+    Arguments and errors as `measure_by_attack`, with `conditions` (n,) read for both classes. Rows
+    without a condition are left out. A condition that lacks a class is None: not measured.
+    """
+    values, real = _checked_columns(scores, is_bona_fide, condition=conditions, source=groups)
+    names = np.array([name or "" for name in conditions], dtype=object)
+    result: dict[str, Rates | None] = {}
+    for name in sorted({str(name) for name in names if name}):
+        rows = names == name
+        both = bool((rows & real).any() and (rows & ~real).any())
+        result[name] = (
+            measure(
+                values[rows & real],
+                values[rows & ~real],
+                costs=costs,
+                bootstrap=bootstrap,
+                seed=seed,
+                confidence=confidence,
+                groups=_split_groups(groups, rows, real),
+                ties=ties,
+            )
+            if both
+            else None
+        )
+    return result
+
+
+def _checked_columns(
+    scores: ArrayLike, is_bona_fide: ArrayLike, **columns: Sequence[str | None] | None
+) -> tuple[Floats, NDArray[np.bool_]]:
+    values, real = np.asarray(scores, dtype=np.float64), np.asarray(is_bona_fide)
+    if real.dtype != np.bool_:
+        raise DataError(
+            f"Labels have type {real.dtype}. Expected booleans, true for bona fide. Compare first: labels == 'bonafide'."
+        )
+    lengths = {"label": real.size} | {
+        name: len(column) for name, column in columns.items() if column is not None
+    }
+    for name, length in lengths.items():
+        if length != values.size:
+            raise DataError(
+                f"There are {values.size} scores but {length} {name} entries. Expected one per score. "
+                "Join scores and key by file name first."
+            )
+    return values, real
+
+
+def _split_groups(
+    groups: Sequence[str | None] | None, rows: NDArray[np.bool_], real: NDArray[np.bool_]
+) -> Groups | None:
+    if groups is None:
+        return None
+    return (
+        [groups[int(at)] for at in np.flatnonzero(rows & real)],
+        [groups[int(at)] for at in np.flatnonzero(rows & ~real)],
+    )
