@@ -1,0 +1,99 @@
+"""What every attack is: named, validated parameters and one function from a waveform to a forged one."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from types import ModuleType
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from molex_adapt.conventions import SAMPLE_RATE, Hertz
+from molex_adapt.errors import DataError
+
+Wave = NDArray[np.float32]
+"""(T,) float32 in [-1, 1], 16 kHz, one channel."""
+
+Kind = Literal["copy", "tts"]
+Choice = TypeVar("Choice")
+
+
+class Attack(BaseModel, ABC):
+    """The parameters of one attack; subclasses say what it does. Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind] = "copy"
+
+    def check(self) -> None:
+        """Raise DataError unless everything the attack needs is installed; the default needs nothing more."""
+
+
+class CopySynthesis(Attack, ABC):
+    """An attack that makes the forged recording out of the bona fide one."""
+
+    kind: ClassVar[Kind] = "copy"
+
+    @abstractmethod
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        """Forge `wave`.
+
+        Args:
+            wave: (T,) float32, 16 kHz.
+            rng: the only source of chance.
+
+        Returns:
+            (T',) float32, 16 kHz; T' is about T.
+        """
+
+
+class TextToSpeech(Attack, ABC):
+    """An attack that speaks the transcript of the bona fide recording."""
+
+    kind: ClassVar[Kind] = "tts"
+    languages: ClassVar[frozenset[str] | None] = None
+    """Two-letter codes the attack can speak; None: not limited."""
+
+    @abstractmethod
+    def speak(self, text: str, language: str | None, rng: np.random.Generator) -> Wave:
+        """Speak `text`.
+
+        Args:
+            text: the words.
+            language: such as "en" or "fr-CA"; None: not known, taken as English.
+            rng: the only source of chance (voice, speed).
+
+        Returns:
+            (T',) float32, 16 kHz.
+        """
+
+
+def load_optional(module: str, what: str, install: str) -> ModuleType:
+    """Import an optional package, or say in a DataError how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DataError(
+            f"{what} needs the Python package that provides '{module}', which cannot be imported ({error}). "
+            f"Install it: pip install {install}"
+        ) from error
+
+
+def pick(value: Choice | list[Choice], rng: np.random.Generator) -> Choice:
+    """One of several values by chance, or the only one."""
+    if isinstance(value, list):
+        return value[int(rng.integers(len(value)))]
+    return value
+
+
+def resample(wave: NDArray[Any], source: Hertz, target: Hertz = SAMPLE_RATE) -> Wave:
+    """Change the sampling rate of (T,) samples (soxr, high quality)."""
+    if source == target:
+        return np.asarray(wave, dtype=np.float32)
+    import soxr
+
+    return np.asarray(soxr.resample(np.asarray(wave, dtype=np.float32), source, target), dtype=np.float32)

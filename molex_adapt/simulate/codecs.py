@@ -1,0 +1,122 @@
+"""Attacks by speech and audio codecs, from telephone networks to the Internet; and `null`, which is none."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from molex_adapt.simulate import coding
+from molex_adapt.simulate.attack import CopySynthesis, Wave, load_optional, pick, resample
+
+Codec2Mode = Literal[3200, 2400, 1600, 1400, 1300, 1200, 700]
+AmrMode = Literal[4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200]
+Mp3Rate = Literal[8000, 16000, 24000, 32000, 40000, 48000, 56000, 64000, 80000, 96000, 112000, 128000]
+OpusRate = Annotated[int, Field(ge=500, le=256_000)]
+AacRate = Annotated[int, Field(ge=8_000, le=96_000)]
+
+
+class Null(CopySynthesis):
+    """No attack: the common last stage alone, by default after 16 -> 8 -> 16 kHz resampling; the control."""
+
+    name: ClassVar[str] = "null"
+    resample: bool = True
+    """Resample to 8 kHz and back first."""
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        if not self.resample:
+            return wave
+        return resample(resample(wave, 16_000, 8_000), 8_000)[: wave.size]
+
+
+class Codec2(CopySynthesis):
+    """Codec 2, a sinusoidal parametric vocoder of 8 kHz."""
+
+    name: ClassVar[str] = "codec2"
+    bit_rate: Codec2Mode | list[Codec2Mode] = 1300
+    """Bit/s: 3200 ... 1200, and 700 for mode 700C; of several, one a recording by chance."""
+
+    def check(self) -> None:
+        load_optional("pycodec2", "The attack codec2", "pycodec2")
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        return coding.codec2(wave, pick(self.bit_rate, rng))
+
+
+class Opus(CopySynthesis):
+    """Opus (SILK / CELT) by libopus."""
+
+    name: ClassVar[str] = "opus"
+    bit_rate: OpusRate | list[OpusRate] = 6_000
+    """Bit/s; of several, one a recording by chance."""
+    application: Literal["voip", "audio", "lowdelay"] = "voip"
+    frame_ms: Literal["2.5", "5", "10", "20", "40", "60"] = "20"
+
+    def check(self) -> None:
+        load_optional("av", "The attack opus", "av")
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        options = {"application": self.application, "frame_duration": self.frame_ms}
+        bits = pick(self.bit_rate, rng)
+        return coding.round_trip(wave, "libopus", "libopus", rate=16_000, bit_rate=bits, options=options)
+
+
+class Mp3(CopySynthesis):
+    """MPEG layer III by LAME, mono at 16 kHz."""
+
+    name: ClassVar[str] = "mp3"
+    bit_rate: Mp3Rate | list[Mp3Rate] = 16_000
+    """Bit/s; of several, one a recording by chance."""
+
+    def check(self) -> None:
+        load_optional("av", "The attack mp3", "av")
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        bits = pick(self.bit_rate, rng)
+        return coding.round_trip(
+            wave, "libmp3lame", "mp3float", rate=16_000, sample_format="s16p", bit_rate=bits
+        )
+
+
+class Aac(CopySynthesis):
+    """AAC-LC, mono at 16 kHz."""
+
+    name: ClassVar[str] = "aac"
+    bit_rate: AacRate | list[AacRate] = 12_000
+    """Bit/s; of several, one a recording by chance."""
+
+    def check(self) -> None:
+        load_optional("av", "The attack aac", "av")
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        bits = pick(self.bit_rate, rng)
+        return coding.round_trip(wave, "aac", "aac", rate=16_000, sample_format="fltp", bit_rate=bits)
+
+
+class AmrNb(CopySynthesis):
+    """AMR narrow band (ACELP) of GSM and UMTS telephones, by OpenCORE."""
+
+    name: ClassVar[str] = "amr_nb"
+    bit_rate: AmrMode | list[AmrMode] = 4750
+    """Bit/s; of several, one a recording by chance."""
+
+    def check(self) -> None:
+        load_optional("av", "The attack amr_nb", "av")
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        bits = pick(self.bit_rate, rng)
+        return coding.round_trip(wave, "libopencore_amrnb", "amrnb", rate=8_000, bit_rate=bits)
+
+
+class Gsm(CopySynthesis):
+    """GSM 06.10 full rate (RPE-LTP, 13 kbit/s)."""
+
+    name: ClassVar[str] = "gsm"
+    passes: int = Field(default=1, ge=1, le=8)
+    """How many times in a row: calls that cross several networks."""
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        for _ in range(self.passes):
+            wave = coding.gsm(wave)
+        return wave

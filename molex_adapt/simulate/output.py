@@ -1,0 +1,79 @@
+"""The record `simulate.yaml` in an output folder: what made it, and whether a run may go on there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import molex_adapt
+from molex_adapt.errors import DataError
+from molex_adapt.simulate.attack import Attack
+from molex_adapt.simulate.stage import LastStage
+
+RECORD = "simulate.yaml"
+_FORMAT = 1
+_REMARK = "# Made by `molex-adapt simulate`; the same attack, stage and seed give the same files again.\n"
+
+
+def claim(out: Path, *, attack: Attack, stage: LastStage, seed: int, bona_fide: bool) -> None:
+    """Make `out` and its record, or find that a former run with the same parameters made it.
+
+    Raises:
+        DataError: `out` holds something else, or was made with other parameters (each difference is named).
+
+    Source: own.
+    """
+    wanted = {
+        "format": _FORMAT,
+        "attack": attack.name,
+        "parameters": attack.model_dump(mode="json"),
+        "stage": stage.model_dump(mode="json"),
+        "seed": seed,
+        "bona_fide": bona_fide,
+    }
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; expected a folder to write to. Choose another name.")
+    record = out / RECORD
+    if record.exists():
+        _compare(_load(record), wanted, record)
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(
+            f"{out} is not empty and has no {RECORD}, so it was not made by simulate. Expected a new or empty folder; "
+            "choose another."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    written = {**wanted, "made_with": f"molex-adapt {molex_adapt.__version__}"}
+    draft = out / f".{RECORD}.part"
+    draft.write_text(_REMARK + yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    os.replace(draft, record)
+
+
+def _load(record: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise DataError(
+            f"{record} cannot be read ({error}). Expected YAML as simulate writes it; choose another folder."
+        )
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{record} holds no mapping. Expected YAML as simulate writes it; choose another folder."
+        )
+    return found
+
+
+def _compare(found: dict[str, Any], wanted: dict[str, Any], record: Path) -> None:
+    differences = [
+        f"{key}: there {found.get(key)!r}, now {value!r}"
+        for key, value in wanted.items()
+        if found.get(key) != value
+    ]
+    if differences:
+        raise DataError(
+            f"{record.parent} was made with other parameters ({'; '.join(differences)}). Expected the same ones to go "
+            "on, or a new folder; choose another."
+        )

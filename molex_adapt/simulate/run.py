@@ -1,0 +1,235 @@
+"""Make an attack domain: every bona fide recording, forged and not, through one last stage."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from molex_adapt.conventions import BONA_FIDE, SPOOF, Seconds
+from molex_adapt.data.table import Failed, Table, Utterance
+from molex_adapt.errors import DataError
+from molex_adapt.progress import Progress, Silent
+from molex_adapt.simulate.attack import Attack, TextToSpeech
+from molex_adapt.simulate.job import Job, Maker, Outcome
+from molex_adapt.simulate.output import claim
+from molex_adapt.simulate.speech import language_of
+from molex_adapt.simulate.stage import LastStage
+
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a run made."""
+
+    manifest: Path
+    made: int
+    """Recordings with everything that was asked for, from this run or a former one."""
+    failed: tuple[Failed, ...]
+    seconds: Seconds
+    """Wall-clock time."""
+    skipped: tuple[Failed, ...] = ()
+    """Recordings the attack was not tried on: no transcript, or a language it does not speak."""
+
+
+def simulate(
+    attack: Attack,
+    speech: Table,
+    out: Path,
+    *,
+    stage: LastStage,
+    seed: int,
+    workers: int,
+    progress: Progress | None = None,
+    limit: int | None = None,
+    bona_fide: bool = True,
+) -> Simulated:
+    """Forge bona fide recordings and write both classes, a manifest and a record of how they were made.
+
+    Args:
+        attack: what to do to them.
+        speech: recordings; its spoofed ones are left aside.
+        out: a new or empty folder, or one that a former run with the same attack, stage and seed made: then only
+            what is missing, or older than its recording, is made.
+        stage: the last stage of both classes.
+        seed: with the attack's and the recording's name decides all chance, whatever the order or `workers`.
+        workers: processes; 1 works in this one.
+        progress: hears one step a recording.
+        limit: use so many recordings, chosen by `seed` across the whole table; a smaller limit is a subset.
+        bona_fide: write the bona fide class too; else the manifest has the spoofed one alone.
+
+    Returns:
+        Where the manifest is, and the counts. The manifest's `speaker` of a forged recording is that of its source.
+
+    Raises:
+        DataError: nothing to forge, nothing could be forged, a folder of something else, a missing package.
+
+    Source: own.
+    """
+    begun = time.monotonic()
+    heard = progress or Silent()
+    attack.check()
+    named = _named(speech)
+    chosen, skipped = _speakable(attack, named)
+    jobs = _jobs(_limited(chosen, limit, seed), attack, out, bona_fide)
+    if not jobs:
+        raise DataError(_nothing_to_do(attack, speech, skipped))
+    claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide)
+    outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard)
+    failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
+    if len(failed) == len(jobs):
+        raise DataError(
+            f"The attack {attack.name} failed on all {len(jobs)} recordings of {speech.root}; the first: "
+            f"{failed[0].path}: {failed[0].reason}. Check the recordings and the attack's parameters."
+        )
+    done = [named[o.name] for o in outcomes if o.reason is None]
+    manifest = _write(out, attack, [(jobs[o.name], named[o.name]) for o in outcomes if o.reason is None])
+    return Simulated(manifest, len(done), failed, time.monotonic() - begun, skipped)
+
+
+def _named(speech: Table) -> dict[str, Utterance]:
+    """Bona fide utterances by the file name they will have: their source, made unique and safe."""
+    rows = [row for row in speech if row.label == BONA_FIDE]
+    times = Counter(_safe(row) for row in rows)
+    named = {}
+    for row in rows:
+        name = _safe(row)
+        if times[name] > 1:
+            name += "-" + hashlib.sha256(f"{row.path.name}\0{row.codec}".encode()).hexdigest()[:8]
+        if name in named:
+            raise DataError(
+                f"Two recordings of {speech.root} would be written to the same file {name}.flac: {named[name].path} "
+                f"and {row.path}. Expected different sources; give them so in a manifest's column source."
+            )
+        named[name] = row
+    return named
+
+
+def _safe(row: Utterance) -> str:
+    parts = re.split(r"[/\\]+", row.source or row.path.stem)
+    return "/".join(re.sub(r"[^\w.+=@-]", "_", part) for part in parts if part.strip("."))
+
+
+def _speakable(
+    attack: Attack, named: dict[str, Utterance]
+) -> tuple[dict[str, Utterance], tuple[Failed, ...]]:
+    """For text to speech: recordings with a transcript in a language of the attack; and the others, with why not."""
+    if not isinstance(attack, TextToSpeech):
+        return named, ()
+    chosen, skipped = {}, []
+    for name, row in named.items():
+        language = (language_of(row) or "en")[:2]
+        if not row.text:
+            skipped.append(Failed(str(row.path), "no transcript to speak"))
+        elif attack.languages is not None and language not in attack.languages:
+            spoken = ", ".join(sorted(attack.languages))
+            skipped.append(Failed(str(row.path), f"in '{language}'; {attack.name} speaks {spoken}"))
+        else:
+            chosen[name] = row
+    return chosen, tuple(skipped)
+
+
+def _limited(named: dict[str, Utterance], limit: int | None, seed: int) -> dict[str, Utterance]:
+    """A seeded choice that does not depend on the table's order; kept in the order of names."""
+    shuffled = sorted(named, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
+    return {name: named[name] for name in sorted(shuffled[:limit])}
+
+
+def _jobs(chosen: dict[str, Utterance], attack: Attack, out: Path, bona_fide: bool) -> dict[str, Job]:
+    return {
+        name: Job(
+            name=name,
+            audio=row.path,
+            text=row.text,
+            language=language_of(row),
+            bona_fide=out / BONA_FIDE / f"{name}.flac" if bona_fide else None,
+            spoof=out / SPOOF / attack.name / f"{name}.flac",
+        )
+        for name, row in chosen.items()
+    }
+
+
+def _nothing_to_do(attack: Attack, speech: Table, skipped: tuple[Failed, ...]) -> str:
+    if skipped:
+        return (
+            f"The attack {attack.name} can speak none of the {len(skipped)} recordings of {speech.root}: the first is "
+            f"{skipped[0].path}: {skipped[0].reason}. Give transcripts in a manifest's column text, or take an attack "
+            "that copies."
+        )
+    return (
+        f"{speech.root} has no bona fide recordings to forge ({len(speech)} utterances in all). Give a folder or a "
+        "manifest of real speech."
+    )
+
+
+def _run(maker: Maker, jobs: list[Job], workers: int, progress: Progress) -> list[Outcome]:
+    """Outcomes in the order of the jobs."""
+    outcomes: dict[str, Outcome] = {}
+    progress.start(f"Forging by {maker.attack.name}", len(jobs))
+    try:
+        for outcome in _outcomes(maker, jobs, workers):
+            outcomes[outcome.name] = outcome
+            progress.advance()
+    finally:
+        progress.stop()
+    return [outcomes[job.name] for job in jobs]
+
+
+def _outcomes(maker: Maker, jobs: list[Job], workers: int) -> Iterable[Outcome]:
+    if workers <= 1 or len(jobs) == 1:
+        yield from map(maker, jobs)
+        return
+    with _one_thread_each():
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+            futures = [pool.submit(maker, job) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            except BrokenProcessPool as error:
+                raise DataError(
+                    f"A worker process died while forging by {maker.attack.name} (out of memory, or a crash in a "
+                    "codec's library). What it made so far is kept; run the same command again with --workers 1."
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Child processes read these when they load their linear algebra; several threads each would only quarrel."""
+    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _write(out: Path, attack: Attack, done: list[tuple[Job, Utterance]]) -> Path:
+    rows = []
+    for job, row in done:
+        if job.bona_fide is not None:
+            rows.append(replace(row, path=job.bona_fide, source=row.source or job.name, seconds=None))
+    for job, row in done:
+        forged = replace(row, path=job.spoof, label=SPOOF, attack=attack.name, source=row.source or job.name)
+        rows.append(replace(forged, seconds=None))
+    from molex_adapt.data.manifest import write_manifest
+
+    manifest = out / "manifest.csv"
+    write_manifest(Table(tuple(rows), str(out)), manifest)
+    return manifest

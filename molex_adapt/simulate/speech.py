@@ -1,0 +1,130 @@
+"""Find bona fide recordings: any folder of audio, and the telephone prompts that Debian ships for Asterisk."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
+from molex_adapt.data.table import Table, Utterance
+from molex_adapt.errors import AudioError, DataError
+
+AUDIO_SUFFIXES = frozenset(
+    ".wav .flac .ogg .opus .mp3 .m4a .aac .g722 .gsm .sph .aiff .aif .au .caf .w64 .amr .ulaw .alaw".split()
+)
+MIN_SECONDS: Seconds = 0.7
+TRANSCRIPTS = Path("/usr/share/doc")
+"""Where Debian's asterisk-core-sounds-<language> packages put their transcripts."""
+
+_PROMPT_FOLDER = re.compile(r"(?P<language>[a-z]{2})_(?P<region>[A-Z]{2})_(?P<sex>[fm])_(?P<voice>\w+)")
+_REMARK = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
+_NOT_SPEECH = frozenset(
+    "ascending-2tone descending-2tone beep beeperr confbridge-join confbridge-leave tt-monkeys vm-intro".split()
+)
+"""Prompts that are or end in a sound, in every language; not every transcript says so."""
+
+
+def prompts(folder: Path, *, min_seconds: Seconds = MIN_SECONDS, transcripts: Path = TRANSCRIPTS) -> Table:
+    """All bona fide recordings under `folder`, symbolic links left out.
+
+    The source is the path without suffix; the speaker is the first sub-folder, if there is one. In the layout of
+    Debian's Asterisk prompts (`en_US_f_Allison/...`) the speaker is the voice's name, the text comes from the
+    transcript, and prompts whose transcript says that they are no speech are left out.
+
+    Args:
+        folder: where to look, recursively.
+        min_seconds: shorter recordings are left out, as are unreadable ones.
+        transcripts: folder with Debian's `asterisk-core-sounds-<language>` documentation.
+
+    Raises:
+        DataError: no folder, or no usable recording in it.
+
+    Source: own.
+    """
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder} is not a folder. Expected one with recordings of real speech; check the path."
+        )
+    paths = sorted(path for path in _files(folder) if path.suffix.lower() in AUDIO_SUFFIXES)
+    texts = {part: _transcript(part, transcripts) for part in {_first_folder(path, folder) for path in paths}}
+    rows = []
+    for path in paths:
+        row = _utterance(path, folder, texts[_first_folder(path, folder)])
+        if row is not None and _seconds(path) >= min_seconds:
+            rows.append(row)
+    if not rows:
+        raise DataError(
+            f"{folder} has no speech of at least {min_seconds} s among its {len(paths)} audio files. Expected "
+            f"recordings ({', '.join(sorted(AUDIO_SUFFIXES))}); give another folder."
+        )
+    return Table(tuple(rows), str(folder))
+
+
+def language_of(row: Utterance) -> str | None:
+    """Such as "fr-CA", where the source begins as Debian's prompts do; else None."""
+    found = _PROMPT_FOLDER.match(row.source)
+    return f"{found['language']}-{found['region']}" if found else None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Regular files, not reached through symbolic links."""
+    found = []
+    for entry in folder.iterdir():
+        if entry.is_symlink():
+            continue
+        if entry.is_dir():
+            found.extend(_files(entry))
+        elif entry.is_file():
+            found.append(entry)
+    return found
+
+
+def _first_folder(path: Path, folder: Path) -> str | None:
+    parts = path.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def _transcript(part: str | None, transcripts: Path) -> dict[str, str] | None:
+    """Text by prompt name; None: not Debian's prompts; empty: its transcript is not installed."""
+    found = _PROMPT_FOLDER.fullmatch(part or "")
+    if not found:
+        return None
+    language = found["language"]
+    path = transcripts / f"asterisk-core-sounds-{language}" / f"core-sounds-{language}.txt.gz"
+    if not path.exists():
+        return {}
+    with gzip.open(path, "rt", encoding="utf-8-sig", errors="replace") as lines:
+        pairs = (line.split(":", 1) for line in lines if ":" in line and not line.lstrip().startswith(";"))
+        return {name.strip(): text.strip() for name, text in pairs}
+
+
+def _utterance(path: Path, folder: Path, texts: dict[str, str] | None) -> Utterance | None:
+    """None for what the transcript calls beeps, tones, music or silence."""
+    relative = path.relative_to(folder).with_suffix("")
+    first = _first_folder(path, folder)
+    if texts is None:
+        return Utterance(path=path, label=BONA_FIDE, source=relative.as_posix(), speaker=first)
+    prompt = "/".join(relative.parts[1:])
+    text = _REMARK.sub(" ", texts[prompt]) if prompt in texts else None
+    if prompt in _NOT_SPEECH or prompt.startswith("silence/"):
+        return None
+    if text is not None and not any(letter.isalnum() for letter in text):
+        return None
+    voice = _PROMPT_FOLDER.fullmatch(first or "")
+    speaker = voice["voice"].lower() if voice else first
+    words = " ".join(text.split()) if text is not None else None
+    return Utterance(path=path, label=BONA_FIDE, source=relative.as_posix(), speaker=speaker, text=words)
+
+
+def _seconds(path: Path) -> Seconds:
+    """Length by the header, without decoding where that works; 0 for what cannot be read."""
+    if path.suffix.lower() == ".g722":
+        return path.stat().st_size / 8_000
+    from molex_adapt.data.audio import decode, heading
+
+    try:
+        stated = heading(path).seconds
+        return stated if stated is not None else decode(path).size / SAMPLE_RATE
+    except AudioError:
+        return 0.0
