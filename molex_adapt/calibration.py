@@ -20,7 +20,7 @@ _GRADIENT_DONE = 1e-10
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """s' = scale * s + offset with scale > 0; s' is a log-likelihood ratio in nats, higher is more bona fide."""
+    """s' = scale * s + offset, scale > 0; s' is a log-likelihood ratio in nats, higher is more bona fide."""
 
     scale: float
     offset: float
@@ -28,8 +28,8 @@ class Calibration:
     def __post_init__(self) -> None:
         if not (self.scale > 0 and math.isfinite(self.scale) and math.isfinite(self.offset)):
             raise DataError(
-                f"Calibration with scale {self.scale} and offset {self.offset} is unusable. Expected a positive "
-                "scale and finite values: anything else turns scores around or loses them. Fit it again."
+                f"Calibration with scale {self.scale} and offset {self.offset} is unusable. Expected a "
+                "positive scale and finite values, which keep the order of scores. Fit it again."
             )
 
     @classmethod
@@ -75,7 +75,7 @@ class Calibration:
             )
         _require_direction(real, fake)
         centre = float(real.mean() + fake.mean()) / 2
-        spread = math.sqrt((np.mean((real - centre) ** 2) + np.mean((fake - centre) ** 2)) / 2)
+        spread = _spread(real, fake, centre)
         scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, prior)
         return cls(scale=scale / spread, offset=offset - scale * centre / spread)
 
@@ -85,10 +85,21 @@ def _require_direction(real: Floats, fake: Floats) -> None:
     if real.mean() <= fake.mean():
         raise DataError(
             f"Cannot calibrate: the development set's bona fide scores average {real.mean():.6g} "
-            f"({real.size} utterances), its spoof scores {fake.mean():.6g} ({fake.size}). Expected bona fide above "
-            "spoof, since higher means more bona fide. Check the labels and the sign of the scores; if both "
-            "are right, the detector does not separate this set and needs training first."
+            f"({real.size} utterances), its spoof scores {fake.mean():.6g} ({fake.size}). Expected bona fide "
+            "above spoof, since higher means more bona fide. Check the labels and the sign of the scores; "
+            "if both are right, the detector does not separate this set and needs training first."
         )
+
+
+def _spread(real: Floats, fake: Floats, centre: float) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        spread = math.sqrt((np.mean((real - centre) ** 2) + np.mean((fake - centre) ** 2)) / 2)
+    if not 1e-100 < spread < 1e100:
+        raise DataError(
+            f"Cannot calibrate: the development scores spread over {spread:.3g} around {centre:.6g}. "
+            "Expected scores that a float can square. Look for a broken score in the development set."
+        )
+    return spread
 
 
 def _newton(real: Floats, fake: Floats, prior: float) -> tuple[float, float]:

@@ -130,8 +130,8 @@ class _Units:
             return cls(real, fake, (real, fake), reals + fakes)
         if (len(groups[0]), len(groups[1])) != (reals, fakes):
             raise DataError(
-                f"There are {len(groups[0])} and {len(groups[1])} source ids for {reals} bona fide and {fakes} "
-                "spoof scores. Expected one id per score. Pass groups=(bona fide ids, spoof ids)."
+                f"There are {len(groups[0])} and {len(groups[1])} source ids for {reals} bona fide and "
+                f"{fakes} spoof scores. Expected one id per score. Pass groups=(bona fide ids, spoof ids)."
             )
         ids = [name or (row,) for row, name in enumerate((*groups[0], *groups[1]))]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}

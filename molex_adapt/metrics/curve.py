@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from molex_adapt.errors import DataError
 
 Ties: TypeAlias = Literal["step", "bona_fide_first"]
-"""`step`: equal scores fall together; `bona_fide_first`: one at a time, as the ASVspoof 5 package sorts them."""
+"""`step`: equal scores fall together; `bona_fide_first`: one by one, as the ASVspoof 5 package sorts them."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -36,8 +36,8 @@ class Costs:
         positive = self.c_miss > 0 and self.c_fa > 0 and math.isfinite(self.c_miss + self.c_fa)
         if not (0 < self.p_spoof < 1 and positive):
             raise DataError(
-                f"Decision costs p_spoof={self.p_spoof}, c_miss={self.c_miss}, c_fa={self.c_fa} are unusable: "
-                "p_spoof must lie between 0 and 1, both costs must be positive and finite. "
+                f"Decision costs p_spoof={self.p_spoof}, c_miss={self.c_miss}, c_fa={self.c_fa} are "
+                "unusable: p_spoof must lie between 0 and 1, both costs must be positive and finite. "
                 "ASVspoof 5 uses p_spoof=0.05, c_miss=1, c_fa=10."
             )
 
@@ -162,7 +162,7 @@ def min_dcf(bona_fide: ArrayLike, spoof: ArrayLike, *, costs: Costs = ASVSPOOF5)
 
 
 def act_dcf(bona_fide: ArrayLike, spoof: ArrayLike, *, costs: Costs = ASVSPOOF5) -> float:
-    """Normalised detection cost at the Bayes threshold, so of the scores taken as log-likelihood ratios in nats.
+    """Normalised detection cost at the Bayes threshold: scores are taken as log-likelihood ratios in nats.
 
     Arguments, errors: see `det_curve`. Source: own; definition of the ASVspoof 5 package.
     """

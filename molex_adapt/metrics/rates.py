@@ -189,7 +189,8 @@ def _checked_columns(
     values, real = np.asarray(scores, dtype=np.float64), np.asarray(is_bona_fide)
     if real.dtype != np.bool_:
         raise DataError(
-            f"Labels have type {real.dtype}. Expected booleans, true for bona fide. Compare first: labels == 'bonafide'."
+            f"Labels have type {real.dtype}. Expected booleans, true for bona fide. "
+            "Compare first: labels == 'bonafide'."
         )
     lengths = {"label": real.size} | {
         name: len(column) for name, column in columns.items() if column is not None

@@ -1,0 +1,271 @@
+"""Score and key files in the format of the ASVspoof 5 evaluation (track 1).
+
+Tab-separated text with a header line. Scores: `filename`, `cm-score`. Key: `filename`, `cm-label` and any
+further columns, such as `attack` and `codec`, for a breakdown. Higher scores mean more bona fide.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.data.labels import label_fault, label_of
+from molex_adapt.errors import DataError
+
+FILENAME = "filename"
+SCORE = "cm-score"
+LABEL = "cm-label"
+
+_SAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One score per file: `filenames` (n,) and `values` (n,) float64, in the file's order."""
+
+    filenames: tuple[str, ...]
+    values: NDArray[np.float64]
+    origin: str = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The truth per file: `is_bona_fide` (n,) booleans and further columns, each (n,), in file order."""
+
+    filenames: tuple[str, ...]
+    is_bona_fide: NDArray[np.bool_]
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    origin: str = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Scores beside their truth, in the order of the scores; all (n,)."""
+
+    filenames: tuple[str, ...]
+    scores: NDArray[np.float64]
+    is_bona_fide: NDArray[np.bool_]
+    columns: dict[str, tuple[str, ...]]
+
+    @property
+    def bona_fide(self) -> NDArray[np.float64]:
+        """Scores of the bona fide files."""
+        return self.scores[self.is_bona_fide]
+
+    @property
+    def spoof(self) -> NDArray[np.float64]:
+        """Scores of the spoofed files."""
+        return self.scores[~self.is_bona_fide]
+
+
+def read_scores(path: Path | str) -> Scores:
+    """Read a score file; columns other than `filename` and `cm-score` are ignored.
+
+    Raises:
+        DataError: file missing, not text or empty; header without a column; wrong delimiter; a row of another
+            width; a file named twice; a score that is no finite number (with its line).
+    """
+    rows = _Rows(Path(path), SCORE)
+    names, values = [], []
+    for line, row in rows.named():
+        names.append(row[FILENAME])
+        values.append(_number(row[SCORE], rows.path, line))
+    return Scores(tuple(names), np.array(values), str(path))
+
+
+def read_key(path: Path | str) -> Key:
+    """Read a key file; every column beyond `filename` and `cm-label` is kept as text.
+
+    Raises:
+        DataError: as `read_scores`; also a label that names neither class (with its line and the
+            nearest word that does).
+    """
+    rows = _Rows(Path(path), LABEL)
+    further = [name for name in rows.header if name not in (FILENAME, LABEL)]
+    names, labels = [], []
+    columns: dict[str, list[str]] = {name: [] for name in further}
+    for line, row in rows.named():
+        names.append(row[FILENAME])
+        labels.append(_is_bona_fide(row[LABEL], rows.path, line))
+        for name in further:
+            columns[name].append(row[name])
+    kept = {name: tuple(values) for name, values in columns.items()}
+    return Key(tuple(names), np.array(labels, dtype=bool), kept, str(path))
+
+
+def write_scores(path: Path | str, filenames: Sequence[str], scores: ArrayLike) -> None:
+    """Write a score file that reads back to the same floats; an existing one is replaced whole or not at all.
+
+    Args:
+        path: where to; its folder must exist.
+        filenames: (n,) unique names without tab or line break.
+        scores: (n,) finite scores.
+
+    Raises:
+        DataError: lengths differ, a name cannot be written or comes twice, a score is not finite, or the
+            file cannot be written.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    _check_writable(Path(path), filenames, values)
+    lines = [f"{FILENAME}\t{SCORE}"]
+    lines += [f"{name}\t{float(value)!r}" for name, value in zip(filenames, values, strict=True)]
+    _replace(Path(path), "\n".join(lines) + "\n")
+
+
+def join(scores: Scores, key: Key) -> Joined:
+    """Bring scores and key together by file name, in the order of the scores.
+
+    Raises:
+        DataError: a file has a score but no key or a key but no score (how many, and examples).
+    """
+    place = {name: at for at, name in enumerate(key.filenames)}
+    scored = set(scores.filenames)
+    without_key = [name for name in scores.filenames if name not in place]
+    without_score = [name for name in key.filenames if name not in scored]
+    if without_key or without_score:
+        raise DataError(
+            f"{scores.origin} and {key.origin} do not fit: {_count(without_key)} scored but not in the key, "
+            f"{_count(without_score)} in the key but not scored. Expected the same file names in both. "
+            "Check folder prefixes and extensions, or score the rest."
+        )
+    order = np.array([place[name] for name in scores.filenames], dtype=np.intp)
+    columns = {name: tuple(column[at] for at in order) for name, column in key.columns.items()}
+    return Joined(scores.filenames, scores.values, key.is_bona_fide[order], columns)
+
+
+class _Rows:
+    """The checked lines of one file: header at once, rows on demand."""
+
+    def __init__(self, path: Path, wanted: str) -> None:
+        self.path = path
+        self._lines = _read_text(path).split("\n")
+        first = self._lines[0]
+        self.header = [name.strip() for name in first.split("\t")]
+        self._check_header(first, (FILENAME, wanted))
+
+    def named(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield (line number, column name -> value) of every row that is not blank."""
+        seen: dict[str, int] = {}
+        for line, text in enumerate(self._lines[1:], start=2):
+            if not text.strip():
+                continue
+            cells = [cell.strip() for cell in text.split("\t")]
+            if len(cells) != len(self.header):
+                raise DataError(
+                    f"{self.path}, line {line}: {len(cells)} columns ({text[:60]!r}). Expected "
+                    f"{len(self.header)}, separated by tabs, as in the header. Mend the line."
+                )
+            row = dict(zip(self.header, cells, strict=True))
+            before = seen.setdefault(row[FILENAME], line)
+            if not row[FILENAME] or before != line:
+                fault = f"{row[FILENAME]!r} again, as in line {before}" if row[FILENAME] else "no file name"
+                raise DataError(
+                    f"{self.path}, line {line}: {fault}. Expected every file once. Remove one of the lines."
+                )
+            yield line, row
+        if not seen:
+            raise DataError(f"{self.path} has a header but no rows. Expected one row per file. Redo it.")
+
+    def _check_header(self, first: str, wanted: tuple[str, str]) -> None:
+        missing = [name for name in wanted if name not in self.header]
+        twice = sorted({name for name in self.header if self.header.count(name) > 1})
+        if not missing and not twice:
+            return
+        expected = f"Expected a first line with {wanted[0]!r} and {wanted[1]!r}, separated by a tab."
+        if twice:
+            raise DataError(f"{self.path}: column {twice[0]!r} comes twice. {expected} Rename one.")
+        other = next((mark for mark in (",", ";", " ") if len(first.strip().split(mark)) > 1), None)
+        if len(self.header) == 1 and other is not None:
+            raise DataError(
+                f"{self.path} is separated by {other!r}: its first line is {first[:80]!r}. {expected} "
+                "Convert the file, and add the header if it has none."
+            )
+        near = difflib.get_close_matches(missing[0], self.header, n=1)
+        hint = f"Rename column {near[0]!r}." if near else "Add the header line or the column."
+        raise DataError(
+            f"{self.path} has no column {missing[0]!r}: its first line is {first[:80]!r}. {expected} {hint}"
+        )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}). Expected a tab-separated text file in UTF-8. Check the path."
+        ) from error
+
+
+def _number(text: str, path: Path, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{path}, line {line}: score {text!r}. Expected a finite number. Find out why that file's score "
+            "failed and score it again; leave it out of scores and key, or mend it, but do not invent one."
+        )
+    return value
+
+
+def _is_bona_fide(text: str, path: Path, line: int) -> bool:
+    label = label_of(text)
+    if label is None:
+        raise DataError(f"{path}, line {line}: {label_fault(text)}. Mend the key.")
+    return label == BONA_FIDE
+
+
+def _count(names: Sequence[str]) -> str:
+    if not names:
+        return "0"
+    shown = ", ".join(repr(name) for name in names[:_SAMPLES])
+    return f"{len(names)} ({shown}{', ...' if len(names) > _SAMPLES else ''})"
+
+
+def _check_writable(path: Path, filenames: Sequence[str], values: NDArray[np.float64]) -> None:
+    if values.shape != (len(filenames),):
+        raise DataError(
+            f"{path}: {len(filenames)} file names for scores of shape {values.shape}. Expected one score per "
+            "name. Nothing was written."
+        )
+    seen: set[str] = set()
+    for name, value in zip(filenames, values, strict=True):
+        if name.splitlines() != [name.strip()] or "\t" in name:
+            fault = "cannot be a file name here. Expected one line without tabs or outer spaces"
+        elif name in seen:
+            fault = "comes twice. Expected every file once"
+        elif not math.isfinite(value):
+            fault = f"has score {value}. Expected a finite number"
+        else:
+            seen.add(name)
+            continue
+        raise DataError(f"{path}: {name!r} {fault}. Nothing was written; mend the list and write it again.")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the target, then rename: a reader sees the old file or the new one, never half of one."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        if path.exists() and not path.is_file():  # a pipe or terminal: nothing there to keep whole
+            path.write_text(text, encoding="utf-8")
+            return
+        with staged.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error}). Expected a writable place. Choose one."
+        ) from error
+    finally:
+        staged.unlink(missing_ok=True)

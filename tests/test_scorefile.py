@@ -1,0 +1,140 @@
+"""Score and key files: what is written reads back, and every fault is named with its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from molex_adapt.errors import DataError
+from molex_adapt.metrics import measure
+from molex_adapt.scorefile import join, read_key, read_scores, write_scores
+
+SCORES = "filename\tcm-score\nE_1\t0.5\nE_2\t-1.25\nE_3\t2\n"
+KEY = "filename\tcm-label\tattack\nE_3\tbonafide\t-\nE_1\tspoof\tA17\nE_2\tspoof\tA18\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "scores.tsv").write_text(SCORES)
+    (tmp_path / "key.tsv").write_text(KEY)
+    return tmp_path
+
+
+def test_scores_meet_their_key_by_name(files):
+    joined = join(read_scores(files / "scores.tsv"), read_key(files / "key.tsv"))
+    assert joined.filenames == ("E_1", "E_2", "E_3")
+    assert joined.scores.tolist() == [0.5, -1.25, 2.0]
+    assert joined.is_bona_fide.tolist() == [False, False, True]
+    assert joined.columns == {"attack": ("A17", "A18", "-")}
+    assert measure(joined.bona_fide, joined.spoof, bootstrap=10).eer == 0
+
+
+def test_written_scores_read_back_to_the_same_floats(tmp_path):
+    values = np.random.default_rng(0).normal(size=50) * 10.0 ** np.arange(-25, 25)
+    names = tuple(f"folder/Gerät {at}.flac" for at in range(50))
+    write_scores(tmp_path / "scores.tsv", names, values)
+    back = read_scores(tmp_path / "scores.tsv")
+    assert back.filenames == names
+    assert np.array_equal(back.values, values)
+    assert (tmp_path / "scores.tsv").read_text(encoding="utf-8").startswith("filename\tcm-score\nfolder/")
+
+
+def test_float32_scores_and_other_orders_of_columns_read(tmp_path):
+    write_scores(tmp_path / "s.tsv", ["a"], np.array([0.1], dtype=np.float32))
+    assert read_scores(tmp_path / "s.tsv").values[0] == np.float32(0.1)
+    (tmp_path / "k.tsv").write_text(
+        "codec\tcm-label\tfilename\r\nmp3\tBona-Fide\ta\r\n\r\n", encoding="utf-8-sig"
+    )
+    key = read_key(tmp_path / "k.tsv")
+    assert key.filenames == ("a",)
+    assert key.is_bona_fide.tolist() == [True]
+    assert key.columns == {"codec": ("mp3",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("E_1\t0.5\nE_2\t1\n", "no column 'filename'.*'E_1.t0.5'"),
+        ("filename\tscore\nE_1\t0.5\n", "no column 'cm-score'.*Rename column 'score'"),
+        ("filename,cm-score\nE_1,0.5\n", "separated by ','"),
+        ("filename cm-score\nE_1 0.5\n", "separated by ' '"),
+        ("filename\tcm-score\tcm-score\nE_1\t1\t2\n", "'cm-score' comes twice"),
+        ("filename\tcm-score\nE_1\t0.5\nE_2 1.0\n", "line 3: 1 columns"),
+        ("filename\tcm-score\nE_1\t1\nE_2\t1\nE_1\t2\n", "line 4: 'E_1' again, as in line 2"),
+        ("filename\tcm-score\n\t1\n", "line 2: no file name"),
+        ("filename\tcm-score\nE_1\t1\n\nE_2\thigh\n", "line 4: score 'high'"),
+        ("filename\tcm-score\nE_1\tnan\n", "line 2: score 'nan'"),
+        ("filename\tcm-score\nE_1\t1e999\n", "line 2: score '1e999'"),
+        ("filename\tcm-score\nE_1\t\n", "line 2: score ''"),
+        ("filename\tcm-score\n", "header but no rows"),
+        ("", "no column 'filename'"),
+    ],
+)
+def test_faulty_score_files_are_refused_with_the_place(tmp_path, text, says):
+    (tmp_path / "scores.tsv").write_text(text)
+    with pytest.raises(DataError, match=says) as caught:
+        read_scores(tmp_path / "scores.tsv")
+    assert "scores.tsv" in str(caught.value)
+
+
+@pytest.mark.parametrize(("label", "near"), [("bonafied", "bonafide"), ("spof", "spoof"), ("1", "write")])
+def test_an_unknown_label_is_named_with_the_nearest_word(tmp_path, label, near):
+    (tmp_path / "key.tsv").write_text(f"filename\tcm-label\nE_1\tspoof\nE_2\t{label}\n")
+    with pytest.raises(DataError, match=f"key.tsv, line 3: label '{label}'.*{near}"):
+        read_key(tmp_path / "key.tsv")
+
+
+@pytest.mark.parametrize("content", [None, b"filename\tcm-score\nE\xff\t1\n"])
+def test_unreadable_files_are_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "scores.tsv").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_scores(tmp_path / "scores.tsv")
+
+
+def test_files_on_one_side_only_are_counted_with_examples(files):
+    extra = "".join(f"X_{at}\t1\n" for at in range(5))
+    (files / "scores.tsv").write_text("filename\tcm-score\nE_1\t1\nE_2\t1\n" + extra)
+    with pytest.raises(DataError) as caught:
+        join(read_scores(files / "scores.tsv"), read_key(files / "key.tsv"))
+    assert "5 ('X_0', 'X_1', 'X_2', ...) scored but not in the key" in str(caught.value)
+    assert "1 ('E_3') in the key but not scored" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "says"),
+    [
+        (["a"], [1.0, 2.0], "1 file names"),
+        (["a", "a"], [1.0, 2.0], "comes twice"),
+        (["a", "b"], [1.0, float("nan")], "'b' has score nan"),
+        (["a\tb"], [1.0], "without tabs"),
+        (["a\nb"], [1.0], "one line"),
+        ([""], [1.0], "cannot be a file name"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, names, values, says):
+    path = tmp_path / "scores.tsv"
+    path.write_text("old")
+    with pytest.raises(DataError, match=says):
+        write_scores(path, names, values)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.tsv"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "scores.tsv"
+    path.write_text("old")
+
+    def fail(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(DataError, match="disk full"):
+        write_scores(path, ["a"], [1.0])
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scores.tsv"]
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be written"):
+        write_scores(tmp_path / "none" / "scores.tsv", ["a"], [1.0])
