@@ -1,0 +1,27 @@
+"""Labelled speech in any form becomes one table: reading, auditing, dividing, decoding."""
+
+from __future__ import annotations
+
+from molex_adapt.data.audio import decode, heading, stream
+from molex_adapt.data.folder import find_audio, read_folder, read_recordings
+from molex_adapt.data.manifest import read_manifest, write_manifest
+from molex_adapt.data.read import read
+from molex_adapt.data.splits import assign_splits, describe_split
+from molex_adapt.data.table import Failed, Table, Utterance
+
+__all__ = [
+    "Failed",
+    "Table",
+    "Utterance",
+    "assign_splits",
+    "decode",
+    "describe_split",
+    "find_audio",
+    "heading",
+    "read",
+    "read_folder",
+    "read_manifest",
+    "read_recordings",
+    "stream",
+    "write_manifest",
+]

@@ -1,0 +1,163 @@
+"""Decode any recording to what the models hear: 16 kHz, one channel, float32 in [-1, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.conventions import SAMPLE_RATE, Hertz, Seconds
+from molex_adapt.data.containers import Opened, open_audio
+from molex_adapt.errors import AudioError
+
+LONGEST: Seconds = 2 * 3600.0
+"""The longest stretch that `decode` puts into memory at once (460 MB)."""
+
+_PREROLL = 800  # samples: longer than the resampler's filter, so that a stretch equals that part of the whole
+_HIGHEST = 16.0  # floats beyond this are not audio in [-1, 1] that overshoots, but integers written as floats
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a file's header states; `seconds` is None where only decoding can tell."""
+
+    rate: Hertz
+    channels: int
+    seconds: Seconds | None
+
+
+def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = None) -> NDArray[np.float32]:
+    """Decode one recording, or a stretch of it, without reading the rest where its container can seek.
+
+    Any rate is resampled, any number of channels averaged; samples beyond full scale are clipped. A stretch
+    that reaches over the end is as long as the recording allows.
+
+    Args:
+        path: an audio file that soundfile or PyAV reads; raw G.722 and GSM go by suffix.
+        start: where the stretch begins.
+        duration: how long it is; None reads to the end.
+
+    Returns:
+        (T,) float32 in [-1, 1], mono, 16 kHz; T > 0.
+
+    Raises:
+        AudioError: unreadable, damaged, empty, not finite, nothing at `start`, or longer than two hours
+            without a `duration`. The message names the file and what to do.
+
+    Source: own; resampling by soxr (HQ).
+    """
+    pieces, total = [], 0
+    for piece in _pieces(Path(path), start, duration):
+        pieces.append(piece)
+        total += len(piece)
+        if total > LONGEST * SAMPLE_RATE:
+            raise AudioError(
+                f"{path} is longer than {LONGEST / 3600:.0f} h. One stretch must fit into memory. "
+                "Decode it in parts, with start= and duration=, or use stream()."
+            )
+    return np.concatenate(pieces)
+
+
+def stream(
+    path: Path | str, *, block: Seconds = 30.0, start: Seconds = 0, duration: Seconds | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """The samples that `decode` returns, in consecutive blocks, in the memory of one block.
+
+    Yields:
+        (T,) float32 in [-1, 1], mono, 16 kHz: `block` seconds each, the last one shorter.
+
+    Raises:
+        AudioError: as `decode`, but no length is too long.
+    """
+    size = max(1, round(block * SAMPLE_RATE))
+    held: list[NDArray[np.float32]] = []
+    total = 0
+    for piece in _pieces(Path(path), start, duration):
+        held.append(piece)
+        total += len(piece)
+        if total >= size:
+            joined = np.concatenate(held)
+            whole = total - total % size
+            yield from np.split(joined[:whole], range(size, whole, size))
+            held, total = [joined[whole:]], total - whole
+    if total:
+        yield np.concatenate(held)
+
+
+def heading(path: Path | str) -> Heading:
+    """What the header of `path` states, without decoding; trust it for planning, not for truth.
+
+    Raises:
+        AudioError: the file cannot be opened as audio.
+    """
+    with open_audio(Path(path)) as opened:
+        seconds = None if opened.frames is None else opened.frames / opened.rate
+        return Heading(opened.rate, opened.channels, seconds)
+
+
+def _pieces(path: Path, start: Seconds, duration: Seconds | None) -> Iterator[NDArray[np.float32]]:
+    """Finite, clipped 16 kHz pieces of the stretch, none of them empty; at least one."""
+    if not (math.isfinite(start) and start >= 0) or not (duration is None or duration > 0):
+        raise AudioError(f"{path}: start={start}, duration={duration}; expected start >= 0 and duration > 0.")
+    first = round(start * SAMPLE_RATE)
+    left = math.inf if duration is None else max(1, round(min(duration, 1e9) * SAMPLE_RATE))
+    found = False
+    with open_audio(path) as opened:
+        for piece in _at_16_khz(path, opened, first):
+            piece = piece[: int(min(left, len(piece)))]
+            left -= len(piece)
+            if len(piece):
+                found = True
+                yield np.clip(piece, -1.0, 1.0)
+            if left <= 0:
+                break
+    if not found:
+        where = f"no samples at or after {start:g} s" if first else "no samples"
+        raise AudioError(f"{path} has {where}. Expected speech there. Leave it out, or record it again.")
+
+
+def _at_16_khz(path: Path, opened: Opened, first: int) -> Iterator[NDArray[np.float32]]:
+    """Resampled pieces from output sample `first` on.
+
+    Reading begins at an input frame that falls exactly on an output sample, a little before the stretch, so
+    that a stretch has the samples that decoding the whole file would give it.
+    """
+    if opened.rate == SAMPLE_RATE:
+        for block in opened.read_from(first):
+            yield _sound(path, block)
+        return
+    import soxr
+
+    common = math.gcd(opened.rate, SAMPLE_RATE)
+    step = max(0, first - _PREROLL) // (SAMPLE_RATE // common)
+    drop = first - step * (SAMPLE_RATE // common)
+    resampler = soxr.ResampleStream(opened.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+    for block in _with_end(opened.read_from(step * (opened.rate // common))):
+        piece = resampler.resample_chunk(_sound(path, block), last=not len(block))
+        yield piece[drop:]
+        drop = max(0, drop - len(piece))
+
+
+def _with_end(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+    """The non-empty blocks, then one empty one that flushes the resampler."""
+    yield from (block for block in blocks if len(block))
+    yield np.zeros(0, np.float32)
+
+
+def _sound(path: Path, block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`block`, if it can be audio."""
+    peak = float(np.max(np.abs(block), initial=0.0))
+    if not math.isfinite(peak):
+        raise AudioError(
+            f"{path} has samples that are NaN or infinite. Expected finite ones. Write the file again."
+        )
+    if peak > _HIGHEST:
+        raise AudioError(
+            f"{path} has floating-point samples up to {peak:.0f}; full scale is 1. They look like integers "
+            "written as floats: divide them by 32768 and write the file again."
+        )
+    return block

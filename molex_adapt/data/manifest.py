@@ -1,0 +1,265 @@
+"""Manifests: a file that names each recording and its class, and may say more about it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from molex_adapt.conventions import BONA_FIDE, Label, Seconds, Split
+from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
+from molex_adapt.data.labels import SPLIT_WORDS, label_fault, label_of, nearest_split, split_of
+from molex_adapt.data.rows import read_rows, write_rows
+from molex_adapt.data.table import Table, Utterance
+from molex_adapt.errors import DataError
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
+    "label": ("label", "class", "target", "key", "cm_label"),
+    "attack": ("attack", "attack_id", "attack_label", "system", "system_id"),
+    "speaker": ("speaker", "speaker_id", "spk", "spk_id"),
+    "split": ("split", "subset", "partition"),
+    "codec": ("codec",),
+    "source": ("source", "source_id", "recording", "recording_id"),
+    "text": ("text", "transcript", "transcription", "sentence"),
+    "seconds": ("seconds", "duration"),
+}
+"""Our columns, each with the headings accepted for it, best first; other columns are passed over."""
+
+REQUIRED = ("path", "label")
+_SHOWN_FAULTS = 5
+_PROBED = 50
+
+
+class _Fault(Exception):
+    """One thing wrong with one row; gathered, so that a user sees several at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    utterance: Utterance
+    number: int
+    guessed: bool  # its source is only the file's stem
+
+
+def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> Table:
+    """Read a CSV, TSV, JSON Lines or Parquet manifest.
+
+    `path` and `label` are required (`file`, `filename`, `class`, `key`, ... are accepted for them); attack,
+    speaker, split, codec, source, text and seconds are optional. Relative paths start at the manifest's
+    folder or at `audio_root`. Without a source the path tells it, below its class and attack folder where it
+    has them, else the file's stem.
+
+    Raises:
+        DataError: unreadable, a missing column, rows that cannot be meant (the first five are named,
+            each with its line), a path twice, or none of the files there.
+
+    Source: own.
+    """
+    path = Path(path)
+    columns, rows = read_rows(path)
+    chosen = _choose_columns(path, columns)
+    base = Path(audio_root) if audio_root is not None else path.parent
+    read: list[_Read] = []
+    faults: list[str] = []
+    lines: dict[Path, int] = {}
+    for number, row in rows:
+        try:
+            item = _read_row({name: row.get(column) for name, column in chosen.items()}, base, number)
+            _refuse_repeated(item, lines)
+            read.append(item)
+        except _Fault as fault:
+            faults.append(f"row {number}: {fault}")
+    _refuse_faults(path, faults, len(read))
+    utterances = tuple(_untangle_stems(read, base))
+    require_some_exist(path, base, [item.path for item in utterances[:_PROBED]])
+    return Table(utterances, str(path))
+
+
+def write_manifest(table: Table, path: Path | str) -> None:
+    """Write `table` so that `read_manifest` reads the same; the format goes by the suffix.
+
+    Paths below the manifest's folder are written relative to it, so that the folder can be moved. The file
+    is replaced whole or not at all.
+
+    Raises:
+        DataError: the suffix is no manifest format, or the file cannot be written.
+    """
+    path = Path(path)
+    base = Path(os.path.abspath(path.parent))
+    columns = [
+        name for name in COLUMNS if name != "seconds" or any(item.seconds is not None for item in table)
+    ]
+    rows = [[_field(item, name, base) for name in columns] for item in table]
+    part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
+    try:
+        write_rows(part, columns, rows)
+        part.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}). Check the folder and its free space."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:
+    """Refuse a list of which nothing is there: the folder is wrong, not the files.
+
+    Raises:
+        DataError: none of `paths` exists.
+    """
+    if paths and not any(_exists(path) for path in paths):
+        raise DataError(
+            f"{what}: none of its first {len(paths)} recordings exists, e.g. {paths[0]}. Relative paths "
+            f"start at {base}. "
+            "Put the audio there, or mend the paths."
+        )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
+    plain = {re.sub(r"[\s-]+", "_", str(name).strip().casefold()): name for name in reversed(columns)}
+    chosen = {
+        ours: next((plain[word] for word in words if word in plain), None) for ours, words in COLUMNS.items()
+    }
+    missing = [name for name in REQUIRED if chosen[name] is None]
+    if missing:
+        accepted = "; ".join(f"{name} (or {', '.join(COLUMNS[name][1:])})" for name in missing)
+        raise DataError(
+            f"{path} has no column {' and no column '.join(missing)}; its columns are "
+            f"{', '.join(map(str, columns)) or 'none'}. "
+            f"Expected {accepted}. Name the columns so in the first line (for JSON Lines: in every object)."
+        )
+    return {ours: column for ours, column in chosen.items() if column is not None}
+
+
+def _read_row(row: Mapping[str, Any], base: Path, number: int) -> _Read:
+    written = _path(row.get("path"))
+    label = _label(row.get("label"))
+    source, folder_attack, certain = origin_of(PurePosixPath(written), label)
+    given_source = _word(row, "source")
+    utterance = Utterance(
+        path=Path(os.path.normpath(base / written)),
+        label=label,
+        attack=_attack(label, _word(row, "attack"), folder_attack),
+        source=given_source or source,
+        speaker=_word(row, "speaker"),
+        split=_split(_word(row, "split")),
+        codec=_word(row, "codec"),
+        text=_word(row, "text"),
+        seconds=_seconds(row.get("seconds")),
+    )
+    return _Read(utterance, number, guessed=given_source is None and not certain)
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise _Fault(f"the path is {value!r}; expected the name of an audio file")
+    if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
+        raise _Fault(f"{value} is an address; download the file and name its path")
+    if "\0" in value:
+        raise _Fault(f"the path {value!r} holds a zero byte")
+    return str(value).strip().replace("\\", "/")
+
+
+def _label(value: Any) -> Label:
+    word = "" if value is None else str(value)
+    label = label_of(word)
+    if label is None:
+        raise _Fault(
+            "the label is empty; write 'bonafide' or 'spoof'" if not word.strip() else label_fault(word)
+        )
+    return label
+
+
+def _word(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    word = "" if value is None else str(value).strip()
+    return None if word in ("", "-") else word
+
+
+def _attack(label: Label, given: str | None, folder: str | None) -> str | None:
+    if label == BONA_FIDE:
+        if given is not None and label_of(given) != BONA_FIDE:
+            raise _Fault(
+                f"a bonafide recording with the attack '{given}'; leave the attack empty, or label it spoof"
+            )
+        return None
+    if given is not None and label_of(given) == BONA_FIDE:
+        raise _Fault(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide")
+    return given or folder or UNNAMED_ATTACK
+
+
+def _split(word: str | None) -> Split | None:
+    split = None if word is None else split_of(word)
+    if word is not None and split is None:
+        near = nearest_split(word)
+        hint = f"; did you mean '{near}'?" if near else ""
+        raise _Fault(f"split '{word}' is none of {', '.join(SPLIT_WORDS)}{hint}")
+    return split
+
+
+def _seconds(value: Any) -> Seconds | None:
+    if value is None or not str(value).strip():
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise _Fault(f"its length in seconds is {value!r}; expected a number, or nothing")
+    return seconds
+
+
+def _refuse_repeated(item: _Read, lines: dict[Path, int]) -> None:
+    before = lines.setdefault(item.utterance.path, item.number)
+    if before != item.number:
+        raise _Fault(f"{item.utterance.path} is already in row {before}; keep one of the two")
+
+
+def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
+    if faults:
+        more = f" (and {len(faults) - _SHOWN_FAULTS} more)" if len(faults) > _SHOWN_FAULTS else ""
+        raise DataError(f"{path}, " + ";\n  ".join(faults[:_SHOWN_FAULTS]) + more + ". Mend the manifest.")
+    if not good:
+        raise DataError(
+            f"{path} names no recordings. Expected a row for each, with path and label. Add them."
+        )
+
+
+def _untangle_stems(read: list[_Read], base: Path) -> list[Utterance]:
+    """Take stems for sources, unless they name different recordings (a/1.wav to train, b/1.wav to test)."""
+    splits: dict[tuple[str, Label, str | None], set[Split | None]] = {}
+    for item in read:
+        if item.guessed:
+            said = item.utterance
+            splits.setdefault((said.source, said.label, said.attack), set()).add(said.split)
+    tangled = {source for (source, _, _), found in splits.items() if len(found - {None}) > 1}
+    return [
+        replace(item.utterance, source=_whole(item.utterance.path, base))
+        if item.guessed and item.utterance.source in tangled
+        else item.utterance
+        for item in read
+    ]
+
+
+def _whole(path: Path, base: Path) -> str:
+    return Path(os.path.relpath(path, base)).with_suffix("").as_posix()
+
+
+def _field(item: Utterance, name: str, base: Path) -> Any:
+    if name != "path":
+        return getattr(item, name)
+    path = Path(os.path.abspath(item.path))
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()

@@ -1,0 +1,247 @@
+"""Train, dev and test that no source recording, and where possible no speaker, is on two sides of."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from molex_adapt.conventions import SPLITS, Label, Split
+from molex_adapt.data.table import Table, Utterance
+from molex_adapt.errors import DataError
+
+By = Literal["auto", "speaker", "source"]
+
+FEWEST_SPEAKERS = 12
+"""From so many speakers on, "auto" separates speakers; with fewer, hashing them would miss the fractions."""
+
+
+@dataclass
+class _Unit:
+    """Utterances that must stay together."""
+
+    name: str
+    place: float  # where the seeded hash puts it in [0, 1)
+    labels: set[Label] = field(default_factory=set)
+    split: Split | None = None
+    fixed: bool = False
+
+
+def assign_splits(
+    table: Table,
+    *,
+    seed: int,
+    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
+    by: By = "auto",
+) -> Table:
+    """Give every utterance a split.
+
+    A seeded hash of the source (or speaker) decides, so that one recording goes to the same side in every
+    table and domain, and stays there when others are added. Splits that the data state are kept, and what
+    shares a source with them follows them. In a small table a class may be missing on one side; whole sources
+    are then moved, the same ones each time, so that every class of the table is in every split.
+
+    Args:
+        table: any table; one of a single class is split likewise.
+        seed: another seed, another division.
+        fractions: of train, dev and test; they sum to 1 and are met as nearly as hashing does.
+        by: "source", "speaker" (a speaker's sources stay together as well), or "auto": by speaker where all
+            are known and twelve or more can be told apart, else by source.
+
+    Returns:
+        The same utterances in the same order, each with its split.
+
+    Raises:
+        DataError: stated splits that divide a source (or speaker), speakers missing for by="speaker", wrong
+            fractions, or fewer recordings of a class than splits.
+
+    Source: own.
+    """
+    _check_fractions(fractions)
+    key = _choose_key(table, by)
+    units = _units(table, key, seed)
+    if any(item.split is None for item in table):
+        for unit in units.values():
+            unit.split = unit.split or _hashed(unit.place, fractions)
+        wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction > 0]
+        _fill_gaps(table, list({id(unit): unit for unit in units.values()}.values()), wanted)
+    return table.with_utterances(replace(item, split=units[key(item)].split) for item in table)
+
+
+def describe_split(table: Table) -> str:
+    """One line on how large the splits are and what they keep apart, e.g. for a report's remarks."""
+    sizes = [(split, sum(item.split == split for item in table)) for split in SPLITS]
+    if not any(size for _, size in sizes):
+        return "no splits assigned"
+    shown = ", ".join(f"{split} {size}" for split, size in sizes if size)
+    sources, shared_sources = _shared(table, lambda item: item.source)
+    speakers, shared_speakers = _shared(table, lambda item: item.speaker)
+    if shared_sources:
+        return f"{shown}; NOT disjoint: {shared_sources} of {sources} recordings are shared between splits"
+    if not speakers:
+        return f"{shown}; disjoint by recording; speakers are not known"
+    unknown = sum(item.speaker is None for item in table)
+    rest = f"; {unknown} utterances have no known speaker" if unknown else ""
+    if shared_speakers:
+        shared = f"{shared_speakers} of {speakers} speakers are shared between splits"
+        return f"{shown}; disjoint by recording; {shared}{rest}"
+    return f"{shown}; disjoint by recording and by speaker ({speakers} speakers){rest}"
+
+
+def _check_fractions(fractions: tuple[float, float, float]) -> None:
+    fine = len(fractions) == len(SPLITS) and all(math.isfinite(part) and part >= 0 for part in fractions)
+    if not fine or abs(sum(fractions) - 1) > 1e-6:
+        raise DataError(
+            f"The fractions of train, dev and test are {fractions}. Expected three numbers of 0 or more that "
+            "sum to 1, "
+            "e.g. 0.6, 0.15, 0.25. Correct them."
+        )
+
+
+def _choose_key(table: Table, by: By) -> Callable[[Utterance], str]:
+    if by == "source":
+        return _by_source(table)
+    unknown = [item for item in table if item.speaker is None]
+    if by == "speaker" and unknown:
+        raise DataError(
+            f"{table.root}: {len(unknown)} of {len(table)} utterances have no speaker, e.g. "
+            f"{unknown[0].path}. Splitting by "
+            "speaker needs all of them. Add the speaker column, or split by source."
+        )
+    if by == "auto" and (unknown or len({item.speaker for item in table}) < FEWEST_SPEAKERS):
+        return _by_source(table)
+    groups = _joined_groups(table)
+    if by == "auto" and not _separable(table, groups):
+        return _by_source(table)
+    return lambda item: groups[item.source]
+
+
+def _by_source(table: Table) -> Callable[[Utterance], str]:
+    return lambda item: item.source
+
+
+def _joined_groups(table: Table) -> dict[str, str]:
+    """The group of each source, where speakers join sources and sources speakers; a speaker names it."""
+    above: dict[tuple[str, str | None], tuple[str, str | None]] = {}
+
+    def top(node: tuple[str, str | None]) -> tuple[str, str | None]:
+        while above.setdefault(node, node) != node:
+            above[node] = above[above[node]]
+            node = above[node]
+        return node
+
+    for item in table:
+        above[top(("source", item.source))] = top(("speaker", item.speaker))
+    names: dict[tuple[str, str | None], str] = {}
+    for item in table:
+        node, speaker = top(("source", item.source)), str(item.speaker)
+        names[node] = min(names.get(node, speaker), speaker)
+    return {item.source: names[top(("source", item.source))] for item in table}
+
+
+def _separable(table: Table, groups: dict[str, str]) -> bool:
+    """Whether speakers can be kept apart: enough groups, of each class too, no stated split against it."""
+    stated: dict[str, set[Split]] = defaultdict(set)
+    of_class: dict[Label, set[str]] = defaultdict(set)
+    for item in table:
+        group = groups[item.source]
+        of_class[item.label].add(group)
+        if item.split is not None:
+            stated[group].add(item.split)
+    if len(set(groups.values())) < FEWEST_SPEAKERS or any(len(found) > 1 for found in stated.values()):
+        return False
+    return all(len(found) >= len(SPLITS) for found in of_class.values())
+
+
+def _units(table: Table, key: Callable[[Utterance], str], seed: int) -> dict[str, _Unit]:
+    units: dict[str, _Unit] = {}
+    first: dict[str, Utterance] = {}
+    for item in table:
+        name = key(item)
+        if not name:
+            raise DataError(
+                f"{item.path} has no source. Splits need one for each recording. Read the table again."
+            )
+        unit = units.setdefault(name, _Unit(name, _place(seed, name)))
+        unit.labels.add(item.label)
+        if item.split is None:
+            continue
+        if unit.split not in (None, item.split):
+            raise DataError(_divided(name, first[name], item))
+        unit.split, unit.fixed = item.split, True
+        first.setdefault(name, item)
+    return units
+
+
+def _divided(name: str, one: Utterance, other: Utterance) -> str:
+    what = f"source '{name}'" if one.source == other.source else f"speaker '{one.speaker or name}'"
+    return (
+        f"The {what} is in two splits: {one.path} in {one.split}, {other.path} in {other.split}. What a "
+        "detector is tested "
+        "on must not have been trained on. Put both into one split, or, if they are different recordings, "
+        "give "
+        "them different names in the source column."
+    )
+
+
+def _place(seed: int, name: str) -> float:
+    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _hashed(place: float, fractions: tuple[float, float, float]) -> Split:
+    edge = 0.0
+    for split, fraction in zip(SPLITS, fractions, strict=True):
+        edge += fraction
+        if place < edge:
+            return split
+    return next(
+        split for split, fraction in reversed(list(zip(SPLITS, fractions, strict=True))) if fraction > 0
+    )
+
+
+def _fill_gaps(table: Table, units: list[_Unit], wanted: list[Split]) -> None:
+    """Move whole units until each class of the table is in each wanted split."""
+    for label in sorted({label for unit in units for label in unit.labels}):
+        having = [unit for unit in units if label in unit.labels]
+        for split in wanted:
+            if any(unit.split == split for unit in having):
+                continue
+            unit = _spare(units, having)
+            if unit is None:
+                raise DataError(
+                    f"{table.root} has {len(having)} {label} recording{'s' * (len(having) != 1)} to divide "
+                    "into "
+                    f"{', '.join(wanted)}, and none for {split}. Expected at least {len(wanted)} different "
+                    "source recordings "
+                    f"of each class, better 20 or more. Add {label} recordings, or state the splits in a "
+                    "manifest."
+                )
+            unit.split = split
+
+
+def _spare(units: list[_Unit], having: list[_Unit]) -> _Unit | None:
+    """The unit whose move empties no class of its split: from the fullest split, the lowest in the hash."""
+
+    def leaves_enough(unit: _Unit) -> bool:
+        others = [other for other in units if other.split == unit.split and other is not unit]
+        return all(any(label in other.labels for other in others) for label in unit.labels)
+
+    def fullness(unit: _Unit) -> int:
+        return -sum(other.split == unit.split for other in having)
+
+    free = [unit for unit in having if not unit.fixed and leaves_enough(unit)]
+    return min(free, key=lambda unit: (fullness(unit), unit.place), default=None)
+
+
+def _shared(table: Table, key: Callable[[Utterance], str | None]) -> tuple[int, int]:
+    """How many different keys there are, and how many of them are in more than one split."""
+    splits: dict[str, set[Split | None]] = defaultdict(set)
+    for item in table:
+        name = key(item)
+        if name is not None:
+            splits[name].add(item.split)
+    return len(splits), sum(len(found) > 1 for found in splits.values())

@@ -1,0 +1,125 @@
+"""The one table that every data source becomes: utterances with their class, attack and origin."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
+from molex_adapt.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One recording to learn from or to judge.
+
+    `source` names the recording it comes from; all copies of one recording share it, and splits never
+    separate it. `attack` is None for bona fide speech; `seconds` is None until an audit decoded the file.
+    """
+
+    path: Path
+    label: Label
+    attack: str | None = None
+    source: str = ""
+    speaker: str | None = None
+    split: Split | None = None
+    codec: str | None = None
+    text: str | None = None
+    seconds: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One thing that was left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """An immutable sequence of utterances; `root` is the folder or file they were read from."""
+
+    utterances: tuple[Utterance, ...]
+    root: str
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return iter(self.utterances)
+
+    def __getitem__(self, index: int) -> Utterance:
+        return self.utterances[index]
+
+    @property
+    def attacks(self) -> list[str]:
+        """Names of the attacks present, sorted."""
+        return sorted({item.attack for item in self if item.attack is not None})
+
+    def select(
+        self, *, label: Label | None = None, attack: str | None = None, split: Split | None = None
+    ) -> Table:
+        """Only the utterances that agree with every condition given; order is kept."""
+        return self.with_utterances(
+            item
+            for item in self
+            if label in (None, item.label) and attack in (None, item.attack) and split in (None, item.split)
+        )
+
+    def with_utterances(self, utterances: Iterator[Utterance] | tuple[Utterance, ...]) -> Table:
+        """The same origin with other utterances."""
+        return replace(self, utterances=tuple(utterances))
+
+    def counts(self) -> dict[str, int]:
+        """Utterances of each class: always both keys, `bonafide` and `spoof`."""
+        found = Counter(item.label for item in self)
+        return {BONA_FIDE: found[BONA_FIDE], SPOOF: found[SPOOF]}
+
+    def counts_by_attack(self) -> dict[str, int]:
+        """Utterances of each attack, sorted by name; bona fide speech is not in it."""
+        found = Counter(item.attack for item in self if item.attack is not None)
+        return dict(sorted(found.items()))
+
+    def require_both_classes(self, what: str) -> None:
+        """Refuse to go on with one class.
+
+        Args:
+            what: names this table in the message, e.g. "the development split of data/".
+
+        Raises:
+            DataError: `what` has no bona fide or no spoofed utterance, or none at all.
+        """
+        missing = [label for label, count in self.counts().items() if not count]
+        if not missing:
+            return
+        have = ", ".join(f"{count} {label}" for label, count in self.counts().items())
+        raise DataError(
+            f"{what} has no {' and no '.join(missing)} utterances (it has {have}). Both classes are needed "
+            "to "
+            f"train and to measure. Add {' and '.join(missing)} recordings to {self.root}, or see which were "
+            "left out and why."
+        )
+
+    def digest(self) -> str:
+        """SHA-256 (hex) that changes when a file, its size or what is said about it changes.
+
+        Paths count relative to the root and order does not count, so that a moved folder keeps its digest.
+        """
+        base = Path(self.root) if Path(self.root).is_dir() else Path(self.root).parent
+        rows = sorted(self._row(item, base) for item in self)
+        return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+    @staticmethod
+    def _row(item: Utterance, base: Path) -> str:
+        try:
+            size = item.path.stat().st_size
+        except OSError:
+            size = -1
+        path = Path(os.path.relpath(item.path, base)).as_posix()
+        parts = (path, item.label, item.attack, item.source, item.speaker, item.split, size)
+        return "\t".join("" if part is None else str(part) for part in parts)
