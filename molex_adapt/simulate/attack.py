@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ Wave = NDArray[np.float32]
 """(T,) float32 in [-1, 1], 16 kHz, one channel."""
 
 Kind = Literal["copy", "tts"]
-Choice = TypeVar("Choice")
 
 
 class Attack(BaseModel, ABC):
@@ -55,8 +55,10 @@ class TextToSpeech(Attack, ABC):
     """An attack that speaks the transcript of the bona fide recording."""
 
     kind: ClassVar[Kind] = "tts"
-    languages: ClassVar[frozenset[str] | None] = None
-    """Two-letter codes the attack can speak; None: not limited."""
+
+    def languages(self) -> frozenset[str] | None:
+        """Two-letter codes of what the attack speaks; None: not limited."""
+        return None
 
     @abstractmethod
     def speak(self, text: str, language: str | None, rng: np.random.Generator) -> Wave:
@@ -83,11 +85,16 @@ def load_optional(module: str, what: str, install: str) -> ModuleType:
         ) from error
 
 
-def pick(value: Choice | list[Choice], rng: np.random.Generator) -> Choice:
+def pick(value: int | Sequence[int], rng: np.random.Generator) -> int:
     """One of several values by chance, or the only one."""
-    if isinstance(value, list):
-        return value[int(rng.integers(len(value)))]
-    return value
+    if isinstance(value, int):
+        return value
+    return value[int(rng.integers(len(value)))]
+
+
+def draw(span: tuple[float, float], rng: np.random.Generator) -> float:
+    """A number between the lowest and the highest, evenly."""
+    return float(rng.uniform(*span))
 
 
 def resample(wave: NDArray[Any], source: Hertz, target: Hertz = SAMPLE_RATE) -> Wave:

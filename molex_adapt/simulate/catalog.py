@@ -11,11 +11,18 @@ from pydantic import ValidationError
 from molex_adapt.errors import RecipeError
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.codecs import Aac, AmrNb, Codec2, Gsm, Mp3, Null, Opus
+from molex_adapt.simulate.source_filter import FormantShift, Lpc, PhaseVocoder
+from molex_adapt.simulate.tts import Espeak, Hibari, Piper
 from molex_adapt.simulate.vocoders import GriffinLim, World
 
-ATTACKS: dict[str, type[Attack]] = {
-    attack.name: attack for attack in (World, GriffinLim, Codec2, Opus, Mp3, Aac, AmrNb, Gsm, Null)
-}
+_CLASSES: tuple[type[Attack], ...] = (
+    *(World, GriffinLim, Lpc, FormantShift, PhaseVocoder),
+    *(Codec2, Opus, Mp3, Aac, AmrNb, Gsm),
+    *(Espeak, Hibari, Piper),
+    Null,
+)
+
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in _CLASSES}
 """Attack classes by name; each class's fields are its parameters."""
 
 

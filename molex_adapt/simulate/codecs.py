@@ -34,7 +34,7 @@ class Codec2(CopySynthesis):
     """Codec 2, a sinusoidal parametric vocoder of 8 kHz."""
 
     name: ClassVar[str] = "codec2"
-    bit_rate: Codec2Mode | list[Codec2Mode] = 1300
+    bit_rate: Codec2Mode | Annotated[list[Codec2Mode], Field(min_length=1)] = 1300
     """Bit/s: 3200 ... 1200, and 700 for mode 700C; of several, one a recording by chance."""
 
     def check(self) -> None:
@@ -48,7 +48,7 @@ class Opus(CopySynthesis):
     """Opus (SILK / CELT) by libopus."""
 
     name: ClassVar[str] = "opus"
-    bit_rate: OpusRate | list[OpusRate] = 6_000
+    bit_rate: OpusRate | Annotated[list[OpusRate], Field(min_length=1)] = 6_000
     """Bit/s; of several, one a recording by chance."""
     application: Literal["voip", "audio", "lowdelay"] = "voip"
     frame_ms: Literal["2.5", "5", "10", "20", "40", "60"] = "20"
@@ -57,7 +57,7 @@ class Opus(CopySynthesis):
         load_optional("av", "The attack opus", "av")
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
-        options = {"application": self.application, "frame_duration": self.frame_ms}
+        options: dict[str, str] = {"application": self.application, "frame_duration": self.frame_ms}
         bits = pick(self.bit_rate, rng)
         return coding.round_trip(wave, "libopus", "libopus", rate=16_000, bit_rate=bits, options=options)
 
@@ -66,7 +66,7 @@ class Mp3(CopySynthesis):
     """MPEG layer III by LAME, mono at 16 kHz."""
 
     name: ClassVar[str] = "mp3"
-    bit_rate: Mp3Rate | list[Mp3Rate] = 16_000
+    bit_rate: Mp3Rate | Annotated[list[Mp3Rate], Field(min_length=1)] = 16_000
     """Bit/s; of several, one a recording by chance."""
 
     def check(self) -> None:
@@ -83,7 +83,7 @@ class Aac(CopySynthesis):
     """AAC-LC, mono at 16 kHz."""
 
     name: ClassVar[str] = "aac"
-    bit_rate: AacRate | list[AacRate] = 12_000
+    bit_rate: AacRate | Annotated[list[AacRate], Field(min_length=1)] = 12_000
     """Bit/s; of several, one a recording by chance."""
 
     def check(self) -> None:
@@ -98,7 +98,7 @@ class AmrNb(CopySynthesis):
     """AMR narrow band (ACELP) of GSM and UMTS telephones, by OpenCORE."""
 
     name: ClassVar[str] = "amr_nb"
-    bit_rate: AmrMode | list[AmrMode] = 4750
+    bit_rate: AmrMode | Annotated[list[AmrMode], Field(min_length=1)] = 4750
     """Bit/s; of several, one a recording by chance."""
 
     def check(self) -> None:

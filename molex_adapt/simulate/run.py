@@ -101,7 +101,7 @@ def _named(speech: Table) -> dict[str, Utterance]:
     """Bona fide utterances by the file name they will have: their source, made unique and safe."""
     rows = [row for row in speech if row.label == BONA_FIDE]
     times = Counter(_safe(row) for row in rows)
-    named = {}
+    named: dict[str, Utterance] = {}
     for row in rows:
         name = _safe(row)
         if times[name] > 1:
@@ -126,14 +126,16 @@ def _speakable(
     """For text to speech: recordings with a transcript in a language of the attack; and the others, with why not."""
     if not isinstance(attack, TextToSpeech):
         return named, ()
+    spoken = attack.languages()
     chosen, skipped = {}, []
     for name, row in named.items():
         language = (language_of(row) or "en")[:2]
         if not row.text:
             skipped.append(Failed(str(row.path), "no transcript to speak"))
-        elif attack.languages is not None and language not in attack.languages:
-            spoken = ", ".join(sorted(attack.languages))
-            skipped.append(Failed(str(row.path), f"in '{language}'; {attack.name} speaks {spoken}"))
+        elif spoken is not None and language not in spoken:
+            skipped.append(
+                Failed(str(row.path), f"in '{language}'; {attack.name} speaks {', '.join(sorted(spoken))}")
+            )
         else:
             chosen[name] = row
     return chosen, tuple(skipped)

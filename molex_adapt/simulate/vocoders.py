@@ -93,7 +93,7 @@ class GriffinLim(CopySynthesis):
                 synthesise(magnitude * phase, self.n_fft, self.hop, length), self.n_fft, self.hop
             )
             ahead = rebuilt - np.float32(self.momentum / (1 + self.momentum)) * before
-            phase = ahead / np.maximum(np.abs(ahead), np.float32(1e-12))
+            phase = (ahead / np.maximum(np.abs(ahead), np.float32(1e-12))).astype(np.complex64, copy=False)
             before = rebuilt
         return synthesise(magnitude * phase, self.n_fft, self.hop, length)
 
