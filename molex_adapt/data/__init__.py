@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from molex_adapt.data.audio import decode, heading, stream
+from molex_adapt.data.audit import Audit, audit
 from molex_adapt.data.folder import find_audio, read_folder, read_recordings
 from molex_adapt.data.manifest import read_manifest, write_manifest
 from molex_adapt.data.read import read
@@ -10,10 +11,12 @@ from molex_adapt.data.splits import assign_splits, describe_split
 from molex_adapt.data.table import Failed, Table, Utterance
 
 __all__ = [
+    "Audit",
     "Failed",
     "Table",
     "Utterance",
     "assign_splits",
+    "audit",
     "decode",
     "describe_split",
     "find_audio",

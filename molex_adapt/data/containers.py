@@ -134,7 +134,7 @@ def _checked(path: Path, opened: Opened) -> Opened:
 def _open_soundfile(path: Path) -> soundfile.SoundFile | None:
     try:
         return soundfile.SoundFile(path)
-    except soundfile.SoundFileError:
+    except (soundfile.SoundFileError, UnicodeEncodeError):  # PyAV also opens names that are no valid text
         return None
     except TypeError:  # a suffix that soundfile takes for headerless data
         return None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from molex_adapt.conventions import BONA_FIDE, Label, Seconds, Split
-from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
-from molex_adapt.data.labels import SPLIT_WORDS, label_fault, label_of, nearest_split, split_of
+from molex_adapt.conventions import Label, Split
+from molex_adapt.data.entries import Entry, Fault, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
@@ -21,10 +18,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
     "label": ("label", "class", "target", "key", "cm_label"),
     "attack": ("attack", "attack_id", "attack_label", "system", "system_id"),
+    "source": ("source", "source_id", "recording", "recording_id"),
     "speaker": ("speaker", "speaker_id", "spk", "spk_id"),
     "split": ("split", "subset", "partition"),
     "codec": ("codec",),
-    "source": ("source", "source_id", "recording", "recording_id"),
     "text": ("text", "transcript", "transcription", "sentence"),
     "seconds": ("seconds", "duration"),
 }
@@ -33,17 +30,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 REQUIRED = ("path", "label")
 _SHOWN_FAULTS = 5
 _PROBED = 50
-
-
-class _Fault(Exception):
-    """One thing wrong with one row; gathered, so that a user sees several at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    utterance: Utterance
-    number: int
-    guessed: bool  # its source is only the file's stem
 
 
 def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> Table:
@@ -64,15 +50,15 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
     columns, rows = read_rows(path)
     chosen = _choose_columns(path, columns)
     base = Path(audio_root) if audio_root is not None else path.parent
-    read: list[_Read] = []
+    read: list[Entry] = []
     faults: list[str] = []
     lines: dict[Path, int] = {}
     for number, row in rows:
         try:
-            item = _read_row({name: row.get(column) for name, column in chosen.items()}, base, number)
+            item = read_entry({name: row.get(column) for name, column in chosen.items()}, base, number)
             _refuse_repeated(item, lines)
             read.append(item)
-        except _Fault as fault:
+        except Fault as fault:
             faults.append(f"row {number}: {fault}")
     _refuse_faults(path, faults, len(read))
     utterances = tuple(_untangle_stems(read, base))
@@ -99,6 +85,12 @@ def write_manifest(table: Table, path: Path | str) -> None:
     try:
         write_rows(part, columns, rows)
         part.replace(path)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.object!r} is no valid text. Expected names that UTF-8 can "
+            "hold. "
+            "Rename that recording."
+        ) from error
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror}). Check the folder and its free space."
@@ -144,88 +136,10 @@ def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
     return {ours: column for ours, column in chosen.items() if column is not None}
 
 
-def _read_row(row: Mapping[str, Any], base: Path, number: int) -> _Read:
-    written = _path(row.get("path"))
-    label = _label(row.get("label"))
-    source, folder_attack, certain = origin_of(PurePosixPath(written), label)
-    given_source = _word(row, "source")
-    utterance = Utterance(
-        path=Path(os.path.normpath(base / written)),
-        label=label,
-        attack=_attack(label, _word(row, "attack"), folder_attack),
-        source=given_source or source,
-        speaker=_word(row, "speaker"),
-        split=_split(_word(row, "split")),
-        codec=_word(row, "codec"),
-        text=_word(row, "text"),
-        seconds=_seconds(row.get("seconds")),
-    )
-    return _Read(utterance, number, guessed=given_source is None and not certain)
-
-
-def _path(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _Fault(f"the path is {value!r}; expected the name of an audio file")
-    if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
-        raise _Fault(f"{value} is an address; download the file and name its path")
-    if "\0" in value:
-        raise _Fault(f"the path {value!r} holds a zero byte")
-    return str(value).strip().replace("\\", "/")
-
-
-def _label(value: Any) -> Label:
-    word = "" if value is None else str(value)
-    label = label_of(word)
-    if label is None:
-        raise _Fault(
-            "the label is empty; write 'bonafide' or 'spoof'" if not word.strip() else label_fault(word)
-        )
-    return label
-
-
-def _word(row: Mapping[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    word = "" if value is None else str(value).strip()
-    return None if word in ("", "-") else word
-
-
-def _attack(label: Label, given: str | None, folder: str | None) -> str | None:
-    if label == BONA_FIDE:
-        if given is not None and label_of(given) != BONA_FIDE:
-            raise _Fault(
-                f"a bonafide recording with the attack '{given}'; leave the attack empty, or label it spoof"
-            )
-        return None
-    if given is not None and label_of(given) == BONA_FIDE:
-        raise _Fault(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide")
-    return given or folder or UNNAMED_ATTACK
-
-
-def _split(word: str | None) -> Split | None:
-    split = None if word is None else split_of(word)
-    if word is not None and split is None:
-        near = nearest_split(word)
-        hint = f"; did you mean '{near}'?" if near else ""
-        raise _Fault(f"split '{word}' is none of {', '.join(SPLIT_WORDS)}{hint}")
-    return split
-
-
-def _seconds(value: Any) -> Seconds | None:
-    if value is None or not str(value).strip():
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise _Fault(f"its length in seconds is {value!r}; expected a number, or nothing")
-    return seconds
-
-
-def _refuse_repeated(item: _Read, lines: dict[Path, int]) -> None:
+def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:
     before = lines.setdefault(item.utterance.path, item.number)
     if before != item.number:
-        raise _Fault(f"{item.utterance.path} is already in row {before}; keep one of the two")
+        raise Fault(f"{item.utterance.path} is already in row {before}; keep one of the two")
 
 
 def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
@@ -238,7 +152,7 @@ def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
         )
 
 
-def _untangle_stems(read: list[_Read], base: Path) -> list[Utterance]:
+def _untangle_stems(read: list[Entry], base: Path) -> list[Utterance]:
     """Take stems for sources, unless they name different recordings (a/1.wav to train, b/1.wav to test)."""
     splits: dict[tuple[str, Label, str | None], set[Split | None]] = {}
     for item in read:

@@ -1,0 +1,232 @@
+"""Decode every recording once and leave out, by name and reason, what nothing can be learnt from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from molex_adapt.conventions import (
+    BONA_FIDE,
+    NULL_DOMAIN,
+    SAMPLE_RATE,
+    SPOOF,
+    Decibels,
+    Seconds,
+)
+from molex_adapt.data.audio import stream
+from molex_adapt.data.table import Failed, Table, Utterance
+from molex_adapt.errors import AudioError, DataError
+from molex_adapt.progress import Progress, Silent
+
+SILENT_PEAK: Decibels = -60.0
+"""A recording whose loudest sample is below this, relative to full scale, is silent."""
+SILENT_RMS: Decibels = -70.0
+"""So is one whose root mean square is below this."""
+CLIPPED_SHARE = 0.001
+"""A recording with at least this share of its samples at full scale counts as clipped, for a remark."""
+
+_BATCH = 16
+_FEWEST_FOR_WORKERS = 4 * _BATCH  # starting processes takes longer than decoding fewer files
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A table of usable recordings with their `seconds`, what was left out, and what else was noticed."""
+
+    table: Table
+    failed: tuple[Failed, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    seconds: Seconds = 0.0
+    digest: bytes = b""
+    clipped: bool = False
+    reason: str | None = None
+
+
+def audit(
+    table: Table, *, min_seconds: Seconds = 0.5, workers: int = 1, progress: Progress | None = None
+) -> Audit:
+    """Decode every file of `table` and keep the usable ones.
+
+    Left out, each with its reason: missing, unreadable or damaged files, NaN or infinite samples, less than
+    `min_seconds`, silence (peak under -60 dB or root mean square under -70 dB of full scale), and audio whose
+    decoded samples equal those of an earlier recording of the same class. The table may have lost a class
+    afterwards: ask `Table.require_both_classes`.
+
+    Args:
+        table: as `read` returns it.
+        min_seconds: the shortest recording to keep.
+        workers: processes that decode; each is started anew, none inherits state. A file that kills its
+            process is left out like any other.
+        progress: hears of every file.
+
+    Returns:
+        The usable utterances in their order with `seconds` set, the others, and remarks such as clipping.
+
+    Raises:
+        DataError: the same audio stands under both labels (the null control excepted, whose classes are
+            meant to be alike); both files are named.
+
+    Source: own.
+    """
+    progress = progress or Silent()
+    progress.start(f"Checking {len(table)} recordings", len(table))
+    try:
+        paths = [item.path for item in table]
+        findings = dict(_examine_all(paths, min_seconds, workers, progress))
+    finally:
+        progress.stop()
+    ordered = [findings[index] for index in range(len(table))]
+    return _conclude(table, _without_repeats(table, ordered))
+
+
+def _conclude(table: Table, findings: list[_Finding]) -> Audit:
+    pairs = list(zip(table, findings, strict=True))
+    good = tuple(replace(item, seconds=found.seconds) for item, found in pairs if found.reason is None)
+    failed = tuple(Failed(str(item.path), found.reason) for item, found in pairs if found.reason is not None)
+    kept = table.with_utterances(good)
+    clipped: list[str] = [item.label for item, found in pairs if found.reason is None and found.clipped]
+    if not clipped:
+        return Audit(kept, failed)
+    shares = ", ".join(f"{clipped.count(label)} of {count} {label}" for label, count in kept.counts().items())
+    remark = f"clipped ({CLIPPED_SHARE:.1%} of the samples or more at full scale): {shares}"
+    return Audit(kept, failed, (remark,))
+
+
+def _without_repeats(table: Table, findings: list[_Finding]) -> list[_Finding]:
+    """Findings in which a repeated recording has its reason; the same audio in both classes is an error."""
+    first: dict[tuple[bytes, bool], Utterance] = {}
+    checked = []
+    for item, found in zip(table, findings, strict=True):
+        if found.reason is None:
+            # The null control is bona fide speech called spoof: compared with itself only.
+            null = item.attack == NULL_DOMAIN
+            before = first.setdefault((found.digest, null), item)
+            if before.label != item.label:
+                raise DataError(_both_labels(before, item))
+            if before is not item:
+                found = replace(found, reason=f"the same audio as {before.path}, which is kept")
+        checked.append(found)
+    return checked
+
+
+def _both_labels(one: Utterance, other: Utterance) -> str:
+    bona_fide, spoof = (one, other) if one.label == BONA_FIDE else (other, one)
+    return (
+        f"The same audio stands under both labels: {bona_fide.path} as {BONA_FIDE} "
+        f"and {spoof.path} as {SPOOF}. A recording is one or the other. Remove the wrong one, or correct its "
+        "label."
+    )
+
+
+def _examine_all(
+    paths: list[Path], min_seconds: Seconds, workers: int, progress: Progress
+) -> Iterator[tuple[int, _Finding]]:
+    """Findings by index, in any order."""
+    left = dict(enumerate(paths))
+    if workers > 1 and len(paths) >= _FEWEST_FOR_WORKERS:
+        for index, found in _in_processes(paths, min_seconds, workers):
+            del left[index]
+            progress.advance()
+            yield index, found
+        if left and _processes_start():
+            progress.note("A worker process died; the remaining files are checked one at a time.")
+            for index, found in _one_at_a_time(left, min_seconds):
+                progress.advance()
+                yield index, found
+            return
+    for index, path in left.items():
+        yield index, _examine(path, min_seconds)
+        progress.advance()
+
+
+def _in_processes(paths: list[Path], min_seconds: Seconds, workers: int) -> Iterator[tuple[int, _Finding]]:
+    """Findings of parallel processes; those of batches that were under way when one died are missing."""
+    pool = _pool(workers)
+    try:
+        starts = range(0, len(paths), _BATCH)
+        jobs = {pool.submit(_examine_batch, paths[at : at + _BATCH], min_seconds): at for at in starts}
+        for job in as_completed(jobs):
+            try:
+                yield from enumerate(job.result(), jobs[job])
+            except BrokenProcessPool:
+                continue
+    except BrokenProcessPool:  # it died while jobs were handed in
+        return
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tuple[int, _Finding]]:
+    """Findings of a single process that is replaced whenever a file kills it."""
+    pool = _pool(1)
+    try:
+        for index, path in paths.items():
+            try:
+                yield index, pool.submit(_examine, path, min_seconds).result()
+            except BrokenProcessPool:
+                yield index, _Finding(reason="decoding it kills the process: the file is damaged")
+                pool.shutdown(wait=False)
+                pool = _pool(1)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _processes_start() -> bool:
+    """Whether a fresh process runs at all; it does not where a script calls us outside its main guard."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(os.getpid).result() > 0
+        except BrokenProcessPool:
+            return False
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def _examine_batch(paths: list[Path], min_seconds: Seconds) -> list[_Finding]:
+    return [_examine(path, min_seconds) for path in paths]
+
+
+def _examine(path: Path, min_seconds: Seconds) -> _Finding:
+    """Decode one file block by block, so that its length does not matter."""
+    digest = hashlib.sha256()
+    samples, peak, energy, full = 0, 0.0, 0.0, 0
+    try:
+        for block in stream(path):
+            size = np.abs(block)
+            samples += len(block)
+            peak = max(peak, float(size.max()))
+            energy += float(np.square(block, dtype=np.float64).sum())
+            full += int((size >= 0.9999).sum())
+            digest.update(block.tobytes())
+    except AudioError as error:
+        return _Finding(reason=str(error).removeprefix(f"{path}").lstrip(": "))
+    seconds = samples / SAMPLE_RATE
+    reason = _unusable(seconds, peak, (energy / samples) ** 0.5, min_seconds)
+    return _Finding(seconds, digest.digest(), full >= CLIPPED_SHARE * samples, reason)
+
+
+def _unusable(seconds: Seconds, peak: float, rms: float, min_seconds: Seconds) -> str | None:
+    if seconds < min_seconds:
+        return f"too short: {seconds:.2f} s, at least {min_seconds:g} s are needed"
+    with np.errstate(divide="ignore"):
+        peak_db, rms_db = 20 * np.log10(peak), 20 * np.log10(rms)
+    if peak_db < SILENT_PEAK or rms_db < SILENT_RMS:
+        return (
+            f"silent: peak {peak_db:.0f} dB, RMS {rms_db:.0f} dB of full scale; "
+            f"at least {SILENT_PEAK:.0f} and {SILENT_RMS:.0f} dB are needed"
+        )
+    return None

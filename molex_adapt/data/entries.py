@@ -1,0 +1,118 @@
+"""One row of a manifest as an utterance; what is wrong with it is a `Fault`, for the reader to gather."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from molex_adapt.conventions import BONA_FIDE, Label, Seconds, Split
+from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
+from molex_adapt.data.labels import (
+    SPLIT_WORDS,
+    label_fault,
+    label_of,
+    nearest_split,
+    split_of,
+)
+from molex_adapt.data.table import Utterance
+
+
+class Fault(Exception):
+    """One thing wrong with one row; gathered, so that a user sees several at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An utterance, its row, and whether its source is only guessed from the file's stem."""
+
+    utterance: Utterance
+    number: int
+    guessed: bool
+
+
+def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
+    """The utterance that a row (by our column names) means; relative paths start at `base`.
+
+    Raises:
+        Fault: a value that cannot be meant.
+    """
+    written = _path(row.get("path"))
+    label = _label(row.get("label"))
+    source, folder_attack, certain = origin_of(PurePosixPath(written), label)
+    given_source = _word(row, "source")
+    utterance = Utterance(
+        path=Path(os.path.normpath(base / written)),
+        label=label,
+        attack=_attack(label, _word(row, "attack"), folder_attack),
+        source=given_source or source,
+        speaker=_word(row, "speaker"),
+        split=_split(_word(row, "split")),
+        codec=_word(row, "codec"),
+        text=_word(row, "text"),
+        seconds=_seconds(row.get("seconds")),
+    )
+    return Entry(utterance, number, guessed=given_source is None and not certain)
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Fault(f"the path is {value!r}; expected the name of an audio file")
+    if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
+        raise Fault(f"{value} is an address; download the file and name its path")
+    if "\0" in value:
+        raise Fault(f"the path {value!r} holds a zero byte")
+    return str(value).strip().replace("\\", "/")
+
+
+def _label(value: Any) -> Label:
+    word = "" if value is None else str(value)
+    label = label_of(word)
+    if label is None:
+        raise Fault(
+            "the label is empty; write 'bonafide' or 'spoof'" if not word.strip() else label_fault(word)
+        )
+    return label
+
+
+def _word(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    word = "" if value is None else str(value).strip()
+    return None if word in ("", "-") else word
+
+
+def _attack(label: Label, given: str | None, folder: str | None) -> str | None:
+    if label == BONA_FIDE:
+        if given is not None and label_of(given) != BONA_FIDE:
+            raise Fault(
+                f"a bonafide recording with the attack '{given}'; leave the attack empty, or label it spoof"
+            )
+        return None
+    if given is not None and label_of(given) == BONA_FIDE:
+        raise Fault(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide")
+    return given or folder or UNNAMED_ATTACK
+
+
+def _split(word: str | None) -> Split | None:
+    split = None if word is None else split_of(word)
+    if word is not None and split is None:
+        near = nearest_split(word)
+        hint = f"; did you mean '{near}'?" if near else ""
+        raise Fault(f"split '{word}' is none of {', '.join(SPLIT_WORDS)}{hint}")
+    return split
+
+
+def _seconds(value: Any) -> Seconds | None:
+    if value is None or not str(value).strip():
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise Fault(f"its length in seconds is {value!r}; expected a number, or nothing")
+    return seconds
