@@ -6,11 +6,11 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from molex_adapt.conventions import SAMPLE_RATE, Hertz
 from molex_adapt.errors import DataError
@@ -19,6 +19,17 @@ Wave = NDArray[np.float32]
 """(T,) float32 in [-1, 1], 16 kHz, one channel."""
 
 Kind = Literal["copy", "tts"]
+Number = TypeVar("Number", int, float)
+
+
+def _in_order(span: tuple[Any, Any]) -> tuple[Any, Any]:
+    if span[0] > span[1]:
+        raise ValueError("the lowest value comes first, the highest second")
+    return span
+
+
+Span = Annotated[tuple[Number, Number], AfterValidator(_in_order)]
+"""The lowest and the highest value; every recording draws its own between them."""
 
 
 class Attack(BaseModel, ABC):

@@ -15,6 +15,7 @@ from molex_adapt.simulate.attack import Wave, load_optional, resample
 
 _PCM_FULL_SCALE = 32767.0
 _FALLBACK_FRAME = 320
+_CODEC2_DELAY_FRAMES = 2
 
 
 def round_trip(
@@ -39,7 +40,7 @@ def round_trip(
         options: private options of the encoder.
 
     Returns:
-        (T',) float32, 16 kHz; the codec's delay is not removed, its padding at the end is.
+        (T',) float32, 16 kHz; longer than the input by the codec's delay and padding, so that no speech is lost.
 
     Raises:
         AudioError: the codec refused the parameters or the samples.
@@ -65,7 +66,12 @@ def round_trip(
             f"The codec {encoder} refused {wave.size} samples at {rate} Hz, bit rate {bit_rate} ({error}). "
             "Expected a bit rate and options that this codec knows; change the attack's parameters."
         ) from error
-    return _join(pieces, heard, wave.size, encoder)
+    if not pieces:
+        raise AudioError(
+            f"The codec {encoder} returned no sound for {wave.size} samples. Expected speech longer than one of its "
+            "frames; leave such short recordings out."
+        )
+    return resample(np.concatenate(pieces), heard)
 
 
 def _open_encoder(
@@ -103,15 +109,6 @@ def _samples(frame: Any) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
-def _join(pieces: list[NDArray[np.float32]], rate: int, length: int, codec: str) -> Wave:
-    if not pieces:
-        raise AudioError(
-            f"The codec {codec} returned no sound for {length} samples. Expected speech longer than one of its "
-            "frames; leave such short recordings out."
-        )
-    return resample(np.concatenate(pieces), rate)[:length]
-
-
 def gsm(wave: Wave) -> Wave:
     """GSM 06.10 full rate (13 kbit/s, 8 kHz): (T,) to (T',) at 16 kHz. Source: own, on libsndfile."""
     import soundfile
@@ -121,7 +118,7 @@ def gsm(wave: Wave) -> Wave:
     soundfile.write(memory, np.clip(narrow, -1, 1), 8_000, format="WAV", subtype="GSM610")
     memory.seek(0)
     decoded, rate = soundfile.read(memory, dtype="float32")
-    return resample(decoded, rate)[: wave.size]
+    return resample(decoded, rate)
 
 
 def codec2(wave: Wave, mode: int) -> Wave:
@@ -130,22 +127,22 @@ def codec2(wave: Wave, mode: int) -> Wave:
     coder = pycodec2.Codec2(mode)
     size = coder.samples_per_frame()
     narrow = resample(wave, 16_000, 8_000)
-    padded = np.pad(narrow, (0, -narrow.size % size))
+    padded = np.pad(narrow, (0, -narrow.size % size + _CODEC2_DELAY_FRAMES * size))
     frames = np.rint(np.clip(padded, -1, 1) * _PCM_FULL_SCALE).astype(np.int16).reshape(-1, size)
     decoded = np.concatenate([coder.decode(coder.encode(frame)) for frame in frames])
-    return resample(decoded.astype(np.float32) / 32768.0, 8_000)[: wave.size]
+    return resample(decoded.astype(np.float32) / 32768.0, 8_000)
 
 
 def g722(wave: Wave) -> Wave:
-    """ITU-T G.722 at 64 kbit/s: (T,) to (T,)."""
+    """ITU-T G.722 at 64 kbit/s: (T,) to (T',)."""
     return round_trip(wave, "g722", "g722", rate=16_000)
 
 
 def mulaw(wave: Wave) -> Wave:
-    """ITU-T G.711 mu-law at 8 kHz: (T,) to (T,)."""
+    """ITU-T G.711 mu-law at 8 kHz: (T,) to (T',)."""
     return round_trip(wave, "pcm_mulaw", "pcm_mulaw", rate=8_000)
 
 
 def alaw(wave: Wave) -> Wave:
-    """ITU-T G.711 A-law at 8 kHz: (T,) to (T,)."""
+    """ITU-T G.711 A-law at 8 kHz: (T,) to (T',)."""
     return round_trip(wave, "pcm_alaw", "pcm_alaw", rate=8_000)

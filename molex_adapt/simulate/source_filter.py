@@ -10,7 +10,7 @@ from pydantic import Field
 
 from molex_adapt.conventions import SAMPLE_RATE, Hertz
 from molex_adapt.errors import AudioError
-from molex_adapt.simulate.attack import CopySynthesis, Wave, draw, load_optional, resample
+from molex_adapt.simulate.attack import CopySynthesis, Span, Wave, draw, load_optional, resample
 from molex_adapt.simulate.spectrum import Spectrum, analyse, overlap_add, synthesise
 
 _PARSELMOUTH = ("parselmouth", "The attack formant_shift", "praat-parselmouth")
@@ -113,9 +113,9 @@ class FormantShift(CopySynthesis):
     """Praat's "Change gender": formants and pitch moved by overlap-add, like a simple voice changer."""
 
     name: ClassVar[str] = "formant_shift"
-    formants: tuple[Ratio, Ratio] = (1.08, 1.25)
+    formants: Span[Ratio] = (1.08, 1.25)
     """Lowest and highest ratio; half of the recordings are moved down by it instead of up."""
-    pitch: tuple[Ratio, Ratio] = (1.05, 1.3)
+    pitch: Span[Ratio] = (1.05, 1.3)
     """Lowest and highest ratio of the median pitch, in the same direction."""
     pitch_range: Ratio = 1.0
     """Ratio of the pitch's excursions."""
@@ -146,7 +146,7 @@ class PhaseVocoder(CopySynthesis):
     """Pitch and formants moved together: stretched in time by a phase vocoder, then resampled to the old length."""
 
     name: ClassVar[str] = "phase_vocoder"
-    semitones: tuple[Annotated[float, Field(ge=0.1, le=12)], Annotated[float, Field(ge=0.1, le=12)]] = (
+    semitones: Span[Annotated[float, Field(ge=0.1, le=12)]] = (
         0.7,
         2.0,
     )

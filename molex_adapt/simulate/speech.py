@@ -11,7 +11,26 @@ from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import AudioError, DataError
 
 AUDIO_SUFFIXES = frozenset(
-    [".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".g722", ".gsm", ".sph", ".aiff", ".aif", ".au", ".caf", ".w64", ".amr", ".ulaw", ".alaw"]
+    [
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".opus",
+        ".mp3",
+        ".m4a",
+        ".aac",
+        ".g722",
+        ".gsm",
+        ".sph",
+        ".aiff",
+        ".aif",
+        ".au",
+        ".caf",
+        ".w64",
+        ".amr",
+        ".ulaw",
+        ".alaw",
+    ]
 )
 MIN_SECONDS: Seconds = 0.7
 TRANSCRIPTS = Path("/usr/share/doc")
@@ -20,7 +39,16 @@ TRANSCRIPTS = Path("/usr/share/doc")
 _PROMPT_FOLDER = re.compile(r"(?P<language>[a-z]{2})_(?P<region>[A-Z]{2})_(?P<sex>[fm])_(?P<voice>\w+)")
 _REMARK = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _NOT_SPEECH = frozenset(
-    ["ascending-2tone", "descending-2tone", "beep", "beeperr", "confbridge-join", "confbridge-leave", "tt-monkeys", "vm-intro"]
+    [
+        "ascending-2tone",
+        "descending-2tone",
+        "beep",
+        "beeperr",
+        "confbridge-join",
+        "confbridge-leave",
+        "tt-monkeys",
+        "vm-intro",
+    ]
 )
 """Prompts that are or end in a sound, in every language; not every transcript says so."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molex_adapt.conventions import SAMPLE_RATE, Decibels, Hertz, Seconds
+from molex_adapt.conventions import SAMPLE_RATE, Decibels, Hertz
 from molex_adapt.errors import AudioError
 from molex_adapt.simulate import coding
 from molex_adapt.simulate.attack import Wave
@@ -21,7 +21,7 @@ _CEILING = 0.99
 _HIGH_PASS_WIDTH: Hertz = 50.0
 _LOW_PASS_WIDTH: Hertz = 200.0
 _STOP_BAND: Decibels = 80.0
-_MARGIN: Seconds = 0.02
+_AUDIBLE_BELOW_PEAK: Decibels = 30.0
 
 StageCodec = Literal["none", "g722", "alaw", "mulaw", "gsm"]
 _CODECS: dict[str, Callable[[Wave], Wave]] = {
@@ -81,8 +81,8 @@ def frame_power(wave: Wave) -> NDArray[np.float64]:
     return np.asarray(np.square(padded).reshape(-1, _FRAME).mean(axis=1))
 
 
-def active_frames(wave: Wave) -> NDArray[np.bool_]:
-    """Which 20 ms frames of (T,) lie at most 25 dB below the loud ones (the 95th percentile): (F,).
+def active_frames(wave: Wave, below: Decibels = _ACTIVE_BELOW_PEAK) -> NDArray[np.bool_]:
+    """Which 20 ms frames of (T,) lie at most `below` dB under the loud ones (the 95th percentile): (F,).
 
     Raises:
         AudioError: nothing to hear.
@@ -94,7 +94,7 @@ def active_frames(wave: Wave) -> NDArray[np.bool_]:
             f"The recording of {wave.size / SAMPLE_RATE:.2f} s is silent (loud frames at {loud:.1e} of full "
             "power). Expected speech; leave this recording out."
         )
-    return np.asarray(power >= loud * 10 ** (-_ACTIVE_BELOW_PEAK / 10))
+    return np.asarray(power >= loud * 10 ** (-below / 10))
 
 
 def active_level(wave: Wave) -> Decibels:
@@ -136,7 +136,6 @@ def _filter_taps(low: Hertz, high: Hertz) -> NDArray[np.float64]:
 
 
 def _trimmed(wave: Wave) -> Wave:
-    active = np.flatnonzero(active_frames(wave))
-    margin = round(_MARGIN * SAMPLE_RATE)
-    start = max(0, int(active[0]) * _FRAME - margin)
-    return wave[start : (int(active[-1]) + 1) * _FRAME + margin]
+    """Cut right at the first and last audible frame: a margin would tell recorded silence from a codec's padding."""
+    audible = np.flatnonzero(active_frames(wave, _AUDIBLE_BELOW_PEAK))
+    return wave[int(audible[0]) * _FRAME : (int(audible[-1]) + 1) * _FRAME]

