@@ -1,0 +1,241 @@
+"""The frozen SSL speech model: loaded once, split where experts begin to matter.
+
+The *prefix* is the convolutional feature extractor: nothing an expert does changes it, so its output can be kept and
+reused. The rest (feature projection, transformer blocks) runs per mixture. Any WavLM, wav2vec 2.0 or HuBERT of
+transformers works; its own encoder code runs unchanged, with hooks that read every block's output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.errors import AudioError, ExpertError, RegistryError
+
+SUPPORTED = ("wavlm", "wav2vec2", "hubert")
+
+
+@dataclass(frozen=True)
+class BaseIdentity:
+    """Which base, exactly: an expert fits one and no other.
+
+    Attributes:
+        id: Hub model id, or the folder's name for an embedded base.
+        revision: commit hash on the Hub; "local" for a folder.
+        sha256: over the names and values of all weights.
+    """
+
+    id: str
+    revision: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.revision[:7]} (sha256 {self.sha256[:8]}…)"
+
+
+class Base(nn.Module):
+    """A frozen SSL encoder.
+
+    Attributes:
+        model: the transformers model, in evaluation mode, without gradients.
+        identity: its id, revision and weights hash.
+        normalised: whether waveforms are brought to zero mean and unit variance first.
+        exact_padding: whether the prefix of a padded batch equals the prefix of each row alone.
+    """
+
+    def __init__(self, model: PreTrainedModel, identity: BaseIdentity, normalised: bool) -> None:
+        super().__init__()
+        _check_structure(model, identity.id)
+        self.model = model.eval().requires_grad_(False)
+        self.identity = identity
+        self.normalised = normalised
+        self.exact_padding = model.config.feat_extract_norm == "layer"
+        self._states: list[Tensor] = []
+        self.blocks[0].register_forward_pre_hook(self._catch_input, with_kwargs=True)
+        for block in self.blocks:
+            block.register_forward_hook(self._catch_output)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks."""
+        return self.model.encoder.layers
+
+    @property
+    def width(self) -> int:
+        """D, the width of the hidden states."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def prefix_width(self) -> int:
+        """C, the width of the prefix features."""
+        return int(self.model.config.conv_dim[-1])
+
+    @property
+    def receptive_samples(self) -> int:
+        """Samples that one prefix frame sees; the shortest input."""
+        samples = 1
+        for kernel, stride in zip(
+            reversed(self.model.config.conv_kernel), reversed(self.model.config.conv_stride), strict=True
+        ):
+            samples = (samples - 1) * stride + kernel
+        return int(samples)
+
+    def train(self, mode: bool = True) -> Base:
+        """Stay in evaluation mode: `.train()` would switch on dropout and random masking in a frozen model."""
+        return super().train(False)
+
+    def frames(self, lengths: Tensor) -> Tensor:
+        """(B,) valid samples to (B,) valid frames."""
+        return torch.as_tensor(self.model._get_feat_extract_output_lengths(lengths)).to(torch.int64)
+
+    @torch.no_grad()
+    def prefix(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolutional features; constant for a recording, whatever the experts.
+
+        Args:
+            wave: (B, T) float32 at 16 kHz, already normalised by `prepare`, zero-padded.
+            lengths: (B,) int64, valid samples per row.
+
+        Returns:
+            (B, F, C) features, zero where padded, and (B,) int64 valid frames.
+
+        Raises:
+            AudioError: a row is shorter than the receptive field.
+        """
+        shortest = int(lengths.min())
+        if shortest < self.receptive_samples:
+            raise AudioError(
+                f"a recording of {shortest} samples is shorter than the base's receptive field of "
+                f"{self.receptive_samples} samples at {SAMPLE_RATE} Hz; leave out recordings that short"
+            )
+        frames = self.frames(lengths)
+        if self.exact_padding or bool((lengths == lengths[0]).all()):
+            features = self.model.feature_extractor(wave[:, : int(lengths.max())]).transpose(1, 2)
+        else:
+            features = self._prefix_by_length(wave, lengths, frames)
+        return features * _mask(frames, features.shape[1])[..., None], frames
+
+    def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
+        # Group norm averages over time: padding would change every frame, so rows of one length go together.
+        features = wave.new_zeros(len(wave), int(frames.max()), self.prefix_width)
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            some = self.model.feature_extractor(wave[rows, :length]).transpose(1, 2)
+            features[rows, : some.shape[1]] = some
+        return features
+
+    def prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(T,) waveform in [-1, 1] to what the base was trained to hear."""
+        return normalise(wave) if self.normalised else wave
+
+    def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+        """Run the transformer on prefix features.
+
+        Args:
+            features: (B, F, C) from `prefix`.
+            frames: (B,) int64 valid frames.
+
+        Returns:
+            L + 1 tensors (B, F, D): the input of the first block and the output of every block. Padded frames hold
+            values without meaning.
+        """
+        hidden = self.model.feature_projection(features)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        padded = frames.shape[0] > 1 and features.device.type == "cpu" and int(frames.min()) < features.shape[1]
+        padded = padded or features.device.type != "cpu"
+        mask = _mask(frames, features.shape[1]) if padded else None
+        self._states = []
+        try:
+            self.model.encoder(hidden, attention_mask=mask)
+            return self._states
+        finally:
+            self._states = []
+
+    def _catch_input(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._states.append(args[0] if args else kwargs["hidden_states"])
+
+    def _catch_output(self, _block: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        self._states.append(output[0] if isinstance(output, tuple) else output)
+
+
+def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
+    """Load a base by Hub model id or from a local folder, safetensors only.
+
+    Args:
+        id_or_folder: e.g. `microsoft/wavlm-large`, or a folder with config.json and model.safetensors.
+        revision: branch, tag or commit on the Hub; the resolved commit is what the identity records.
+
+    Raises:
+        RegistryError: nothing there, no safetensors weights, or an unsupported architecture.
+    """
+    folder = Path(id_or_folder)
+    local = folder.is_dir()
+    if local and not (folder / "config.json").is_file():
+        raise RegistryError(f"{folder} has no config.json; expected a folder saved by transformers' save_pretrained")
+    name = str(folder) if local else str(id_or_folder)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+        if config.model_type not in SUPPORTED:
+            raise RegistryError(
+                f"{name} is a {config.model_type!r} model; bases are one of {', '.join(SUPPORTED)}"
+            )
+        model = AutoModel.from_pretrained(
+            name, config=config, revision=revision, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise RegistryError(
+            f"base {name!r} cannot be loaded: {str(error).splitlines()[0]}. Give a Hub model id with safetensors "
+            "weights, or a folder that holds config.json and model.safetensors"
+        ) from None
+    commit = "local" if local else str(getattr(config, "_commit_hash", None) or revision or "main")
+    identity = BaseIdentity(folder.name if local else str(id_or_folder), commit, weights_hash(model))
+    return Base(model, identity, _normalised(folder if local else None, name, revision, config))
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 over every weight's name, shape and float32 bytes; independent of file format and precision on disk."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor with `do_normalize`."""
+    return np.asarray((wave - wave.mean()) / np.sqrt(wave.var() + 1e-7), dtype=np.float32)
+
+
+def _normalised(folder: Path | None, name: str, revision: str | None, config: Any) -> bool:
+    """What preprocessor_config.json says; without one, what models of this kind were trained with."""
+    by_kind = config.feat_extract_norm == "layer"
+    try:
+        if folder is None:
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(name, "preprocessor_config.json", revision=revision))
+        else:
+            path = folder / "preprocessor_config.json"
+        return bool(json.loads(path.read_text()).get("do_normalize", by_kind))
+    except (OSError, ValueError):
+        return by_kind
+
+
+def _check_structure(model: nn.Module, name: str) -> None:
+    encoder = getattr(model, "encoder", None)
+    if encoder is None or not hasattr(model, "feature_projection") or len(getattr(encoder, "layers", ())) == 0:
+        raise ExpertError(f"{name} has no transformer blocks under encoder.layers; use a WavLM, wav2vec 2.0 or HuBERT")
+
+
+def _mask(frames: Tensor, width: int) -> Tensor:
+    return torch.arange(width, device=frames.device)[None] < frames[:, None]

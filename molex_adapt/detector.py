@@ -1,0 +1,99 @@
+"""The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from molex_adapt.base import Base
+from molex_adapt.calibration import Calibration
+from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.errors import AudioError
+from molex_adapt.head import Head
+from molex_adapt.mixture import Mixture
+from molex_adapt.recipe import Recipe
+
+
+class Detector(nn.Module):
+    """A mixture that scores.
+
+    Attributes:
+        base: the frozen SSL encoder, with the mixture attached.
+        mixture: experts and routers.
+        head: pooling and classifier.
+        calibration: affine map from the head's logit to a log-likelihood ratio in nats.
+        recipe: what it was built from.
+    """
+
+    def __init__(self, base: Base, recipe: Recipe, calibration: Calibration | None = None) -> None:
+        super().__init__()
+        self.base = base
+        self.mixture = Mixture(base, recipe.lora, recipe.router)
+        self.head = Head(base.width, len(base.blocks) + 1, recipe.head)
+        self.calibration = calibration if calibration is not None else Calibration.identity()
+        self.recipe = recipe
+        self.mixture.attach()
+        self.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.head.classify.weight.device
+
+    def logit(self, features: Tensor, frames: Tensor) -> Tensor:
+        """Uncalibrated scores from prefix features; what training works on.
+
+        Args:
+            features: (B, F, C) from `Base.prefix`.
+            frames: (B,) int64 valid frames.
+
+        Returns:
+            (B,) logit; higher is more bona fide.
+        """
+        states = self.mixture.hidden_states(features, frames)
+        mask = torch.arange(features.shape[1], device=features.device)[None] < frames[:, None]
+        return self.head(states, mask)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def score(self, wave: Tensor, lengths: Tensor) -> Tensor:
+        """Score utterances with the routed experts.
+
+        Args:
+            wave: (B, T) float32 at 16 kHz, each row prepared by `prepare`, zero-padded.
+            lengths: (B,) int64, valid samples per row.
+
+        Returns:
+            (B,) log-likelihood ratio in nats; higher is more bona fide.
+
+        Raises:
+            AudioError: a row is shorter than the base's receptive field.
+        """
+        return self.calibrate(self.logit(*self.base.prefix(wave, lengths)))
+
+    def calibrate(self, logit: Tensor) -> Tensor:
+        """Logit to log-likelihood ratio in nats."""
+        return logit * self.calibration.scale + self.calibration.offset
+
+    def prepare(self, wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Normalise one recording and cut it into windows the base can take whole.
+
+        Args:
+            wave: (T,) float32 in [-1, 1] at 16 kHz, any length.
+
+        Returns:
+            Windows of at most the recipe's `window_seconds`, of nearly equal length.
+
+        Raises:
+            AudioError: shorter than the base's receptive field, or not finite.
+        """
+        if len(wave) < self.base.receptive_samples:
+            raise AudioError(
+                f"{len(wave) / SAMPLE_RATE:.3f} s is shorter than the base's receptive field of "
+                f"{self.base.receptive_samples / SAMPLE_RATE:.3f} s; leave out recordings that short"
+            )
+        if not np.isfinite(wave).all():
+            raise AudioError("the samples are not all finite; export the recording again")
+        count = -(-len(wave) // int(self.recipe.data.window_seconds * SAMPLE_RATE))
+        return [self.base.prepare(window) for window in np.array_split(wave, count)]

@@ -1,0 +1,211 @@
+"""Prefix features of many utterances: what stages train on, what exemplars are, what gates measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
+from molex_adapt.data import Failed, Table, Utterance, decode
+from molex_adapt.detector import Detector
+from molex_adapt.errors import AudioError
+from molex_adapt.progress import Progress, Silent
+
+BATCH_SECONDS = 48.0
+"""Padded audio in one prefix or scoring batch; bounds memory, whatever the lengths."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Prefix features and labels of N utterances of one domain.
+
+    Attributes:
+        clips: N tensors (F_i, C) float16, on the CPU.
+        bona_fide: (N,) bool.
+        sources: N source recording ids.
+        attacks: N attack names; None for bona fide.
+    """
+
+    clips: tuple[Tensor, ...]
+    bona_fide: Tensor
+    sources: tuple[str, ...]
+    attacks: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random crops of at most `crop` frames: (B, F, C) float32 zero-padded and (B,) int64 frames."""
+        return pad_clips([random_crop(self.clips[i], crop, generator) for i in indices])
+
+    def pick(self, indices: Sequence[int]) -> Features:
+        """The utterances at `indices`, in that order."""
+        at = list(indices)
+        return Features(
+            tuple(self.clips[i] for i in at),
+            self.bona_fide[at],
+            tuple(self.sources[i] for i in at),
+            tuple(self.attacks[i] for i in at),
+        )
+
+    def cut(self, seconds: Seconds) -> Features:
+        """At most the first `seconds` of each."""
+        frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
+        return replace(self, clips=tuple(clip[:frames].clone() for clip in self.clips))
+
+    def of_class(self, bona_fide: bool) -> list[int]:
+        """Indices of one class."""
+        return [int(i) for i in (self.bona_fide == bona_fide).nonzero()[:, 0]]
+
+
+def concatenate(sets: Sequence[Features]) -> Features:
+    """All utterances of several sets, in order."""
+    return Features(
+        tuple(clip for item in sets for clip in item.clips),
+        torch.cat([item.bona_fide for item in sets]) if sets else torch.zeros(0, dtype=torch.bool),
+        tuple(source for item in sets for source in item.sources),
+        tuple(attack for item in sets for attack in item.attacks),
+    )
+
+
+def extract(
+    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+) -> tuple[Features, tuple[Failed, ...]]:
+    """Prefix features of a table, each recording cut to the recipe's window.
+
+    Args:
+        detector: gives the base.
+        table: utterances; unreadable ones are listed as failed, never raised.
+        workers: decoding threads.
+        progress: listener.
+    """
+    progress = progress or Silent()
+    progress.start("features", len(table))
+    kept: dict[int, Tensor] = {}
+    failed: list[Failed] = []
+    for batch in _batches(detector, list(table), workers, failed, progress, first_window=True):
+        rows = [row for _, row in batch]
+        wave, lengths = pad(rows)
+        features, frames = detector.base.prefix(wave.to(detector.device), lengths.to(detector.device))
+        for (index, _), clip, count in zip(batch, features.half().cpu(), frames.tolist(), strict=True):
+            kept[index] = clip[:count].clone()
+    progress.stop()
+    order = sorted(kept)
+    found = [table[i] for i in order]
+    return (
+        Features(
+            tuple(kept[i] for i in order),
+            torch.tensor([item.label == "bonafide" for item in found], dtype=torch.bool),
+            tuple(item.source for item in found),
+            tuple(item.attack for item in found),
+        ),
+        tuple(failed),
+    )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One file's score: log-likelihood ratio in nats, higher is more bona fide."""
+
+    utterance: Utterance
+    score: float
+    seconds: Seconds
+
+
+def score_table(
+    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+) -> tuple[list[Scored], tuple[Failed, ...]]:
+    """Score every file of a table, of any length; order is the table's."""
+    progress = progress or Silent()
+    progress.start("score", len(table))
+    failed: list[Failed] = []
+    total: dict[int, float] = {}
+    samples: dict[int, int] = {}
+    for batch in _batches(detector, list(table), workers, failed, progress, first_window=False):
+        wave, lengths = pad([row for _, row in batch])
+        scores = detector.score(wave.to(detector.device), lengths.to(detector.device)).cpu()
+        for (index, row), score in zip(batch, scores.tolist(), strict=True):
+            total[index] = total.get(index, 0.0) + score * len(row)
+            samples[index] = samples.get(index, 0) + len(row)
+    progress.stop()
+    scored = [Scored(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)]
+    return scored, tuple(failed)
+
+
+def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Rows of any length to (B, T) zero-padded float32 and (B,) int64 lengths."""
+    lengths = torch.tensor([len(row) for row in rows])
+    wave = torch.zeros(len(rows), int(lengths.max()))
+    for at, row in enumerate(rows):
+        wave[at, : len(row)] = torch.from_numpy(row)
+    return wave, lengths
+
+
+def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Clips (F_i, C) to (B, F, C) zero-padded float32 and (B,) int64 frames."""
+    frames = torch.tensor([len(clip) for clip in clips])
+    return torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True).float(), frames
+
+
+def random_crop(clip: Tensor, crop: int, generator: torch.Generator) -> Tensor:
+    """`crop` frames from a random place; the whole clip where it is shorter."""
+    if len(clip) <= crop:
+        return clip
+    start = int(torch.randint(len(clip) - crop + 1, (1,), generator=generator))
+    return clip[start : start + crop]
+
+
+def length_batches(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
+    """Indices grouped by similar length, each group's padded total at most `budget` (or a single index)."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if group and lengths[index] * (len(group) + 1) > budget:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+_READ_AHEAD = 256
+"""Recordings decoded before they are sorted by length; bounds memory on large tables."""
+
+
+def _batches(
+    detector: Detector,
+    utterances: list[Utterance],
+    workers: int,
+    failed: list[Failed],
+    progress: Progress,
+    first_window: bool,
+) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
+    """Decoded and prepared windows with their utterance's index, in batches of similar length."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        ahead = _submit(pool, detector, utterances, 0)
+        for start in range(0, len(utterances), _READ_AHEAD):
+            now, ahead = ahead, _submit(pool, detector, utterances, start + _READ_AHEAD)
+            windows: list[tuple[int, NDArray[np.float32]]] = []
+            for offset, future in enumerate(now):
+                try:
+                    found = future.result()
+                    windows += [(start + offset, row) for row in (found[:1] if first_window else found)]
+                except AudioError as error:
+                    failed.append(Failed(str(utterances[start + offset].path), str(error)))
+            for group in length_batches([len(row) for _, row in windows], BATCH_SECONDS * SAMPLE_RATE):
+                yield [windows[at] for at in group]
+            progress.advance(len(now))
+
+
+def _submit(
+    pool: ThreadPoolExecutor, detector: Detector, utterances: list[Utterance], start: int
+) -> list[Future[list[NDArray[np.float32]]]]:
+    return [
+        pool.submit(lambda item: detector.prepare(decode(item.path)), item)
+        for item in utterances[start : start + _READ_AHEAD]
+    ]

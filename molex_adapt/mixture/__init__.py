@@ -1,0 +1,7 @@
+"""The mixture: LoRA experts on a frozen base and a router in every block."""
+
+from molex_adapt.mixture.experts import ExpertLinear, ExpertSpec, ExpertWeights
+from molex_adapt.mixture.mixture import Mixture
+from molex_adapt.mixture.routers import Router, Routing
+
+__all__ = ["ExpertLinear", "ExpertSpec", "ExpertWeights", "Mixture", "Router", "Routing"]

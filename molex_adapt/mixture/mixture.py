@@ -1,0 +1,254 @@
+"""Experts and routers attached to the blocks of a base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molex_adapt.base import Base
+from molex_adapt.errors import ExpertError
+from molex_adapt.mixture.experts import ExpertLinear, ExpertSpec, ExpertWeights
+from molex_adapt.mixture.routers import Router, Routing
+from molex_adapt.recipe import LoraOptions, RouterOptions
+
+
+class Mixture(nn.Module):
+    """The experts and routers of every block; `attach` puts them into the base, `detach` takes them out.
+
+    Attributes:
+        specs: the experts, in the order of the router's rows.
+        routings: one `Routing` per block, of the last forward pass.
+    """
+
+    def __init__(self, base: Base, lora: LoraOptions, router: RouterOptions) -> None:
+        super().__init__()
+        self.lora = lora
+        self.specs: list[ExpertSpec] = []
+        self.routings: list[Routing] = []
+        self._mask: Tensor | None = None
+        self._handles: list[Any] = []
+        object.__setattr__(self, "_base", base)  # not a submodule: the base's weights are not the mixture's
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({_key(target): ExpertLinear(_linear(block, target)) for target in lora.targets})
+            for block in base.blocks
+        )
+        self.routers = nn.ModuleList(Router(base.width, router) for _ in base.blocks)
+
+    @property
+    def names(self) -> list[str]:
+        """The experts' names, in router order."""
+        return [spec.name for spec in self.specs]
+
+    @property
+    def base(self) -> Base:
+        """The base that this mixture was built for."""
+        return self._base  # type: ignore[no-any-return, attr-defined]
+
+    def index(self, name: str) -> int:
+        """Position of an expert.
+
+        Raises:
+            ExpertError: there is no such expert.
+        """
+        if name not in self.names:
+            raise ExpertError(f"no expert {name!r} in this mixture; it has {', '.join(self.names) or 'none'}")
+        return self.names.index(name)
+
+    def add(
+        self,
+        spec: ExpertSpec,
+        weights: ExpertWeights | None = None,
+        rows: list[Tensor] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Append an expert, and its row to every router.
+
+        Args:
+            spec: name, rank, alpha.
+            weights: its LoRA weights; without them a fresh expert that changes nothing.
+            rows: one router row (D + 1,) per block; without them the mean of the old rows.
+            generator: draws a fresh expert's A.
+
+        Raises:
+            ExpertError: the name is taken, or weights do not fit; the mixture is as before.
+        """
+        if spec.name in self.names:
+            raise ExpertError(f"an expert named {spec.name!r} is already in this mixture; choose another name")
+        if weights is not None:
+            self._check_fit(spec, weights)
+        for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
+            for target in self.lora.targets:
+                layer = layers[_key(target)]
+                layer.add(spec, generator)
+                if weights is not None:
+                    path = module_path(block, target)
+                    layer.load(len(self.specs), weights[f"{path}.lora_A"], weights[f"{path}.lora_B"])
+            router.add(rows[block] if rows is not None else None)
+        self.specs.append(spec)
+
+    def remove(self, name: str) -> None:
+        """Drop an expert and its router rows."""
+        index = self.index(name)
+        for layers, router in zip(self.layers, self.routers, strict=True):
+            for layer in layers.values():
+                layer.remove(index)
+            router.remove(index)
+        del self.specs[index]
+
+    def weights(self, name: str) -> ExpertWeights:
+        """A copy of an expert's LoRA weights, float32 on the CPU."""
+        index = self.index(name)
+        found = {}
+        for block, layers in enumerate(self.layers):
+            for target in self.lora.targets:
+                layer, path = layers[_key(target)], module_path(block, target)
+                found[f"{path}.lora_A"] = layer.a[index].detach().float().cpu().clone()
+                found[f"{path}.lora_B"] = layer.b[index].detach().float().cpu().clone()
+        return found
+
+    def expert_parameters(self, name: str) -> list[nn.Parameter]:
+        """The trainable weights of one expert, without its router rows."""
+        index = self.index(name)
+        layers = [layer for block in self.layers for layer in block.values()]
+        return [weight for layer in layers for weight in (layer.a[index], layer.b[index])]
+
+    def router_rows(self, name: str) -> list[nn.Parameter]:
+        """One router row per block of an expert."""
+        index = self.index(name)
+        return [router.rows[index] for router in self.routers]
+
+    def attach(self) -> None:
+        """Put the experts into the base's blocks."""
+        if self._handles:
+            return
+        for block, layers, router in zip(self.base.blocks, self.layers, self.routers, strict=True):
+            for target in self.lora.targets:
+                _replace(block, target, layers[_key(target)])
+            reads = self._routing_module(block)
+            self._handles.append(
+                reads.register_forward_pre_hook(_RouteBefore(self, router, layers), with_kwargs=True)
+            )
+
+    def detach(self) -> None:
+        """Restore the base as it was."""
+        for handle in self._handles:
+            handle.remove()
+        attached, self._handles = bool(self._handles), []
+        if attached:
+            for block, layers in zip(self.base.blocks, self.layers, strict=True):
+                for target in self.lora.targets:
+                    _replace(block, target, layers[_key(target)].linear)
+
+    def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+        """The base's hidden states under this mixture; fills `routings`.
+
+        Args:
+            features: (B, F, C) prefix features.
+            frames: (B,) int64 valid frames.
+        """
+        self._mask = torch.arange(features.shape[1], device=features.device)[None] < frames[:, None]
+        self.routings = []
+        return self.base.hidden_states(features, frames)
+
+    @contextmanager
+    def forcing(self, name: str | None) -> Iterator[None]:
+        """Send everything to one expert for a while; None routes as usual."""
+        index = self.index(name) if name is not None else None
+        before = [router.forced for router in self.routers]
+        for router in self.routers:
+            router.forced = index
+        try:
+            yield
+        finally:
+            for router, forced in zip(self.routers, before, strict=True):
+                router.forced = forced
+
+    def orthogonality(self, name: str | None = None) -> Tensor:
+        """Mean squared cosine between the A rows of different experts; scalar.
+
+        Args:
+            name: only pairs of this expert with the others; None for all pairs.
+
+        Source: own form of the regularisation that MoLEx (arXiv 2509.09175) names.
+        """
+        rows = [row for row in range(len(self.specs)) if name is None or row == self.index(name)]
+        overlap = []
+        for layer in (layer for block in self.layers for layer in block.values()):
+            unit = [nn.functional.normalize(weight, dim=1) for weight in layer.a]
+            for first in rows:
+                # All pairs are counted once; the pairs of one expert against all others.
+                others = range(len(unit)) if name is not None else range(first)
+                overlap += [(unit[first] @ unit[other].T).square().mean() for other in others if other != first]
+        return torch.stack(overlap).mean() if overlap else torch.zeros(())
+
+    def _routing_module(self, block: nn.Module) -> nn.Module:
+        inside = all(target.startswith("feed_forward.") for target in self.lora.targets)
+        return block.feed_forward if inside else block  # type: ignore[return-value]
+
+    def _check_fit(self, spec: ExpertSpec, weights: ExpertWeights) -> None:
+        expected = {}
+        for block, layers in enumerate(self.layers):
+            for target in self.lora.targets:
+                linear, path = layers[_key(target)].linear, module_path(block, target)
+                expected[f"{path}.lora_A"] = (spec.rank, linear.in_features)
+                expected[f"{path}.lora_B"] = (linear.out_features, spec.rank)
+        found = {name: tuple(weight.shape) for name, weight in weights.items()}
+        if expected != found:
+            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            first = wrong[0]
+            raise ExpertError(
+                f"expert {spec.name!r} does not fit this mixture: {len(wrong)} weight(s) differ, first {first}: "
+                f"the mixture needs {expected.get(first)}, the expert has {found.get(first)}. "
+                f"It must have rank {spec.rank} on {', '.join(self.lora.targets)} of {len(self.layers)} blocks"
+            )
+
+
+class _RouteBefore:
+    """Runs just before a block's feed-forward: decides, and hands the gates to the block's adapted layers."""
+
+    def __init__(self, mixture: Mixture, router: nn.Module, layers: nn.Module) -> None:
+        self.mixture, self.router, self.layers = mixture, router, layers
+
+    def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.mixture.specs:
+            return
+        x = args[0] if args else kwargs["hidden_states"]
+        mask = self.mixture._mask
+        if mask is None or mask.shape != x.shape[:2]:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        routing = self.router(x, mask)
+        self.mixture.routings.append(routing)
+        for layer in self.layers.values():  # type: ignore[operator]
+            layer.gates = routing.gates
+
+
+def module_path(block: int, target: str) -> str:
+    """Path of an adapted layer inside the base, as PEFT names it."""
+    return f"encoder.layers.{block}.{target}"
+
+
+def _key(target: str) -> str:
+    return target.replace(".", "/")
+
+
+def _linear(block: nn.Module, target: str) -> nn.Linear:
+    try:
+        linear = block.get_submodule(target)
+    except AttributeError:
+        linear = None
+    if not isinstance(linear, nn.Linear):
+        known = [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]
+        raise ExpertError(
+            f"target {target!r} is not a linear layer of this base's blocks; "
+            f"they have {', '.join(known) or 'none'} (recipe: lora.targets)"
+        )
+    return linear
+
+
+def _replace(block: nn.Module, target: str, module: nn.Module) -> None:
+    parent, _, name = target.rpartition(".")
+    setattr(block.get_submodule(parent), name, module)

@@ -1,0 +1,101 @@
+"""The router of one block: which experts act, and how strongly.
+
+Source: noisy top-k gating and the load-balancing loss from Shazeer et al. (arXiv 1701.06538) and Fedus et al. (arXiv
+2101.03961); the standardised input is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from molex_adapt.recipe import RouterOptions
+
+
+@dataclass(frozen=True)
+class Routing:
+    """One block's decision for a batch; N is 1 for utterance routing and F for frame routing.
+
+    Attributes:
+        gates: (B, N, E), zero for experts outside the top k, each row summing to 1.
+        probabilities: (B, N, E), the softmax over all experts, before top-k.
+        logits: (B, N, E), without noise.
+    """
+
+    gates: Tensor
+    probabilities: Tensor
+    logits: Tensor
+
+
+class Router(nn.Module):
+    """Linear gate logits on the standardised routing input, softmax over the top k.
+
+    Attributes:
+        rows: E parameters (D + 1,): the weights of an expert and, last, its bias.
+        centre, spread: (D,) mean and standard deviation of the routing input, fixed when the first experts train.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, width: int, options: RouterOptions) -> None:
+        super().__init__()
+        self.width = width
+        self.options = options
+        self.rows = nn.ParameterList()
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.forced: int | None = None
+        """An expert that takes every utterance; None to route."""
+        self.dense = False
+        """Softmax over all experts instead of the top k."""
+
+    def add(self, row: Tensor | None = None) -> None:
+        """Append an expert's row: `row` (D + 1,), or the mean of the old rows (zero for the first)."""
+        if row is None:
+            row = torch.stack(list(self.rows)).mean(0) if len(self.rows) else torch.zeros(self.width + 1)
+        self.rows.append(nn.Parameter(row.detach().clone().to(self.centre.device)))
+
+    def remove(self, index: int) -> None:
+        """Drop the row at `index`."""
+        self.rows = nn.ParameterList([row for at, row in enumerate(self.rows) if at != index])
+
+    def read(self, x: Tensor, mask: Tensor) -> Tensor:
+        """What the router reads: (B, F, D) block states to (B, N, D), before standardisation."""
+        if self.options.routing == "frame":
+            return x
+        weight = mask[..., None].to(x.dtype)
+        return (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Routing:
+        """Decide.
+
+        Args:
+            x: (B, F, D) input of the block's feed-forward.
+            mask: (B, F) bool, valid frames.
+        """
+        read = (self.read(x, mask).float() - self.centre) / self.spread
+        rows = torch.stack(list(self.rows))
+        logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
+        if self.forced is not None:
+            gates = F.one_hot(torch.tensor(self.forced, device=x.device), len(rows)).to(logits.dtype)
+            return Routing(gates.expand_as(logits), logits.softmax(-1), logits)
+        noisy = logits
+        if self.training and self.options.noise > 0:
+            noisy = logits + self.options.noise * torch.randn_like(logits)
+        k = len(rows) if self.dense else min(self.options.top_k, len(rows))
+        values, chosen = noisy.topk(k, dim=-1)
+        gates = torch.zeros_like(noisy).scatter(-1, chosen, values.softmax(-1))
+        return Routing(gates, logits.softmax(-1), logits)
+
+
+def load_balance(routing: Routing, mask: Tensor) -> Tensor:
+    """Scalar, 1 when all experts get an equal share and up to E when one gets everything."""
+    weight = mask[..., None].to(routing.gates.dtype) if routing.gates.shape[1] > 1 else 1.0
+    count = mask.sum() if routing.gates.shape[1] > 1 else routing.gates.shape[0]
+    chosen = ((routing.gates > 0).to(routing.gates.dtype) * weight).sum((0, 1)) / count
+    probability = (routing.probabilities * weight).sum((0, 1)) / count
+    return routing.gates.shape[-1] * (chosen / chosen.sum() * probability).sum()

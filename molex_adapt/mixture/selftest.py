@@ -1,0 +1,59 @@
+"""The attach self-test: an adapted layer that changes nothing is an error, not a silence.
+
+transformers' WavLM passes raw attention weights to `F.multi_head_attention_forward`; LoRA there trains nothing and says
+nothing. So every adapted layer is perturbed once, and must change the output and receive a gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from molex_adapt.errors import ExpertError
+from molex_adapt.mixture.mixture import Mixture, module_path
+
+
+def check_attached(mixture: Mixture, name: str) -> None:
+    """Perturb every adapted layer of expert `name`; restore it bit for bit afterwards.
+
+    Raises:
+        ExpertError: a layer leaves the output unchanged or gets no gradient; names all such layers.
+    """
+    index = mixture.index(name)
+    device = next(mixture.base.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(1, 12, mixture.base.prefix_width, generator=generator).to(device)
+    frames = torch.tensor([12], device=device)
+    dead = []
+    training = mixture.training
+    mixture.eval()
+    # Non-zero B everywhere, so that each A has a gradient, and the first block's change reaches the output.
+    saved = {id(weight): weight.detach().clone() for weight in mixture.expert_parameters(name)}
+    with mixture.forcing(name):
+        for block, layers in enumerate(mixture.layers):
+            for target, layer in zip(mixture.lora.targets, layers.values(), strict=True):
+                if not _acts(mixture, layer.b[index], features, frames):
+                    dead.append(module_path(block, target))
+    with torch.no_grad():
+        for weight in mixture.expert_parameters(name):
+            weight.copy_(saved[id(weight)])
+    mixture.train(training)
+    if dead:
+        raise ExpertError(
+            f"{len(dead)} adapted layer(s) have no effect on the output, first {dead[0]}: the base does not call them "
+            "as layers (WavLM's attention projections are such). Adapt others, e.g. --set "
+            "lora.targets=[feed_forward.intermediate_dense,feed_forward.output_dense]"
+        )
+
+
+def _acts(mixture: Mixture, weight: torch.nn.Parameter, features: torch.Tensor, frames: torch.Tensor) -> bool:
+    trainable = weight.requires_grad
+    weight.requires_grad_(True)
+    before = mixture.hidden_states(features, frames)[-1]
+    (gradient,) = torch.autograd.grad(before.square().sum(), weight, allow_unused=True)
+    with torch.no_grad():
+        weight.add_(torch.full_like(weight, 0.1))
+        after = mixture.hidden_states(features, frames)[-1]
+        weight.sub_(torch.full_like(weight, 0.1))
+    weight.requires_grad_(trainable)
+    moved = float((after - before.detach()).abs().max())
+    return gradient is not None and float(gradient.abs().max()) > 0 and moved > 1e-5

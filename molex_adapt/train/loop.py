@@ -1,0 +1,123 @@
+"""The one training loop: steps, schedule, early stopping on the development split, best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from molex_adapt.detector import Detector
+from molex_adapt.errors import MolexError
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import StageOptions
+from molex_adapt.schedule import warmup_cosine
+from molex_adapt.train.pools import Batch, Sampler
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Weights that share a learning rate."""
+
+    parameters: Sequence[nn.Parameter]
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a stage went; losses are of the development split.
+
+    Attributes:
+        steps: taken.
+        best_step: whose weights were kept; 0 for those before the stage.
+        loss_before, loss_best: balanced logistic loss in nats.
+        seconds: wall-clock.
+    """
+
+    steps: int
+    best_step: int
+    loss_before: float
+    loss_best: float
+    seconds: float
+
+
+def fit(
+    detector: Detector,
+    groups: Sequence[ParameterGroup],
+    sampler: Sampler,
+    loss: Callable[[Batch], Tensor],
+    development_loss: Callable[[], float],
+    options: StageOptions,
+    label: str,
+    progress: Progress,
+) -> Fitted:
+    """Train the given weights and nothing else; on return they are the best of all evaluated, including the start.
+
+    Raises:
+        MolexError: the loss is not finite.
+    """
+    started = time.monotonic()
+    trained = [parameter for group in groups for parameter in group.parameters]
+    optimiser = torch.optim.AdamW(
+        [{"params": list(group.parameters), "lr": group.learning_rate} for group in groups],
+        weight_decay=options.weight_decay,
+    )
+    schedule = warmup_cosine(optimiser, options.steps, options.warmup)
+    best = before = development_loss()
+    kept, best_step, waited, step = _copy(trained), 0, 0, 0
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    progress.start(label, options.steps)
+    try:
+        for step in range(1, options.steps + 1):
+            _step(detector, trained, sampler, loss, optimiser, options)
+            schedule.step()
+            progress.advance()
+            if step % options.evaluate_every == 0 or step == options.steps:
+                now = development_loss()
+                waited = 0 if now < best else waited + 1
+                if now < best:
+                    best, best_step, kept = now, step, _copy(trained)
+                if waited >= options.patience:
+                    break
+    finally:
+        _restore(trained, kept)
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        detector.eval()
+        progress.stop()
+    return Fitted(step, best_step, before, best, time.monotonic() - started)
+
+
+def _step(
+    detector: Detector,
+    trained: list[nn.Parameter],
+    sampler: Sampler,
+    loss: Callable[[Batch], Tensor],
+    optimiser: torch.optim.Optimizer,
+    options: StageOptions,
+) -> None:
+    detector.train()
+    value = loss(sampler.draw(detector.device))
+    if not math.isfinite(float(value.detach())):
+        raise MolexError(
+            f"training diverged: the loss became {float(value.detach())}. "
+            "Lower the learning rate, e.g. --set expert.learning_rate=1e-3"
+        )
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(trained, options.gradient_clip)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _copy(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in parameters]
+
+
+@torch.no_grad()
+def _restore(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)

@@ -1,0 +1,83 @@
+"""What stages minimise, and what they stop early on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import BATCH_SECONDS, Features, length_batches, pad_clips
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+from molex_adapt.mixture.routers import load_balance
+from molex_adapt.train.pools import Batch
+
+
+def detection_loss(logit: Tensor, bona_fide: Tensor) -> Tensor:
+    """Logistic loss with both classes weighted alike, whatever their numbers; scalar, nats."""
+    loss = F.binary_cross_entropy_with_logits(logit, bona_fide, reduction="none")
+    return _class_mean(loss, bona_fide > 0.5)
+
+
+def domain_loss(detector: Detector, batch: Batch) -> Tensor:
+    """Cross-entropy of every block's gate logits against the expert that the spoofed speech belongs to; scalar."""
+    known = batch.expert >= 0
+    if not bool(known.any()):
+        return batch.features.new_zeros(())
+    losses = []
+    for routing in detector.mixture.routings:
+        logits = routing.logits
+        if logits.shape[1] > 1:
+            mask = torch.arange(logits.shape[1], device=logits.device)[None] < batch.frames[:, None]
+            logits = (logits * mask[..., None]).sum(1, keepdim=True) / batch.frames[:, None, None]
+        losses.append(F.cross_entropy(logits[known, 0], batch.expert[known]))
+    return torch.stack(losses).mean()
+
+
+def balance_loss(detector: Detector, batch: Batch) -> Tensor:
+    """Load balance averaged over the blocks; scalar."""
+    mask = torch.arange(batch.features.shape[1], device=batch.features.device)[None] < batch.frames[:, None]
+    return torch.stack([load_balance(routing, mask) for routing in detector.mixture.routings]).mean()
+
+
+def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
+    """Mean squared distance to the former mixture's logits, where there are any; scalar."""
+    known = ~old_logit.isnan()
+    distance = torch.where(known, logit - old_logit.nan_to_num(), 0.0).square()
+    return distance.sum() / known.sum().clamp(min=1)
+
+
+def development_loss(detector: Detector, sets: Sequence[Features]) -> Callable[[], float]:
+    """Balanced logistic loss, averaged over domains so that none hides behind a larger one."""
+
+    def evaluate() -> float:
+        losses = []
+        for features in sets:
+            logits = logits_of(detector, features)
+            losses.append(float(detection_loss(logits, features.bona_fide.float())))
+        return sum(losses) / len(losses)
+
+    return evaluate
+
+
+@torch.no_grad()
+def logits_of(detector: Detector, features: Features) -> Tensor:
+    """(N,) logits of whole utterances, on the CPU, in evaluation mode."""
+    training = detector.training
+    detector.eval()
+    logits = torch.zeros(len(features))
+    budget = BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
+    for indices in length_batches([len(clip) for clip in features.clips], budget):
+        clips, frames = pad_clips([features.clips[i] for i in indices])
+        logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
+    detector.train(training)
+    return logits
+
+
+def _class_mean(loss: Tensor, positive: Tensor) -> Tensor:
+    weights = torch.zeros_like(loss)
+    for members in (positive, ~positive):
+        weights = weights + members.to(loss.dtype) / members.sum().clamp(min=1)
+    return (loss * weights).sum() / weights.sum()

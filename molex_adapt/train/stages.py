@@ -1,0 +1,167 @@
+"""The three ways to move weights: all together, one new expert, the routers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features, pad_clips
+from molex_adapt.mixture import ExpertSpec
+from molex_adapt.mixture.selftest import check_attached
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe
+from molex_adapt.train.loop import Fitted, ParameterGroup, fit
+from molex_adapt.train.losses import (
+    balance_loss,
+    detection_loss,
+    development_loss,
+    distillation_loss,
+    domain_loss,
+)
+from molex_adapt.train.pools import Batch, Pool, Sampler
+
+
+def add_fresh_expert(detector: Detector, name: str, recipe: Recipe, seed: int) -> None:
+    """Append an untrained expert to every block and prove that each adapted layer is alive.
+
+    Raises:
+        ExpertError: the name is taken, or an adapted layer has no effect.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    detector.mixture.add(ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha), generator=generator)
+    detector.requires_grad_(False)
+    try:
+        check_attached(detector.mixture, name)
+    except Exception:
+        detector.mixture.remove(name)
+        raise
+
+
+def fit_jointly(
+    detector: Detector,
+    pools: Sequence[Pool],
+    development: Sequence[Features],
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> Fitted:
+    """Joint stage: every expert, router and the head together (the training of MoLEx, arXiv 2509.09175)."""
+    mixture, options = detector.mixture, recipe.joint
+    torch.manual_seed(seed)
+    standardise_routers(detector, pools)
+    groups = [
+        ParameterGroup([w for name in mixture.names for w in mixture.expert_parameters(name)], options.learning_rate),
+        ParameterGroup(
+            [row for name in mixture.names for row in mixture.router_rows(name)], options.router_learning_rate
+        ),
+        ParameterGroup(list(detector.head.parameters()), options.head_learning_rate),
+    ]
+
+    def loss(batch: Batch) -> Tensor:
+        value = detection_loss(detector.logit(batch.features, batch.frames), batch.bona_fide)
+        value = value + recipe.router.load_balance * balance_loss(detector, batch)
+        value = value + recipe.router.domain_loss * domain_loss(detector, batch)
+        return value + options.orthogonality * mixture.orthogonality()
+
+    return _fit(detector, groups, pools, loss, development, recipe, "joint", seed, progress)
+
+
+def fit_expert(
+    detector: Detector,
+    name: str,
+    pools: Sequence[Pool],
+    development: Sequence[Features],
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> Fitted:
+    """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
+
+    `expert.way: inside` routes as the product will (old rows and experts frozen, replay in the pools); `alone` forces
+    the gate to the new expert, so that its rows learn nothing here and the router stage has to place it.
+    """
+    mixture, options = detector.mixture, recipe.expert
+    torch.manual_seed(seed)
+    groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
+    if options.way == "inside":
+        groups.append(ParameterGroup(mixture.router_rows(name), options.router_learning_rate))
+
+    def loss(batch: Batch) -> Tensor:
+        logit = detector.logit(batch.features, batch.frames)
+        value = detection_loss(logit, batch.bona_fide)
+        if options.way == "inside":
+            value = value + recipe.router.domain_loss * domain_loss(detector, batch)
+        if options.distillation > 0:
+            value = value + options.distillation * distillation_loss(logit, batch.old_logit)
+        return value + options.orthogonality * mixture.orthogonality(name)
+
+    with mixture.forcing(name if options.way == "alone" else None):
+        return _fit(detector, groups, pools, loss, development, recipe, "expert", seed, progress)
+
+
+def fit_routers(
+    detector: Detector,
+    pools: Sequence[Pool],
+    development: Sequence[Features],
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> Fitted:
+    """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
+    mixture, options = detector.mixture, recipe.router_stage
+    torch.manual_seed(seed)
+    rows = [row for name in mixture.names for row in mixture.router_rows(name)]
+    groups = [ParameterGroup(rows, options.learning_rate)]
+
+    def loss(batch: Batch) -> Tensor:
+        value = detection_loss(detector.logit(batch.features, batch.frames), batch.bona_fide)
+        value = value + recipe.router.load_balance * balance_loss(detector, batch)
+        return value + recipe.router.domain_loss * domain_loss(detector, batch)
+
+    return _fit(detector, groups, pools, loss, development, recipe, "router_stage", seed, progress)
+
+
+@torch.no_grad()
+def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: int = 256) -> None:
+    """Fix the mean and deviation of what every router reads, from the training data under the untouched base."""
+    sampler = Sampler(pools, min(utterances, 64), detector_crop(detector.recipe), seed=0)
+    reads: list[list[Tensor]] = [[] for _ in detector.mixture.routers]
+    caught: list[tuple[Tensor, Tensor]] = []
+    handles = [
+        router.register_forward_pre_hook(lambda _module, args: caught.append((args[0], args[1])))
+        for router in detector.mixture.routers
+    ]
+    try:
+        for _ in range(max(1, utterances // 64)):
+            batch = sampler.draw(detector.device)
+            caught.clear()
+            detector.logit(batch.features, batch.frames)
+            for found, router, (x, mask) in zip(reads, detector.mixture.routers, caught, strict=True):
+                read = router.read(x, mask)
+                found.append(read[mask] if read.shape[1] > 1 else read[:, 0])
+    finally:
+        for handle in handles:
+            handle.remove()
+    for found, router in zip(reads, detector.mixture.routers, strict=True):
+        values = torch.cat(found).float()
+        router.centre.copy_(values.mean(0))
+        router.spread.copy_(values.std(0).clamp(min=1e-4))
+
+
+def detector_crop(recipe: Recipe) -> int:
+    """Frames of a training crop."""
+    from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+
+    return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
+
+
+def _fit(detector, groups, pools, loss, development, recipe, stage, seed, progress):  # type: ignore[no-untyped-def]
+    options = getattr(recipe, stage)
+    sampler = Sampler(pools, options.batch_size, detector_crop(recipe), seed)
+    label = {"joint": "joint stage", "expert": "expert stage", "router_stage": "router stage"}[stage]
+    return fit(
+        detector, groups, sampler, loss, development_loss(detector, development), options, label, progress
+    )
