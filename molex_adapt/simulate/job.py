@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from molex_adapt.data.audio import decode
 from molex_adapt.errors import AudioError, MolexError
 from molex_adapt.simulate.attack import Attack, CopySynthesis, TextToSpeech, Wave
 from molex_adapt.simulate.stage import LastStage
+
+_FAULTS = (
+    *(MolexError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError, OSError),
+    subprocess.SubprocessError,
+)
+"""What codecs, vocoders and voices raise over one recording that they cannot take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Maker:
         """Make the files of one job that are missing or older than the recording; never raises for one bad file."""
         try:
             self._make(job)
-        except (MolexError, ValueError, ArithmeticError, RuntimeError, OSError) as error:
+        except _FAULTS as error:
             return Outcome(
                 job.name, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             )

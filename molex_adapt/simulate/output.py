@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,24 @@ _FORMAT = 1
 _REMARK = "# Made by `molex-adapt simulate`; the same attack, stage and seed give the same files again.\n"
 
 
-def claim(out: Path, *, attack: Attack, stage: LastStage, seed: int, bona_fide: bool) -> None:
+def claim(
+    out: Path,
+    *,
+    attack: Attack,
+    stage: LastStage,
+    seed: int,
+    bona_fide: bool,
+    made_of: Mapping[str, str | int],
+) -> None:
     """Make `out` and its record, or find that a former run with the same parameters made it.
+
+    Args:
+        out: the folder.
+        attack: decides, with `stage`, `seed` and `bona_fide`, whether a run may go on there.
+        stage: see `attack`.
+        seed: see `attack`.
+        bona_fide: see `attack`.
+        made_of: what else to note; may change from run to run.
 
     Raises:
         DataError: `out` holds something else, or was made with other parameters (each difference is named).
@@ -39,16 +56,15 @@ def claim(out: Path, *, attack: Attack, stage: LastStage, seed: int, bona_fide: 
     record = out / RECORD
     if record.exists():
         _compare(_load(record), wanted, record)
-        return
-    if out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()):
         raise DataError(
-            f"{out} is not empty and has no {RECORD}, so it was not made by simulate. Expected a new or empty folder; "
-            "choose another."
+            f"{out} is not empty and has no {RECORD}, so it was not made by simulate. Expected a new or empty "
+            "folder; choose another."
         )
     out.mkdir(parents=True, exist_ok=True)
-    written = {**wanted, "made_with": f"molex-adapt {molex_adapt.__version__}"}
+    written = {**wanted, **made_of, "made_with": f"molex-adapt {molex_adapt.__version__}"}
     draft = out / f".{RECORD}.part"
-    draft.write_text(_REMARK + yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    draft.write_text(_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True), encoding="utf-8")
     os.replace(draft, record)
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
-import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,14 +12,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from molex_adapt.conventions import BONA_FIDE, SPOOF, Seconds
+from molex_adapt.conventions import SPOOF, Seconds
+from molex_adapt.data.manifest import write_manifest
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.progress import Progress, Silent
-from molex_adapt.simulate.attack import Attack, TextToSpeech
+from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.job import Job, Maker, Outcome
 from molex_adapt.simulate.output import claim
-from molex_adapt.simulate.speech import language_of
+from molex_adapt.simulate.plan import (
+    choose_limited,
+    choose_speakable,
+    describe_nothing,
+    name_recordings,
+    plan_jobs,
+)
 from molex_adapt.simulate.stage import LastStage
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -79,12 +83,13 @@ def simulate(
     begun = time.monotonic()
     heard = progress or Silent()
     attack.check()
-    named = _named(speech)
-    chosen, skipped = _speakable(attack, named)
-    jobs = _jobs(_limited(chosen, limit, seed), attack, out, bona_fide)
+    named = name_recordings(speech)
+    chosen, skipped = choose_speakable(attack, named)
+    jobs = plan_jobs(choose_limited(chosen, limit, seed), attack, out, bona_fide)
     if not jobs:
-        raise DataError(_nothing_to_do(attack, speech, skipped))
-    claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide)
+        raise DataError(describe_nothing(attack, speech, skipped))
+    made_of: dict[str, str | int] = {"speech": speech.root, "recordings": len(jobs)}
+    claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide, made_of=made_of)
     outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
@@ -95,83 +100,6 @@ def simulate(
     done = [named[o.name] for o in outcomes if o.reason is None]
     manifest = _write(out, attack, [(jobs[o.name], named[o.name]) for o in outcomes if o.reason is None])
     return Simulated(manifest, len(done), failed, time.monotonic() - begun, skipped)
-
-
-def _named(speech: Table) -> dict[str, Utterance]:
-    """Bona fide utterances by the file name they will have: their source, made unique and safe."""
-    rows = [row for row in speech if row.label == BONA_FIDE]
-    times = Counter(_safe(row) for row in rows)
-    named: dict[str, Utterance] = {}
-    for row in rows:
-        name = _safe(row)
-        if times[name] > 1:
-            name += "-" + hashlib.sha256(f"{row.path.name}\0{row.codec}".encode()).hexdigest()[:8]
-        if name in named:
-            raise DataError(
-                f"Two recordings of {speech.root} would be written to the same file {name}.flac: {named[name].path} "
-                f"and {row.path}. Expected different sources; give them so in a manifest's column source."
-            )
-        named[name] = row
-    return named
-
-
-def _safe(row: Utterance) -> str:
-    parts = re.split(r"[/\\]+", row.source or row.path.stem)
-    return "/".join(re.sub(r"[^\w.+=@-]", "_", part) for part in parts if part.strip("."))
-
-
-def _speakable(
-    attack: Attack, named: dict[str, Utterance]
-) -> tuple[dict[str, Utterance], tuple[Failed, ...]]:
-    """For text to speech: recordings with a transcript in a language of the attack; and the others, with why not."""
-    if not isinstance(attack, TextToSpeech):
-        return named, ()
-    spoken = attack.languages()
-    chosen, skipped = {}, []
-    for name, row in named.items():
-        language = (language_of(row) or "en")[:2]
-        if not row.text:
-            skipped.append(Failed(str(row.path), "no transcript to speak"))
-        elif spoken is not None and language not in spoken:
-            skipped.append(
-                Failed(str(row.path), f"in '{language}'; {attack.name} speaks {', '.join(sorted(spoken))}")
-            )
-        else:
-            chosen[name] = row
-    return chosen, tuple(skipped)
-
-
-def _limited(named: dict[str, Utterance], limit: int | None, seed: int) -> dict[str, Utterance]:
-    """A seeded choice that does not depend on the table's order; kept in the order of names."""
-    shuffled = sorted(named, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
-    return {name: named[name] for name in sorted(shuffled[:limit])}
-
-
-def _jobs(chosen: dict[str, Utterance], attack: Attack, out: Path, bona_fide: bool) -> dict[str, Job]:
-    return {
-        name: Job(
-            name=name,
-            audio=row.path,
-            text=row.text,
-            language=language_of(row),
-            bona_fide=out / BONA_FIDE / f"{name}.flac" if bona_fide else None,
-            spoof=out / SPOOF / attack.name / f"{name}.flac",
-        )
-        for name, row in chosen.items()
-    }
-
-
-def _nothing_to_do(attack: Attack, speech: Table, skipped: tuple[Failed, ...]) -> str:
-    if skipped:
-        return (
-            f"The attack {attack.name} can speak none of the {len(skipped)} recordings of {speech.root}: the first is "
-            f"{skipped[0].path}: {skipped[0].reason}. Give transcripts in a manifest's column text, or take an attack "
-            "that copies."
-        )
-    return (
-        f"{speech.root} has no bona fide recordings to forge ({len(speech)} utterances in all). Give a folder or a "
-        "manifest of real speech."
-    )
 
 
 def _run(maker: Maker, jobs: list[Job], workers: int, progress: Progress) -> list[Outcome]:
@@ -230,8 +158,6 @@ def _write(out: Path, attack: Attack, done: list[tuple[Job, Utterance]]) -> Path
     for job, row in done:
         forged = replace(row, path=job.spoof, label=SPOOF, attack=attack.name, source=row.source or job.name)
         rows.append(replace(forged, seconds=None))
-    from molex_adapt.data.manifest import write_manifest
-
     manifest = out / "manifest.csv"
     write_manifest(Table(tuple(rows), str(out)), manifest)
     return manifest

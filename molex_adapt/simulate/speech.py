@@ -7,31 +7,10 @@ import re
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
+from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import AudioError, DataError
 
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".ogg",
-        ".opus",
-        ".mp3",
-        ".m4a",
-        ".aac",
-        ".g722",
-        ".gsm",
-        ".sph",
-        ".aiff",
-        ".aif",
-        ".au",
-        ".caf",
-        ".w64",
-        ".amr",
-        ".ulaw",
-        ".alaw",
-    ]
-)
 MIN_SECONDS: Seconds = 0.7
 TRANSCRIPTS = Path("/usr/share/doc")
 """Where Debian's asterisk-core-sounds-<language> packages put their transcripts."""

@@ -44,7 +44,14 @@ class Espeak(TextToSpeech):
     """Language of every text, such as "de"; None: as the recording's, or English."""
 
     def check(self) -> None:
-        load_optional(*_ESPEAK)
+        folder = Path(load_optional(*_ESPEAK).get_data_path()) / "voices" / "!v"
+        known = {path.name for path in folder.iterdir()}
+        missing = [voice for voice in self.voices if voice not in known]
+        if missing:
+            raise DataError(
+                f"eSpeak NG has no voice variant {', '.join(map(repr, missing))}. Expected some of: "
+                f"{', '.join(sorted(known))}. Change the parameter voices."
+            )
 
     def speak(self, text: str, language: str | None, rng: np.random.Generator) -> Wave:
         loader = load_optional(*_ESPEAK)
