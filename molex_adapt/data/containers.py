@@ -195,12 +195,12 @@ def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
     frames = None if seconds is None else round(seconds * rate)
 
     def read_from(first: int) -> Iterator[NDArray[np.float32]]:
-        position = _seek_before(container, stream, first / rate)
+        position, origin = _seek_before(container, stream, first / rate)
         for frame in container.decode(stream):
             if frame.sample_rate != rate:
                 raise damaged(path, f"its rate changes from {rate} to {frame.sample_rate} Hz on the way")
             if position is None:
-                position = round(_seconds_at(frame, stream) * rate)
+                position = round((_time(frame) - origin) * rate)
             mono = _mono(frame)
             yield mono[max(0, first - position) :]
             position += len(mono)
@@ -208,18 +208,24 @@ def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
     return Opened(rate, stream.codec_context.channels, frames, read_from)
 
 
-def _seek_before(container: av.container.InputContainer, stream: av.AudioStream, target: float) -> int | None:
-    """Jump to before `target` where the container has an index; the position in frames, None if unknown."""
+def _seek_before(
+    container: av.container.InputContainer, stream: av.AudioStream, target: float
+) -> tuple[int | None, float]:
+    """Jump to before `target` seconds where the container has an index.
+
+    Returns:
+        the position in frames, None if only the next frame's time tells it; and the time of the first frame.
+    """
     if target < 5 or not container.format.name.startswith(_INDEXED):
-        return 0
-    container.seek(int((target - 1) * 1_000_000))
-    return None
+        return 0, 0.0
+    first = next(container.decode(stream), None)
+    origin = 0.0 if first is None else _time(first)
+    container.seek(int((origin + target - 1) * 1_000_000))
+    return None, origin
 
 
-def _seconds_at(frame: av.AudioFrame, stream: av.AudioStream) -> float:
-    if frame.pts is None or stream.time_base is None:
-        return 0.0
-    return float((frame.pts - (stream.start_time or 0)) * stream.time_base)
+def _time(frame: av.AudioFrame) -> float:
+    return 0.0 if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
 
 
 def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:

@@ -43,7 +43,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
     """
     written = _path(row.get("path"))
     label = _label(row.get("label"))
-    source, folder_attack, certain = origin_of(PurePosixPath(written), label)
+    source, folder_attack, certain = origin_of(_below(written, base), label)
     given_source = _word(row, "source")
     utterance = Utterance(
         path=Path(os.path.normpath(base / written)),
@@ -57,6 +57,14 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
         seconds=_seconds(row.get("seconds")),
     )
     return Entry(utterance, number, guessed=given_source is None and not certain)
+
+
+def _below(written: str, base: Path) -> PurePosixPath:
+    """The path below `base`; only the name where it lies elsewhere: those folders may mean anything."""
+    if not os.path.isabs(written):
+        return PurePosixPath(written)
+    path, top = Path(written), Path(os.path.abspath(base))
+    return PurePosixPath(path.relative_to(top) if path.is_relative_to(top) else path.name)
 
 
 def _path(value: Any) -> str:

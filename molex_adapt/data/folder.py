@@ -69,13 +69,19 @@ def find_audio(root: Path) -> list[Path]:
     """Every file below `root` with an audio suffix, sorted; links are followed, but never in a circle."""
     found: list[Path] = []
     seen: set[str] = set()
-    for folder, names, files in os.walk(root, followlinks=True):
+    for folder, names, files in os.walk(root, onerror=_refuse_unreadable, followlinks=True):
         real = os.path.realpath(folder)
         names[:] = [] if real in seen else [name for name in names if not _hidden(name)]
         if real not in seen:
             found += [Path(folder, name) for name in files if _is_audio(name)]
         seen.add(real)
     return sorted(found, key=lambda path: path.as_posix())
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename} cannot be listed ({error.strerror}). Check the folder's permissions."
+    ) from error
 
 
 def origin_of(path: PurePath, label: Label) -> tuple[str, str | None, bool]:

@@ -187,6 +187,8 @@ def _utterance(
     label = label_of(key)
     if label is None:
         raise DataError(f"{path}, line {number}: {label_fault(key)}. Mend that line.")
+    if not name:
+        raise DataError(f"{path}, line {number}: no file name. Unpack the protocol again, or mend that line.")
     return Utterance(
         path=audio / f"{name}.flac",
         label=label,

@@ -41,6 +41,10 @@ def read(data: Path | str, *, key: Path | str | None = None) -> Table:
         )
     if not folder.is_dir():
         return _read_file(folder, None)
+    try:
+        folders = [item.name for item in folder.iterdir() if item.is_dir()]
+    except OSError as error:
+        raise DataError(f"{data} cannot be listed ({error.strerror}). Check its permissions.") from error
     manifests = [folder / name for name in MANIFEST_NAMES if (folder / name).is_file()]
     if len(manifests) > 1:
         names = ", ".join(path.name for path in manifests)
@@ -50,9 +54,7 @@ def read(data: Path | str, *, key: Path | str | None = None) -> Table:
     protocols = find_protocols(folder)
     if protocols:
         return read_protocols(protocols, root=folder)
-    if any(
-        label_of(item.name) or nearest_label(item.name, 0.75) for item in folder.iterdir() if item.is_dir()
-    ):
+    if any(label_of(name) or nearest_label(name, 0.75) for name in folders):
         return read_folder(folder)
     raise DataError(_nothing(folder))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -170,16 +170,21 @@ def _units(table: Table, key: Callable[[Utterance], str], seed: int) -> dict[str
         if item.split is None:
             continue
         if unit.split not in (None, item.split):
-            raise DataError(_divided(name, first[name], item))
+            raise DataError(_divided(first[name], item))
         unit.split, unit.fixed = item.split, True
         first.setdefault(name, item)
     return units
 
 
-def _divided(name: str, one: Utterance, other: Utterance) -> str:
-    what = f"source '{name}'" if one.source == other.source else f"speaker '{one.speaker or name}'"
+def _divided(one: Utterance, other: Utterance) -> str:
+    if one.source == other.source:
+        what = f"source '{one.source}' is"
+    elif one.speaker == other.speaker:
+        what = f"speaker '{one.speaker}' is"
+    else:
+        what = f"speakers '{one.speaker}' and '{other.speaker}', who share a source recording, are"
     return (
-        f"The {what} is in two splits: {one.path} in {one.split}, {other.path} in {other.split}. What a "
+        f"The {what} in two splits: {one.path} in {one.split}, {other.path} in {other.split}. What a "
         "detector is tested "
         "on must not have been trained on. Put both into one split, or, if they are different recordings, "
         "give "
@@ -205,12 +210,13 @@ def _hashed(place: float, fractions: tuple[float, float, float]) -> Split:
 
 def _fill_gaps(table: Table, units: list[_Unit], wanted: list[Split]) -> None:
     """Move whole units until each class of the table is in each wanted split."""
+    held = Counter((unit.split, label) for unit in units for label in unit.labels)
     for label in sorted({label for unit in units for label in unit.labels}):
         having = [unit for unit in units if label in unit.labels]
         for split in wanted:
-            if any(unit.split == split for unit in having):
+            if held[split, label]:
                 continue
-            unit = _spare(units, having)
+            unit = _spare(having, held)
             if unit is None:
                 raise DataError(
                     f"{table.root} has {len(having)} {label} recording{'s' * (len(having) != 1)} to divide "
@@ -220,21 +226,20 @@ def _fill_gaps(table: Table, units: list[_Unit], wanted: list[Split]) -> None:
                     f"of each class, better 20 or more. Add {label} recordings, or state the splits in a "
                     "manifest."
                 )
+            held.subtract((unit.split, name) for name in unit.labels)
+            held.update((split, name) for name in unit.labels)
             unit.split = split
 
 
-def _spare(units: list[_Unit], having: list[_Unit]) -> _Unit | None:
+def _spare(having: list[_Unit], held: Counter[tuple[Split | None, Label]]) -> _Unit | None:
     """The unit whose move empties no class of its split: from the fullest split, the lowest in the hash."""
-
-    def leaves_enough(unit: _Unit) -> bool:
-        others = [other for other in units if other.split == unit.split and other is not unit]
-        return all(any(label in other.labels for other in others) for label in unit.labels)
-
-    def fullness(unit: _Unit) -> int:
-        return -sum(other.split == unit.split for other in having)
-
-    free = [unit for unit in having if not unit.fixed and leaves_enough(unit)]
-    return min(free, key=lambda unit: (fullness(unit), unit.place), default=None)
+    free = [
+        unit
+        for unit in having
+        if not unit.fixed and all(held[unit.split, label] > 1 for label in unit.labels)
+    ]
+    full = Counter(unit.split for unit in having)
+    return min(free, key=lambda unit: (-full[unit.split], unit.place), default=None)
 
 
 def _shared(table: Table, key: Callable[[Utterance], str | None]) -> tuple[int, int]:

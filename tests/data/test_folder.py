@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from molex_adapt.data import find_audio, read, read_recordings
+from molex_adapt.data.folder import read_folder
+from molex_adapt.errors import DataError
+
+
+def _touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_classes_attacks_and_sources(tmp_path):
+    _touch(
+        tmp_path / "bonafide/a.wav",
+        tmp_path / "bonafide/en/b.flac",
+        tmp_path / "spoof/world/a.wav",
+        tmp_path / "spoof/world/en/b.mp3",
+        tmp_path / "spoof/loose.wav",
+        tmp_path / "spoof/world/notes.txt",
+        tmp_path / "spoof/.hidden.wav",
+        tmp_path / "spoof/.git/c.wav",
+    )
+    rows = [(item.path.name, item.label, item.attack, item.source) for item in read(tmp_path)]
+    assert rows == [
+        ("a.wav", "bonafide", None, "a"),
+        ("b.flac", "bonafide", None, "en/b"),
+        ("loose.wav", "spoof", "spoof", "loose"),
+        ("a.wav", "spoof", "world", "a"),
+        ("b.mp3", "spoof", "world", "en/b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bona_fide", "spoof"), [("Real", "FAKE"), ("bona-fide", "Deepfake"), ("bona fide", "AI"), ("human", "spoof")]
+)
+def test_spellings_of_class_folders(tmp_path, bona_fide, spoof):
+    _touch(tmp_path / bona_fide / "a.wav", tmp_path / spoof / "x/a.wav")
+    assert read(tmp_path).counts() == {"bonafide": 1, "spoof": 1}
+
+
+def test_a_class_folder_inside_another_class_is_an_attack_or_a_part_of_the_source(tmp_path):
+    _touch(tmp_path / "bonafide/fake/a.wav", tmp_path / "spoof/real/a.wav")
+    assert [(item.label, item.attack, item.source) for item in read(tmp_path)] == [
+        ("bonafide", None, "fake/a"),
+        ("spoof", "real", "a"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["spooof", "bonafied", "fakes", "Genuin"])
+def test_a_misspelt_class_folder_is_an_error_and_not_passed_over(tmp_path, name):
+    _touch(tmp_path / "bonafide/a.wav", tmp_path / "spoof/a.wav", tmp_path / name / "b.wav")
+    with pytest.raises(DataError, match=f"'{name}' names no class, but nearly"):
+        read(tmp_path)
+
+
+def test_one_class_alone_is_read_unless_the_other_hides_under_another_name(tmp_path):
+    _touch(tmp_path / "bonafide/a.wav")
+    (tmp_path / "docs").mkdir()
+    assert read(tmp_path).counts() == {"bonafide": 1, "spoof": 0}
+    _touch(tmp_path / "vocoded/a.wav")
+    with pytest.raises(DataError, match="no spoof folder, and audio in vocoded"):
+        read(tmp_path)
+
+
+def test_other_folders_beside_both_classes_do_no_harm(tmp_path):
+    _touch(tmp_path / "bonafide/a.wav", tmp_path / "spoof/a.wav", tmp_path / "raw/a.wav")
+    assert len(read(tmp_path)) == 2
+
+
+def test_class_folders_without_audio(tmp_path):
+    _touch(tmp_path / "bonafide/a.txt", tmp_path / "spoof/b.txt")
+    with pytest.raises(DataError, match=r"no audio found \(looked in bonafide/, spoof/; found 2 x .txt\)"):
+        read(tmp_path)
+
+
+def test_a_circle_of_links_ends(tmp_path):
+    _touch(tmp_path / "bonafide/a.wav", tmp_path / "elsewhere/b.wav")
+    (tmp_path / "bonafide/loop").symlink_to(tmp_path / "bonafide")
+    (tmp_path / "bonafide/link").symlink_to(tmp_path / "elsewhere")
+    names = [path.name for path in find_audio(tmp_path / "bonafide")]
+    assert names == ["a.wav", "b.wav"]
+
+
+def test_order_does_not_depend_on_the_file_system(tmp_path):
+    _touch(*(tmp_path / f"bonafide/{name}.wav" for name in ("b", "a", "C")), tmp_path / "spoof/x.wav")
+    paths = [item.path for item in read_folder(tmp_path)]
+    assert paths == sorted(paths[:3]) + paths[3:]
+
+
+def test_recordings_of_one_class_in_any_layout(tmp_path):
+    _touch(tmp_path / "x/a.wav", tmp_path / "y/deep/b.wav")
+    table = read_recordings(tmp_path)
+    assert [(item.label, item.source) for item in table] == [("bonafide", "x/a"), ("bonafide", "y/deep/b")]
+    assert read_recordings(tmp_path, label="spoof").attacks == ["spoof"]
+    with pytest.raises(DataError, match="is not a folder"):
+        read_recordings(tmp_path / "x/a.wav")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no audio found"):
+        read_recordings(tmp_path / "empty")

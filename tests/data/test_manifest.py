@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from molex_adapt.data import read, read_manifest, write_manifest
+from molex_adapt.data.table import Table, Utterance
+from molex_adapt.errors import DataError
+
+FORMATS = ["csv", "tsv", "jsonl", "parquet"]
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Write a manifest, and the audio files (empty) that it may name."""
+    for name in ("a.wav", "b.wav", "bonafide/a.wav", "spoof/world/a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def make(text: str | bytes, name: str = "m.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_written_is_read_again(tmp_path, suffix):
+    base = tmp_path / "set"
+    (base / "x").mkdir(parents=True)
+    odd = base / 'x/comma, "quote" é.wav'
+    odd.touch()
+    table = Table(
+        (
+            Utterance(odd, "bonafide", None, "src", "s1", "train", None, 'said "so",\nthen left', 1.25),
+            Utterance(tmp_path / "outside.wav", "spoof", "null", "src", None, None, "opus", None, None),
+        ),
+        "anywhere",
+    )
+    path = base / f"m.{suffix}"
+    write_manifest(table, path)
+    again = read(path)
+    assert again.utterances == table.utterances and again.root == str(path)
+    assert [item.name for item in base.iterdir() if item.name != "x"] == [path.name]
+
+
+def test_a_written_manifest_can_be_moved(tmp_path, tree):
+    write_manifest(read(tree), tree / "manifest.csv")
+    tree.rename(tmp_path / "moved")
+    table = read(tmp_path / "moved")
+    assert len(table) == 9 and all(item.path.is_file() for item in table)
+
+
+def test_columns_have_the_agreed_order(tmp_path, tree):
+    write_manifest(read(tree), tree / "m.csv")
+    assert (tree / "m.csv").read_text().splitlines()[0] == "path,label,attack,source,speaker,split,codec,text"
+
+
+@pytest.mark.parametrize("heading", ["File,Class", "filename,key", "File Path,Target", "audio,LABEL"])
+def test_synonyms_of_columns(manifest, heading):
+    table = read(manifest(f"{heading},unknown\na.wav,Real,7\nb.wav,fake,8\n"))
+    assert [(item.path.name, item.label, item.attack) for item in table] == [
+        ("a.wav", "bonafide", None),
+        ("b.wav", "spoof", "spoof"),
+    ]
+
+
+def test_the_plain_name_wins_over_a_synonym(manifest):
+    assert read(manifest("file,path,label\nb.wav,a.wav,real\n"))[0].path.name == "a.wav"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfpath,label\r\na.wav,real\r\n\r\nb.wav,fake\r\n",
+        "path,label\na.wav,real\nb.wav,fake\n".encode("utf-16"),
+        b"path;label\na.wav;real\nb.wav;fake",
+        b"\n\npath\tlabel\na.wav\treal\nb.wav\tfake\n",
+        b'"path","label"\n"a.wav","real",\n"b.wav","fake"\n',
+    ],
+    ids=["byte-order mark and CRLF", "UTF-16", "semicolons", "tabs", "quotes, spare comma"],
+)
+def test_habits_of_spreadsheets(manifest, text):
+    table = read(manifest(text))
+    assert [(item.path.name, item.label) for item in table] == [("a.wav", "bonafide"), ("b.wav", "spoof")]
+
+
+def test_source_and_attack_from_the_path(manifest):
+    table = read(manifest("path,label\nbonafide/a.wav,bonafide\nspoof/world/a.wav,spoof\nb.wav,spoof\n"))
+    assert [(item.source, item.attack) for item in table] == [("a", None), ("a", "world"), ("b", "spoof")]
+
+
+def test_a_stated_source_and_attack_win(manifest):
+    table = read(manifest("path,label,source,attack\nspoof/world/a.wav,spoof,rec7,null\n"))
+    assert (table[0].source, table[0].attack) == ("rec7", "null")
+
+
+def test_folders_above_the_manifest_are_no_classes(tmp_path):
+    path = tmp_path / "ai/corpus/wavs/a.wav"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (tmp_path / "lists").mkdir()
+    manifest = tmp_path / "lists/m.csv"
+    manifest.write_text(f"path,label\n{path},spoof\n")
+    assert (read(manifest)[0].source, read(manifest)[0].attack) == ("a", "spoof")
+
+
+def test_equal_stems_in_two_splits_are_different_recordings(manifest):
+    rows = "x/1.wav,real,train\ny/1.wav,real,test\nx/2.wav,real,train\nz/2.wav,fake,train\na.wav,real,dev\n"
+    table = read(manifest("path,label,split\n" + rows))
+    assert [item.source for item in table] == ["x/1", "y/1", "2", "2", "a"]
+
+
+def test_backslashes_and_dashes(manifest):
+    table = read(manifest("path,label,speaker,codec\nspoof\\world\\a.wav,spoof,-,\n"))
+    assert table[0].path.is_file() and table[0].attack == "world"
+    assert table[0].speaker is None and table[0].codec is None
+
+
+def test_audio_elsewhere(manifest, tmp_path):
+    (tmp_path / "lists").mkdir()
+    key = manifest("path,label\nbonafide/a.wav,real\n", "lists/m.csv")
+    assert read(tmp_path, key=key)[0].path == tmp_path / "bonafide/a.wav"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\na.wav,bonafied\n", r"m\.csv, row 2: label 'bonafied' .* did you mean 'bonafide'\?"),
+        ("path,label\na.wav,1\n", "row 2: label '1' .* write the word"),
+        ("path,label\na.wav,\n", "row 2: the label is empty"),
+        ("path,label\n,real\n", "row 2: the path is ''"),
+        ("path,verdict\na.wav,real\n", r"no column label; its columns are path, verdict.*label \(or class"),
+        ("a.wav,real\nb.wav,fake\n", "no column path and no column label"),
+        ("path,label\na.wav\n", "line 2: 1 fields, but the header has 2"),
+        ("path,label\na.wav,real\nb.wav,fake,x,y\n", "line 3: 4 fields, but the header has 2"),
+        ("path,label\n", "names no recordings"),
+        ("", "no column path"),
+        ("path,label\na.wav,real\n./a.wav,fake\n", "row 3: .*a.wav is already in row 2"),
+        ("path,label,split\na.wav,real,tset\n", "row 2: split 'tset' .* did you mean 'test'"),
+        ("path,label,attack\na.wav,real,world\n", "row 2: a bonafide recording with the attack 'world'"),
+        ("path,label,attack\na.wav,fake,bonafide\n", "row 2: a spoof whose attack is 'bonafide'"),
+        ("path,label,seconds\na.wav,real,nan\n", "row 2: its length in seconds is 'nan'"),
+        ("path,label\nhttps://x.org/a.wav,real\n", "row 2: https://x.org/a.wav is an address"),
+        ("path,label\nx/a.wav,real\ny/b.wav,fake\n", "none of its first 2 recordings exists"),
+        ('path,label\n"a.wav,real\n' + "x" * 200_000, "line 3: field larger than field limit"),
+        (b"path,label\na.wav,real\n\xe9.wav,fake\n", "line 3: byte 0xe9 is not UTF-8 text"),
+    ],
+)
+def test_faults_are_named_with_their_place(manifest, text, message):
+    with pytest.raises(DataError, match=message):
+        read(manifest(text))
+
+
+def test_several_faults_come_together(manifest):
+    rows = "".join(f"{index}.wav,wrong\n" for index in range(7))
+    with pytest.raises(DataError) as caught:
+        read(manifest("path,label\n" + rows))
+    assert all(f"row {line}: " in str(caught.value) for line in range(2, 7))
+    assert "row 7" not in str(caught.value) and "and 2 more" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"path": "b.wav", "label": ', r"m\.jsonl, line 3: not JSON"),
+        ("[1, 2]", "line 3: a list, not an object"),
+        ('{"path": 7, "label": "real"}', "row 3: the path is 7"),
+        ('{"path": "b.wav", "label": true}', "row 3: label 'True'"),
+        ('{"path": "b.wav"}', "row 3: the label is empty"),
+        ('{"path": "b\\u0000.wav", "label": "real"}', "row 3: the path .* holds a zero byte"),
+        ("[" * 100_000, "line 3: not JSON"),
+    ],
+)
+def test_faults_of_json_lines(manifest, line, message):
+    text = json.dumps({"path": "a.wav", "label": "real"}) + "\n\n" + line + "\n"
+    with pytest.raises(DataError, match=message):
+        read(manifest(text, "m.jsonl"))
+
+
+def test_faults_of_parquet(manifest, monkeypatch):
+    with pytest.raises(DataError, match="not a whole Parquet file"):
+        read(manifest(b"PAR1 not really PAR1", "m.parquet"))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match="pip install pyarrow"):
+        read(manifest(b"PAR1", "m.parquet"))
+
+
+def test_parquet_with_embedded_audio_says_what_is_missing(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"audio": [{"path": "a.wav", "bytes": b"x"}], "label": ["real"]})
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(DataError, match="no column path; its columns are label"):
+        read(tmp_path / "m.parquet")
+
+
+def test_unknown_formats_and_places_that_cannot_be_written(tmp_path, tree):
+    table = read(tree)
+    with pytest.raises(DataError, match="'.xlsx' is no manifest format"):
+        write_manifest(table, tmp_path / "m.xlsx")
+    with pytest.raises(DataError, match="'.xlsx' is no manifest format"):
+        read_manifest(tmp_path / "m.xlsx")
+    with pytest.raises(DataError, match="cannot be written"):
+        write_manifest(table, tmp_path / "absent/m.csv")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_manifest(tmp_path / "absent.csv")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("old")
+    bad = Utterance(tmp_path / os.fsdecode(b"\xff.wav"), "spoof", "x", "s")
+    with pytest.raises(DataError, match="Rename that recording"):
+        write_manifest(Table((bad,), "t"), path)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
