@@ -1,4 +1,4 @@
-"""One row of a manifest as an utterance; what is wrong with it is a `Fault`, for the reader to gather."""
+"""One row of a manifest as an utterance; what is wrong with it is a `RowError`, for the reader to gather."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from molex_adapt.data.labels import (
 from molex_adapt.data.table import Utterance
 
 
-class Fault(Exception):
+class RowError(Exception):
     """One thing wrong with one row; gathered, so that a user sees several at once."""
 
 
@@ -39,7 +39,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
     """The utterance that a row (by our column names) means; relative paths start at `base`.
 
     Raises:
-        Fault: a value that cannot be meant.
+        RowError: a value that cannot be meant.
     """
     written = _path(row.get("path"))
     label = _label(row.get("label"))
@@ -59,21 +59,26 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
     return Entry(utterance, number, guessed=given_source is None and not certain)
 
 
+def plain(path: Path) -> Path:
+    """`path` as an absolute one without "..", links as they are."""
+    return Path(os.path.normpath(path.absolute()))
+
+
 def _below(written: str, base: Path) -> PurePosixPath:
     """The path below `base`; only the name where it lies elsewhere: those folders may mean anything."""
-    if not os.path.isabs(written):
+    path, top = Path(written), plain(base)
+    if not path.is_absolute():
         return PurePosixPath(written)
-    path, top = Path(written), Path(os.path.abspath(base))
     return PurePosixPath(path.relative_to(top) if path.is_relative_to(top) else path.name)
 
 
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise Fault(f"the path is {value!r}; expected the name of an audio file")
+        raise RowError(f"the path is {value!r}; expected the name of an audio file")
     if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
-        raise Fault(f"{value} is an address; download the file and name its path")
+        raise RowError(f"{value} is an address; download the file and name its path")
     if "\0" in value:
-        raise Fault(f"the path {value!r} holds a zero byte")
+        raise RowError(f"the path {value!r} holds a zero byte")
     return str(value).strip().replace("\\", "/")
 
 
@@ -81,7 +86,7 @@ def _label(value: Any) -> Label:
     word = "" if value is None else str(value)
     label = label_of(word)
     if label is None:
-        raise Fault(
+        raise RowError(
             "the label is empty; write 'bonafide' or 'spoof'" if not word.strip() else label_fault(word)
         )
     return label
@@ -96,12 +101,12 @@ def _word(row: Mapping[str, Any], name: str) -> str | None:
 def _attack(label: Label, given: str | None, folder: str | None) -> str | None:
     if label == BONA_FIDE:
         if given is not None and label_of(given) != BONA_FIDE:
-            raise Fault(
+            raise RowError(
                 f"a bonafide recording with the attack '{given}'; leave the attack empty, or label it spoof"
             )
         return None
     if given is not None and label_of(given) == BONA_FIDE:
-        raise Fault(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide")
+        raise RowError(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide")
     return given or folder or UNNAMED_ATTACK
 
 
@@ -110,7 +115,7 @@ def _split(word: str | None) -> Split | None:
     if word is not None and split is None:
         near = nearest_split(word)
         hint = f"; did you mean '{near}'?" if near else ""
-        raise Fault(f"split '{word}' is none of {', '.join(SPLIT_WORDS)}{hint}")
+        raise RowError(f"split '{word}' is none of {', '.join(SPLIT_WORDS)}{hint}")
     return split
 
 
@@ -122,5 +127,5 @@ def _seconds(value: Any) -> Seconds | None:
     except (TypeError, ValueError):
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise Fault(f"its length in seconds is {value!r}; expected a number, or nothing")
+        raise RowError(f"its length in seconds is {value!r}; expected a number, or nothing")
     return seconds

@@ -121,7 +121,7 @@ def _hidden(name: str) -> bool:
 
 
 def _is_audio(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _refuse_misspelt(root: Path, folders: list[tuple[Path, Label]]) -> None:
@@ -150,7 +150,7 @@ def _refuse_misspelt(root: Path, folders: list[tuple[Path, Label]]) -> None:
 
 def _nothing_found(root: Path, folders: list[Path]) -> str:
     suffixes = Counter(
-        os.path.splitext(name)[1].lower() or "no suffix"
+        Path(name).suffix.lower() or "no suffix"
         for folder in folders
         for _, _, files in os.walk(folder)
         for name in files

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.conventions import Label, Split
-from molex_adapt.data.entries import Entry, Fault, read_entry
+from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
@@ -58,7 +58,7 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
             item = read_entry({name: row.get(column) for name, column in chosen.items()}, base, number)
             _refuse_repeated(item, lines)
             read.append(item)
-        except Fault as fault:
+        except RowError as fault:
             faults.append(f"row {number}: {fault}")
     _refuse_faults(path, faults, len(read))
     utterances = tuple(_untangle_stems(read, base))
@@ -76,7 +76,7 @@ def write_manifest(table: Table, path: Path | str) -> None:
         DataError: the suffix is no manifest format, or the file cannot be written.
     """
     path = Path(path)
-    base = Path(os.path.abspath(path.parent))
+    base = plain(path.parent)
     columns = [
         name for name in COLUMNS if name != "seconds" or any(item.seconds is not None for item in table)
     ]
@@ -139,7 +139,7 @@ def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
 def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:
     before = lines.setdefault(item.utterance.path, item.number)
     if before != item.number:
-        raise Fault(f"{item.utterance.path} is already in row {before}; keep one of the two")
+        raise RowError(f"{item.utterance.path} is already in row {before}; keep one of the two")
 
 
 def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
@@ -175,5 +175,5 @@ def _whole(path: Path, base: Path) -> str:
 def _field(item: Utterance, name: str, base: Path) -> Any:
     if name != "path":
         return getattr(item, name)
-    path = Path(os.path.abspath(item.path))
+    path = plain(item.path)
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()

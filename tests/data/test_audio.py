@@ -14,7 +14,9 @@ from molex_adapt.data.audio import decode, heading, stream
 from molex_adapt.errors import AudioError
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
+)
 def test_every_sample_format_has_the_same_scale(tmp_path, voice, write, subtype):
     wave = voice()
     found = decode(write(tmp_path / "a.wav", wave, subtype=subtype))
@@ -37,7 +39,9 @@ def test_gsm_in_wav(tmp_path, voice, write):
     wave = voice(rate=8_000)
     found = decode(write(tmp_path / "a.wav", wave, 8_000, "GSM610"))
     assert abs(len(found) - 2 * len(wave)) <= 640
-    assert np.std(found[:15_500]) == pytest.approx(np.std(wave), rel=0.1)  # its last block is padded with noise
+    assert np.std(found[:15_500]) == pytest.approx(
+        np.std(wave), rel=0.1
+    )  # its last block is padded with noise
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,9 @@ def test_heading_reads_no_audio(tmp_path, write):
     assert heading(write(tmp_path / "a.wav", np.zeros((4_000, 2)), 8_000)) == audio.Heading(8_000, 2, 0.5)
 
 
-def _wav(path: Path, size: int, rate: int = 16_000, channels: int = 1, payload: bytes = b"\1\2" * 2_000) -> Path:
+def _wav(
+    path: Path, size: int, rate: int = 16_000, channels: int = 1, payload: bytes = b"\1\2" * 2_000
+) -> Path:
     """A WAV file whose header says what it is told to."""
     bytes_per_second = rate * channels * 2 & 0xFFFFFFFF
     head = struct.pack("<IHHIIHH", 16, 1, channels, rate, bytes_per_second, channels * 2 & 0xFFFF, 16)
@@ -231,7 +237,9 @@ def test_one_sample_is_audio_and_none_is_not(tmp_path, write):
         decode(write(tmp_path / "none.wav", np.zeros(0, np.float32)))
 
 
-@pytest.mark.parametrize("stretch", [{"start": 2.0}, {"start": -1.0}, {"start": float("nan")}, {"duration": 0.0}])
+@pytest.mark.parametrize(
+    "stretch", [{"start": 2.0}, {"start": -1.0}, {"start": float("nan")}, {"duration": 0.0}]
+)
 def test_a_stretch_that_is_not_there(tmp_path, write, stretch):
     with pytest.raises(AudioError, match=r"a\.wav"):
         decode(write(tmp_path / "a.wav"), **stretch)

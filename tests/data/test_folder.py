@@ -37,7 +37,8 @@ def test_classes_attacks_and_sources(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bona_fide", "spoof"), [("Real", "FAKE"), ("bona-fide", "Deepfake"), ("bona fide", "AI"), ("human", "spoof")]
+    ("bona_fide", "spoof"),
+    [("Real", "FAKE"), ("bona-fide", "Deepfake"), ("bona fide", "AI"), ("human", "spoof")],
 )
 def test_spellings_of_class_folders(tmp_path, bona_fide, spoof):
     _touch(tmp_path / bona_fide / "a.wav", tmp_path / spoof / "x/a.wav")

@@ -5,7 +5,9 @@ import pytest
 from molex_adapt.data.labels import label_fault, label_of, nearest_split, split_of
 
 
-@pytest.mark.parametrize("word", ["bonafide", "Bona-Fide", "BONA_FIDE", "bona fide", "real", "Genuine ", "human"])
+@pytest.mark.parametrize(
+    "word", ["bonafide", "Bona-Fide", "BONA_FIDE", "bona fide", "real", "Genuine ", "human"]
+)
 def test_bona_fide_spellings(word):
     assert label_of(word) == "bonafide"
 
@@ -27,7 +29,8 @@ def test_a_fault_names_the_nearest_word_and_refuses_numbers():
 
 
 @pytest.mark.parametrize(
-    ("word", "split"), [("Train", "train"), ("val", "dev"), ("EVAL", "test"), ("testing", "test"), ("tets", None)]
+    ("word", "split"),
+    [("Train", "train"), ("val", "dev"), ("EVAL", "test"), ("testing", "test"), ("tets", None)],
 )
 def test_split_spellings(word, split):
     assert split_of(word) == split

@@ -22,7 +22,9 @@ def _table() -> Table:
 
 def test_it_is_a_sequence_with_counts():
     table = _table()
-    assert len(table) == 3 and table[1].attack == "world" and [item.source for item in table] == ["a", "a", "c"]
+    assert (
+        len(table) == 3 and table[1].attack == "world" and [item.source for item in table] == ["a", "a", "c"]
+    )
     assert table.attacks == ["opus", "world"]
     assert table.counts() == {"bonafide": 1, "spoof": 2}
     assert table.counts_by_attack() == {"opus": 1, "world": 1}
@@ -38,7 +40,9 @@ def test_select_takes_every_condition_together():
 
 def test_a_missing_class_is_named():
     _table().require_both_classes("the table")
-    with pytest.raises(DataError, match=r"^the dev split has no spoof utterances \(it has 1 bonafide, 0 spoof\)"):
+    with pytest.raises(
+        DataError, match=r"^the dev split has no spoof utterances \(it has 1 bonafide, 0 spoof\)"
+    ):
         _table().select(label="bonafide").require_both_classes("the dev split")
     with pytest.raises(DataError, match="no bonafide and no spoof"):
         _table().select(split="dev").require_both_classes("the dev split")
