@@ -38,7 +38,7 @@ class Codec2(CopySynthesis):
     """Bit/s: 3200 ... 1200, and 700 for mode 700C; of several, one a recording by chance."""
 
     def check(self) -> None:
-        load_optional("pycodec2", "The attack codec2", "pycodec2")
+        coding.find_codec2()
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         return coding.codec2(wave, pick(self.bit_rate, rng))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import importlib.util
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molex_adapt.errors import AudioError
+from molex_adapt.conventions import Seconds
+from molex_adapt.errors import AudioError, DataError
+from molex_adapt.simulate import codec2_process
 from molex_adapt.simulate.attack import Wave, load_optional, resample
 
 _PCM_FULL_SCALE = 32767.0
 _FALLBACK_FRAME = 320
-_CODEC2_DELAY_FRAMES = 2
+_PATIENCE: Seconds = 60.0
 
 
 def round_trip(
@@ -121,16 +129,62 @@ def gsm(wave: Wave) -> Wave:
     return resample(decoded, rate)
 
 
-def codec2(wave: Wave, mode: int) -> Wave:
-    """Codec 2 at `mode` bit/s, 8 kHz: (T,) to (T',) at 16 kHz. Source: own, on pycodec2 (bundles libcodec2)."""
-    pycodec2 = load_optional("pycodec2", "The attack codec2", "pycodec2")
-    coder = pycodec2.Codec2(mode)
-    size = coder.samples_per_frame()
+def codec2(wave: Wave, bit_rate: int) -> Wave:
+    """Codec 2 at `bit_rate`, 8 kHz: (T,) to (T',) at 16 kHz.
+
+    Raises:
+        AudioError: libcodec2 failed.
+        DataError: there is no libcodec2.
+
+    Source: own, on libcodec2.
+    """
     narrow = resample(wave, 16_000, 8_000)
-    padded = np.pad(narrow, (0, -narrow.size % size + _CODEC2_DELAY_FRAMES * size))
-    frames = np.rint(np.clip(padded, -1, 1) * _PCM_FULL_SCALE).astype(np.int16).reshape(-1, size)
-    decoded = np.concatenate([coder.decode(coder.encode(frame)) for frame in frames])
-    return resample(decoded.astype(np.float32) / 32768.0, 8_000)
+    samples = np.rint(np.clip(narrow, -1, 1) * _PCM_FULL_SCALE).astype(np.int16).tobytes()
+    arguments = [find_codec2(), str(bit_rate)]
+    decoded = run_script(codec2_process.__file__, arguments, samples, "libcodec2")
+    return resample(np.frombuffer(decoded, dtype=np.int16) / np.float32(32768), 8_000)
+
+
+@lru_cache(maxsize=1)
+def find_codec2() -> str:
+    """Path of libcodec2: the one inside the package pycodec2, else the system's.
+
+    Raises:
+        DataError: neither is installed.
+    """
+    package = importlib.util.find_spec("pycodec2")
+    for place in package.submodule_search_locations or [] if package else []:
+        for folder in (Path(f"{place}.libs"), Path(place, ".dylibs")):
+            for path in sorted(folder.glob("*codec2*")):
+                return str(path)
+    found = ctypes.util.find_library("codec2")
+    if found is None:
+        raise DataError(
+            "The attack codec2 needs libcodec2, which is not installed. Expected the Python package pycodec2, which "
+            "carries it, or the system's library; run: pip install pycodec2 (or: apt-get install libcodec2-1.0)"
+        )
+    return found
+
+
+def run_script(script: str, arguments: list[str], given: bytes, what: str) -> bytes:
+    """Run one of our scripts in a fresh interpreter: bytes in, bytes out.
+
+    Raises:
+        AudioError: it failed, crashed or took longer than a minute.
+    """
+    command = [sys.executable, "-I", script, *arguments]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise AudioError(
+            f"{what} took longer than {_PATIENCE:.0f} s. Leave such long recordings out."
+        ) from error
+    if done.returncode != 0 or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        raise AudioError(
+            f"{what} failed ({said[0]}). Change the attack's parameters, or leave this recording out."
+        )
+    return done.stdout
 
 
 def g722(wave: Wave) -> Wave:

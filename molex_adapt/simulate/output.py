@@ -74,7 +74,7 @@ def _load(record: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise DataError(
             f"{record} cannot be read ({error}). Expected YAML as simulate writes it; choose another folder."
-        )
+        ) from error
     if not isinstance(found, dict):
         raise DataError(
             f"{record} holds no mapping. Expected YAML as simulate writes it; choose another folder."

