@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import AudioError, ExpertError, RegistryError
+
+# transformers' WavLM hands torch a boolean padding mask beside its float position bias; torch converts it, exactly.
+warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
 
 SUPPORTED = ("wavlm", "wav2vec2", "hubert")
 
@@ -151,12 +156,9 @@ class Base(nn.Module):
         """
         hidden = self.model.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        padded = frames.shape[0] > 1 and features.device.type == "cpu" and int(frames.min()) < features.shape[1]
-        padded = padded or features.device.type != "cpu"
-        mask = _mask(frames, features.shape[1]) if padded else None
         self._states = []
         try:
-            self.model.encoder(hidden, attention_mask=mask)
+            self.model.encoder(hidden, attention_mask=_mask_if_padded(frames, features))
             return self._states
         finally:
             self._states = []
@@ -178,6 +180,7 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
     Raises:
         RegistryError: nothing there, no safetensors weights, or an unsupported architecture.
     """
+    transformers.utils.logging.disable_progress_bar()
     folder = Path(id_or_folder)
     local = folder.is_dir()
     if local and not (folder / "config.json").is_file():
@@ -235,6 +238,13 @@ def _check_structure(model: nn.Module, name: str) -> None:
     encoder = getattr(model, "encoder", None)
     if encoder is None or not hasattr(model, "feature_projection") or len(getattr(encoder, "layers", ())) == 0:
         raise ExpertError(f"{name} has no transformer blocks under encoder.layers; use a WavLM, wav2vec 2.0 or HuBERT")
+
+
+def _mask_if_padded(frames: Tensor, features: Tensor) -> Tensor | None:
+    """None where no row is padded, which is faster; a GPU is not asked, for that would make it wait."""
+    if features.device.type == "cpu" and bool((frames == features.shape[1]).all()):
+        return None
+    return _mask(frames, features.shape[1])
 
 
 def _mask(frames: Tensor, width: int) -> Tensor:

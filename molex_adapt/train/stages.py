@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, pad_clips
+from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.progress import Progress
@@ -127,7 +128,7 @@ def fit_routers(
 @torch.no_grad()
 def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: int = 256) -> None:
     """Fix the mean and deviation of what every router reads, from the training data under the untouched base."""
-    sampler = Sampler(pools, min(utterances, 64), detector_crop(detector.recipe), seed=0)
+    sampler = Sampler(pools, min(utterances, 64), crop_frames(detector.recipe), seed=0)
     reads: list[list[Tensor]] = [[] for _ in detector.mixture.routers]
     caught: list[tuple[Tensor, Tensor]] = []
     handles = [
@@ -151,16 +152,14 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
         router.spread.copy_(values.std(0).clamp(min=1e-4))
 
 
-def detector_crop(recipe: Recipe) -> int:
+def crop_frames(recipe: Recipe) -> int:
     """Frames of a training crop."""
-    from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
-
     return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
 
 
 def _fit(detector, groups, pools, loss, development, recipe, stage, seed, progress):  # type: ignore[no-untyped-def]
     options = getattr(recipe, stage)
-    sampler = Sampler(pools, options.batch_size, detector_crop(recipe), seed)
+    sampler = Sampler(pools, options.batch_size, crop_frames(recipe), seed)
     label = {"joint": "joint stage", "expert": "expert stage", "router_stage": "router stage"}[stage]
     return fit(
         detector, groups, sampler, loss, development_loss(detector, development), options, label, progress

@@ -1,0 +1,63 @@
+"""From gates to shares: per attack, per block, before and after top-k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features, concatenate
+from molex_adapt.reports import Analysis
+from molex_adapt.routing import Gates, collect, usage_by_block
+
+
+def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
+    """Collect every router's decisions and summarise them per attack.
+
+    Args:
+        detector: a mixture with at least one expert.
+        sets: utterances by any name; they are grouped by their own attack names.
+
+    Returns:
+        Shares that sum to 1 per attack (averaged over blocks) and per attack and block; top-1 rates, the entropy of
+        the gates in bits and the shares before top-k beside them.
+    """
+    features = concatenate(list(sets.values()))
+    gates = collect(detector, features)
+    by_block = usage_by_block(gates, features.attacks)
+    attacks = sorted(by_block, key=lambda name: (name == BONA_FIDE, name))
+    experts = detector.mixture.names
+    rows = {name: _members(features, name) for name in attacks}
+    return Analysis(
+        experts=experts,
+        attacks=attacks,
+        blocks=len(detector.mixture.routers),
+        usage={name: _named(experts, gates.gates[rows[name]].mean((0, 1))) for name in attacks},
+        usage_by_block={name: by_block[name] for name in attacks},
+        usage_before_top_k={name: _named(experts, gates.probabilities[rows[name]].mean((0, 1))) for name in attacks},
+        top_1={name: _named(experts, _top_1(gates, rows[name])) for name in attacks},
+        entropy_bits={name: _entropy(gates.gates[rows[name]]) for name in attacks},
+        utterances={name: int(rows[name].sum()) for name in attacks},
+    )
+
+
+def _members(features: Features, name: str) -> Tensor:
+    return torch.tensor([(attack or BONA_FIDE) == name for attack in features.attacks])
+
+
+def _named(experts: list[str], shares: Tensor) -> dict[str, float]:
+    return dict(zip(experts, shares.tolist(), strict=True))
+
+
+def _top_1(gates: Gates, rows: Tensor) -> Tensor:
+    """Share of (utterance, block) pairs in which each expert has the largest gate."""
+    winners = gates.gates[rows].argmax(-1).flatten()
+    return torch.bincount(winners, minlength=gates.gates.shape[-1]).float() / max(1, len(winners))
+
+
+def _entropy(gates: Tensor) -> float:
+    """Mean entropy of a block's gates, in bits: 0 when one expert takes all."""
+    return float(-(gates * gates.clamp(min=1e-12).log2()).sum(-1).mean())

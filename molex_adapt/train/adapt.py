@@ -1,0 +1,295 @@
+"""Adding an expert to a mixture, training a first mixture, retraining routers: stages, then the gate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from molex_adapt.calibration import Calibration
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
+from molex_adapt.features import Features, concatenate
+from molex_adapt.metrics import Rates, eer_threshold
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe
+from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
+from molex_adapt.train.gate import Change, ScoredSet, compare, rates, refusals, score_sets
+from molex_adapt.train.losses import logits_of
+from molex_adapt.train.loop import Fitted
+from molex_adapt.train.pools import Pool
+from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.stages import add_fresh_expert, crop_frames, fit_expert, fit_jointly, fit_routers
+
+
+@dataclass
+class Adapted:
+    """What stages and gate came to; the detector itself was changed in place.
+
+    Attributes:
+        experts: names of the new experts.
+        before, after: figures per domain; `before` lacks what did not exist.
+        changes: paired comparison per domain that could be measured both times.
+        refused: why the result may not be activated; empty when it may.
+        not_measured: old domains without anything to measure on.
+        seconds: wall-clock of the expert stage (or joint stage), the router stage and the measuring.
+        stages: how each stage went.
+        exemplars: per new expert.
+        threshold: nats; frozen when the first mixture was trained.
+        remarks: what else a user should know.
+    """
+
+    experts: list[str]
+    threshold: float
+    before: dict[str, Rates] = field(default_factory=dict)
+    after: dict[str, Rates] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    not_measured: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
+    stages: dict[str, Fitted] = field(default_factory=dict)
+    exemplars: dict[str, Exemplars] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class OldDomain:
+    """What is known of a domain that the mixture already has.
+
+    Attributes:
+        expert: the name of its expert.
+        exemplars: what was kept; None where nothing may be kept.
+    """
+
+    expert: str
+    exemplars: Exemplars | None
+
+
+def train_first(
+    detector: Detector,
+    domains: Mapping[str, DomainData],
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+    extra_experts: Sequence[str] = (),
+) -> Adapted:
+    """Train experts, routers and head of an empty mixture together, calibrate, measure.
+
+    Args:
+        detector: without experts; changed in place.
+        domains: data per expert; spoofed speech of a domain is led to the expert of that name. With `extra_experts`
+            there is one domain, and all experts share its data without being led.
+        recipe, seed, progress: as everywhere.
+        extra_experts: names, when several experts are to divide one domain among themselves.
+    """
+    torch.manual_seed(seed)
+    names = list(extra_experts) or list(domains)
+    for number, name in enumerate(names):
+        add_fresh_expert(detector, name, recipe, seed + number)
+    for parameter in detector.head.parameters():
+        _reset(parameter)
+    pools = [
+        Pool(data.train, 1.0, None if extra_experts else detector.mixture.index(name))
+        for name, data in domains.items()
+    ]
+    fitted = fit_jointly(detector, pools, [data.dev for data in domains.values()], recipe, seed, progress)
+    round_to_half(detector, names)
+    result = Adapted(names, threshold=0.0, stages={"joint": fitted})
+    result.seconds["expert"] = fitted.seconds
+    started = time.monotonic()
+    _calibrate(detector, [data.dev for data in domains.values()], result)
+    result.after = rates(score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate)
+    result.seconds["evaluate"] = time.monotonic() - started
+    for name in names:
+        data = domains[name] if not extra_experts else next(iter(domains.values()))
+        result.exemplars[name] = _exemplars(data, recipe, seed)
+    return result
+
+
+def add_expert(
+    detector: Detector,
+    name: str,
+    domain: str,
+    data: DomainData,
+    old: Mapping[str, OldDomain],
+    threshold: float,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> Adapted:
+    """Train one new expert with everything old frozen, then the routers briefly, then judge.
+
+    Args:
+        detector: the active mixture; changed in place.
+        name: of the new expert.
+        domain: what it is added for.
+        data: that domain's data.
+        old: the domains known so far.
+        threshold: frozen, in nats.
+        recipe, seed, progress: as everywhere.
+    """
+    result = Adapted([name], threshold)
+    sets = _measuring_sets(domain, data.test, old, result)
+    scored_before = _timed(result, lambda: score_sets(detector, sets))
+    old_logits = {
+        key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
+        for key, item in old.items()
+        if item.exemplars is not None and recipe.expert.distillation > 0
+    }
+    add_fresh_expert(detector, name, recipe, seed)
+    replay = _replay_pools(detector, old, old_logits)
+    development = [data.dev, *_development_sets(old)]
+    new_row = detector.mixture.index(name)
+    alone = recipe.expert.way == "alone"
+    pools = [Pool(data.train, 1.0, new_row)]
+    if not alone:
+        pools = _shared(pools, replay, recipe.expert.replay_share)
+    result.stages["expert"] = fit_expert(
+        detector, name, pools, [data.dev] if alone else development, recipe, seed, progress
+    )
+    round_to_half(detector, [name])
+    pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    _judge(detector, sets, scored_before, domain, recipe, result)
+    result.exemplars[name] = _exemplars(data, recipe, seed)
+    return result
+
+
+def retrain_routers(
+    detector: Detector,
+    data: Mapping[str, DomainData],
+    old: Mapping[str, OldDomain],
+    threshold: float,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> Adapted:
+    """Router stage alone, on the exemplars and whatever further data is given.
+
+    Args:
+        detector: the active mixture; changed in place.
+        data: further data per domain; its spoofed speech is led to that domain's expert where there is one.
+        old, threshold, recipe, seed, progress: as for `add_expert`.
+
+    Raises:
+        DataError: neither data nor exemplars.
+    """
+    result = Adapted([], threshold)
+    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
+    sets |= {domain: item.test for domain, item in data.items()}
+    if not sets:
+        raise DataError("no data to retrain the routers on: the experts keep no exemplars; give folders of their domains")
+    result.not_measured = [key for key in old if key not in sets]
+    scored_before = _timed(result, lambda: score_sets(detector, sets))
+    owners = {domain: detector.mixture.index(item.expert) for domain, item in old.items()}
+    pools = _replay_pools(detector, old, {})
+    pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
+    development = [*_development_sets(old), *(item.dev for item in data.values())]
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    _judge(detector, sets, scored_before, None, recipe, result)
+    return result
+
+
+@torch.no_grad()
+def round_to_half(detector: Detector, names: Sequence[str]) -> None:
+    """Round experts to what half precision can hold, so that what was measured is what is stored."""
+    for name in names:
+        for weight in detector.mixture.expert_parameters(name):
+            weight.copy_(weight.half().float())
+
+
+def _judge(
+    detector: Detector,
+    sets: Mapping[str, Features],
+    scored_before: Mapping[str, ScoredSet],
+    new_domain: str | None,
+    recipe: Recipe,
+    result: Adapted,
+) -> None:
+    result.seconds["expert"] = result.stages["expert"].seconds if "expert" in result.stages else 0.0
+    result.seconds["router"] = result.stages["router"].seconds
+
+    def measure_both() -> None:
+        scored_after = score_sets(detector, sets)
+        result.before = rates(scored_before, recipe.gate)
+        result.after = rates(scored_after, recipe.gate)
+        result.changes = compare(scored_before, scored_after, result.threshold, recipe.gate)
+
+    _timed(result, measure_both)
+    result.refused = refusals(result.changes, new_domain, recipe.gate)
+    if result.stages["router"].best_step == 0 and recipe.router_stage.steps > 0:
+        result.remarks.append("the router stage brought nothing on the development split and was not kept")
+
+
+def _measuring_sets(
+    domain: str, test: Features, old: Mapping[str, OldDomain], result: Adapted
+) -> dict[str, Features]:
+    sets = {}
+    for key, item in old.items():
+        if item.exemplars is None or not len(item.exemplars.check):
+            result.not_measured.append(key)
+        else:
+            sets[key] = item.exemplars.check
+    sets[domain] = test
+    return sets
+
+
+def _development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
+    sets = [divide_replay(item.exemplars.replay)[1] for item in old.values() if item.exemplars is not None]
+    return [item for item in sets if len(item)]
+
+
+def _replay_pools(
+    detector: Detector, old: Mapping[str, OldDomain], old_logits: Mapping[str, torch.Tensor]
+) -> list[Pool]:
+    pools = []
+    for key, item in old.items():
+        if item.exemplars is None:
+            continue
+        replay, _ = divide_replay(item.exemplars.replay)
+        pools.append(Pool(replay, 1.0, detector.mixture.index(item.expert), old_logits.get(key)))
+    return [pool for pool in pools if len(pool.clips)]
+
+
+def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Pool]:
+    if not replay:
+        return new
+    share = replay_share / len(replay)
+    rest = (1 - replay_share) / len(new)
+    return [Pool(p.clips, rest, p.expert, p.old_logits) for p in new] + [
+        Pool(p.clips, share, p.expert, p.old_logits) for p in replay
+    ]
+
+
+def _calibrate(detector: Detector, development: Sequence[Features], result: Adapted) -> None:
+    pooled = concatenate(development)
+    logits = logits_of(detector, pooled).double().numpy()
+    labels = pooled.bona_fide.numpy()
+    try:
+        detector.calibration = Calibration.fit(logits[labels], logits[~labels])
+    except DataError as error:
+        result.remarks.append(f"scores are not calibrated: {error}")
+    scores = detector.calibration.apply(logits)
+    result.threshold = float(eer_threshold(scores[labels], scores[~labels]))
+
+
+def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
+    return choose_exemplars(data.train, data.test, recipe.exemplars, crop_frames(recipe), seed)
+
+
+def _reset(parameter: torch.nn.Parameter) -> None:
+    """Draw a head's weight anew, so that the seed and not the order of construction decides it."""
+    with torch.no_grad():
+        if parameter.dim() > 1:
+            torch.nn.init.xavier_uniform_(parameter)
+        else:
+            parameter.zero_()
+
+
+def _timed(result: Adapted, work):  # type: ignore[no-untyped-def]
+    started = time.monotonic()
+    value = work()
+    result.seconds["evaluate"] += time.monotonic() - started
+    return value

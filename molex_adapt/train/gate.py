@@ -1,0 +1,119 @@
+"""The gate: does the candidate know the new domain, and has it forgotten an old one?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features
+from molex_adapt.metrics import Rates, error_rates, measure, paired_change
+from molex_adapt.recipe import GateOptions
+from molex_adapt.train.losses import logits_of
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """Log-likelihood ratios of one domain's utterances, and which are bona fide and of which recording."""
+
+    scores: NDArray[np.float64]
+    bona_fide: NDArray[np.bool_]
+    sources: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of bona fide and of spoofed utterances."""
+        return self.scores[self.bona_fide], self.scores[~self.bona_fide]
+
+    @property
+    def groups(self) -> tuple[list[str], list[str]]:
+        """Source recordings of bona fide and of spoofed utterances."""
+        pairs = list(zip(self.sources, self.bona_fide, strict=True))
+        return [s for s, label in pairs if label], [s for s, label in pairs if not label]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a candidate did to one domain; rates are fractions, shifts are nats.
+
+    Attributes:
+        eer: after minus before, and its paired bootstrap interval in `interval`.
+        miss, false_alarm: (before, after) at the frozen threshold.
+        bona_fide_shift, spoof_shift: mean score after minus before.
+    """
+
+    eer: float
+    interval: tuple[float, float]
+    miss: tuple[float, float]
+    false_alarm: tuple[float, float]
+    bona_fide_shift: float
+    spoof_shift: float
+
+
+def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, ScoredSet]:
+    """Calibrated scores of every domain's measuring set."""
+    found = {}
+    for domain, features in sets.items():
+        scores = detector.calibration.apply(logits_of(detector, features).double().numpy())
+        found[domain] = ScoredSet(scores, features.bona_fide.numpy(), features.sources)
+    return found
+
+
+def rates(scored: Mapping[str, ScoredSet], options: GateOptions) -> dict[str, Rates]:
+    """Figures per domain, with intervals drawn over source recordings."""
+    return {
+        domain: measure(
+            *item.classes, bootstrap=options.bootstrap, confidence=options.confidence, groups=item.groups
+        )
+        for domain, item in scored.items()
+    }
+
+
+def compare(
+    before: Mapping[str, ScoredSet], after: Mapping[str, ScoredSet], threshold: float, options: GateOptions
+) -> dict[str, Change]:
+    """Paired comparison of the same utterances under the old and the new mixture.
+
+    Args:
+        before, after: the same domains, the same utterances in the same order.
+        threshold: frozen, in nats.
+        options: bootstrap size and confidence.
+    """
+    found = {}
+    for domain, old in before.items():
+        new = after[domain]
+        delta, interval = paired_change(
+            *old.classes,
+            *new.classes,
+            bootstrap=options.bootstrap,
+            confidence=options.confidence,
+            groups=old.groups,
+        )
+        miss_before, alarm_before = error_rates(*old.classes, threshold)
+        miss_after, alarm_after = error_rates(*new.classes, threshold)
+        shifts = [float(np.mean(b - a)) for a, b in zip(old.classes, new.classes, strict=True)]
+        found[domain] = Change(
+            delta, interval, (miss_before, miss_after), (alarm_before, alarm_after), shifts[0], shifts[1]
+        )
+    return found
+
+
+def refusals(changes: Mapping[str, Change], new_domain: str | None, options: GateOptions) -> list[str]:
+    """Why the candidate may not be activated; empty when it may.
+
+    An old domain counts as regressed when its EER rose by more than the tolerance and, with `gate.certain`, the
+    interval of the rise lies above zero.
+    """
+    found = []
+    for domain, change in changes.items():
+        rose = change.eer > options.tolerance and (change.interval[0] > 0 or not options.certain)
+        if domain != new_domain and rose:
+            low, high = change.interval
+            found.append(
+                f"{domain}: EER rose by {100 * change.eer:.1f} points (interval {100 * low:+.1f} to "
+                f"{100 * high:+.1f}); the tolerance is {100 * options.tolerance:.1f}"
+            )
+    return found

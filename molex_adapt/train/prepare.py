@@ -1,0 +1,106 @@
+"""From a folder to a domain that can be trained on and measured: audited, divided, turned into features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
+from molex_adapt.data.audit import audit
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features, OnlineFeatures, extract
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe
+
+MOST_MEASURED = 4000
+"""Utterances of a development or test split that are used; a random half of each class beyond it."""
+
+
+@dataclass(frozen=True)
+class DomainData:
+    """One domain, ready.
+
+    Attributes:
+        table: the usable utterances, divided and with their length.
+        train: features to draw batches from, in memory or computed anew.
+        dev, test: features to stop early on and to measure on; no source recording is shared between the three.
+        failed: what was left out, and why.
+        remarks: what else a user should know (how it was divided, clipping).
+    """
+
+    table: Table
+    train: Features | OnlineFeatures
+    dev: Features
+    test: Features
+    failed: tuple[Failed, ...]
+    remarks: tuple[str, ...]
+
+    def of_attack(self, attack: str) -> DomainData:
+        """All bona fide utterances and one attack's spoofed ones."""
+        table = self.table.with_utterances(
+            tuple(item for item in self.table if item.attack is None or item.attack == attack)
+        )
+        return DomainData(
+            table, _of(self.train, attack), _of(self.dev, attack), _of(self.test, attack), self.failed, self.remarks
+        )
+
+
+def prepare(
+    detector: Detector, data: Table | Path | str, recipe: Recipe, workers: int, progress: Progress
+) -> DomainData:
+    """Read, audit, divide, extract.
+
+    Raises:
+        DataError: a class is missing (before or after the audit), or there are too few recordings to divide.
+    """
+    table = data if isinstance(data, Table) else read(data)
+    table.require_both_classes("training")
+    checked = audit(table, min_seconds=recipe.data.min_seconds, workers=workers, progress=progress)
+    checked.table.require_both_classes("training, after unusable recordings were left out")
+    divided = assign_splits(
+        checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
+    )
+    remarks = (describe_split(divided), *checked.remarks)
+    failed = list(checked.failed)
+    splits = {}
+    for split in ("train", "dev", "test"):
+        part = divided.select(split=split)
+        part.require_both_classes(f"the {split} split")
+        if split == "train" and _gib(part, detector) > recipe.data.memory_gib:
+            splits[split] = OnlineFeatures(detector, part.utterances, workers)
+            progress.note(f"features of {len(part)} recordings do not fit into {recipe.data.memory_gib} GiB: recomputed")
+            continue
+        if split != "train":
+            part = _at_most(part, MOST_MEASURED)
+        splits[split], lost = extract(detector, part, workers=workers, progress=progress)
+        failed += lost
+    return DomainData(
+        divided, splits["train"], splits["dev"], splits["test"], tuple(failed), remarks  # type: ignore[arg-type]
+    )
+
+
+def _gib(table: Table, detector: Detector) -> float:
+    frames = sum(item.seconds or 0.0 for item in table) * SAMPLE_RATE / FRAME_SAMPLES
+    return frames * detector.base.prefix_width * 2 / 2**30
+
+
+def _at_most(table: Table, count: int) -> Table:
+    if len(table) <= count:
+        return table
+    generator = torch.Generator().manual_seed(0)
+    kept: list[int] = []
+    for label in ("bonafide", "spoof"):
+        members = [i for i, item in enumerate(table) if item.label == label]
+        order = torch.randperm(len(members), generator=generator).tolist()
+        kept += [members[i] for i in order[: count // 2]]
+    return table.with_utterances(tuple(table[i] for i in sorted(kept)))
+
+
+def _of(features, attack):  # type: ignore[no-untyped-def]
+    if isinstance(features, OnlineFeatures):
+        kept = tuple(item for item in features.utterances if item.attack is None or item.attack == attack)
+        return OnlineFeatures(features.detector, kept, features.workers)
+    return features.pick([i for i, name in enumerate(features.attacks) if name is None or name == attack])
