@@ -24,6 +24,7 @@ LEVELS = [
     {"detector"},
     {"mixture"},
     {"base", "head", "simulate"},
+    {"evaluation"},
     {"scorefile", "reports"},
     {"data"},
     {"calibration"},

@@ -1,0 +1,207 @@
+"""What operations give back: plain figures, and the same as JSON values under the contract's keys.
+
+Rates are fractions, scores and thresholds nats, times seconds. None stands for "not measured"; NaN never occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from molex_adapt.conventions import BONA_FIDE, Seconds
+from molex_adapt.data.table import Failed
+from molex_adapt.metrics import Rates
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operation did to one domain, on the same utterances before and after."""
+
+    eer: float
+    """After minus before; negative is better."""
+    interval: tuple[float, float]
+    """Paired bootstrap interval of `eer`."""
+    miss: tuple[float, float]
+    """Bona fide speech refused at the frozen threshold, before and after."""
+    false_alarm: tuple[float, float]
+    """Spoofed speech accepted at the frozen threshold, before and after."""
+    bona_fide_shift: float
+    """Mean score of bona fide speech, after minus before, in nats."""
+    spoof_shift: float
+    """Mean score of spoofed speech, after minus before, in nats."""
+
+    def drift(self) -> dict[str, Any]:
+        """All but the EER, as JSON values; pairs are [before, after]."""
+        return {
+            "miss": list(self.miss),
+            "false_alarm": list(self.false_alarm),
+            "bona_fide_shift": self.bona_fide_shift,
+            "spoof_shift": self.spoof_shift,
+        }
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What training (`train`, `add-expert`, `retrain-router`) came to, domain by domain."""
+
+    expert: str | list[str]
+    """The new expert, or several, or an empty list where none is new."""
+    generation: int
+    activated: bool
+    """Whether that generation is the active one now; if not, `refused` says why."""
+    before: dict[str, Rates]
+    after: dict[str, Rates]
+    change: dict[str, Change] = field(default_factory=dict)
+    seconds: dict[str, Seconds] = field(default_factory=dict)
+    """Of the stages `expert` and `router`, and of measuring: `evaluate`."""
+    failed: tuple[Failed, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    not_measured: list[str] = field(default_factory=list)
+    """Old domains without anything left to measure on."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """How each stage went: steps, best step, losses; JSON values."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "expert": self.expert,
+            "generation": self.generation,
+            "activated": self.activated,
+            "before": _figures(self.before),
+            "after": _figures(self.after),
+            "change": {
+                domain: {"eer": item.eer, "eer_ci": list(item.interval)} for domain, item in self.change.items()
+            },
+            "drift": {domain: item.drift() for domain, item in self.change.items()},
+            "seconds": dict(self.seconds),
+            "failed": _failures(self.failed),
+            "remarks": list(self.remarks),
+            "refused": list(self.refused),
+            "not_measured": list(self.not_measured),
+            "training": dict(self.training),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One recording's score: a log-likelihood ratio in nats, higher is more bona fide."""
+
+    path: str
+    score: float
+    seconds: Seconds
+    """Length of the recording."""
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """Scores in the order asked for, and what could not be scored."""
+
+    scores: tuple[Scored, ...]
+    failed: tuple[Failed, ...] = ()
+    generation: int | None = None
+    threshold: float | None = None
+    """Nats; at least this score reads as bona fide."""
+    seconds: Seconds = 0.0
+    """Wall-clock time."""
+    remarks: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "scores": [asdict(item) for item in self.scores],
+            "failed": _failures(self.failed),
+            "generation": self.generation,
+            "threshold": self.threshold,
+            "seconds": self.seconds,
+            "remarks": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """How good scores are, together, per attack and per codec."""
+
+    overall: Rates
+    by_attack: dict[str, Rates]
+    by_codec: dict[str, Rates | None] = field(default_factory=dict)
+    """None: a class is missing there."""
+    failed: tuple[Failed, ...] = ()
+    generation: int | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "overall": self.overall.as_dict(),
+            "by_attack": _figures(self.by_attack),
+            "by_codec": _figures(self.by_codec),
+            "failed": _failures(self.failed),
+            "generation": self.generation,
+            "remarks": list(self.remarks),
+        }
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Which experts fire for which attack, after top-k; rows named by attack, or "bonafide"."""
+
+    experts: list[str]
+    """In router order."""
+    usage_by_block: dict[str, list[list[float]]]
+    """(L, E) per row: shares of a block sum to 1."""
+    utterances: dict[str, int] = field(default_factory=dict)
+    """How many each row was averaged over."""
+    entropy: dict[str, float] = field(default_factory=dict)
+    """Mean entropy of the shares before top-k, in nats."""
+    top1: dict[str, dict[str, float]] = field(default_factory=dict)
+    """How often each expert has the largest share."""
+    generation: int | None = None
+    failed: tuple[Failed, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def attacks(self) -> list[str]:
+        """The rows that are attacks, in their order."""
+        return [name for name in self.usage_by_block if name != BONA_FIDE]
+
+    @property
+    def blocks(self) -> int:
+        """L, the number of routed transformer blocks."""
+        return max((len(blocks) for blocks in self.usage_by_block.values()), default=0)
+
+    @property
+    def usage(self) -> dict[str, dict[str, float]]:
+        """Mean share per row and expert, over all blocks."""
+        return {
+            name: {
+                expert: sum(block[number] for block in blocks) / len(blocks)
+                for number, expert in enumerate(self.experts)
+            }
+            for name, blocks in self.usage_by_block.items()
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "experts": list(self.experts),
+            "attacks": self.attacks,
+            "blocks": self.blocks,
+            "usage": self.usage,
+            "usage_by_block": self.usage_by_block,
+            "utterances": dict(self.utterances),
+            "entropy": dict(self.entropy),
+            "top1": self.top1,
+            "generation": self.generation,
+            "failed": _failures(self.failed),
+            "remarks": list(self.remarks),
+        }
+
+
+def _figures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
+    return {name: None if item is None else item.as_dict() for name, item in rates.items()}
+
+
+def _failures(failed: Iterable[Failed]) -> list[dict[str, str]]:
+    return [{"path": item.path, "reason": item.reason} for item in failed]
