@@ -1,0 +1,139 @@
+"""Between the registry's arrays and a working detector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from molex_adapt.base import Base, BaseIdentity, load_base
+from molex_adapt.calibration import Calibration
+from molex_adapt.detector import Detector
+from molex_adapt.errors import RegistryError
+from molex_adapt.mixture import ExpertSpec, ExpertWeights
+from molex_adapt.recipe import Recipe, validate
+from molex_adapt.registry.checks import PEFT_PREFIX
+from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.store import Store
+
+
+def open_base(store: Store) -> Base:
+    """Load the registry's base and hold it against the recorded hash.
+
+    Raises:
+        RegistryError: it cannot be loaded, or its weights are others than the experts were trained on.
+    """
+    record = store.base
+    folder = store.base_folder
+    base = load_base(folder) if folder is not None else load_base(record.id, record.revision)
+    if base.identity.sha256 != record.sha256:
+        raise RegistryError(
+            f"base {base.identity} is not the one this registry was made for, {record}. "
+            "Restore its files, or start a registry on this base with molex-adapt init."
+        )
+    base.identity = BaseIdentity(record.id, record.revision, record.sha256)
+    return base
+
+
+def build_detector(
+    store: Store, generation: int | None = None, device: str | torch.device = "cpu", base: Base | None = None
+) -> Detector:
+    """The detector of one generation, with its experts attached.
+
+    Args:
+        store: the registry.
+        generation: number; None for the active one.
+        device: where to put the weights.
+        base: loaded by `open_base` already; carries one detector at a time.
+
+    Raises:
+        RegistryError: no such generation, or a file of it is damaged.
+        ExpertError: an expert does not fit the base.
+    """
+    record = store.generation(generation)
+    number = record.number
+    recipe = validate(
+        Recipe, yaml.safe_load(store.recipe(number) or ""), f"{store.path}, generation {number}: recipe.yaml"
+    )
+    calibration = Calibration(record.calibration.scale, record.calibration.offset)
+    detector = Detector(base if base is not None else open_base(store), recipe, calibration)
+    router = _tensors(store.router_tensors(number))
+    _check_blocks(detector, router, f"{store.path}, generation {number}: router.safetensors")
+    blocks = range(len(detector.mixture.routers))
+    for index, expert in enumerate(store.experts(number)):
+        detector.mixture.add(
+            ExpertSpec(expert.name, expert.rank, expert.alpha),
+            arrays_to_weights(store.expert_weights(expert.name, number)),
+            [router[f"blocks.{block}.rows"][index] for block in blocks],
+        )
+    for block, module in enumerate(detector.mixture.routers):
+        module.centre.copy_(router[f"blocks.{block}.centre"])
+        module.spread.copy_(router[f"blocks.{block}.spread"])
+    _load_head(
+        detector, _tensors(store.head_tensors(number)), f"{store.path}, generation {number}: head.safetensors"
+    )
+    return detector.requires_grad_(False).eval().to(device)
+
+
+def expert_arrays(detector: Detector, name: str, dtype: type[np.floating[Any]] = np.float16) -> Arrays:
+    """An expert's LoRA matrices under their PEFT names, rounded to `dtype`."""
+    weights = detector.mixture.weights(name)
+    return {f"{PEFT_PREFIX}{key}.weight": weight.numpy().astype(dtype) for key, weight in weights.items()}
+
+
+def arrays_to_weights(arrays: Arrays) -> ExpertWeights:
+    """The mixture's names and float32 tensors for matrices under PEFT names."""
+    return {
+        key.removeprefix(PEFT_PREFIX).removesuffix(".weight"): torch.from_numpy(array.astype(np.float32))
+        for key, array in arrays.items()
+    }
+
+
+def router_arrays(detector: Detector) -> Arrays:
+    """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
+    found: Arrays = {}
+    for block, router in enumerate(detector.mixture.routers):
+        rows: list[Tensor] = list(router.rows)  # type: ignore[arg-type]
+        stacked = torch.stack(rows) if rows else torch.zeros(0, detector.base.width + 1)
+        for part, value in (("rows", stacked), ("centre", router.centre), ("spread", router.spread)):
+            found[f"blocks.{block}.{part}"] = _array(value)
+    return found
+
+
+def head_arrays(detector: Detector) -> Arrays:
+    """The head's state, float32."""
+    return {name: _array(value) for name, value in detector.head.state_dict().items()}
+
+
+def _check_blocks(detector: Detector, router: dict[str, Tensor], where: str) -> None:
+    blocks, width = len(router) // 3, len(router["blocks.0.centre"])
+    if (blocks, width) != (len(detector.mixture.routers), detector.base.width):
+        raise RegistryError(
+            f"{where} routes {blocks} blocks of width {width}; base {detector.base.identity} has "
+            f"{len(detector.mixture.routers)} of width {detector.base.width}. Roll back or restore the file from a copy."
+        )
+
+
+def _load_head(detector: Detector, state: dict[str, Tensor], where: str) -> None:
+    expected = {name: tuple(value.shape) for name, value in detector.head.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if expected != found:
+        wrong = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        raise RegistryError(
+            f"{where}: {wrong[0]} has shape {found.get(wrong[0])}; the recipe and base of this generation need "
+            f"{expected.get(wrong[0])}. Restore head.safetensors and recipe.yaml from one copy, or roll back."
+        )
+    detector.head.load_state_dict(state)
+
+
+def _tensors(arrays: Arrays) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+
+
+def _array(value: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return value.detach().float().cpu().numpy().copy()

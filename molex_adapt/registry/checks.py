@@ -1,0 +1,146 @@
+"""Whether tensors are what their record says: names, shapes, number types, finite values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.errors import ExpertError, RegistryError
+from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.records import BaseRecord, ExpertRecord
+
+PEFT_PREFIX = "base_model.model."
+
+
+def peft_key(block: int, target: str, matrix: str) -> str:
+    """Name of a LoRA matrix ("lora_A" or "lora_B") in an adapter file, as PEFT writes it."""
+    return f"{PEFT_PREFIX}encoder.layers.{block}.{target}.{matrix}.weight"
+
+
+def check_base(record: ExpertRecord, base: BaseRecord) -> None:
+    """Refuse an expert of another base.
+
+    Raises:
+        ExpertError: the weights hashes differ.
+    """
+    if record.base.sha256 != base.sha256:
+        raise ExpertError(
+            f"Expert {record.name!r} was trained on {record.base}; this registry's base is {base}. "
+            f"Start a registry on the expert's base: molex-adapt init {record.base.id} --registry other/"
+        )
+
+
+def check_expert(record: ExpertRecord, weights: Arrays, where: str) -> None:
+    """Every matrix of every block and target, in the record's rank, and nothing else.
+
+    Raises:
+        ExpertError: names, shapes or values are wrong; `where` names the file.
+    """
+    places = [(block, target) for block in range(record.blocks) for target in record.targets]
+    expected = {peft_key(*place, matrix) for place in places for matrix in ("lora_A", "lora_B")}
+    if expected != set(weights):
+        missing, extra = sorted(expected - set(weights)), sorted(set(weights) - expected)
+        raise ExpertError(
+            f"{where}: expert {record.name!r} must hold lora_A and lora_B of {', '.join(record.targets)} in "
+            f"{record.blocks} blocks; missing: {_first(missing)}; unexpected: {_first(extra)}. "
+            "Train the expert again, or restore its folder from a copy."
+        )
+    for name, weight in sorted(weights.items()):
+        rank = weight.shape[0 if name.endswith(".lora_A.weight") else -1] if weight.ndim == 2 else None
+        if rank != record.rank:
+            raise ExpertError(
+                f"{where}: {name} has shape {weight.shape}, thus rank {rank}; the record of expert "
+                f"{record.name!r} says rank {record.rank}. Restore both files from one copy, or train it again."
+            )
+        _check_values(name, weight, ("float16", "float32"), where, ExpertError)
+
+
+def check_router(router: Arrays, experts: int, where: str) -> None:
+    """Rows (E, D + 1), centre (D,) and spread (D,) for every block.
+
+    Raises:
+        RegistryError: a name, a shape or a value is wrong.
+    """
+    blocks = len(router) // 3
+    parts = ("rows", "centre", "spread")
+    expected = {f"blocks.{block}.{part}" for block in range(blocks) for part in parts}
+    if not router or set(router) != expected:
+        raise RegistryError(
+            f"{where}: router tensors must be blocks.0.rows, .centre, .spread and so on for every block; "
+            f"missing: {_first(sorted(expected - set(router)))}; unexpected: "
+            f"{_first(sorted(set(router) - expected))}. Restore the file from a copy or roll back."
+        )
+    width = router["blocks.0.centre"].shape[0] if router["blocks.0.centre"].ndim == 1 else None
+    for block in range(blocks):
+        for part in parts:
+            name = f"blocks.{block}.{part}"
+            need = (experts, (width or 0) + 1) if part == "rows" else (width,)
+            if router[name].shape != need:
+                raise RegistryError(
+                    f"{where}: {name} has shape {router[name].shape}; {experts} experts and routing width {width} "
+                    f"need {need}. Restore the file from a copy or roll back."
+                )
+            _check_values(name, router[name], ("float32",), where, RegistryError)
+
+
+def check_head(head: Arrays, where: str) -> None:
+    """At least one tensor, all finite.
+
+    Raises:
+        RegistryError: empty or not finite.
+    """
+    if not head:
+        raise RegistryError(f"{where}: the head has no tensors. Restore the file from a copy or roll back.")
+    for name, weight in head.items():
+        _check_values(name, weight, ("float16", "float32"), where, RegistryError)
+
+
+def check_exemplars(exemplars: Arrays, where: str) -> None:
+    """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,).
+
+    Raises:
+        ExpertError: a tensor is missing or does not fit the others.
+    """
+    for part in sorted({name.partition(".")[0] for name in exemplars}):
+        try:
+            frames, lengths = exemplars[f"{part}.frames"], exemplars[f"{part}.lengths"]
+            count = exemplars[f"{part}.bona_fide"].shape[0]
+        except (KeyError, IndexError) as error:
+            raise ExpertError(f"{where}: no usable tensor {error}. Train the expert again.") from None
+        if part not in ("replay", "check") or frames.ndim != 2 or lengths.shape != (count,):
+            raise ExpertError(
+                f"{where}: {part}.frames {frames.shape}, .lengths {lengths.shape} and {count} labels do not fit "
+                "together; frames (ΣF, C) and one length and label per utterance are expected. "
+                "Restore the file from a copy."
+            )
+        if int(lengths.sum()) != len(frames) or (count and int(lengths.min()) < 1):
+            raise ExpertError(
+                f"{where}: {part}.lengths sum to {int(lengths.sum())}, but there are {len(frames)} frames. "
+                "Restore the file from a copy."
+            )
+        _check_values(f"{part}.frames", frames, ("float16", "float32"), where, ExpertError)
+
+
+def _check_values(
+    name: str,
+    weight: NDArray[Any],
+    kinds: tuple[str, ...],
+    where: str,
+    error: type[ExpertError | RegistryError],
+) -> None:
+    if weight.dtype.name not in kinds:
+        raise error(
+            f"{where}: {name} holds {weight.dtype.name}; {' or '.join(kinds)} is expected. Convert it."
+        )
+    bad = int(weight.size - np.isfinite(weight).sum())
+    if bad:
+        raise error(
+            f"{where}: {bad} of {weight.size} values of {name} are NaN or infinite. "
+            "Restore the file from a copy, or train again with a lower learning rate."
+        )
+
+
+def _first(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else (names[0] if names else "none")

@@ -1,0 +1,95 @@
+"""Making a new registry folder."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from pathlib import Path
+
+from molex_adapt.errors import RegistryError
+from molex_adapt.registry import files, staging
+from molex_adapt.registry.identity import weights_digest
+from molex_adapt.registry.lock import HOLDER_NAME, LOCK_NAME, write_lock
+from molex_adapt.registry.records import FORMAT, BaseRecord, RegistryRecord
+
+REGISTRY = "registry.yaml"
+BASE = "base"
+EXPERTS = "experts"
+GENERATIONS = "generations"
+CREATING = f"{staging.PREFIX}create"
+"""Stands in a folder while its registry is being made; with it there, everything else in it is ours."""
+
+_BASE_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "LICENSE*")
+
+
+def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
+    """Make an empty registry; `registry.yaml` appears last.
+
+    Raises:
+        RegistryError: the folder is in use, cannot be written, or the copied base has another hash.
+    """
+    if base.embedded != (embedded_from is not None):
+        raise RegistryError(
+            f"base {base} is marked {'embedded' if base.embedded else 'not embedded'}, but the folder to copy is "
+            f"{embedded_from}; give a folder exactly for an embedded base"
+        )
+    _require_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with write_lock(path):
+            _require_free(path)
+            _fill(path, base, embedded_from)
+    except OSError as error:
+        raise RegistryError(
+            f"registry {path} cannot be made: {error}. Choose a folder you may write to, with enough space."
+        ) from None
+
+
+def _require_free(path: Path) -> None:
+    if (path / REGISTRY).exists():
+        raise RegistryError(
+            f"{path} already holds a registry. Use it, or choose another folder by --registry."
+        )
+    if path.exists() and not path.is_dir():
+        raise RegistryError(f"{path} is a file; a registry is a folder. Choose another place by --registry.")
+    if not path.is_dir() or (path / CREATING).is_dir():
+        return
+    found = sorted(item.name for item in path.iterdir() if item.name not in (LOCK_NAME, HOLDER_NAME))
+    if found:
+        raise RegistryError(
+            f"{path} is not empty (it holds {', '.join(found[:3])}); a new registry needs a folder of its own. "
+            "Choose another folder by --registry."
+        )
+
+
+def _fill(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
+    (path / CREATING).mkdir(exist_ok=True)
+    for name in (BASE, EXPERTS, GENERATIONS):
+        staging.discard(path / name)
+    for name in (EXPERTS, GENERATIONS):
+        (path / name).mkdir()
+    if embedded_from is not None:
+        _copy_base(embedded_from, path, base)
+    record = RegistryRecord(format=FORMAT, base=base, active=None, generations=[])
+    staging.replace_file(path / REGISTRY, files.dump_record(record))
+    for rest in staging.leftovers(path):
+        staging.discard(rest)
+
+
+def _copy_base(source: Path, registry: Path, base: BaseRecord) -> None:
+    with staging.publishing(registry / BASE) as staged:
+        for item in sorted(source.iterdir()) if source.is_dir() else []:
+            if item.is_file() and any(fnmatch.fnmatch(item.name, kind) for kind in _BASE_FILES):
+                staging.put(staged, item.name, item.read_bytes())
+        names = sorted(os.listdir(staged))
+        if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+            raise RegistryError(
+                f"{source} cannot be embedded as a base: it offers {', '.join(names) or 'nothing'}. "
+                "Give a folder with config.json and model.safetensors."
+            )
+        found = weights_digest(staged)
+        if found != base.sha256:
+            raise RegistryError(
+                f"the weights in {source} have sha256 {found[:12]}…, but base {base.id} is recorded with "
+                f"{base.sha256[:12]}…. Give the folder that the base was loaded from."
+            )

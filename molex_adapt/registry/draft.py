@@ -1,0 +1,170 @@
+"""What a new generation is made of, and how its files are laid out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from molex_adapt.errors import RegistryError
+from molex_adapt.registry import checks, files, staging
+from molex_adapt.registry.cards import expert_card
+from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.records import (
+    CalibrationRecord,
+    ExpertEntry,
+    ExpertRecord,
+    GenerationRecord,
+    package_versions,
+    plain,
+)
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
+EXPERT = "expert.yaml"
+EXEMPLARS = "exemplars.safetensors"
+CARD = "README.md"
+GENERATION = "generation.yaml"
+RECIPE = "recipe.yaml"
+ROUTER = "router.safetensors"
+HEAD = "head.safetensors"
+
+
+@dataclass(frozen=True)
+class NewExpert:
+    """An expert to be written.
+
+    Attributes:
+        record: what it is; the store fills in the hashes.
+        weights: every LoRA matrix under its PEFT name, float16 or float32, written as given.
+        exemplars: `replay.*` and `check.*`, or None where nothing may be kept.
+    """
+
+    record: ExpertRecord
+    weights: Arrays
+    exemplars: Arrays | None = None
+
+
+@dataclass(frozen=True)
+class GenerationDraft:
+    """A generation to be written.
+
+    Attributes:
+        parent: the generation it was made from, which must still be the active one; None for the first.
+        experts: names in router order, old and new.
+        new_experts: those of them that are not in the registry yet.
+        router: `blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32.
+        head: the head's state.
+        calibration: (scale, offset).
+        threshold: nats.
+        recipe: the resolved recipe as YAML; its structure is the generation's.
+        command: what the user typed.
+        metrics: {domain: figures}.
+        profile: routing shares.
+        remarks: anything a reader of the history should know.
+    """
+
+    parent: int | None
+    experts: list[str]
+    router: Arrays
+    head: Arrays
+    recipe: str
+    calibration: tuple[float, float] = (1.0, 0.0)
+    threshold: float = 0.0
+    new_experts: list[NewExpert] = field(default_factory=list)
+    command: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Everything that can be known without the disk.
+
+        Raises:
+            RegistryError: names, router or head do not fit.
+            ExpertError: an expert's weights or exemplars do not fit its record.
+        """
+        new = [item.record.name for item in self.new_experts]
+        if len(set(self.experts)) != len(self.experts) or len(set(new)) != len(new):
+            raise RegistryError(f"an expert is named twice in {self.experts}, new {new}; name each once")
+        if not set(new) <= set(self.experts):
+            raise RegistryError(
+                f"new experts {new} are not all among the generation's experts {self.experts}"
+            )
+        files.parse_yaml(self.recipe.encode(), Path(RECIPE))
+        checks.check_router(self.router, len(self.experts), "new generation")
+        checks.check_head(self.head, "new generation")
+        for item in self.new_experts:
+            checks.check_expert(item.record, item.weights, f"new expert {item.record.name!r}")
+            if item.exemplars is not None:
+                checks.check_exemplars(item.exemplars, f"exemplars of {item.record.name!r}")
+
+
+def expert_files(new: NewExpert) -> tuple[ExpertRecord, dict[str, bytes]]:
+    """The record with its hashes, and every file of the expert's folder."""
+    weights = files.dump_tensors(new.weights)
+    exemplars = files.dump_tensors(new.exemplars) if new.exemplars is not None else None
+    record = new.record.model_copy(
+        update={
+            "metrics": plain(new.record.metrics),
+            "weights_sha256": files.sha256(weights),
+            "exemplars_sha256": files.sha256(exemplars) if exemplars is not None else None,
+        }
+    )
+    content = {ADAPTER_CONFIG: adapter_config(record), ADAPTER: weights, EXPERT: files.dump_record(record)}
+    if exemplars is not None:
+        content[EXEMPLARS] = exemplars
+    return record, content | {CARD: expert_card(record).encode()}
+
+
+def adapter_config(record: ExpertRecord) -> bytes:
+    """A stock PEFT LoraConfig."""
+    alpha = int(record.alpha) if record.alpha == int(record.alpha) else record.alpha
+    content = {
+        "peft_type": "LORA",
+        "task_type": "FEATURE_EXTRACTION",
+        "base_model_name_or_path": record.base.id,
+        "revision": None if record.base.embedded else record.base.revision,
+        "r": record.rank,
+        "lora_alpha": alpha,
+        "target_modules": list(record.targets),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def generation_files(
+    draft: GenerationDraft, number: int, experts: list[ExpertEntry]
+) -> tuple[GenerationRecord, dict[str, bytes]]:
+    """The record, and every file of the generation's folder."""
+    content = {
+        RECIPE: draft.recipe.encode(),
+        ROUTER: files.dump_tensors(draft.router),
+        HEAD: files.dump_tensors(draft.head),
+    }
+    scale, offset = draft.calibration
+    record = GenerationRecord(
+        number=number,
+        parent=draft.parent,
+        command=draft.command,
+        versions=package_versions(),
+        experts=experts,
+        calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),
+        threshold=float(draft.threshold),
+        metrics=plain(draft.metrics),
+        profile=plain(draft.profile),
+        remarks=[str(remark) for remark in draft.remarks],
+        files={name: files.sha256(body) for name, body in content.items()},
+    )
+    return record, content | {GENERATION: files.dump_record(record)}
+
+
+def publish(target: Path, content: dict[str, bytes]) -> None:
+    """Write a folder whole, or not at all."""
+    with staging.publishing(target) as staged:
+        for name, body in content.items():
+            staging.put(staged, name, body)

@@ -1,0 +1,215 @@
+"""Reading the registry's files without trusting them: no links, no surprises in YAML or safetensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import struct
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from molex_adapt.errors import RegistryError
+from molex_adapt.registry.records import FORMAT, Record
+
+Arrays = dict[str, NDArray[Any]]
+"""Tensors of a safetensors file by name."""
+
+R = TypeVar("R", bound=Record)
+
+_MOST_YAML_BYTES = 16 * 2**20
+_MOST_HEADER_BYTES = 16 * 2**20
+_MOST_DEPTH = 60
+_NUMPY_TYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
+RESTORE = "Run molex-adapt verify, then restore the file from a copy or roll back to a whole generation."
+
+
+def read_bytes(path: Path, root: Path, most: int | None = None) -> bytes:
+    """A regular file inside `root`, reached through no symbolic link.
+
+    Raises:
+        RegistryError: missing, a link or no regular file, unreadable, or larger than `most` bytes.
+    """
+    require_plain(path, root)
+    try:
+        if most is not None and path.stat().st_size > most:
+            raise RegistryError(
+                f"{path} has {path.stat().st_size} bytes; at most {most} are believable there. {RESTORE}"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise RegistryError(f"{path} cannot be read: {error.strerror}. {RESTORE}") from None
+
+
+def require_plain(path: Path, root: Path) -> None:
+    """Refuse a missing file, and a link or special file anywhere between `root` and `path`."""
+    part = root
+    for name in path.relative_to(root).parts:
+        part = part / name
+        try:
+            mode = part.lstat().st_mode
+        except OSError as error:
+            raise RegistryError(
+                f"{path} is missing or unreachable ({error.strerror} at {part}); the registry names it. {RESTORE}"
+            ) from None
+        if stat.S_ISLNK(mode):
+            raise RegistryError(
+                f"{part} is a symbolic link; a registry holds its own files. Replace it by what it points to."
+            )
+    if not stat.S_ISREG(mode):
+        raise RegistryError(f"{path} is not a regular file. {RESTORE}")
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal digest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_record(kind: type[R], path: Path, root: Path) -> R:
+    """Read and validate one YAML file.
+
+    Raises:
+        RegistryError: unreadable, no plain YAML, another format version, unknown keys or wrong values.
+    """
+    content = parse_yaml(read_bytes(path, root, _MOST_YAML_BYTES), path)
+    if "format" in kind.model_fields and content.get("format") != FORMAT:
+        raise RegistryError(
+            f"{path} has format {str(content.get('format'))[:40]}; this version of molex-adapt reads format {FORMAT}. "
+            "Install the release that wrote it, or start a new registry with molex-adapt init."
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = [
+            f"  {'.'.join(map(str, fault['loc'])) or '(file)'} = {str(fault['input'])[:80]}: {fault['msg']}"
+            for fault in error.errors()[:10]
+        ]
+        raise RegistryError(
+            f"{path} has {error.error_count()} wrong value(s):\n" + "\n".join(faults) + f"\n{RESTORE}"
+        ) from None
+
+
+def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
+    """A mapping of plain YAML: no anchors, no tags beyond the standard ones, limited depth."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        text = content.decode("utf-8")
+        _check_events(text, loader)
+        found = yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise RegistryError(f"{path} is not plain YAML: {str(error)[:300]}. {RESTORE}") from None
+    if not isinstance(found, dict):
+        raise RegistryError(f"{path} holds {type(found).__name__}; a mapping of keys is expected. {RESTORE}")
+    return found
+
+
+def _check_events(text: str, loader: Any) -> None:
+    # The parser proper is recursive and written in C: depth is checked on the flat event stream first.
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it refers to an anchor")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MOST_DEPTH:
+            raise ValueError(f"it nests deeper than {_MOST_DEPTH} levels")
+
+
+def dump_record(record: Record) -> bytes:
+    """YAML in the order of the fields, for people to read."""
+    content = record.model_dump(mode="json")
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100).encode()
+
+
+def parse_tensors(content: bytes, path: Path) -> Arrays:
+    """Tensors of a safetensors file; bfloat16 comes as float32.
+
+    Raises:
+        RegistryError: damaged, a name given twice, or a number type that the registry does not use.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    _check_header(content, path)
+    try:
+        return {name: _array(name, view, path) for name, view in deserialize(content)}
+    except (SafetensorError, ValueError, OverflowError) as error:
+        raise RegistryError(
+            f"{path} is not a whole safetensors file: {str(error)[:300]}. {RESTORE}"
+        ) from None
+
+
+def read_tensors(path: Path, root: Path) -> Arrays:
+    """`parse_tensors` of a file inside `root`."""
+    return parse_tensors(read_bytes(path, root), path)
+
+
+def dump_tensors(arrays: Arrays) -> bytes:
+    """A safetensors file; little-endian, in the arrays' own precision."""
+    from safetensors.numpy import save
+
+    whole = {name: np.array(array, order="C", copy=True) for name, array in arrays.items()}
+    return bytes(save(whole, metadata={"format": "pt"}))
+
+
+def _check_header(content: bytes, path: Path) -> None:
+    length = struct.unpack("<Q", content[:8])[0] if len(content) >= 8 else 0
+    if not 2 <= length <= min(len(content) - 8, _MOST_HEADER_BYTES):
+        raise RegistryError(
+            f"{path} is not a safetensors file: it has {len(content)} bytes and claims a header of {length}. {RESTORE}"
+        )
+    try:
+        json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(
+            f"{path} has a broken safetensors header: {str(error)[:200]}. {RESTORE}"
+        ) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:80]!r} is given twice")
+    return found
+
+
+def _array(name: str, view: Any, path: Path) -> NDArray[Any]:
+    kind, shape = view["dtype"], view["shape"]
+    if kind == "BF16":
+        wide = np.frombuffer(view["data"], "<u2").astype("<u4") << 16
+        return wide.view("<f4").reshape(shape)
+    if kind not in _NUMPY_TYPES:
+        raise RegistryError(
+            f"{path}: {name!r} has number type {kind}; the registry uses {', '.join(_NUMPY_TYPES)}. {RESTORE}"
+        )
+    return np.frombuffer(view["data"], _NUMPY_TYPES[kind]).reshape(shape)
+
+
+def require_digest(content: bytes, expected: str, path: Path) -> None:
+    """Refuse content that changed since it was written.
+
+    Raises:
+        RegistryError: its sha256 is not the expected one.
+    """
+    found = sha256(content)
+    if found != expected:
+        raise RegistryError(
+            f"{path} has sha256 {found[:12]}…, but {expected[:12]}… was recorded when it was written: it changed. "
+            f"{RESTORE}"
+        )

@@ -1,0 +1,188 @@
+"""What the registry's YAML files hold; closed to keys they do not know, and checked before anything is believed."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+
+from molex_adapt import __version__
+from molex_adapt.conventions import NAME_PATTERN
+
+FORMAT = 1
+"""Version of the layout on disk that this code reads and writes."""
+
+MOST_GENERATIONS = 100_000
+
+_PACKAGES = ("numpy", "torch", "transformers", "peft", "safetensors")
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ValueError(f"{name!r} is not a name: 1 to 64 of a-z 0-9 _ . - starting with a letter or digit")
+    return name
+
+
+def _checked_digest(digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"{digest[:80]!r} is not a sha256: 64 hexadecimal digits in lower case")
+    return digest
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+Sha256 = Annotated[str, AfterValidator(_checked_digest)]
+Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of this package and of those that decide a result; what is not installed is left out."""
+    found = {"molex-adapt": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Numpy scalars and arrays, tuples, mappings: to what YAML can hold and reads back equal.
+
+    A number that is not finite becomes None: "not measured".
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | str | None) else str(value)
+
+
+class Record(BaseModel):
+    """A section of a registry file; frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseRecord(Record):
+    """Which base; the hash is `molex_adapt.base.weights_hash`."""
+
+    id: str = Field(min_length=1, max_length=500)
+    revision: str = Field(min_length=1, max_length=200)
+    sha256: Sha256
+    embedded: StrictBool
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.revision[:7]} (sha256 {self.sha256[:8]}…)"
+
+
+class DataRecord(Record):
+    """What an expert was trained on; no paths."""
+
+    digest: str
+    counts: dict[str, dict[str, int]]
+    """{split: {class: utterances}}."""
+    attacks: list[str] = []
+    split_by: str = "auto"
+
+
+class ExpertRecord(Record):
+    """expert.yaml. The store sets both hashes when it writes the expert."""
+
+    name: Name
+    domain: Name
+    rank: int = Field(ge=1, le=4096)
+    alpha: float = Field(gt=0, allow_inf_nan=False)
+    targets: list[str] = Field(min_length=1)
+    blocks: int = Field(ge=1, le=10_000)
+    base: BaseRecord
+    data: DataRecord
+    recipe: str
+    """The verbatim YAML that made it."""
+    seed: int
+    metrics: dict[str, Any] = {}
+    """{domain: figures as `Rates.as_dict()`} on the test split."""
+    licence: str = "other"
+    created: str = Field(default_factory=now)
+    versions: dict[str, str] = Field(default_factory=package_versions)
+    weights_sha256: Sha256 | None = None
+    exemplars_sha256: Sha256 | None = None
+
+
+class ExpertEntry(Record):
+    """One expert of a generation, in router order."""
+
+    name: Name
+    sha256: Sha256
+    """Of its adapter_model.safetensors."""
+
+
+class CalibrationRecord(Record):
+    """score = scale * logit + offset, in nats."""
+
+    scale: float = Field(gt=0, allow_inf_nan=False)
+    offset: Finite
+
+
+class GenerationRecord(Record):
+    """generation.yaml."""
+
+    number: Number
+    parent: Number | None
+    created: str = Field(default_factory=now)
+    command: str = ""
+    versions: dict[str, str] = Field(default_factory=package_versions)
+    experts: list[ExpertEntry]
+    calibration: CalibrationRecord
+    threshold: Finite
+    """Decision threshold in nats; frozen when the mixture changes."""
+    metrics: dict[str, Any] = {}
+    profile: dict[str, Any] = {}
+    """How routing falls out: the shares that `analyze` shows."""
+    remarks: list[str] = []
+    files: dict[str, Sha256]
+    """File name to sha256, for every other file of this generation."""
+
+    @property
+    def names(self) -> list[str]:
+        """The experts' names in router order."""
+        return [entry.name for entry in self.experts]
+
+    @model_validator(mode="after")
+    def _experts_differ(self) -> Self:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"an expert is listed twice among {self.names}")
+        return self
+
+
+class RegistryRecord(Record):
+    """registry.yaml."""
+
+    format: StrictInt
+    base: BaseRecord
+    active: Number | None
+    generations: list[Number] = Field(max_length=MOST_GENERATIONS)
+    created: str = Field(default_factory=now)
+
+    @model_validator(mode="after")
+    def _active_exists(self) -> Self:
+        if sorted(set(self.generations)) != self.generations:
+            raise ValueError("generations must be listed once each, in rising order")
+        if self.active is not None and self.active not in self.generations:
+            raise ValueError(
+                f"active generation {self.active} is not among generations {self.generations[-5:]}"
+            )
+        return self

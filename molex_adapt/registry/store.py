@@ -1,0 +1,277 @@
+"""The registry on disk: experts, generations, and which of them is active.
+
+Everything below `experts/` and `generations/` is written once and never changed. `registry.yaml` alone is replaced,
+by one rename: that is what activates, adds or forgets a generation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molex_adapt.errors import ExpertError, RegistryError
+from molex_adapt.registry import checks, create, files, verify, write
+from molex_adapt.registry.draft import (
+    ADAPTER,
+    EXEMPLARS,
+    EXPERT,
+    GENERATION,
+    HEAD,
+    RECIPE,
+    ROUTER,
+    GenerationDraft,
+)
+from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.lock import LOCK_SECONDS
+from molex_adapt.registry.records import (
+    BaseRecord,
+    ExpertEntry,
+    ExpertRecord,
+    GenerationRecord,
+    RegistryRecord,
+)
+
+REGISTRY = create.REGISTRY
+
+
+class Store:
+    """A registry folder.
+
+    Reading never waits and always sees one consistent state; writing takes the lock.
+
+    Attributes:
+        path: the folder.
+        lock_seconds: how long a write waits for another writer.
+    """
+
+    def __init__(self, path: Path, lock_seconds: float = LOCK_SECONDS) -> None:
+        self.path = path
+        self.lock_seconds = lock_seconds
+
+    @classmethod
+    def create(cls, path: Path | str, base: BaseRecord, embedded_from: Path | None = None) -> Store:
+        """A new registry without experts.
+
+        Args:
+            path: a folder that does not exist yet, or is empty.
+            base: what its experts will be trained on.
+            embedded_from: folder with config.json and safetensors weights, copied into the registry.
+
+        Raises:
+            RegistryError: something is there already, or the copied weights have another hash.
+        """
+        create.create(Path(path), base, embedded_from)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """An existing registry.
+
+        Raises:
+            RegistryError: none there, damaged, or of another format.
+        """
+        folder = Path(path)
+        if not (folder / REGISTRY).exists():
+            broken = " Its creation was interrupted." if (folder / create.CREATING).exists() else ""
+            raise RegistryError(
+                f"{folder} holds no registry ({REGISTRY} is missing).{broken} Make one with molex-adapt init BASE "
+                f"--registry {folder}, or name another folder by --registry or $MOLEX_REGISTRY."
+            )
+        store = cls(folder)
+        store.record()
+        return store
+
+    def record(self) -> RegistryRecord:
+        """registry.yaml as it stands on disk now."""
+        return files.read_record(RegistryRecord, self.path / REGISTRY, self.path)
+
+    @property
+    def base(self) -> BaseRecord:
+        """The base that every expert here was trained on."""
+        return self.record().base
+
+    @property
+    def base_folder(self) -> Path | None:
+        """Folder of the embedded base; None for a base on the Hub."""
+        return self.path / create.BASE if self.base.embedded else None
+
+    @property
+    def active(self) -> GenerationRecord | None:
+        """The active generation; None while there are no experts."""
+        number = self.record().active
+        return None if number is None else self._read_generation(number)
+
+    def generation(self, number: int | None = None) -> GenerationRecord:
+        """One generation; None for the active one.
+
+        Raises:
+            RegistryError: there is none, or it is damaged.
+        """
+        record = self.record()
+        number = record.active if number is None else number
+        if number is None:
+            raise RegistryError(
+                f"registry {self.path} has no active generation: no expert was trained yet. "
+                "Train one: molex-adapt add-expert --domain NAME DATA"
+            )
+        if number not in record.generations:
+            known = ", ".join(map(str, record.generations[-20:])) or "none"
+            raise RegistryError(f"registry {self.path} has no generation {number}; it has {known}")
+        return self._read_generation(number)
+
+    def history(self) -> list[GenerationRecord]:
+        """All generations, oldest first; those that the gate refused as well."""
+        return [self._read_generation(number) for number in self.record().generations]
+
+    def recipe(self, number: int | None = None) -> str | None:
+        """The resolved recipe of a generation, as YAML; None where there is no generation at all."""
+        if number is None and self.record().active is None:
+            return None
+        return self._generation_file(number, RECIPE).decode()
+
+    def experts(self, number: int | None = None) -> list[ExpertRecord]:
+        """The experts of a generation in router order; of the active one by default, none where there is none."""
+        if number is None and self.record().active is None:
+            return []
+        return [self._read_expert(entry) for entry in self.generation(number).experts]
+
+    def expert(self, name: str, number: int | None = None) -> ExpertRecord:
+        """One expert of a generation.
+
+        Raises:
+            ExpertError: it has no such expert.
+        """
+        return self._read_expert(self._entry(name, number))
+
+    def expert_folder(self, name: str) -> Path:
+        """Where an expert's PEFT adapter lies."""
+        return self._folder_of(self._entry(name, None))
+
+    def expert_weights(self, name: str, number: int | None = None) -> Arrays:
+        """LoRA matrices under their PEFT names, checked against hash and record."""
+        entry = self._entry(name, number)
+        path = self._folder_of(entry) / ADAPTER
+        content = files.read_bytes(path, self.path)
+        files.require_digest(content, entry.sha256, path)
+        weights = files.parse_tensors(content, path)
+        checks.check_expert(self._read_expert(entry), weights, str(path))
+        return weights
+
+    def exemplar_tensors(self, name: str, number: int | None = None) -> Arrays | None:
+        """What an expert kept of its domain; None where nothing was kept."""
+        entry = self._entry(name, number)
+        digest, path = self._read_expert(entry).exemplars_sha256, self._folder_of(entry) / EXEMPLARS
+        if digest is None:
+            return None
+        content = files.read_bytes(path, self.path)
+        files.require_digest(content, digest, path)
+        exemplars = files.parse_tensors(content, path)
+        checks.check_exemplars(exemplars, str(path))
+        return exemplars
+
+    def router_tensors(self, number: int | None = None) -> Arrays:
+        """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
+        path = self._generation_folder(self.generation(number).number) / ROUTER
+        router = files.parse_tensors(self._generation_file(number, ROUTER), path)
+        checks.check_router(router, len(self.generation(number).experts), str(path))
+        return router
+
+    def head_tensors(self, number: int | None = None) -> Arrays:
+        """The head's state."""
+        path = self._generation_folder(self.generation(number).number) / HEAD
+        head = files.parse_tensors(self._generation_file(number, HEAD), path)
+        checks.check_head(head, str(path))
+        return head
+
+    def taken_names(self) -> set[str]:
+        """Names that a new expert cannot have: those of every generation, refused and old ones as well."""
+        return {name for generation in self.history() for name in generation.names}
+
+    def add_generation(self, draft: GenerationDraft, *, activate: bool) -> int:
+        """Write a generation and its new experts; returns its number.
+
+        Raises:
+            RegistryError: another writer was first, a name is taken, or the draft does not fit the registry.
+            ExpertError: an expert's weights do not fit its record, or its base is another.
+        """
+        return write.add_generation(self, draft, activate)
+
+    def activate(self, number: int) -> GenerationRecord:
+        """Make an existing generation the active one, once it is found whole."""
+        return write.activate(self, number)
+
+    def rollback(self, number: int | None = None) -> GenerationRecord:
+        """Go back to generation `number`, or to the active one's parent."""
+        return write.activate(self, self._parent() if number is None else number)
+
+    def remove(self, name: str, *, purge: bool = False, command: str = "") -> int | None:
+        """A new active generation without the expert and its router rows; returns its number.
+
+        Args:
+            name: the expert.
+            purge: delete its files, and every generation that names it, for good. Without a purge, a rollback
+                brings the expert back. With one, an expert of inactive generations only can be named as well;
+                then there is no new generation and None is returned.
+            command: for the history.
+
+        Raises:
+            ExpertError: there is no such expert.
+        """
+        return write.remove(self, name, purge, command)
+
+    def verify(self, repair: bool = False) -> list[str]:
+        """Check every file; returns the problems.
+
+        Args:
+            repair: delete what interrupted writes left behind. Nothing that a generation names is touched.
+        """
+        return verify.verify(self, repair)
+
+    def _parent(self) -> int:
+        parent = self.generation().parent
+        if parent is None:
+            raise RegistryError(
+                f"generation {self.generation().number} of {self.path} is the first and has no parent. "
+                "Name one: molex-adapt rollback N; molex-adapt history lists them."
+            )
+        return parent
+
+    def _entry(self, name: str, number: int | None) -> ExpertEntry:
+        found = self.generation(number)
+        for entry in found.experts:
+            if entry.name == name:
+                return entry
+        raise ExpertError(
+            f"generation {found.number} of {self.path} has no expert {name!r}; it has "
+            f"{', '.join(found.names) or 'none'}. molex-adapt list shows them."
+        )
+
+    def _read_expert(self, entry: ExpertEntry) -> ExpertRecord:
+        path = self._folder_of(entry) / EXPERT
+        record = files.read_record(ExpertRecord, path, self.path)
+        if record.name != entry.name or record.weights_sha256 != entry.sha256:
+            raise ExpertError(
+                f"{path} describes expert {record.name!r} with weights {str(record.weights_sha256)[:8]}…; the "
+                f"generation names {entry.name!r} with {entry.sha256[:8]}…. Restore the folder from a copy."
+            )
+        checks.check_base(record, self.base)
+        return record
+
+    def _read_generation(self, number: int) -> GenerationRecord:
+        path = self._generation_folder(number) / GENERATION
+        record = files.read_record(GenerationRecord, path, self.path)
+        if record.number != number:
+            raise RegistryError(f"{path} describes generation {record.number}, not {number}. {files.RESTORE}")
+        return record
+
+    def _generation_file(self, number: int | None, name: str) -> bytes:
+        record = self.generation(number)
+        path = self._generation_folder(record.number) / name
+        content = files.read_bytes(path, self.path)
+        files.require_digest(content, record.files.get(name, "nothing"), path)
+        return content
+
+    def _folder_of(self, entry: ExpertEntry) -> Path:
+        return self.path / create.EXPERTS / entry.name
+
+    def _generation_folder(self, number: int) -> Path:
+        return self.path / create.GENERATIONS / str(number)
