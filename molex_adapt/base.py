@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from molex_adapt.attention import streamline_attention
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import AudioError, ExpertError, RegistryError
-
-# transformers' WavLM hands torch a boolean padding mask beside its float position bias; torch converts it, exactly.
-warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
 
 SUPPORTED = ("wavlm", "wav2vec2", "hubert")
 
@@ -61,7 +58,7 @@ class Base(nn.Module):
     def __init__(self, model: PreTrainedModel, identity: BaseIdentity, normalised: bool) -> None:
         super().__init__()
         _check_structure(model, identity.id)
-        self.model = model.eval().requires_grad_(False)
+        self.model = streamline_attention(model).eval().requires_grad_(False)
         self.identity = identity
         self.normalised = normalised
         self.exact_padding = model.config.feat_extract_norm == "layer"

@@ -51,6 +51,16 @@ class ExpertLinear(nn.Module):
         self.gates: Tensor | None = None
         """(B, 1, E) or (B, F, E), set by the block's router just before this layer runs."""
 
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight, for code that reads it past `forward`."""
+        return self.linear.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The frozen bias, likewise."""
+        return self.linear.bias
+
     def add(self, spec: ExpertSpec, generator: torch.Generator | None = None) -> None:
         """Append an expert that changes nothing yet: A ~ N(0, 1 / D_in), B = 0."""
         weight = self.linear.weight

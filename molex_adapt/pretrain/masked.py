@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import WavLMConfig, WavLMModel
 
+from molex_adapt.attention import streamline_attention
 from molex_adapt.recipe import PretrainRecipe
 
 
@@ -57,6 +58,7 @@ class MaskedPredictor(nn.Module):
     def __init__(self, recipe: PretrainRecipe, codebooks: tuple[int, ...], layers: int, layer_width: int) -> None:
         super().__init__()
         self.base = WavLMModel(embedded_config(recipe))
+        streamline_attention(self.base)
         self.recipe = recipe
         width = recipe.hidden
         self.classifiers = nn.ModuleList(nn.Linear(width, units) for units in codebooks)

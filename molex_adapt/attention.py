@@ -1,0 +1,59 @@
+"""WavLM's attention without its detours; the same function as transformers', about twice as fast on a CPU.
+
+transformers hands torch a transposed view, which makes torch expand every projection weight once per frame, and asks
+for the averaged attention weights, which nobody here reads. Only that inner method is exchanged, per instance; the
+gated relative position bias stays transformers' own.
+"""
+
+from __future__ import annotations
+
+import types
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.models.wavlm.modeling_wavlm import WavLMAttention
+
+
+def streamline_attention(model: nn.Module) -> nn.Module:
+    """Exchange the inner attention of every WavLM block; other models are left alone. Returns the model."""
+    for module in model.modules():
+        if isinstance(module, WavLMAttention):
+            module.torch_multi_head_self_attention = types.MethodType(_attend, module)
+    return model
+
+
+def _attend(
+    self: WavLMAttention, hidden_states: Tensor, attention_mask: Tensor | None, gated_position_bias: Tensor
+) -> tuple[Tensor, None]:
+    """Self-attention with an additive bias.
+
+    Args:
+        hidden_states: (B, F, D).
+        attention_mask: (B, F), true or 1 where a frame is valid; None for all.
+        gated_position_bias: (B * heads, F, F).
+
+    Returns:
+        (B, F, D), and None for the attention weights.
+    """
+    batch, frames, width = hidden_states.shape
+    heads = self.num_heads
+
+    def project(layer: nn.Linear) -> Tensor:
+        # Raw weights, as transformers does: LoRA on these layers must be seen to have no effect here as well as there.
+        output = F.linear(hidden_states, layer.weight, layer.bias)
+        return output.view(batch, frames, heads, width // heads).transpose(1, 2)
+
+    query = project(self.q_proj)
+    bias = gated_position_bias.view(batch, heads, frames, frames).to(query.dtype)
+    if attention_mask is not None:
+        bias = bias.masked_fill(attention_mask.ne(1)[:, None, None], -torch.inf)
+    attended = F.scaled_dot_product_attention(
+        query,
+        project(self.k_proj),
+        project(self.v_proj),
+        attn_mask=bias,
+        dropout_p=self.dropout if self.training else 0.0,
+    )
+    merged = attended.transpose(1, 2).reshape(batch, frames, width)
+    return F.linear(merged, self.out_proj.weight, self.out_proj.bias), None
