@@ -48,16 +48,27 @@ def evaluate_scores(
     Raises:
         DataError: a class is missing.
     """
-    settings = {"bootstrap": bootstrap, "seed": seed}
     attacks = _column(joined, (ATTACK_COLUMN,)) or [None] * len(joined.filenames)
     found = measure_by_attack(
-        joined.scores, joined.is_bona_fide, attacks, confidence=confidence, groups=sources, **settings
+        joined.scores,
+        joined.is_bona_fide,
+        attacks,
+        bootstrap=bootstrap,
+        seed=seed,
+        confidence=confidence,
+        groups=sources,
     )
     codecs = _column(joined, CODEC_COLUMNS)
     by_codec = {}
     if codecs is not None:
         by_codec = measure_by_condition(
-            joined.scores, joined.is_bona_fide, codecs, confidence=confidence, groups=sources, **settings
+            joined.scores,
+            joined.is_bona_fide,
+            codecs,
+            bootstrap=bootstrap,
+            seed=seed,
+            confidence=confidence,
+            groups=sources,
         )
     remarks = [
         f"codec {name} lacks a class: not measured" for name, rates in by_codec.items() if rates is None

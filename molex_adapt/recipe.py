@@ -236,6 +236,18 @@ def validate(kind: type[R], content: Any, where: str) -> R:
         raise RecipeError(f"{where}: {error.error_count()} wrong option(s):\n{faults}") from None
 
 
+def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
+    """`key.path=value` texts to the nested values they stand for; values are parsed as YAML.
+
+    Raises:
+        RecipeError: an override has another form.
+    """
+    content: dict[str, Any] = {}
+    for override in overrides or []:
+        _apply_override(content, override)
+    return content
+
+
 def dump(recipe: Options) -> str:
     """The recipe as YAML, every option spelt out; reads back to an equal recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)

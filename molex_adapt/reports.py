@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from molex_adapt.conventions import BONA_FIDE, Seconds
+from molex_adapt.conventions import Seconds
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates
 
@@ -72,7 +72,8 @@ class StageReport:
             "before": _figures(self.before),
             "after": _figures(self.after),
             "change": {
-                domain: {"eer": item.eer, "eer_ci": list(item.interval)} for domain, item in self.change.items()
+                domain: {"eer": item.eer, "eer_ci": list(item.interval)}
+                for domain, item in self.change.items()
             },
             "drift": {domain: item.drift() for domain, item in self.change.items()},
             "seconds": dict(self.seconds),
@@ -145,58 +146,31 @@ class EvaluationReport:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Which experts fire for which attack, after top-k; rows named by attack, or "bonafide"."""
+    """Which experts fire for which attack; rows are named by attack, or "bonafide", in one order throughout."""
 
     experts: list[str]
     """In router order."""
+    attacks: list[str]
+    """The rows."""
+    blocks: int
+    """L, the number of routed transformer blocks."""
+    usage: dict[str, dict[str, float]]
+    """Mean share after top-k per row and expert, over all blocks; a row sums to 1."""
     usage_by_block: dict[str, list[list[float]]]
-    """(L, E) per row: shares of a block sum to 1."""
+    """(L, E) per row; a block's shares sum to 1."""
+    usage_before_top_k: dict[str, dict[str, float]] = field(default_factory=dict)
+    top_1: dict[str, dict[str, float]] = field(default_factory=dict)
+    """How often each expert has the largest share."""
+    entropy_bits: dict[str, float] = field(default_factory=dict)
     utterances: dict[str, int] = field(default_factory=dict)
     """How many each row was averaged over."""
-    entropy: dict[str, float] = field(default_factory=dict)
-    """Mean entropy of the shares before top-k, in nats."""
-    top1: dict[str, dict[str, float]] = field(default_factory=dict)
-    """How often each expert has the largest share."""
     generation: int | None = None
     failed: tuple[Failed, ...] = ()
     remarks: list[str] = field(default_factory=list)
 
-    @property
-    def attacks(self) -> list[str]:
-        """The rows that are attacks, in their order."""
-        return [name for name in self.usage_by_block if name != BONA_FIDE]
-
-    @property
-    def blocks(self) -> int:
-        """L, the number of routed transformer blocks."""
-        return max((len(blocks) for blocks in self.usage_by_block.values()), default=0)
-
-    @property
-    def usage(self) -> dict[str, dict[str, float]]:
-        """Mean share per row and expert, over all blocks."""
-        return {
-            name: {
-                expert: sum(block[number] for block in blocks) / len(blocks)
-                for number, expert in enumerate(self.experts)
-            }
-            for name, blocks in self.usage_by_block.items()
-        }
-
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "experts": list(self.experts),
-            "attacks": self.attacks,
-            "blocks": self.blocks,
-            "usage": self.usage,
-            "usage_by_block": self.usage_by_block,
-            "utterances": dict(self.utterances),
-            "entropy": dict(self.entropy),
-            "top1": self.top1,
-            "generation": self.generation,
-            "failed": _failures(self.failed),
-            "remarks": list(self.remarks),
-        }
+        return {**asdict(self), "failed": _failures(self.failed)}
 
 
 def _figures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
