@@ -1,0 +1,1 @@
+"""The command line: parse, call, render; the only place that prints or exits."""

@@ -1,0 +1,225 @@
+"""Commands that make things to work with: simulate, pretrain, demo."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molex_adapt.cli.options import (
+    Device,
+    Json,
+    Overrides,
+    Quiet,
+    RecipeFile,
+    Seed,
+    Workers,
+    recipe_file,
+    worker_count,
+)
+from molex_adapt.cli.output import Answer, emit, show
+from molex_adapt.cli.progress import listening
+from molex_adapt.cli.tables import analysis_table, evaluation_table, failures, pairs, stage_table
+
+if TYPE_CHECKING:
+    from molex_adapt.data import Table
+    from molex_adapt.reports import Analysis, EvaluationReport, StageReport
+
+ATTACK_NAMES = (
+    "world, griffin_lim, lpc, formant_shift, phase_vocoder; codec2, opus, mp3, aac, amr_nb, gsm; "
+    "espeak, hibari, piper; null"
+)
+
+
+def simulate(
+    attack: Annotated[
+        str, typer.Argument(metavar="ATTACK", help=f"One of: {ATTACK_NAMES}.", show_default=False)
+    ],
+    speech: Annotated[
+        Path, typer.Argument(metavar="IN", help="Real speech: any folder, or a data set.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.", show_default=False)],
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A parameter of the attack; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stage",
+            metavar="KEY=VALUE",
+            help="Of the last stage that both classes pass: codec, band, level_dbfs, trim.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Use so many recordings, chosen by the seed.", show_default=False
+        ),
+    ] = None,
+    bona_fide: Annotated[
+        bool, typer.Option("--bona-fide/--spoof-only", help="Write the bona fide class too.")
+    ] = True,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make an attack domain from bona fide recordings by copy-synthesis.
+
+    [bold]Examples[/bold]
+
+      molex-adapt simulate griffin_lim speech/ data/
+      molex-adapt simulate codec2 speech/ codec2_700/ --set bit_rate=700
+      molex-adapt simulate null speech/ control/ --limit 200
+    """
+    from molex_adapt.recipe import parse_overrides
+    from molex_adapt.simulate import LastStage, make_attack
+    from molex_adapt.simulate import simulate as forge
+
+    made = make_attack(attack, parse_overrides(parameters))
+    last = LastStage.model_validate(parse_overrides(stage))
+    with listening(quiet) as progress:
+        result = forge(
+            made,
+            _speech(speech),
+            out,
+            stage=last,
+            seed=seed,
+            workers=worker_count(workers),
+            progress=progress,
+            limit=limit,
+            bona_fide=bona_fide,
+        )
+    data = asdict(result) | {"manifest": str(result.manifest), "attack": attack}
+    view = pairs(
+        f"Attack {attack}",
+        {
+            "manifest": str(result.manifest),
+            "recordings": f"{result.made} forged, {len(result.failed)} failed, {len(result.skipped)} passed over",
+            "time": f"{result.seconds:.0f} s",
+        },
+    )
+    emit(Answer(data, [view, *failures(result.failed)]), as_json=as_json, quiet=quiet)
+
+
+def pretrain(
+    speech: Annotated[
+        Path, typer.Argument(metavar="SPEECH", help="Folder of real speech.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new base.", show_default=False)],
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pretrain a small base such as the embedded one; hours on two cores.
+
+    [bold]Example[/bold]
+
+      molex-adapt pretrain speech/ base/ --set steps=500
+    """
+    from molex_adapt.pretrain.run import pretrain as fit_base
+    from molex_adapt.recipe import PretrainRecipe, load
+
+    options = load(PretrainRecipe, None if recipe is None else recipe_file(recipe), overrides)
+    with listening(quiet) as progress:
+        made = fit_base(_speech(speech), out, options, seed=seed, progress=progress)
+    view = pairs(
+        f"Base {made.folder}",
+        {
+            "size": f"{made.parameters / 1e6:.1f} M parameters",
+            "speech": f"{made.speech_hours:.2f} h, {made.steps} steps, {made.seconds / 60:.0f} min",
+            "unit accuracy, masked": f"{100 * made.masked_accuracy:.1f} %",
+            "unit accuracy, unmasked": f"{100 * made.unmasked_accuracy:.1f} %",
+        },
+    )
+    emit(Answer(asdict(made), [view]), as_json=as_json, quiet=quiet)
+
+
+def demo(
+    speech: Annotated[
+        Path | None,
+        typer.Option(
+            "--speech",
+            metavar="DIR",
+            help="Folder of real speech, one folder per voice; without it, Debian's Asterisk prompts.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where it works.")] = Path("demo-out"),
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the whole story on the embedded base, offline, on a copy of the shipped registry.
+
+    [bold]Examples[/bold]
+
+      molex-adapt demo
+      molex-adapt demo --speech recordings/ --out somewhere/
+    """
+    from molex_adapt.demo import run_demo
+    from molex_adapt.recipe import DemoRecipe, load
+
+    options = None
+    if recipe is not None or overrides:
+        options = load(DemoRecipe, None if recipe is None else recipe_file(recipe), overrides)
+    with listening(quiet) as progress:
+        report = run_demo(
+            out,
+            speech=speech,
+            recipe=options,
+            device=device,
+            seed=seed,
+            workers=worker_count(workers),
+            progress=progress,
+            tell=_hush if as_json else _narrate,
+        )
+    emit(Answer(report.as_dict()), as_json=as_json, quiet=quiet)
+
+
+def _narrate(text: str, report: EvaluationReport | StageReport | Analysis | None = None) -> None:
+    """Show a step of the demonstration as soon as it is there."""
+    from molex_adapt.reports import EvaluationReport, StageReport
+
+    show("", text)
+    if isinstance(report, StageReport):
+        show(*stage_table(report))
+    elif isinstance(report, EvaluationReport):
+        show(*evaluation_table(report))
+    elif report is not None:
+        show(*analysis_table(report))
+
+
+def _hush(text: str, report: Any = None) -> None:
+    """For machines: nothing before the one JSON object."""
+
+
+def _speech(path: Path) -> Table:
+    """A data set as what it says it is; any other folder as real speech throughout."""
+    from molex_adapt.data import read
+    from molex_adapt.data.folder import class_folders
+    from molex_adapt.data.protocols import find_protocols
+    from molex_adapt.data.read import MANIFEST_NAMES
+    from molex_adapt.simulate import prompts
+
+    if not path.is_dir():
+        return read(path)
+    labelled = (
+        class_folders(path) or any((path / name).is_file() for name in MANIFEST_NAMES) or find_protocols(path)
+    )
+    return read(path) if labelled else prompts(path)

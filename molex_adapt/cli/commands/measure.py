@@ -1,0 +1,143 @@
+"""Commands that use the mixture: score, evaluate, analyze."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from molex_adapt.cli.commands.train import DATA_HELP
+from molex_adapt.cli.options import (
+    DEFAULT_REGISTRY,
+    Device,
+    Json,
+    Quiet,
+    RegistryFolder,
+    Seed,
+    Workers,
+    worker_count,
+)
+from molex_adapt.cli.output import Answer, emit
+from molex_adapt.cli.progress import listening
+from molex_adapt.cli.tables import analysis_table, evaluation_table, failures, score_table
+
+Split = Annotated[
+    Literal["train", "dev", "test"] | None,
+    typer.Option("--split", help="Only this part of the data; without it, all of it.", show_default=False),
+]
+
+
+def score(
+    audio: Annotated[
+        list[Path],
+        typer.Argument(metavar="AUDIO", help="Recordings, or folders of them.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write an ASVspoof 5 score file instead of a table.",
+            show_default=False,
+        ),
+    ] = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score recordings of any length and format.
+
+    A score is a log-likelihood ratio in nats; higher is more bona fide.
+
+    [bold]Examples[/bold]
+
+      molex-adapt score call.wav podcast.mp3
+      molex-adapt score recordings/ --out scores.tsv
+    """
+    from molex_adapt.api import Registry
+    from molex_adapt.scorefile import write_scores
+
+    with listening(quiet) as progress:
+        report = Registry.open(registry).score(
+            audio, device=device, workers=worker_count(workers), progress=progress
+        )
+    view = score_table(report)
+    if out is not None and report.scores:
+        write_scores(out, [item.path for item in report.scores], [item.score for item in report.scores])
+        view = [f"{len(report.scores)} scores written to {out}", *failures(report.failed)]
+    answer = Answer(report.as_dict(), view, report.remarks, ok=bool(report.scores))
+    emit(answer, as_json=as_json, quiet=quiet)
+
+
+def evaluate(
+    data: Annotated[Path | None, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", metavar="FILE", help="Evaluate a score file instead.", show_default=False),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="The truth to --scores.", show_default=False),
+    ] = None,
+    split: Split = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    device: Device = "auto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """EER, minDCF, actDCF and Cllr, per attack and per codec, with intervals.
+
+    [bold]Examples[/bold]
+
+      molex-adapt evaluate data/ --split test
+      molex-adapt evaluate --scores scores.tsv --key key.tsv --json
+    """
+    if data is not None and scores is None and key is None:
+        from molex_adapt.api import Registry
+
+        with listening(quiet) as progress:
+            report = Registry.open(registry).evaluate(
+                data, split=split, device=device, seed=seed, workers=worker_count(workers), progress=progress
+            )
+    elif data is None and scores is not None and key is not None:
+        from molex_adapt.evaluation import evaluate_files
+
+        report = evaluate_files(scores, key, seed=seed)
+    else:
+        raise typer.BadParameter("give either DATA, or both --scores and --key")
+    emit(Answer(report.as_dict(), evaluation_table(report), report.remarks), as_json=as_json, quiet=quiet)
+
+
+def analyze(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA", help=f"{DATA_HELP} Without it, the experts' exemplars.", show_default=False
+        ),
+    ] = None,
+    split: Split = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show which experts fire for which attack, and in which block.
+
+    [bold]Examples[/bold]
+
+      molex-adapt analyze
+      molex-adapt analyze data/ --json > routing.json
+    """
+    from molex_adapt.api import Registry
+
+    with listening(quiet) as progress:
+        report = Registry.open(registry).analyze(
+            data, split=split, device=device, workers=worker_count(workers), progress=progress
+        )
+    emit(Answer(report.as_dict(), analysis_table(report), report.remarks), as_json=as_json, quiet=quiet)

@@ -1,0 +1,242 @@
+"""Commands that read and tend the registry: list, show, history, verify, rollback, remove. None loads a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molex_adapt.cli.options import DEFAULT_REGISTRY, Json, Quiet, RegistryFolder
+from molex_adapt.cli.output import Answer, emit
+from molex_adapt.cli.tables import pairs, plain_table
+
+if TYPE_CHECKING:
+    from molex_adapt.registry import GenerationRecord, Store
+
+ExpertName = Annotated[str, typer.Argument(metavar="NAME", help="Of the expert.", show_default=False)]
+
+
+def list_experts(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = False) -> None:
+    """List the experts of the active generation.
+
+    [bold]Example[/bold]
+
+      molex-adapt list --registry registry/
+    """
+    from molex_adapt.registry import Store
+
+    store = Store.open(registry)
+    active, experts = store.active, store.experts()
+    data = {
+        "base": _base(store),
+        "generation": None if active is None else active.number,
+        "experts": [
+            {"name": item.name, "domain": item.domain, "rank": item.rank, "sha256": item.weights_sha256}
+            for item in experts
+        ],
+    }
+    rows = [
+        (item.name, item.domain, str(item.rank), _own_eer(item.metrics, item.domain), item.created[:10])
+        for item in experts
+    ]
+    title = f"{store.base}, " + ("no generation yet" if active is None else f"generation {active.number}")
+    view = plain_table(title, ("expert", "domain", "rank", "EER when made", "made on"), rows)
+    emit(Answer(data, [view]), as_json=as_json)
+
+
+def show(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="An expert; without it, the whole generation.", show_default=False
+        ),
+    ] = None,
+    generation: Annotated[
+        int | None, typer.Option(metavar="N", help="Another than the active one.", show_default=False)
+    ] = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    as_json: Json = False,
+) -> None:
+    """Show everything on record about an expert, or about a generation.
+
+    [bold]Examples[/bold]
+
+      molex-adapt show world
+      molex-adapt show --generation 2
+    """
+    from molex_adapt.registry import Store
+
+    store = Store.open(registry)
+    if name is None:
+        record = store.generation(generation)
+        emit(Answer(record.model_dump(mode="json"), [_generation_view(record)]), as_json=as_json)
+        return
+    expert = store.expert(name, generation)
+    counts = "; ".join(
+        f"{split}: " + ", ".join(f"{count} {label}" for label, count in found.items())
+        for split, found in expert.data.counts.items()
+    )
+    view = pairs(
+        f"Expert {expert.name}",
+        {
+            "domain": expert.domain,
+            "made": f"{expert.created}, seed {expert.seed}",
+            "base": str(expert.base),
+            "LoRA": f"rank {expert.rank}, alpha {expert.alpha:g}, {expert.blocks} blocks, {', '.join(expert.targets)}",
+            "data": f"{counts} (split by {expert.data.split_by}, digest {expert.data.digest[:8]}…)",
+            "attacks": ", ".join(expert.data.attacks) or "-",
+            "EER when made": _eers(expert.metrics),
+            "licence": expert.licence,
+            "sha256": str(expert.weights_sha256),
+            "versions": _joined(expert.versions),
+        },
+    )
+    emit(Answer(expert.model_dump(mode="json"), [view]), as_json=as_json)
+
+
+def history(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = False) -> None:
+    """List all generations, those that the gate refused as well.
+
+    [bold]Example[/bold]
+
+      molex-adapt history
+    """
+    from molex_adapt.registry import Store
+
+    store = Store.open(registry)
+    active, records = store.record().active, store.history()
+    data = {
+        "active": active,
+        "generations": [
+            {
+                **item.model_dump(
+                    mode="json", include={"number", "parent", "created", "command", "metrics", "remarks"}
+                )
+            }
+            | {"experts": item.names, "active": item.number == active}
+            for item in records
+        ],
+    }
+    rows = [
+        (
+            f"{item.number}{' *' if item.number == active else ''}",
+            "-" if item.parent is None else str(item.parent),
+            item.created[:16].replace("T", " "),
+            ", ".join(item.names) or "-",
+            item.command or "-",
+        )
+        for item in records
+    ]
+    title = f"Generations of {registry} (* active)"
+    view = plain_table(title, ("n", "parent", "made (UTC)", "experts", "by"), rows)
+    emit(Answer(data, [view]), as_json=as_json)
+
+
+def verify(
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Delete what interrupted writes left behind.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check every file of the registry against its record; exit status 1 if anything is wrong.
+
+    [bold]Example[/bold]
+
+      molex-adapt verify --repair
+    """
+    from molex_adapt.registry import Store
+
+    problems = Store.open(registry).verify(repair=repair)
+    view: list[Any] = [f"{registry}: every file is as recorded"]
+    if problems:
+        rows = [(str(number), problem) for number, problem in enumerate(problems, start=1)]
+        view = [plain_table(f"{registry}: {len(problems)} problem(s)", ("", "problem"), rows)]
+    emit(Answer({"ok": not problems, "problems": problems}, view, ok=not problems), as_json=as_json)
+
+
+def rollback(
+    generation: Annotated[
+        int | None,
+        typer.Argument(metavar="N", help="Without it, the active one's parent.", show_default=False),
+    ] = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    as_json: Json = False,
+) -> None:
+    """Activate an earlier generation, or one that the gate refused.
+
+    [bold]Examples[/bold]
+
+      molex-adapt rollback
+      molex-adapt rollback 3
+    """
+    from molex_adapt.registry import Store
+
+    store = Store.open(registry)
+    before = store.record().active
+    record = store.rollback(generation)
+    data = {"generation": record.number, "before": before, "experts": record.names}
+    line = f"Generation {record.number} is active (before: {before}); experts: {', '.join(record.names) or 'none'}"
+    emit(Answer(data, [line]), as_json=as_json)
+
+
+def remove(
+    name: ExpertName,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Delete its files and all generations with it, for good.")
+    ] = False,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take an expert out of the mixture; its router rows go too.
+
+    A new generation without it becomes active. Unless purged, a rollback brings it back.
+
+    [bold]Example[/bold]
+
+      molex-adapt remove world
+    """
+    from molex_adapt.registry import Store
+
+    store = Store.open(registry)
+    number = store.remove(name, purge=purge, command=f"remove {name}{' --purge' if purge else ''}")
+    active = store.record().active
+    data = {"removed": name, "purged": purge, "generation": active, "new": number is not None}
+    line = f"{name} is {'deleted' if purge else 'out'}; active generation: {'none' if active is None else active}"
+    remarks = [] if active is None else ["the routers were not retrained: see molex-adapt retrain-router"]
+    emit(Answer(data, [line], remarks), as_json=as_json, quiet=quiet)
+
+
+def _base(store: Store) -> dict[str, Any]:
+    return store.base.model_dump(include={"id", "revision", "sha256"})
+
+
+def _generation_view(record: GenerationRecord) -> Any:
+    return pairs(
+        f"Generation {record.number}",
+        {
+            "parent": "-" if record.parent is None else str(record.parent),
+            "made": record.created,
+            "by": record.command or "-",
+            "experts": ", ".join(record.names) or "none",
+            "EER": _eers(record.metrics),
+            "threshold": f"{record.threshold:+.3f} nats",
+            "calibration": f"{record.calibration.scale:.3f} x logit {record.calibration.offset:+.3f}",
+            "remarks": "\n".join(record.remarks) or "-",
+            "versions": _joined(record.versions),
+        },
+    )
+
+
+def _own_eer(metrics: dict[str, Any], domain: str) -> str:
+    figures = metrics.get(domain)
+    return "-" if not isinstance(figures, dict) or "eer" not in figures else f"{100 * figures['eer']:.1f} %"
+
+
+def _eers(metrics: dict[str, Any]) -> str:
+    return ", ".join(f"{domain} {_own_eer(metrics, domain)}" for domain in metrics) or "-"
+
+
+def _joined(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

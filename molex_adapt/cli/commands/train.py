@@ -1,0 +1,183 @@
+"""Commands that change the mixture: init, train, add-expert, retrain-router."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molex_adapt.cli.options import (
+    DEFAULT_REGISTRY,
+    Device,
+    Domain,
+    Json,
+    Overrides,
+    Quiet,
+    RecipeFile,
+    RegistryFolder,
+    Seed,
+    Workers,
+    recipe_for,
+    worker_count,
+)
+from molex_adapt.cli.output import Answer, emit
+from molex_adapt.cli.progress import listening
+from molex_adapt.cli.tables import pairs, stage_table
+
+DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
+
+
+def init(
+    base: Annotated[
+        str,
+        typer.Argument(
+            metavar="BASE", help="Hub model id, local folder, or `embedded` for the one that comes along."
+        ),
+    ],
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the Hub; the commit is recorded.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start a registry on a base.
+
+    [bold]Examples[/bold]
+
+      molex-adapt init embedded
+      molex-adapt init microsoft/wavlm-large --registry wavlm/
+    """
+    from molex_adapt.api import Registry
+
+    store = Registry.create(registry, base, revision=revision).store
+    active = store.active
+    record = store.base.model_dump(include={"id", "revision", "sha256"})
+    experts = [] if active is None else active.names
+    data = {
+        "registry": str(registry),
+        "base": record,
+        "generation": None if active is None else active.number,
+        "experts": experts,
+    }
+    view = pairs(
+        f"Registry {registry}", {"base": str(store.base), "experts": ", ".join(experts) or "none yet"}
+    )
+    emit(Answer(data, [view]), as_json=as_json)
+
+
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    domain: Domain,
+    experts: Annotated[int, typer.Option("--experts", min=1, max=256, metavar="N", help="How many.")] = 4,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the experts, router and head of an empty registry together.
+
+    [bold]Example[/bold]
+
+      molex-adapt train ASVspoof5/ --domain asvspoof5 --experts 4
+    """
+    from molex_adapt.api import Registry
+
+    with listening(quiet) as progress:
+        report = Registry.open(registry).train(
+            data,
+            domain=domain,
+            experts=experts,
+            recipe=recipe_for(registry, recipe, overrides),
+            seed=seed,
+            device=device,
+            workers=worker_count(workers),
+            progress=progress,
+        )
+    answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
+    emit(answer, as_json=as_json, quiet=quiet)
+
+
+def add_expert(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    domain: Domain,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of the expert; without it, the domain's.", show_default=False),
+    ] = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train one expert on a new attack; every old expert stays as it is.
+
+    Then the routers are retrained briefly, and every domain is measured before
+    and after. If an old one suffers beyond the recipe's tolerance, the new
+    generation is kept but not activated, and the exit status is 1.
+
+    [bold]Examples[/bold]
+
+      molex-adapt add-expert --domain codec_x data/
+      molex-adapt add-expert --domain codec_x data/ --set expert.steps=600 --json
+    """
+    from molex_adapt.api import Registry
+
+    with listening(quiet) as progress:
+        report = Registry.open(registry).add_expert(
+            data,
+            domain=domain,
+            name=name,
+            recipe=recipe_for(registry, recipe, overrides),
+            seed=seed,
+            device=device,
+            workers=worker_count(workers),
+            progress=progress,
+        )
+    answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
+    emit(answer, as_json=as_json, quiet=quiet)
+
+
+def retrain_router(
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DATA", help="Further data; without it, the experts' exemplars.", show_default=False
+        ),
+    ] = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Retrain the routers alone; no expert and no head changes.
+
+    [bold]Example[/bold]
+
+      molex-adapt retrain-router --set router_stage.steps=200
+    """
+    from molex_adapt.api import Registry
+
+    with listening(quiet) as progress:
+        report = Registry.open(registry).retrain_router(
+            data or [],
+            recipe=recipe_for(registry, recipe, overrides),
+            seed=seed,
+            device=device,
+            workers=worker_count(workers),
+            progress=progress,
+        )
+    answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
+    emit(answer, as_json=as_json, quiet=quiet)

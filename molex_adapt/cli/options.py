@@ -1,0 +1,130 @@
+"""Options that several commands share, each defined once; and what they come to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from molex_adapt.recipe import Recipe
+
+DEFAULT_REGISTRY = Path("registry")
+
+_RUN = "How to run"
+
+RegistryFolder = Annotated[
+    Path,
+    typer.Option(
+        "--registry",
+        envvar="MOLEX_REGISTRY",
+        help="The registry to work on.",
+        file_okay=False,
+        rich_help_panel=_RUN,
+    ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE",
+        help="YAML file, or the name of a shipped recipe. Without it: the registry's own.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one option of the recipe, such as lora.rank=4; may be repeated.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option(
+        "--device", help="Where to compute; auto takes an accelerator if there is one.", rich_help_panel=_RUN
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="N", min=0, max=2**31 - 1, help="Decides all chance.", rich_help_panel=_RUN
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        max=256,
+        help="Processes that decode or forge recordings. Without it: one per core.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=_RUN)
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.", rich_help_panel=_RUN)
+]
+Domain = Annotated[
+    str,
+    typer.Option(
+        "--domain", metavar="NAME", help="What the expert is for, such as codec_x.", show_default=False
+    ),
+]
+
+
+def worker_count(asked: int | None) -> int:
+    """As many as asked for, or one per core that this process may use."""
+    if asked is not None:
+        return asked
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return usable or 1
+
+
+def recipe_for(registry: Path, recipe: Path | None, overrides: list[str] | None) -> Recipe | None:
+    """The recipe that the options amount to.
+
+    Args:
+        registry: where the recipe comes from when only overrides are given.
+        recipe: a file, or the name of a shipped recipe.
+        overrides: of the form key.path=value.
+
+    Returns:
+        None where no option says anything: the library then takes the registry's own recipe, or the defaults.
+
+    Raises:
+        RecipeError: no such recipe, or wrong options in it.
+    """
+    if recipe is None and not overrides:
+        return None
+    from molex_adapt.recipe import Recipe, load
+
+    if recipe is None:
+        return load(Recipe, _own_recipe(registry), overrides)
+    return load(Recipe, recipe_file(recipe), overrides)
+
+
+def recipe_file(recipe: Path) -> Path:
+    """A path as it is; a bare name is that of a shipped recipe."""
+    from molex_adapt.shipped import recipe_path
+
+    bare = recipe.name == str(recipe) and recipe.suffix not in (".yaml", ".yml")
+    return recipe_path(str(recipe)) if bare and not recipe.exists() else recipe
+
+
+def _own_recipe(registry: Path) -> Path | None:
+    from molex_adapt.registry import Store
+
+    store = Store.open(registry)
+    active = store.active
+    return None if active is None else registry / "generations" / str(active.number) / "recipe.yaml"

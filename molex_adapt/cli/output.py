@@ -1,0 +1,96 @@
+"""The one output helper: results to stdout, as tables or as one JSON object; everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from molex_adapt.errors import MolexError
+
+NARROW = 80
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say.
+
+    Attributes:
+        data: JSON values, for `--json`.
+        view: the same for people.
+        remarks: worth knowing beside it; on stderr.
+        ok: False makes the exit status 1 (the operation ran and was refused or found faults).
+    """
+
+    data: Mapping[str, Any]
+    view: Sequence[RenderableType] = ()
+    remarks: Sequence[str] = field(default_factory=tuple)
+    ok: bool = True
+
+
+def emit(answer: Answer, *, as_json: bool, quiet: bool = False) -> None:
+    """Print an answer and, unless it is well, exit with status 1.
+
+    Raises:
+        MolexError: a figure is not a finite number.
+        typer.Exit: the answer is not ok.
+    """
+    if as_json:
+        sys.stdout.write(to_json(answer.data) + "\n")
+    else:
+        show(*answer.view)
+    if not quiet:
+        remark(answer.remarks)
+    if not answer.ok:
+        raise typer.Exit(1)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print renderables to stdout."""
+    if parts:
+        stdout().print(Group(*parts))
+
+
+def remark(lines: Iterable[str]) -> None:
+    """Print lines to stderr."""
+    console = Console(stderr=True, highlight=False)
+    for line in lines:
+        console.print(Text.assemble(("note: ", "yellow"), line), soft_wrap=True)
+
+
+def stdout() -> Console:
+    """Where results go; paths and figures stay uncoloured and unbroken."""
+    return Console(highlight=False)
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """One JSON object in ASCII.
+
+    Raises:
+        MolexError: a figure is NaN or infinite; a file that holds one is no JSON.
+    """
+    for path, value in _numbers(data, ""):
+        if not math.isfinite(value):
+            raise MolexError(
+                f"the result's {path} is {value}, which is no figure. Expected a finite number. This is a fault of "
+                "molex-adapt or of damaged weights: run molex-adapt verify, and report it"
+            )
+    return json.dumps(data, allow_nan=False)
+
+
+def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _numbers(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _numbers(item, f"{path}[{number}]")

@@ -1,0 +1,233 @@
+"""Results as rich tables that fit 80 columns; the only place where a rate becomes a percentage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from molex_adapt.conventions import NULL_DOMAIN
+from molex_adapt.data.table import Failed
+from molex_adapt.metrics import Rates
+from molex_adapt.reports import Analysis, Change, EvaluationReport, ScoreReport, StageReport
+
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
+_MOST_LISTED = 10
+_MOST_COLUMNS = 7
+
+
+def stage_table(report: StageReport) -> list[RenderableType]:
+    """Before and after, domain by domain, and what came of it."""
+    table = _table("EER in % by domain, with 95 % intervals")
+    table.add_column("domain", overflow="fold")
+    table.add_column("before", justify="right")
+    table.add_column("after", justify="right")
+    table.add_column("change", justify="right")
+    table.add_column("verdict")
+    for domain in [*report.before, *(name for name in report.after if name not in report.before)]:
+        change = report.change.get(domain)
+        table.add_row(
+            domain,
+            _eer(report.before.get(domain)),
+            _eer(report.after.get(domain)),
+            _points(change),
+            _verdict(domain, change, report),
+        )
+    for domain in report.not_measured:
+        table.add_row(domain, "-", "-", "-", Text("not measured", style="yellow"))
+    return [table, *_drift(report.change), *_outcome(report), *failures(report.failed)]
+
+
+def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
+    """All figures together, per attack and per codec."""
+    table = _table("Detection by attack, each against all bona fide speech")
+    for name in ("attack", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
+        table.add_column(name, justify="left" if name == "attack" else "right", overflow="fold")
+    for attack, rates in report.by_attack.items():
+        table.add_row(attack, *_figures(rates))
+    table.add_section()
+    table.add_row("all", *_figures(report.overall), style="bold")
+    parts: list[RenderableType] = [table]
+    if report.by_codec:
+        parts.append(_codec_table(report.by_codec))
+    return [*parts, *failures(report.failed)]
+
+
+def score_table(report: ScoreReport) -> list[RenderableType]:
+    """A line per recording; with a threshold, how it reads."""
+    table = _table("Scores in nats, higher is more bona fide")
+    table.add_column("recording", overflow="fold")
+    table.add_column("seconds", justify="right")
+    table.add_column("score", justify="right")
+    if report.threshold is not None:
+        table.add_column("reads as")
+    for item in report.scores:
+        row: list[RenderableType] = [item.path, f"{item.seconds:.1f}", f"{item.score:+.2f}"]
+        if report.threshold is not None:
+            row.append(_reading(item.score >= report.threshold))
+        table.add_row(*row)
+    parts: list[RenderableType] = [table] if report.scores else []
+    return [*parts, *failures(report.failed)]
+
+
+def analysis_table(report: Analysis) -> list[RenderableType]:
+    """Shares of the experts, a row per attack, and the blocks in which they differ most."""
+    table = _table("Which experts fire: mean share over all blocks, after top-k")
+    table.add_column("speech", overflow="fold")
+    for expert in report.experts:
+        table.add_column(expert, justify="right", overflow="fold")
+    if report.utterances:
+        table.add_column("n", justify="right")
+    for row in report.attacks:
+        cells = [_share(report.usage[row][expert]) for expert in report.experts]
+        count = [str(report.utterances.get(row, ""))] if report.utterances else []
+        table.add_row(row, *cells, *count)
+    by_block = [_block_table(report)] if len(report.attacks) <= _MOST_COLUMNS else []
+    return [table, *by_block, *failures(report.failed)]
+
+
+def failures(failed: Sequence[Failed]) -> list[RenderableType]:
+    """What was left out, and why; the first few by name."""
+    if not failed:
+        return []
+    table = _table(f"Left out: {len(failed)}")
+    table.add_column("recording", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for item in failed[:_MOST_LISTED]:
+        table.add_row(item.path, item.reason)
+    if len(failed) > _MOST_LISTED:
+        table.add_row(f"... and {len(failed) - _MOST_LISTED} more", "--json lists all")
+    return [table]
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
+    """A table of texts."""
+    table = _table(title)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
+    """Names and values, one pair a line."""
+    table = _table(title)
+    table.show_header = False
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(name, value)
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _eer(rates: Rates | None) -> str:
+    if rates is None:
+        return "-"
+    low, high = rates.eer_ci
+    return f"{100 * rates.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _figures(rates: Rates) -> list[str]:
+    low, high = rates.eer_ci
+    return [
+        f"{100 * rates.eer:.2f} %",
+        f"{100 * low:.1f}–{100 * high:.1f}",
+        f"{rates.min_dcf:.3f}",
+        f"{rates.act_dcf:.3f}",
+        f"{rates.cllr:.3f}",
+        str(rates.bona_fide),
+        str(rates.spoof),
+    ]
+
+
+def _points(change: Change | None) -> Text:
+    if change is None:
+        return Text("-")
+    low, high = change.interval
+    style = "green" if high < 0 else "red" if low > 0 else ""
+    return Text(f"{100 * change.eer:+.1f} ({100 * low:+.1f} {100 * high:+.1f})", style=style)
+
+
+def _verdict(domain: str, change: Change | None, report: StageReport) -> Text:
+    names = [report.expert] if isinstance(report.expert, str) else report.expert
+    if domain == NULL_DOMAIN:
+        return Text("control")
+    if any(reason.startswith(f"{domain}:") for reason in report.refused):
+        return Text("regressed", style="bold red")
+    if change is None:
+        return Text("new" if domain not in report.before else "not measured")
+    low, high = change.interval
+    if high < 0:
+        return Text("learnt" if domain in names else "better", style="green")
+    return Text("worse", style="yellow") if low > 0 else Text("held")
+
+
+def _drift(changes: Mapping[str, Change]) -> list[RenderableType]:
+    if not changes:
+        return []
+    table = _table("At the frozen threshold: errors before → after, and shift of the mean score")
+    table.add_column("domain", overflow="fold")
+    for name in ("bona fide refused", "spoof accepted", "bona fide", "spoof"):
+        table.add_column(name, justify="right")
+    for domain, change in changes.items():
+        errors = [f"{100 * a:.1f} → {100 * b:.1f} %" for a, b in (change.miss, change.false_alarm)]
+        table.add_row(domain, *errors, f"{change.bona_fide_shift:+.2f}", f"{change.spoof_shift:+.2f}")
+    return [table]
+
+
+def _outcome(report: StageReport) -> list[RenderableType]:
+    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items() if seconds)
+    if report.activated:
+        line = Text(f"Generation {report.generation} is active", style="bold green")
+    else:
+        line = Text(f"Refused: generation {report.generation} was kept but is not active", style="bold red")
+    line.append(f" ({took})" if took else "", style="not bold default")
+    reasons = [Text(f"  {reason}") for reason in report.refused]
+    if not report.activated:
+        reasons.append(Text(f"  To activate it all the same: molex-adapt rollback {report.generation}"))
+    return [line, *reasons]
+
+
+def _codec_table(by_codec: Mapping[str, Rates | None]) -> Table:
+    table = _table("Detection by codec, each with its own bona fide speech")
+    for name in ("codec", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
+        table.add_column(name, justify="left" if name == "codec" else "right", overflow="fold")
+    for codec, rates in by_codec.items():
+        table.add_row(codec, *(_figures(rates) if rates is not None else ["not measured"]))
+    return table
+
+
+def _reading(bona_fide: bool) -> Text:
+    return Text("bona fide", style="green") if bona_fide else Text("spoof", style="red")
+
+
+def _share(share: float) -> Text:
+    """A percentage with a bar of two cells, coloured by its height."""
+    eighths = max(0, min(16, round(16 * share)))
+    bar = "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
+    style = _HEAT[min(len(_HEAT) - 1, int(share * len(_HEAT)))]
+    return Text(f"{bar:<2}{100 * share:4.0f} %", style=style)
+
+
+def _block_table(report: Analysis) -> Table:
+    table = _table("The busiest expert of each block, and its share in %")
+    table.add_column("block", justify="right")
+    for row in report.attacks:
+        table.add_column(row, overflow="fold")
+    for block in range(report.blocks):
+        cells = []
+        for row in report.attacks:
+            shares = report.usage_by_block[row][block]
+            best = max(range(len(shares)), key=shares.__getitem__)
+            cells.append(f"{report.experts[best]} {100 * shares[best]:.0f}")
+        table.add_row(str(block + 1), *cells)
+    return table
