@@ -110,7 +110,7 @@ def extract(
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredUtterance:
     """One file's score: log-likelihood ratio in nats, higher is more bona fide."""
 
     utterance: Utterance
@@ -120,7 +120,7 @@ class Scored:
 
 def score_table(
     detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
-) -> tuple[list[Scored], tuple[Failed, ...]]:
+) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
     """Score every file of a table, of any length; order is the table's."""
     progress = progress or Silent()
     progress.start("score", len(table))
@@ -134,7 +134,7 @@ def score_table(
             total[index] = total.get(index, 0.0) + score * len(row)
             samples[index] = samples.get(index, 0) + len(row)
     progress.stop()
-    scored = [Scored(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)]
+    scored = [ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)]
     return scored, tuple(failed)
 
 

@@ -248,6 +248,40 @@ def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
     return content
 
 
+def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
+    """The given recipe on the structure of an existing mixture.
+
+    Adapted layers, routing, head and window are what the mixture was built with; the rank of a new expert is free.
+
+    Raises:
+        RecipeError: the given recipe asks for another structure in so many words.
+    """
+    fixed = (
+        ("lora", ("targets",)),
+        ("router", ("routing", "top_k")),
+        ("head", ("width", "attention")),
+        ("data", ("window_seconds",)),
+    )
+    updates, conflicts = {}, []
+    for section, keys in fixed:
+        here, there = getattr(given, section), getattr(active, section)
+        conflicts += [
+            f"  {section}.{key} = {getattr(here, key)!r}; the mixture has {getattr(there, key)!r}"
+            for key in keys
+            if section in given.model_fields_set
+            and key in here.model_fields_set
+            and getattr(here, key) != getattr(there, key)
+        ]
+        updates[section] = here.model_copy(update={key: getattr(there, key) for key in keys})
+    if conflicts:
+        raise RecipeError(
+            "the recipe asks for another structure than this registry's mixture was built with:\n"
+            + "\n".join(conflicts)
+            + "\nLeave these options out, or start another registry with molex-adapt init"
+        )
+    return given.model_copy(update=updates)
+
+
 def dump(recipe: Options) -> str:
     """The recipe as YAML, every option spelt out; reads back to an equal recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)

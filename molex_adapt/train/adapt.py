@@ -16,7 +16,8 @@ from molex_adapt.metrics import Rates, eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
-from molex_adapt.train.gate import Change, ScoredSet, compare, rates, refusals, score_sets
+from molex_adapt.reports import Change
+from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.losses import logits_of
 from molex_adapt.train.loop import Fitted
 from molex_adapt.train.pools import Pool

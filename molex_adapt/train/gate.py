@@ -12,6 +12,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import Rates, error_rates, measure, paired_change
 from molex_adapt.recipe import GateOptions
+from molex_adapt.reports import Change
 from molex_adapt.train.losses import logits_of
 
 
@@ -33,24 +34,6 @@ class ScoredSet:
         """Source recordings of bona fide and of spoofed utterances."""
         pairs = list(zip(self.sources, self.bona_fide, strict=True))
         return [s for s, label in pairs if label], [s for s, label in pairs if not label]
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a candidate did to one domain; rates are fractions, shifts are nats.
-
-    Attributes:
-        eer: after minus before, and its paired bootstrap interval in `interval`.
-        miss, false_alarm: (before, after) at the frozen threshold.
-        bona_fide_shift, spoof_shift: mean score after minus before.
-    """
-
-    eer: float
-    interval: tuple[float, float]
-    miss: tuple[float, float]
-    false_alarm: tuple[float, float]
-    bona_fide_shift: float
-    spoof_shift: float
 
 
 def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, ScoredSet]:
