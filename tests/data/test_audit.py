@@ -51,6 +51,7 @@ def test_everything_unusable_is_left_out_by_name(tree, voice, write):
     click = np.full(16_000, 1e-5, np.float32)
     click[::5_000] = 0.002
     write(bad / "click.wav", click, subtype="FLOAT")
+    write(bad / "hum.wav", np.tile([9e-4, -9e-4], 8_000).astype(np.float32), subtype="FLOAT")
     write(bad / "short.wav", voice(0.3))
     write(bad / "one.wav", np.full(1, 0.5, np.float32))
     write(bad / "nan.wav", np.full(16_000, np.nan, np.float32), subtype="FLOAT")
@@ -69,6 +70,7 @@ def test_everything_unusable_is_left_out_by_name(tree, voice, write):
         "silent.wav": "silent: peak -inf dB",
         "quiet.wav": "silent: peak",
         "click.wav": "silent: peak -54 dB, RMS -90 dB",
+        "hum.wav": "silent: peak -61 dB, RMS -61 dB",
         "short.wav": "too short: 0.30 s, at least 0.5 s",
         "one.wav": "too short: 0.00 s",
         "nan.wav": "has samples that are NaN or infinite",

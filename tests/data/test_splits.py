@@ -154,6 +154,12 @@ def test_one_voice_for_all_spoofs_falls_back_to_sources():
     assert "of 31 speakers are shared" in describe_split(table)
 
 
+def test_one_voice_with_texts_of_its_own_falls_back_to_sources():
+    real = [item for item in _paired(60, speakers=30) if item.label == "bonafide"]
+    table = Table((*real, *(_row(f"t{index}", "spoof", "tts") for index in range(60))), "data")
+    assert _in_every_split(assign_splits(table, seed=1))
+
+
 def test_by_speaker_needs_speakers():
     with pytest.raises(DataError, match="60 of 60 utterances have no speaker"):
         assign_splits(_paired(30), seed=0, by="speaker")
