@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from molex_adapt.base import Base, BaseIdentity, load_base
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RegistryError
+from molex_adapt.head import Head
 from molex_adapt.mixture import ExpertSpec, ExpertWeights
 from molex_adapt.recipe import Recipe, validate
+from molex_adapt.registry import layout
 from molex_adapt.registry.checks import PEFT_PREFIX
-from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.files import Arrays, parse_yaml, require_plain
 from molex_adapt.registry.store import Store
 
 
@@ -28,6 +30,8 @@ def open_base(store: Store) -> Base:
     """
     record = store.base
     folder = store.base_folder
+    for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
+        require_plain(path, store.path)
     base = load_base(folder) if folder is not None else load_base(record.id, record.revision)
     if base.identity.sha256 != record.sha256:
         raise RegistryError(
@@ -55,13 +59,14 @@ def build_detector(
     """
     record = store.generation(generation)
     number = record.number
-    recipe = validate(
-        Recipe, yaml.safe_load(store.recipe(number) or ""), f"{store.path}, generation {number}: recipe.yaml"
-    )
+    folder = layout.generation_folder(store.path, number)
+    base = base if base is not None else open_base(store)
+    recipe = _read_recipe(store, number, folder / layout.RECIPE)
+    router, head = _tensors(store.router_tensors(number)), _tensors(store.head_tensors(number))
+    _check_router(base, router, folder / layout.ROUTER)
+    _check_head(base, recipe, head, folder / layout.HEAD)
     calibration = Calibration(record.calibration.scale, record.calibration.offset)
-    detector = Detector(base if base is not None else open_base(store), recipe, calibration)
-    router = _tensors(store.router_tensors(number))
-    _check_blocks(detector, router, f"{store.path}, generation {number}: router.safetensors")
+    detector = Detector(base, recipe, calibration)
     blocks = range(len(detector.mixture.routers))
     for index, expert in enumerate(store.experts(number)):
         detector.mixture.add(
@@ -70,11 +75,9 @@ def build_detector(
             [router[f"blocks.{block}.rows"][index] for block in blocks],
         )
     for block, module in enumerate(detector.mixture.routers):
-        module.centre.copy_(router[f"blocks.{block}.centre"])
-        module.spread.copy_(router[f"blocks.{block}.spread"])
-    _load_head(
-        detector, _tensors(store.head_tensors(number)), f"{store.path}, generation {number}: head.safetensors"
-    )
+        fixed = {part: router[f"blocks.{block}.{part}"] for part in ("centre", "spread")}
+        module.load_state_dict(fixed, strict=False)
+    detector.head.load_state_dict(head)
     return detector.requires_grad_(False).eval().to(device)
 
 
@@ -98,7 +101,7 @@ def router_arrays(detector: Detector) -> Arrays:
     for block, router in enumerate(detector.mixture.routers):
         rows: list[Tensor] = list(router.rows)  # type: ignore[arg-type]
         stacked = torch.stack(rows) if rows else torch.zeros(0, detector.base.width + 1)
-        for part, value in (("rows", stacked), ("centre", router.centre), ("spread", router.spread)):
+        for part, value in (("rows", stacked), *router.named_buffers()):
             found[f"blocks.{block}.{part}"] = _array(value)
     return found
 
@@ -108,27 +111,32 @@ def head_arrays(detector: Detector) -> Arrays:
     return {name: _array(value) for name, value in detector.head.state_dict().items()}
 
 
-def _check_blocks(detector: Detector, router: dict[str, Tensor], where: str) -> None:
+def _read_recipe(store: Store, number: int, path: Path) -> Recipe:
+    content = parse_yaml((store.recipe(number) or "").encode(), path)
+    return validate(Recipe, content, str(path))
+
+
+def _check_router(base: Base, router: dict[str, Tensor], path: Path) -> None:
     blocks, width = len(router) // 3, len(router["blocks.0.centre"])
-    if (blocks, width) != (len(detector.mixture.routers), detector.base.width):
+    if (blocks, width) != (len(base.blocks), base.width):
         raise RegistryError(
-            f"{where} routes {blocks} blocks of width {width}; base {detector.base.identity} has "
-            f"{len(detector.mixture.routers)} of width {detector.base.width}. Roll back or restore the file from a copy."
+            f"{path} routes {blocks} blocks of width {width}; base {base.identity} has {len(base.blocks)} "
+            f"of width {base.width}. Restore the file from a copy, or roll back."
         )
 
 
-def _load_head(detector: Detector, state: dict[str, Tensor], where: str) -> None:
-    expected = {name: tuple(value.shape) for name, value in detector.head.state_dict().items()}
+def _check_head(base: Base, recipe: Recipe, state: dict[str, Tensor], path: Path) -> None:
+    # Shapes alone: a recipe that asks for a gigantic head is refused before any memory is taken.
+    with torch.device("meta"):
+        head = Head(base.width, len(base.blocks) + 1, recipe.head)
+    expected = {name: tuple(value.shape) for name, value in head.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
-    if expected != found:
-        wrong = sorted(
-            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
-        )
-        raise RegistryError(
-            f"{where}: {wrong[0]} has shape {found.get(wrong[0])}; the recipe and base of this generation need "
-            f"{expected.get(wrong[0])}. Restore head.safetensors and recipe.yaml from one copy, or roll back."
-        )
-    detector.head.load_state_dict(state)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise RegistryError(
+                f"{path}: {name} has shape {found.get(name)}; this generation's recipe and base need "
+                f"{expected.get(name)}. Restore {path.name} and {layout.RECIPE} from one copy, or roll back."
+            )
 
 
 def _tensors(arrays: Arrays) -> dict[str, Tensor]:

@@ -87,7 +87,8 @@ def _figures(metrics: dict[str, Any]) -> str:
     rows = list(_rows(metrics))
     if not rows:
         return "## Figures\n\nNot measured.\n"
-    head = "| domain | EER % (interval) | minDCF | actDCF | Cllr bits | bona fide | spoof |\n|---|---|---|---|---|---|---|"
+    columns = ["domain", "EER % (interval)", "minDCF", "actDCF", "Cllr bits", "bona fide", "spoof"]
+    head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     return "\n".join(["## Figures", "", "On the test split, inside the mixture.", "", head, *rows, ""])
 
 

@@ -63,7 +63,7 @@ def check_router(router: Arrays, experts: int, where: str) -> None:
     Raises:
         RegistryError: a name, a shape or a value is wrong.
     """
-    blocks = len(router) // 3
+    blocks = -(-len(router) // 3)
     parts = ("rows", "centre", "spread")
     expected = {f"blocks.{block}.{part}" for block in range(blocks) for part in parts}
     if not router or set(router) != expected:

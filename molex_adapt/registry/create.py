@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 from pathlib import Path
 
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import files, staging
 from molex_adapt.registry.identity import weights_digest
+from molex_adapt.registry.layout import BASE, EXPERTS, GENERATIONS, REGISTRY
 from molex_adapt.registry.lock import HOLDER_NAME, LOCK_NAME, write_lock
 from molex_adapt.registry.records import FORMAT, BaseRecord, RegistryRecord
 
-REGISTRY = "registry.yaml"
-BASE = "base"
-EXPERTS = "experts"
-GENERATIONS = "generations"
 CREATING = f"{staging.PREFIX}create"
 """Stands in a folder while its registry is being made; with it there, everything else in it is ours."""
 
@@ -81,7 +77,7 @@ def _copy_base(source: Path, registry: Path, base: BaseRecord) -> None:
         for item in sorted(source.iterdir()) if source.is_dir() else []:
             if item.is_file() and any(fnmatch.fnmatch(item.name, kind) for kind in _BASE_FILES):
                 staging.put(staged, item.name, item.read_bytes())
-        names = sorted(os.listdir(staged))
+        names = sorted(item.name for item in staged.iterdir())
         if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
             raise RegistryError(
                 f"{source} cannot be embedded as a base: it offers {', '.join(names) or 'nothing'}. "

@@ -11,6 +11,17 @@ from molex_adapt.errors import RegistryError
 from molex_adapt.registry import checks, files, staging
 from molex_adapt.registry.cards import expert_card
 from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.layout import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    CARD,
+    EXEMPLARS,
+    EXPERT,
+    GENERATION,
+    HEAD,
+    RECIPE,
+    ROUTER,
+)
 from molex_adapt.registry.records import (
     CalibrationRecord,
     ExpertEntry,
@@ -19,16 +30,6 @@ from molex_adapt.registry.records import (
     package_versions,
     plain,
 )
-
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER = "adapter_model.safetensors"
-EXPERT = "expert.yaml"
-EXEMPLARS = "exemplars.safetensors"
-CARD = "README.md"
-GENERATION = "generation.yaml"
-RECIPE = "recipe.yaml"
-ROUTER = "router.safetensors"
-HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)

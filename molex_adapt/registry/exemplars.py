@@ -21,14 +21,15 @@ def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -
     """`{part}.frames` (ΣF, C) float16, `.lengths` (N,), `.bona_fide` (N,), `.sources` (N, 8), `.attacks` (N,).
 
     Args:
-        features: N utterances, at least one.
+        features: N utterances; may be none.
         part: what they are kept for.
         attacks: the names in the expert's `data.attacks`; utterances point into it, -1 for bona fide or unnamed.
     """
     place = {name: index for index, name in enumerate(attacks)}
     sources = [hashlib.sha256(source.encode()).digest()[:_SOURCE_BYTES] for source in features.sources]
+    frames = torch.cat(list(features.clips)) if len(features) else torch.zeros(0, 0)
     return {
-        f"{part}.frames": torch.cat(list(features.clips)).to(torch.float16).cpu().numpy(),
+        f"{part}.frames": frames.to(torch.float16).cpu().numpy(),
         f"{part}.lengths": np.array([len(clip) for clip in features.clips], dtype=np.int32),
         f"{part}.bona_fide": features.bona_fide.numpy().astype(np.uint8),
         f"{part}.sources": np.frombuffer(b"".join(sources), np.uint8).reshape(-1, _SOURCE_BYTES),
@@ -52,7 +53,7 @@ def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Fe
     pointers = arrays.get(f"{part}.attacks", np.full(len(lengths), -1))
     sources = arrays.get(f"{part}.sources")
     return Features(
-        tuple(clip.clone() for clip in frames.split(lengths)),
+        tuple(clip.clone() for clip in torch.split(frames, lengths)) if lengths else (),
         torch.from_numpy(real),
         tuple(bytes(row).hex() for row in sources)
         if sources is not None

@@ -146,7 +146,7 @@ def parse_tensors(content: bytes, path: Path) -> Arrays:
 
     _check_header(content, path)
     try:
-        return {name: _array(name, view, path) for name, view in deserialize(content)}
+        return {name: _array(name, view, path) for name, view in deserialize(content)}  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError, OverflowError) as error:
         raise RegistryError(
             f"{path} is not a whole safetensors file: {str(error)[:300]}. {RESTORE}"

@@ -41,7 +41,9 @@ def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         ) from None
     holder = folder / HOLDER_NAME
     try:
-        holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}", encoding="utf-8")
+        holder.unlink(missing_ok=True)
+        with holder.open("x", encoding="utf-8") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()} since {now()}")
         yield
     finally:
         holder.unlink(missing_ok=True)

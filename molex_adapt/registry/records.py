@@ -162,7 +162,9 @@ class GenerationRecord(Record):
         return [entry.name for entry in self.experts]
 
     @model_validator(mode="after")
-    def _experts_differ(self) -> Self:
+    def _is_consistent(self) -> Self:
+        if self.parent is not None and self.parent >= self.number:
+            raise ValueError(f"parent {self.parent} must be older than generation {self.number}")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"an expert is listed twice among {self.names}")
         return self

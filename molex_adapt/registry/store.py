@@ -9,17 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.registry import checks, create, files, verify, write
-from molex_adapt.registry.draft import (
-    ADAPTER,
-    EXEMPLARS,
-    EXPERT,
-    GENERATION,
-    HEAD,
-    RECIPE,
-    ROUTER,
-    GenerationDraft,
-)
+from molex_adapt.registry import checks, create, files, layout, verify, write
+from molex_adapt.registry.draft import GenerationDraft
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.lock import LOCK_SECONDS
 from molex_adapt.registry.records import (
@@ -29,8 +20,6 @@ from molex_adapt.registry.records import (
     GenerationRecord,
     RegistryRecord,
 )
-
-REGISTRY = create.REGISTRY
 
 
 class Store:
@@ -70,11 +59,11 @@ class Store:
             RegistryError: none there, damaged, or of another format.
         """
         folder = Path(path)
-        if not (folder / REGISTRY).exists():
+        if not (folder / layout.REGISTRY).exists():
             broken = " Its creation was interrupted." if (folder / create.CREATING).exists() else ""
             raise RegistryError(
-                f"{folder} holds no registry ({REGISTRY} is missing).{broken} Make one with molex-adapt init BASE "
-                f"--registry {folder}, or name another folder by --registry or $MOLEX_REGISTRY."
+                f"{folder} holds no registry ({layout.REGISTRY} is missing).{broken} Make one with "
+                f"molex-adapt init BASE --registry {folder}, or name another folder by --registry or $MOLEX_REGISTRY."
             )
         store = cls(folder)
         store.record()
@@ -82,7 +71,7 @@ class Store:
 
     def record(self) -> RegistryRecord:
         """registry.yaml as it stands on disk now."""
-        return files.read_record(RegistryRecord, self.path / REGISTRY, self.path)
+        return files.read_record(RegistryRecord, self.path / layout.REGISTRY, self.path)
 
     @property
     def base(self) -> BaseRecord:
@@ -92,13 +81,13 @@ class Store:
     @property
     def base_folder(self) -> Path | None:
         """Folder of the embedded base; None for a base on the Hub."""
-        return self.path / create.BASE if self.base.embedded else None
+        return self.path / layout.BASE if self.base.embedded else None
 
     @property
     def active(self) -> GenerationRecord | None:
         """The active generation; None while there are no experts."""
         number = self.record().active
-        return None if number is None else self._read_generation(number)
+        return None if number is None else layout.read_generation(self.path, number)
 
     def generation(self, number: int | None = None) -> GenerationRecord:
         """One generation; None for the active one.
@@ -116,23 +105,24 @@ class Store:
         if number not in record.generations:
             known = ", ".join(map(str, record.generations[-20:])) or "none"
             raise RegistryError(f"registry {self.path} has no generation {number}; it has {known}")
-        return self._read_generation(number)
+        return layout.read_generation(self.path, number)
 
     def history(self) -> list[GenerationRecord]:
         """All generations, oldest first; those that the gate refused as well."""
-        return [self._read_generation(number) for number in self.record().generations]
+        return [layout.read_generation(self.path, number) for number in self.record().generations]
 
     def recipe(self, number: int | None = None) -> str | None:
         """The resolved recipe of a generation, as YAML; None where there is no generation at all."""
         if number is None and self.record().active is None:
             return None
-        return self._generation_file(number, RECIPE).decode()
+        return self._content(number, layout.RECIPE).decode()
 
     def experts(self, number: int | None = None) -> list[ExpertRecord]:
         """The experts of a generation in router order; of the active one by default, none where there is none."""
         if number is None and self.record().active is None:
             return []
-        return [self._read_expert(entry) for entry in self.generation(number).experts]
+        base = self.base
+        return [layout.read_expert(self.path, entry, base) for entry in self.generation(number).experts]
 
     def expert(self, name: str, number: int | None = None) -> ExpertRecord:
         """One expert of a generation.
@@ -140,45 +130,33 @@ class Store:
         Raises:
             ExpertError: it has no such expert.
         """
-        return self._read_expert(self._entry(name, number))
+        return layout.read_expert(self.path, self._entry(name, number), self.base)
 
     def expert_folder(self, name: str) -> Path:
         """Where an expert's PEFT adapter lies."""
-        return self._folder_of(self._entry(name, None))
+        return layout.expert_folder(self.path, self._entry(name, None).name)
 
     def expert_weights(self, name: str, number: int | None = None) -> Arrays:
         """LoRA matrices under their PEFT names, checked against hash and record."""
-        entry = self._entry(name, number)
-        path = self._folder_of(entry) / ADAPTER
-        content = files.read_bytes(path, self.path)
-        files.require_digest(content, entry.sha256, path)
-        weights = files.parse_tensors(content, path)
-        checks.check_expert(self._read_expert(entry), weights, str(path))
-        return weights
+        return layout.read_weights(self.path, self.expert(name, number))
 
     def exemplar_tensors(self, name: str, number: int | None = None) -> Arrays | None:
         """What an expert kept of its domain; None where nothing was kept."""
-        entry = self._entry(name, number)
-        digest, path = self._read_expert(entry).exemplars_sha256, self._folder_of(entry) / EXEMPLARS
-        if digest is None:
-            return None
-        content = files.read_bytes(path, self.path)
-        files.require_digest(content, digest, path)
-        exemplars = files.parse_tensors(content, path)
-        checks.check_exemplars(exemplars, str(path))
-        return exemplars
+        return layout.read_exemplars(self.path, self.expert(name, number))
 
     def router_tensors(self, number: int | None = None) -> Arrays:
         """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
-        path = self._generation_folder(self.generation(number).number) / ROUTER
-        router = files.parse_tensors(self._generation_file(number, ROUTER), path)
-        checks.check_router(router, len(self.generation(number).experts), str(path))
+        record = self.generation(number)
+        path = layout.generation_folder(self.path, record.number) / layout.ROUTER
+        router = files.parse_tensors(self._content(record.number, layout.ROUTER), path)
+        checks.check_router(router, len(record.experts), str(path))
         return router
 
     def head_tensors(self, number: int | None = None) -> Arrays:
         """The head's state."""
-        path = self._generation_folder(self.generation(number).number) / HEAD
-        head = files.parse_tensors(self._generation_file(number, HEAD), path)
+        record = self.generation(number)
+        path = layout.generation_folder(self.path, record.number) / layout.HEAD
+        head = files.parse_tensors(self._content(record.number, layout.HEAD), path)
         checks.check_head(head, str(path))
         return head
 
@@ -245,33 +223,5 @@ class Store:
             f"{', '.join(found.names) or 'none'}. molex-adapt list shows them."
         )
 
-    def _read_expert(self, entry: ExpertEntry) -> ExpertRecord:
-        path = self._folder_of(entry) / EXPERT
-        record = files.read_record(ExpertRecord, path, self.path)
-        if record.name != entry.name or record.weights_sha256 != entry.sha256:
-            raise ExpertError(
-                f"{path} describes expert {record.name!r} with weights {str(record.weights_sha256)[:8]}…; the "
-                f"generation names {entry.name!r} with {entry.sha256[:8]}…. Restore the folder from a copy."
-            )
-        checks.check_base(record, self.base)
-        return record
-
-    def _read_generation(self, number: int) -> GenerationRecord:
-        path = self._generation_folder(number) / GENERATION
-        record = files.read_record(GenerationRecord, path, self.path)
-        if record.number != number:
-            raise RegistryError(f"{path} describes generation {record.number}, not {number}. {files.RESTORE}")
-        return record
-
-    def _generation_file(self, number: int | None, name: str) -> bytes:
-        record = self.generation(number)
-        path = self._generation_folder(record.number) / name
-        content = files.read_bytes(path, self.path)
-        files.require_digest(content, record.files.get(name, "nothing"), path)
-        return content
-
-    def _folder_of(self, entry: ExpertEntry) -> Path:
-        return self.path / create.EXPERTS / entry.name
-
-    def _generation_folder(self, number: int) -> Path:
-        return self.path / create.GENERATIONS / str(number)
+    def _content(self, number: int | None, name: str) -> bytes:
+        return layout.read_generation_file(self.path, self.generation(number), name)

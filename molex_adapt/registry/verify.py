@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molex_adapt.errors import MolexError
-from molex_adapt.registry import create, files, staging
-from molex_adapt.registry.draft import ADAPTER_CONFIG, HEAD, RECIPE, ROUTER
+from molex_adapt.errors import ExpertError, MolexError, RegistryError
+from molex_adapt.registry import files, layout, staging
+from molex_adapt.registry.draft import adapter_config
 from molex_adapt.registry.identity import weights_digest
+from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import GenerationRecord
 
@@ -17,18 +19,18 @@ if TYPE_CHECKING:
 
     from molex_adapt.registry.store import Store
 
+_MOST_CONFIG_BYTES = 2**20
+
 
 def verify(store: Store, repair: bool) -> list[str]:
     """See `Store.verify`."""
     if repair:
-        with write_lock(store.path, store.lock_seconds):
-            for rest in _leftovers(store):
-                staging.discard(rest)
+        _repair(store)
     problems = _base_problems(store)
     for number in store.record().generations:
         problems += _problems(lambda number=number: store.generation(number))  # type: ignore[misc]
     seen: dict[str, None] = {}
-    for generation in _readable(store):
+    for generation in readable_generations(store):
         seen |= dict.fromkeys(generation_problems(store, generation))
     problems += list(seen)
     problems += [
@@ -36,6 +38,18 @@ def verify(store: Store, repair: bool) -> list[str]:
         for rest in _leftovers(store)
     ]
     return problems
+
+
+def _repair(store: Store) -> None:
+    layout.require_own_folders(store.path)
+    try:
+        with write_lock(store.path, store.lock_seconds):
+            for rest in _leftovers(store):
+                staging.discard(rest)
+    except OSError as error:
+        raise RegistryError(
+            f"leftovers in registry {store.path} cannot be deleted: {error}. Check permissions there."
+        ) from None
 
 
 def generation_problems(store: Store, generation: GenerationRecord) -> list[str]:
@@ -59,11 +73,19 @@ def generation_problems(store: Store, generation: GenerationRecord) -> list[str]
 
 
 def _check_adapter_config(store: Store, name: str, number: int) -> None:
-    from molex_adapt.registry.draft import adapter_config
-
-    path = store.path / create.EXPERTS / name / ADAPTER_CONFIG
-    expected = adapter_config(store.expert(name, number))
-    files.require_digest(files.read_bytes(path, store.path), files.sha256(expected), path)
+    path = layout.expert_folder(store.path, name) / layout.ADAPTER_CONFIG
+    expected = json.loads(adapter_config(store.expert(name, number)))
+    try:
+        found = json.loads(files.read_bytes(path, store.path, _MOST_CONFIG_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise ExpertError(f"{path} is not JSON: {str(error)[:100]}. {files.RESTORE}") from None
+    for key in ("peft_type", "r", "lora_alpha", "target_modules"):
+        value = found.get(key) if isinstance(found, dict) else None
+        if value != expected[key]:
+            raise ExpertError(
+                f"{path} says {key} = {str(value)[:100]}; {layout.EXPERT} says {expected[key]}. PEFT would load "
+                f"another adapter than molex-adapt. {files.RESTORE}"
+            )
 
 
 def _base_problems(store: Store) -> list[str]:
@@ -77,7 +99,7 @@ def _base_problems(store: Store) -> list[str]:
             files.require_plain(path, store.path)
         found = weights_digest(folder)
         if found != store.base.sha256:
-            raise MolexError(
+            raise RegistryError(
                 f"the embedded base in {folder} has weights sha256 {found[:12]}…; {store.base.sha256[:12]}… was "
                 "recorded. Every score would change. Restore the folder from a copy."
             )
@@ -87,10 +109,10 @@ def _base_problems(store: Store) -> list[str]:
 
 def _leftovers(store: Store) -> list[Path]:
     """Staging rests, and folders that no generation names."""
-    experts, generations = store.path / create.EXPERTS, store.path / create.GENERATIONS
+    experts, generations = store.path / layout.EXPERTS, store.path / layout.GENERATIONS
     found = [rest for folder in (store.path, experts, generations) for rest in staging.leftovers(folder)]
     record = store.record()
-    readable = _readable(store)
+    readable = readable_generations(store)
     numbers = {str(number) for number in record.generations}
     found += [item for item in _items(generations) if item.name not in numbers]
     # With a generation that cannot be read, nobody knows which experts it names: keep them all.
@@ -105,7 +127,8 @@ def _items(folder: Path) -> list[Path]:
     return [item for item in found if not item.name.startswith(staging.PREFIX)]
 
 
-def _readable(store: Store) -> list[GenerationRecord]:
+def readable_generations(store: Store) -> list[GenerationRecord]:
+    """Records of all generations whose record is whole."""
     found = []
     for number in store.record().generations:
         try:

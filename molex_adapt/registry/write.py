@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.registry import checks, create, draft, files, staging, verify
+from molex_adapt.registry import checks, draft, files, layout, staging, verify
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import ExpertEntry, GenerationRecord, RegistryRecord
@@ -64,7 +64,7 @@ def _add(store: Store, record: RegistryRecord, new: GenerationDraft, activate: b
             f"{new.parent}: another writer was first. Run the command again; it will start from the new state."
         )
     number = max(record.generations, default=0) + 1
-    known = {entry.name: entry for generation in store.history() for entry in generation.experts}
+    known = {entry.name: entry for found in verify.readable_generations(store) for entry in found.experts}
     _check_names(store, new, known)
     published: list[Path] = []
     try:
@@ -72,7 +72,7 @@ def _add(store: Store, record: RegistryRecord, new: GenerationDraft, activate: b
             known[item.record.name] = _publish_expert(store, item, published)
         entries = [known[name] for name in new.experts]
         _, content = draft.generation_files(new, number, entries)
-        _publish(store.path / create.GENERATIONS / str(number), content, published)
+        _publish(layout.generation_folder(store.path, number), content, published)
         _replace(store, record, active=number if activate else record.active, added=number)
     finally:
         if number not in store.record().generations:
@@ -84,7 +84,7 @@ def _add(store: Store, record: RegistryRecord, new: GenerationDraft, activate: b
 def _check_names(store: Store, new: GenerationDraft, known: dict[str, ExpertEntry]) -> None:
     for item in new.new_experts:
         checks.check_base(item.record, store.base)
-        if item.record.name in known:
+        if item.record.name in known or _may_be_named(store, item.record.name):
             raise RegistryError(
                 f"an expert named {item.record.name!r} is already in registry {store.path}, perhaps in a generation "
                 f"that is not active. Choose another name, or first molex-adapt remove {item.record.name} --purge."
@@ -95,9 +95,15 @@ def _check_names(store: Store, new: GenerationDraft, known: dict[str, ExpertEntr
             raise ExpertError(f"registry {store.path} has no expert {name!r} to build a generation from")
 
 
+def _may_be_named(store: Store, name: str) -> bool:
+    """Whether a folder stands there that a generation nobody can read may name."""
+    unreadable = len(verify.readable_generations(store)) < len(store.record().generations)
+    return unreadable and layout.expert_folder(store.path, name).exists()
+
+
 def _publish_expert(store: Store, item: NewExpert, published: list[Path]) -> ExpertEntry:
     record, content = draft.expert_files(item)
-    _publish(store.path / create.EXPERTS / record.name, content, published)
+    _publish(layout.expert_folder(store.path, record.name), content, published)
     return ExpertEntry(name=record.name, sha256=str(record.weights_sha256))
 
 
@@ -131,8 +137,8 @@ def _purge(store: Store, name: str) -> None:
     doomed = [generation.number for generation in store.history() if name in generation.names]
     _replace(store, store.record(), dropped=doomed)
     for number in doomed:
-        staging.discard(store.path / create.GENERATIONS / str(number))
-    staging.discard(store.path / create.EXPERTS / name)
+        staging.discard(layout.generation_folder(store.path, number))
+    staging.discard(layout.expert_folder(store.path, name))
 
 
 def _replace(
@@ -150,7 +156,7 @@ def _replace(
         "generations": [*generations, *([] if added is None else [added])],
     }
     staging.replace_file(
-        store.path / create.REGISTRY, files.dump_record(RegistryRecord.model_validate(content))
+        store.path / layout.REGISTRY, files.dump_record(RegistryRecord.model_validate(content))
     )
 
 
@@ -158,8 +164,9 @@ def _replace(
 def _writing(store: Store) -> Iterator[RegistryRecord]:
     """Under the lock, after sweeping what interrupted writes left; disk errors become RegistryError."""
     try:
+        layout.require_own_folders(store.path)
         with write_lock(store.path, store.lock_seconds):
-            for folder in (store.path, store.path / create.EXPERTS, store.path / create.GENERATIONS):
+            for folder in (store.path, store.path / layout.EXPERTS, store.path / layout.GENERATIONS):
                 for rest in staging.leftovers(folder):
                     staging.discard(rest)
             yield store.record()
