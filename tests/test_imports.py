@@ -28,7 +28,7 @@ LEVELS = [
     {"scorefile", "reports"},
     {"data"},
     {"calibration"},
-    {"metrics", "recipe", "schedule"},
+    {"attention", "metrics", "recipe", "schedule"},
     {"progress", "shipped"},
     {"errors", "conventions"},
 ]

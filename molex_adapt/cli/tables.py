@@ -24,10 +24,9 @@ def stage_table(report: StageReport) -> list[RenderableType]:
     """Before and after, domain by domain, and what came of it."""
     table = _table("EER in % by domain, with 95 % intervals")
     table.add_column("domain", overflow="fold")
-    table.add_column("before", justify="right")
-    table.add_column("after", justify="right")
-    table.add_column("change", justify="right")
-    table.add_column("verdict")
+    for name in ("before", "after", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for domain in [*report.before, *(name for name in report.after if name not in report.before)]:
         change = report.change.get(domain)
         table.add_row(
@@ -38,8 +37,8 @@ def stage_table(report: StageReport) -> list[RenderableType]:
             _verdict(domain, change, report),
         )
     for domain in report.not_measured:
-        table.add_row(domain, "-", "-", "-", Text("not measured", style="yellow"))
-    return [table, *_drift(report.change), *_outcome(report), *failures(report.failed)]
+        table.add_row(domain, "-", "-", "-", Text("no data", style="yellow"))
+    return [table, *_drift(report.change), *failures(report.failed), *_outcome(report)]
 
 
 def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
@@ -126,7 +125,14 @@ def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
 def _eer(rates: Rates | None) -> str:
@@ -164,7 +170,7 @@ def _verdict(domain: str, change: Change | None, report: StageReport) -> Text:
     if any(reason.startswith(f"{domain}:") for reason in report.refused):
         return Text("regressed", style="bold red")
     if change is None:
-        return Text("new" if domain not in report.before else "not measured")
+        return Text("new" if domain not in report.before else "no data")
     low, high = change.interval
     if high < 0:
         return Text("learnt" if domain in names else "better", style="green")
@@ -192,6 +198,8 @@ def _outcome(report: StageReport) -> list[RenderableType]:
         line = Text(f"Refused: generation {report.generation} was kept but is not active", style="bold red")
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
+    if report.not_measured:
+        reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))
     if not report.activated:
         reasons.append(Text(f"  To activate it all the same: molex-adapt rollback {report.generation}"))
     return [line, *reasons]

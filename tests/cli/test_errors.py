@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from molex_adapt.cli.output import to_json
+from molex_adapt.errors import ExpertError, MolexError
+from molex_adapt.simulate import LastStage
+
+ARGUMENTS = ("add-expert", "data/", "--domain", "d", "--json", "-q")
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (ExpertError("Expert 'x' has rank 4; the registry has 8. Train it again."), 1, "rank 4"),
+        (OSError(errno.ENOSPC, "No space left on device", "out/x.flac"), 1, "out/x.flac: the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 1, "/root/x: no permission"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "gone"), 1, "gone: No such file"),
+        (MemoryError(), 1, "out of memory"),
+        (OutOfMemoryError("CUDA out of memory\nlong story"), 1, "batch_size=8"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_known_errors_are_one_message_and_a_status(run, api, error, status, expected):
+    api.answers["add_expert"] = error
+    ran = run(*ARGUMENTS)
+    assert (ran.status, ran.out) == (status, "")
+    assert ran.err.startswith("error: ")
+    assert expected in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_brackets_in_messages_are_not_markup(run, api):
+    api.answers["add_expert"] = MolexError("data/[bold]x[/bold].wav is [red]broken")
+    assert "data/[bold]x[/bold].wav is [red]broken" in run(*ARGUMENTS).err
+
+
+def test_debug_shows_the_traceback(run, api, monkeypatch):
+    monkeypatch.setenv("MOLEX_DEBUG", "1")
+    api.answers["add_expert"] = ExpertError("bad")
+    with pytest.raises(ExpertError):
+        run(*ARGUMENTS)
+
+
+def test_our_own_faults_keep_their_traceback(run, api):
+    api.answers["add_expert"] = ValueError("a fault of the program")
+    with pytest.raises(ValueError, match="a fault of the program"):
+        run(*ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["add-expert"],
+        ["add-expert", "data/"],
+        ["add-expert", "data/", "--domain", "d", "--seed", "minus"],
+        ["add-expert", "data/", "--domain", "d", "--seed", "-1"],
+        ["add-expert", "data/", "--domain", "d", "--device", "tpu"],
+        ["train", "data/", "--domain", "d", "--experts", "0"],
+        ["score"],
+        ["list", "--no-such-option"],
+    ],
+)
+def test_wrong_usage_is_status_2(run, api, arguments):
+    ran = run(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert api.calls == []
+
+
+def test_a_figure_that_is_none_is_an_error_and_nothing_is_printed(run, api):
+    report = api.answers["evaluate"]
+    api.answers["evaluate"] = replace(report, overall=replace(report.overall, eer=float("nan")))
+    ran = run("evaluate", "data/", "--json")
+    assert (ran.status, ran.out) == (1, "")
+    assert "overall.eer is nan" in ran.err
+
+
+def test_json_names_the_place_of_a_figure_that_is_none():
+    with pytest.raises(MolexError, match=r"a\.b\[1\] is inf"):
+        to_json({"a": {"b": [0.0, float("inf")]}})
+
+
+def test_wrong_values_are_listed(run, api, tmp_path):
+    ran = run("simulate", "null", tmp_path, tmp_path / "out", "--stage", "codec=mp4", "--stage", "band=[1]")
+    assert ran.status == 1
+    assert "codec = 'mp4'" in ran.err
+    assert f"for {LastStage.__name__}" in ran.err
+
+
+def test_a_reader_that_leaves_is_no_traceback(registry):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "molex_adapt.cli.app", "history", "--registry", str(registry)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -1,0 +1,62 @@
+"""Help that fits the screen, and whose examples are commands that exist."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import molex_adapt
+from molex_adapt.cli.app import app
+
+README = Path(__file__).parents[2] / "README.md"
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def examples(text: str) -> list[str]:
+    lines = [line.strip().removeprefix("$ ").removeprefix(".venv/bin/") for line in text.splitlines()]
+    return [line for line in lines if line.startswith("molex-adapt ")]
+
+
+def check(line: str) -> None:
+    _, command, *rest = shlex.split(line.split(">", maxsplit=1)[0], comments=True)
+    assert command in COMMANDS, line
+    known = {name for item in COMMANDS[command].params for name in (*item.opts, *item.secondary_opts)}
+    for word in rest:
+        assert not word.startswith("-") or word in {*known, "--help"}, line
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_an_example_that_works(run, name):
+    ran = run(name, "--help")
+    assert ran.status == 0
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+    found = examples(COMMANDS[name].help)
+    assert any(line.startswith(f"molex-adapt {name}") for line in found)
+    for line in found:
+        check(line)
+        assert line in ran.out  # not broken over two lines
+
+
+def test_every_command_of_the_readme_exists():
+    found = examples(README.read_text(encoding="utf-8"))
+    assert len(found) > 10
+    for line in found:
+        check(line)
+
+
+def test_the_readmes_tree_names_every_part():
+    text = README.read_text(encoding="utf-8")
+    package = Path(molex_adapt.__file__).parent
+    parts = [f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").exists()]
+    parts += [path.name for path in package.glob("*.py") if path.name != "__init__.py"]
+    assert [part for part in parts if f" {part} " not in text] == []
+
+
+def test_version_and_overview(run):
+    assert run("--version").out == f"molex-adapt {molex_adapt.__version__}\n"
+    overview = run("--help")
+    assert overview.status == 0
+    assert all(f" {name} " in overview.out for name in COMMANDS)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+
+from molex_adapt.cli.commands.make import ATTACK_NAMES
+from molex_adapt.data import read
+from molex_adapt.errors import DataError
+from molex_adapt.pretrain import run as pretraining
+from molex_adapt.simulate import ATTACKS
+
+
+@pytest.fixture
+def speech(tmp_path) -> Path:
+    """Three tones with pauses, as two voices."""
+    rng = np.random.default_rng(0)
+    for name in ("one/a", "one/b", "two/c"):
+        time = np.arange(16_000) / 16_000
+        wave = 0.2 * np.sin(
+            2 * np.pi * 200 * time * (1 + 0.1 * np.sin(9 * time))
+        ) + 0.01 * rng.standard_normal(16_000)
+        path = tmp_path / "speech" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, wave, 16_000)
+    return tmp_path / "speech"
+
+
+def test_simulate_makes_a_data_set(run, speech, tmp_path):
+    out = tmp_path / "made"
+    ran = run("simulate", "null", speech, out, "--stage", "codec=none", "--workers", 1, "--json")
+    assert ran.status == 0
+    assert (ran.json["made"], ran.json["failed"], ran.json["attack"]) == (3, [], "null")
+    assert Path(ran.json["manifest"]) == out / "manifest.csv"
+    assert read(out).counts() == {"bonafide": 3, "spoof": 3}
+    again = run(
+        "simulate", "null", out, tmp_path / "again", "--set", "resample=false", "--limit", 1, "--spoof-only"
+    )
+    assert again.status == 0
+    assert "1 forged" in again.out
+    assert read(tmp_path / "again").counts() == {"bonafide": 0, "spoof": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(["griffin_limb"], "Did you mean 'griffin_lim'"), (["codec2", "--set", "bit_rat=700"], "'bit_rate'")],
+)
+def test_simulate_explains_wrong_attacks(run, speech, tmp_path, options, expected):
+    ran = run("simulate", options[0], speech, tmp_path / "out", *options[1:])
+    assert (ran.status, ran.out) == (1, "")
+    assert expected in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_names_every_attack():
+    assert sorted(ATTACK_NAMES.replace(";", ",").replace(" ", "").split(",")) == sorted(ATTACKS)
+
+
+def test_pretrain_hands_over_speech_and_recipe(run, speech, tmp_path, monkeypatch):
+    asked = {}
+
+    def take_notes(table, out, recipe, *, seed, progress):
+        asked.update(table=table, out=out, recipe=recipe, seed=seed)
+        return pretraining.Pretrained("base", recipe.steps, 60.0, 1.5, 5_300_000, 0.1, 0.47, 0.3, 2.0)
+
+    monkeypatch.setattr(pretraining, "pretrain", take_notes)
+    ran = run("pretrain", speech, tmp_path / "base", "--set", "steps=9", "--seed", 4, "--json")
+    assert (ran.status, ran.json["steps"], ran.json["parameters"]) == (0, 9, 5_300_000)
+    assert (len(asked["table"]), asked["seed"], asked["recipe"].steps) == (3, 4, 9)
+    assert {item.speaker for item in asked["table"]} == {"one", "two"}
+    assert "5.3 M parameters" in run("pretrain", speech, tmp_path / "base").out
+
+
+@pytest.fixture
+def story(monkeypatch, api):
+    """Stands in for `molex_adapt.demo`: tells one step, or fails."""
+    notes: dict[str, object] = {}
+
+    @dataclass
+    class Told:
+        seconds: float = 1.5
+
+        def as_dict(self) -> dict[str, object]:
+            return {"seconds": self.seconds}
+
+    def run_demo(out, *, tell, **keywords):
+        notes.update(keywords, out=out)
+        if keywords["speech"] == Path("empty"):
+            raise DataError("empty holds no speech. Expected recordings. Give another folder.")
+        tell("First, an unknown attack", api.answers["evaluate"])
+        tell("Now a new expert", api.answers["add_expert"])
+        tell("Who fires?", api.answers["analyze"])
+        return Told()
+
+    module = ModuleType("molex_adapt.demo")
+    module.run_demo = run_demo  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "molex_adapt.demo", module)
+    return notes
+
+
+def test_demo_tells_as_it_goes(run, story):
+    ran = run("demo", "--speech", "voices", "--set", "novel=codec2", "--workers", 1)
+    assert ran.status == 0
+    assert ran.out.index("First, an unknown attack") < ran.out.index("Now a new expert")
+    assert "Generation 5 is active" in ran.out
+    assert "Which experts fire" in ran.out
+    assert (story["out"], story["speech"], story["workers"]) == (Path("demo-out"), Path("voices"), 1)
+    assert story["recipe"].novel == "codec2"
+
+
+def test_demo_for_machines_is_one_object(run, story):
+    ran = run("demo", "--json", "-q")
+    assert (ran.json, ran.err) == ({"seconds": 1.5}, "")
+    assert story["recipe"] is None
+    assert run("demo", "--speech", "empty", "--json").status == 1

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from molex_adapt.cli.options import worker_count
+from molex_adapt.cli.progress import Bar, Lines, listening
+
+
+def test_a_bar_shows_done_of_total_and_leaves_the_line_free():
+    file = io.StringIO()
+    bar = Bar(Console(file=file, force_terminal=True, width=80, color_system=None))
+    bar.start("expert stage", 4)
+    bar.advance(3)
+    bar.note("dev EER 4.0 %")
+    bar.stop()
+    bar.stop()
+    shown = file.getvalue()
+    assert "expert stage" in shown
+    assert "3/4" in shown
+    assert "dev EER 4.0 %" in shown
+    assert shown.endswith(("\n", "\x1b[?25h"))
+
+
+def test_a_new_task_ends_the_one_before():
+    file = io.StringIO()
+    lines = Lines(Console(file=file, width=80))
+    lines.start("first", 2)
+    lines.advance()
+    lines.start("second", 3)
+    lines.stop()
+    assert [line.split()[0] for line in file.getvalue().splitlines()] == [
+        "first",
+        "first:",
+        "second",
+        "second:",
+    ]
+
+
+def test_the_listener_stops_when_work_fails(capsys):
+    def fail() -> None:
+        with listening(quiet=False) as progress:
+            progress.start("doomed", 2)
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    assert "doomed: " in capsys.readouterr().err
+
+
+def test_quiet_says_nothing(capsys):
+    with listening(quiet=True) as progress:
+        progress.start("work", 1)
+        progress.note("a remark")
+    assert capsys.readouterr().err == ""
+
+
+def test_workers_default_to_the_cores_there_are():
+    assert worker_count(3) == 3
+    assert worker_count(None) >= 1

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from molex_adapt.registry import Store
+
+CONTRACT = {"expert", "generation", "activated", "before", "after", "seconds", "failed"}
+FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
+
+
+def test_add_expert_prints_the_contract(run, api):
+    ran = run("add-expert", "--domain", "codec_x", "data/", "--json")
+    assert ran.status == 0
+    assert set(ran.json) >= CONTRACT
+    assert set(ran.json["seconds"]) == {"expert", "router", "evaluate"}
+    assert set(ran.json["before"]["world"]) == FIGURES
+    assert ran.json["change"]["world"] == {"eer": 0.004, "eer_ci": [-0.01, 0.02]}
+    assert ran.json["drift"]["world"]["miss"] == [0.02, 0.03]
+    assert ran.json["failed"] == [{"path": "data/broken.wav", "reason": "cannot be decoded"}]
+    assert "at work" in ran.err
+
+
+def test_add_expert_shows_before_and_after(run, api):
+    ran = run("add-expert", "--domain", "codec_x", "data/")
+    assert ran.status == 0
+    row = next(line for line in ran.out.splitlines() if line.strip().startswith("codec_x"))
+    assert "25.7 (23.7–27.7)" in row
+    assert "3.1 (1.1–5.1)" in row
+    assert "-22.6 (-28.0 -18.0)" in row
+    assert "learnt" in row
+    assert "not measured" in ran.out.lower()
+    assert "Generation 5 is active" in ran.out
+    assert "one recording was left out" in ran.err
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+
+
+def test_a_refused_expert_is_status_1_with_its_figures(run, api):
+    api.answers["add_expert"] = _refused(api.answers["add_expert"])
+    ran = run("add-expert", "--domain", "codec_x", "data/")
+    assert ran.status == 1
+    assert "Refused: generation 5" in ran.out
+    assert "world: EER rose by 9.0 points" in ran.out
+    assert "molex-adapt rollback 5" in ran.out
+    machine = run("add-expert", "--domain", "codec_x", "data/", "--json")
+    assert (machine.status, machine.json["activated"]) == (1, False)
+
+
+def _refused(report):
+    return replace(report, activated=False, refused=["world: EER rose by 9.0 points"])
+
+
+def test_options_reach_the_library(run, api, registry):
+    ran = run(
+        *("add-expert", "data/", "--domain", "codec_y", "--name", "y1", "--registry", registry),
+        *("--set", "expert.batch_size=4", "--device", "cpu", "--seed", 7, "--workers", 1, "-q"),
+    )
+    assert (ran.status, ran.err) == (0, "")
+    asked = api.last("add_expert")
+    assert asked["arguments"] == (Path("data"),)
+    assert (asked["domain"], asked["name"]) == ("codec_y", "y1")
+    assert (asked["seed"], asked["device"], asked["workers"]) == (7, "cpu", 1)
+    assert asked["registry"] == registry
+    assert asked["recipe"].expert.batch_size == 4
+    assert asked["recipe"].expert.steps == 123  # the registry's own recipe, overridden in one place
+
+
+def test_without_recipe_options_the_library_decides(run, api):
+    run("retrain-router")
+    assert api.last("retrain_router")["recipe"] is None
+    assert api.last("retrain_router")["arguments"] == ([],)
+
+
+def test_a_recipe_file_replaces_the_registrys_own(run, api, registry, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("expert: {steps: 5}\n")
+    run("train", "data/", "--domain", "d", "--experts", 2, "--recipe", path, "--registry", registry)
+    asked = api.last("train")
+    assert (asked["recipe"].expert.steps, asked["experts"]) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--set", "expert.stepz=5"], "did you mean 'steps'"),
+        (["--set", "expert.steps"], "key.path=value"),
+        (["--recipe", "no-such-recipe"], "There is no shipped recipe 'no-such-recipe'"),
+        (["--recipe", "gone.yaml"], "does not exist"),
+    ],
+)
+def test_wrong_recipes_are_explained(run, api, registry, options, expected):
+    ran = run("add-expert", "data/", "--domain", "d", "--registry", registry, *options)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("error: ")
+    assert expected in ran.err
+
+
+def test_init(run, api, tmp_path):
+    ran = run("init", "tiny/base", "--registry", tmp_path / "new", "--revision", "v2", "--json")
+    assert ran.status == 0
+    assert ran.json["base"] == {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
+    assert (ran.json["generation"], ran.json["experts"]) == (None, [])
+    assert api.calls[-1] == ("create", (tmp_path / "new", "tiny/base"), {"revision": "v2"})
+    assert Store.open(tmp_path / "new").active is None
+    again = run("init", "tiny/base", "--registry", tmp_path / "new")
+    assert again.status == 1
+    assert again.err.startswith("error: ")
+
+
+def test_the_environment_names_the_registry(run, api, monkeypatch):
+    monkeypatch.setenv("MOLEX_REGISTRY", "elsewhere")
+    run("retrain-router")
+    assert api.last("retrain_router")["registry"] == Path("elsewhere")
