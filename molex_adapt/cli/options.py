@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -81,6 +83,20 @@ Domain = Annotated[
         "--domain", metavar="NAME", help="What the expert is for, such as codec_x.", show_default=False
     ),
 ]
+Licence = Annotated[
+    str,
+    typer.Option(
+        "--licence",
+        metavar="ID",
+        help="Of the new expert, for its card, such as cc-by-4.0.",
+        show_default=False,
+    ),
+]
+
+
+def typed() -> str:
+    """What the user typed, for the history."""
+    return shlex.join(["molex-adapt", *sys.argv[1:]])
 
 
 def worker_count(asked: int | None) -> int:

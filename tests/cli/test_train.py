@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from molex_adapt.api import Registry as RealRegistry
 from molex_adapt.registry import Store
 
 CONTRACT = {"expert", "generation", "activated", "before", "after", "seconds", "failed"}
@@ -52,9 +54,21 @@ def _refused(report):
     return replace(report, activated=False, refused=["world: EER rose by 9.0 points"])
 
 
-def test_options_reach_the_library(run, api, registry):
+def test_options_reach_the_library(run, api, registry, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/somewhere/molex-adapt", "add-expert", "my data"])
     ran = run(
-        *("add-expert", "data/", "--domain", "codec_y", "--name", "y1", "--registry", registry),
+        *(
+            "add-expert",
+            "data/",
+            "--domain",
+            "codec_y",
+            "--name",
+            "y1",
+            "--licence",
+            "cc-by-4.0",
+            "--registry",
+            registry,
+        ),
         *("--set", "expert.batch_size=4", "--device", "cpu", "--seed", 7, "--workers", 1, "-q"),
     )
     assert (ran.status, ran.err) == (0, "")
@@ -63,6 +77,8 @@ def test_options_reach_the_library(run, api, registry):
     assert (asked["domain"], asked["name"]) == ("codec_y", "y1")
     assert (asked["seed"], asked["device"], asked["workers"]) == (7, "cpu", 1)
     assert asked["registry"] == registry
+    assert asked["command"] == "molex-adapt add-expert 'my data'"
+    assert asked["licence"] == "cc-by-4.0"
     assert asked["recipe"].expert.batch_size == 4
     assert asked["recipe"].expert.steps == 123  # the registry's own recipe, overridden in one place
 
@@ -113,3 +129,18 @@ def test_the_environment_names_the_registry(run, api, monkeypatch):
     monkeypatch.setenv("MOLEX_REGISTRY", "elsewhere")
     run("retrain-router")
     assert api.last("retrain_router")["registry"] == Path("elsewhere")
+
+
+@pytest.mark.parametrize("name", ["train", "add_expert", "retrain_router", "score", "evaluate", "analyze"])
+def test_the_commands_call_the_real_library_as_it_is(run, api, name):
+    from molex_adapt.api import Registry  # the stand-in
+
+    assert Registry is not RealRegistry
+    run(
+        *{"train": ("train", "d/", "--domain", "x"), "add_expert": ("add-expert", "d/", "--domain", "x")}.get(
+            name, (name.replace("_", "-"), "d/")
+        )
+    )
+    asked = api.last(name)
+    arguments, registry = asked.pop("arguments"), asked.pop("registry")
+    inspect.signature(getattr(RealRegistry, name)).bind(registry, *arguments, progress=None, **asked)

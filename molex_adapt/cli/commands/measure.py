@@ -14,7 +14,6 @@ from molex_adapt.cli.options import (
     Json,
     Quiet,
     RegistryFolder,
-    Seed,
     Workers,
     worker_count,
 )
@@ -85,7 +84,6 @@ def evaluate(
     split: Split = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
-    seed: Seed = 0,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -102,12 +100,12 @@ def evaluate(
 
         with listening(quiet) as progress:
             report = Registry.open(registry).evaluate(
-                data, split=split, device=device, seed=seed, workers=worker_count(workers), progress=progress
+                data, split=split, device=device, workers=worker_count(workers), progress=progress
             )
     elif data is None and scores is not None and key is not None:
         from molex_adapt.evaluation import evaluate_files
 
-        report = evaluate_files(scores, key, seed=seed)
+        report = evaluate_files(scores, key)
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     emit(Answer(report.as_dict(), evaluation_table(report), report.remarks), as_json=as_json, quiet=quiet)
@@ -120,7 +118,6 @@ def analyze(
             metavar="DATA", help=f"{DATA_HELP} Without it, the experts' exemplars.", show_default=False
         ),
     ] = None,
-    split: Split = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     workers: Workers = None,
@@ -138,6 +135,6 @@ def analyze(
 
     with listening(quiet) as progress:
         report = Registry.open(registry).analyze(
-            data, split=split, device=device, workers=worker_count(workers), progress=progress
+            data, device=device, workers=worker_count(workers), progress=progress
         )
     emit(Answer(report.as_dict(), analysis_table(report), report.remarks), as_json=as_json, quiet=quiet)

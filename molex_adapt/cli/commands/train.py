@@ -12,6 +12,7 @@ from molex_adapt.cli.options import (
     Device,
     Domain,
     Json,
+    Licence,
     Overrides,
     Quiet,
     RecipeFile,
@@ -19,6 +20,7 @@ from molex_adapt.cli.options import (
     Seed,
     Workers,
     recipe_for,
+    typed,
     worker_count,
 )
 from molex_adapt.cli.output import Answer, emit
@@ -69,7 +71,18 @@ def init(
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
     domain: Domain,
-    experts: Annotated[int, typer.Option("--experts", min=1, max=256, metavar="N", help="How many.")] = 4,
+    experts: Annotated[
+        int | None,
+        typer.Option(
+            "--experts",
+            min=1,
+            max=256,
+            metavar="N",
+            help="How many share the data; without it, one per attack, named after it.",
+            show_default=False,
+        ),
+    ] = None,
+    licence: Licence = "other",
     registry: RegistryFolder = DEFAULT_REGISTRY,
     recipe: RecipeFile = None,
     overrides: Overrides = None,
@@ -92,10 +105,12 @@ def train(
             data,
             domain=domain,
             experts=experts,
+            licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
             seed=seed,
             device=device,
             workers=worker_count(workers),
+            command=typed(),
             progress=progress,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
@@ -109,6 +124,7 @@ def add_expert(
         str | None,
         typer.Option(metavar="NAME", help="Of the expert; without it, the domain's.", show_default=False),
     ] = None,
+    licence: Licence = "other",
     registry: RegistryFolder = DEFAULT_REGISTRY,
     recipe: RecipeFile = None,
     overrides: Overrides = None,
@@ -136,10 +152,12 @@ def add_expert(
             data,
             domain=domain,
             name=name,
+            licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
             seed=seed,
             device=device,
             workers=worker_count(workers),
+            command=typed(),
             progress=progress,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
@@ -177,6 +195,7 @@ def retrain_router(
             seed=seed,
             device=device,
             workers=worker_count(workers),
+            command=typed(),
             progress=progress,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
