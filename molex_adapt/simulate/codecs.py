@@ -13,6 +13,9 @@ from molex_adapt.simulate.attack import CopySynthesis, Wave, load_optional, pick
 Codec2Mode = Literal[3200, 2400, 1600, 1400, 1300, 1200, 700]
 AmrMode = Literal[4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200]
 Mp3Rate = Literal[8000, 16000, 24000, 32000, 40000, 48000, 56000, 64000, 80000, 96000, 112000, 128000]
+_WHOLE_BAND = {"cutoff": "7000"}
+"""At low rates encoders cut the band below the last stage's 3,400 Hz, and the cut alone would tell."""
+
 OpusRate = Annotated[int, Field(ge=500, le=256_000)]
 AacRate = Annotated[int, Field(ge=8_000, le=96_000)]
 
@@ -75,7 +78,13 @@ class Mp3(CopySynthesis):
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         bits = pick(self.bit_rate, rng)
         return coding.round_trip(
-            wave, "libmp3lame", "mp3float", rate=16_000, sample_format="s16p", bit_rate=bits
+            wave,
+            "libmp3lame",
+            "mp3float",
+            rate=16_000,
+            sample_format="s16p",
+            bit_rate=bits,
+            options=_WHOLE_BAND,
         )
 
 
@@ -91,7 +100,9 @@ class Aac(CopySynthesis):
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         bits = pick(self.bit_rate, rng)
-        return coding.round_trip(wave, "aac", "aac", rate=16_000, sample_format="fltp", bit_rate=bits)
+        return coding.round_trip(
+            wave, "aac", "aac", rate=16_000, sample_format="fltp", bit_rate=bits, options=_WHOLE_BAND
+        )
 
 
 class AmrNb(CopySynthesis):

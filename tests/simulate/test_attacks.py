@@ -96,6 +96,18 @@ def test_parameters_act(name, gentle, harsh, speech):
     assert near < far
 
 
+def test_griffin_lim_iterations_make_the_phase_consistent(speech):
+    """More iterations bring the forged magnitudes nearer to those of the recording."""
+    wave = speech(4, 1.6)
+    errors = []
+    for iterations in (0, 4, 32):
+        attack = make_attack("griffin_lim", {"n_mels": 160, "iterations": iterations})
+        forged = attack.apply(wave, np.random.default_rng(0))
+        real, fake = np.abs(analyse(wave, 1024, 256)), np.abs(analyse(forged, 1024, 256))
+        errors.append(float(np.linalg.norm(real - fake) / np.linalg.norm(real)))
+    assert errors[0] > 1.2 * errors[1] > 1.2 * errors[2]
+
+
 def test_world_variants_all_work(speech):
     for params in ({"f0_method": "harvest"}, {"aperiodicity_coding": True}, {"frame_period": 10.0}):
         assert make_attack("world", params).apply(speech(5), np.random.default_rng(0)).size > 15_000
@@ -105,6 +117,16 @@ def test_several_rates_are_drawn_from(speech):
     attack = make_attack("opus", {"bit_rate": [6000, 64000]})
     sizes = {np.abs(attack.apply(speech(6), np.random.default_rng(seed))).sum().round(2) for seed in range(8)}
     assert len(sizes) == 2
+
+
+@pytest.mark.parametrize("rate", [8000, 12000])
+def test_low_rates_do_not_cut_the_band(rate, speech):
+    wave, stage = speech(4, 1.6), LastStage(codec="none")
+    coded = make_attack("aac", {"bit_rate": rate}).apply(wave, np.random.default_rng(0))
+    real, fake = (
+        np.abs(stft(stage.apply(each), 16_000, nperseg=512)[2])[97:106].mean() for each in (wave, coded)
+    )
+    assert 20 * np.log10(fake / real) > -5
 
 
 def test_codec_delay_loses_no_speech(speech):

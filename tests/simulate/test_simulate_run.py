@@ -237,6 +237,7 @@ def test_the_manifest_moves_with_its_folder(recordings, tmp_path):
 
 
 def test_workers_import_no_torch_and_little_else_at_first():
-    code = "import sys, molex_adapt.simulate; print([m for m in ('torch', 'scipy', 'av', 'pyworld') if m in sys.modules])"
+    heavy = "('torch', 'transformers', 'scipy', 'av', 'pyworld', 'parselmouth', 'onnxruntime')"
+    code = f"import sys, molex_adapt.simulate; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

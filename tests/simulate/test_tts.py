@@ -58,6 +58,11 @@ def test_espeak_speed_and_voice_are_parameters():
     assert slow.size > 1.4 * fast.size
 
 
+def test_piper_draws_its_noise_by_the_seed():
+    piper = make_attack("piper", {"length_scale": (1.4, 1.4)})
+    assert speak(piper, 1).tobytes() != speak(piper, 2).tobytes()
+
+
 def test_espeak_refuses_voices_and_languages_it_has_not():
     with pytest.raises(DataError, match="'nobody'"):
         make_attack("espeak", {"voices": ["f1", "nobody"]}).check()
