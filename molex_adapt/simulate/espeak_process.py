@@ -1,7 +1,8 @@
 """Speak one text with libespeak-ng and write raw samples to standard output; run as a script, in its own process.
 
-The library seeds its noise by the clock, and keeps state between texts that nothing resets, so only a fresh process
-with a seed speaks the same text the same way twice; and a crash in it stays here. Uses the standard library alone, so that it starts fast.
+The library seeds its noise by the clock, and keeps state between texts that nothing resets: only a fresh process
+with a seed speaks the same text the same way twice. A crash in it stays here, too. Uses the standard library
+alone, so that it starts fast.
 
     python espeak_process.py LIBRARY DATA VOICE WORDS_PER_MINUTE PITCH RANGE SEED < text > samples
 """
