@@ -84,7 +84,8 @@ def build_detector(
 def expert_arrays(detector: Detector, name: str, dtype: type[np.floating[Any]] = np.float16) -> Arrays:
     """An expert's LoRA matrices under their PEFT names, rounded to `dtype`."""
     weights = detector.mixture.weights(name)
-    return {f"{PEFT_PREFIX}{key}.weight": weight.numpy().astype(dtype) for key, weight in weights.items()}
+    with np.errstate(over="ignore"):  # the store refuses what became infinite, by name
+        return {f"{PEFT_PREFIX}{key}.weight": weight.numpy().astype(dtype) for key, weight in weights.items()}
 
 
 def arrays_to_weights(arrays: Arrays) -> ExpertWeights:

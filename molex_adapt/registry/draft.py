@@ -124,7 +124,7 @@ def adapter_config(record: ExpertRecord) -> bytes:
     alpha = int(record.alpha) if record.alpha == int(record.alpha) else record.alpha
     content = {
         "peft_type": "LORA",
-        "task_type": "FEATURE_EXTRACTION",
+        "task_type": None,  # PEFT's feature extraction wrapper passes input_ids, which speech models do not take
         "base_model_name_or_path": record.base.id,
         "revision": None if record.base.embedded else record.base.revision,
         "r": record.rank,

@@ -87,7 +87,7 @@ def read_record(kind: type[R], path: Path, root: Path) -> R:
     content = parse_yaml(read_bytes(path, root, _MOST_YAML_BYTES), path)
     if "format" in kind.model_fields and content.get("format") != FORMAT:
         raise RegistryError(
-            f"{path} has format {str(content.get('format'))[:40]}; this version of molex-adapt reads format {FORMAT}. "
+            f"{path} has format {repr(content.get('format'))[:40]}; this version of molex-adapt reads format {FORMAT}. "
             "Install the release that wrote it, or start a new registry with molex-adapt init."
         )
     try:
@@ -132,7 +132,7 @@ def _check_events(text: str, loader: Any) -> None:
 
 def dump_record(record: Record) -> bytes:
     """YAML in the order of the fields, for people to read."""
-    content = record.model_dump(mode="json")
+    content = json.loads(record.model_dump_json())  # a copy of everything: YAML would mark what is shared
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100).encode()
 
 

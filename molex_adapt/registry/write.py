@@ -172,6 +172,6 @@ def _writing(store: Store) -> Iterator[RegistryRecord]:
             yield store.record()
     except OSError as error:
         raise RegistryError(
-            f"writing registry {store.path} failed: {error}. The active generation is as it was. "
-            "Check space and permissions there, then run the command again."
+            f"writing registry {store.path} failed: {error}. It is whole, either as it was or with the change "
+            "complete; molex-adapt history shows which. Check space and permissions there, then try again."
         ) from None

@@ -66,6 +66,19 @@ def test_everything_reads_back_as_it_was_given(store, make_expert, make_draft):
     assert [expert.name for expert in again.experts()] == ["world", "opus"]
 
 
+def test_figures_given_twice_are_written_twice(store, make_draft):
+    figures = {"eer": np.float32(0.5), "eer_ci": np.array([0.25, 0.75])}
+    store.add_generation(
+        make_draft(
+            1, "world", metrics={"world": figures, "opus": figures}, profile={"usage": {"A07": (1, None)}}
+        ),
+        activate=True,
+    )
+    plain = {"eer": 0.5, "eer_ci": [0.25, 0.75]}
+    assert store.active.metrics == {"world": plain, "opus": plain}
+    assert store.active.profile == {"usage": {"A07": [1, None]}}
+
+
 def test_an_expert_may_keep_nothing(empty, make_expert, make_draft):
     empty.add_generation(make_draft(None, "world", make_expert("world", kept=False)), activate=True)
     assert empty.exemplar_tensors("world") is None
@@ -117,7 +130,9 @@ def test_a_damaged_generation_is_not_activated(store, make_expert, make_draft):
 
 def test_the_second_of_two_writers_from_one_parent_is_refused(store, make_expert, make_draft):
     store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=True)
-    with pytest.raises(RegistryError, match="generation 2 .* is active, but this work began from generation 1"):
+    with pytest.raises(
+        RegistryError, match="generation 2 .* is active, but this work began from generation 1"
+    ):
         store.add_generation(make_draft(1, "world opus mp3", make_expert("mp3")), activate=True)
     assert not (store.path / "experts/mp3").exists()
 
@@ -174,14 +189,18 @@ def test_remove_of_an_unknown_expert_changes_nothing(store, snapshot):
 def test_an_expert_of_another_base_names_both(store, make_expert, make_draft):
     other = BaseRecord(id="someone/else", revision="1234567", sha256="12" * 32, embedded=False)
     with pytest.raises(ExpertError) as caught:
-        store.add_generation(
-            make_draft(1, "world opus gsm", make_expert("gsm", base=other)), activate=True
-        )
-    for part in ("'gsm'", "someone/else@1234567 (sha256 12121212…)", "someone/speech@c1423ed (sha256 abababab…)"):
+        store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm", base=other)), activate=True)
+    for part in (
+        "'gsm'",
+        "someone/else@1234567 (sha256 12121212…)",
+        "someone/speech@c1423ed (sha256 abababab…)",
+    ):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["", "../up", "/etc", "A07", "a/b", "x" * 65, ".hidden", "a\n", "a\0b", "-x"])
+@pytest.mark.parametrize(
+    "name", ["", "../up", "/etc", "A07", "a/b", "x" * 65, ".hidden", "a\n", "a\0b", "-x"]
+)
 def test_names_are_safe_as_file_names(name, make_expert):
     with pytest.raises(ValueError, match="is not a name"):
         make_expert(name)
@@ -194,7 +213,9 @@ def test_expert_lists_that_do_not_add_up(store, make_expert, make_draft, experts
     assert [generation.number for generation in store.history()] == [1]
 
 
-def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(store, make_expert, make_draft, snapshot):
+def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(
+    store, make_expert, make_draft, snapshot
+):
     before = snapshot(store.path)
 
     def refused(message, error, **changes):
@@ -205,7 +226,9 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(store, m
     refused("2 experts.*need", RegistryError, router=router | {"blocks.0.rows": np.zeros((3, 9), np.float32)})
     refused("missing: blocks", RegistryError, router={"blocks.0.rows": router["blocks.0.rows"]})
     refused("float32 is expected", RegistryError, router=router | {"blocks.0.centre": np.zeros(8)})
-    refused("2 of 4 values of w are NaN", RegistryError, head={"w": np.array([0, np.nan, np.inf, 1], np.float32)})
+    refused(
+        "2 of 4 values of w are NaN", RegistryError, head={"w": np.array([0, np.nan, np.inf, 1], np.float32)}
+    )
     refused("head has no tensors", RegistryError, head={})
     refused("not plain YAML", RegistryError, recipe="a: [")
 
@@ -218,7 +241,9 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(store, m
     key = next(iter(make_expert("gsm").weights))
     refused_expert("missing: base_model", lambda weights: weights.pop(key))
     refused_expert("unexpected: more", lambda weights: weights.update(more=np.zeros(2)))
-    refused_expert("rank 3; .* says rank 2", lambda weights: weights.update({key: np.zeros((3, 8), np.float16)}))
+    refused_expert(
+        "rank 3; .* says rank 2", lambda weights: weights.update({key: np.zeros((3, 8), np.float16)})
+    )
     refused_expert("NaN or infinite", lambda weights: weights[key].fill(np.nan))
     refused_expert("holds float64", lambda weights: weights.update({key: np.zeros((2, 8))}))
     refused_expert("sum to 9", lambda kept: kept.update({"replay.lengths": np.array([5, 4])}), "exemplars")
@@ -228,7 +253,13 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(store, m
 
 def test_the_files_are_what_the_design_says(store):
     found = {str(path.relative_to(store.path)) for path in store.path.rglob("*") if path.is_file()}
-    expert = ("adapter_config.json", "adapter_model.safetensors", "expert.yaml", "exemplars.safetensors", "README.md")
+    expert = (
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "expert.yaml",
+        "exemplars.safetensors",
+        "README.md",
+    )
     generation = ("generation.yaml", "recipe.yaml", "router.safetensors", "head.safetensors")
     assert found - {".lock"} == (
         {"registry.yaml"}
@@ -240,7 +271,9 @@ def test_the_files_are_what_the_design_says(store):
     assert yaml.safe_load(text)["active"] == 1
 
 
-def test_a_read_only_registry_can_be_read_but_says_so_when_written(store, make_expert, make_draft, monkeypatch):
+def test_a_read_only_registry_can_be_read_but_says_so_when_written(
+    store, make_expert, make_draft, monkeypatch
+):
     def refuse(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+
+def test_a_whole_registry_has_no_problems(store, make_expert, make_draft):
+    store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=False)
+    assert store.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("r", 16), ("lora_alpha", 1), ("target_modules", ["k_proj"]), ("peft_type", "ADALORA")],
+)
+def test_an_adapter_that_peft_would_load_differently(store, key, value):
+    path = store.path / "experts/world/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    (problem,) = store.verify()
+    assert f"{path} says {key} = {value}; expert.yaml says" in problem
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])
+def test_a_broken_adapter_config(store, text):
+    path = store.path / "experts/world/adapter_config.json"
+    path.write_text(text)
+    (problem,) = store.verify()
+    assert str(path) in problem
+
+
+def test_every_damage_is_listed_at_once(store, make_expert, make_draft):
+    store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=True)
+    (store.path / "experts/gsm/exemplars.safetensors").unlink()
+    (store.path / "generations/2/head.safetensors").write_bytes(b"")
+    (store.path / "generations/1/recipe.yaml").write_text("lora: {}")
+    (store.path / "experts/stray").mkdir()
+    problems = store.verify()
+    assert len(problems) == 4
+    for part in (
+        "gsm/exemplars.safetensors is missing",
+        "2/head.safetensors has",
+        "1/recipe.yaml has",
+        "stray was",
+    ):
+        assert any(part in problem for problem in problems)
+    assert all(". " in problem for problem in problems), "each says what to do"
+
+
+def test_repair_deletes_leftovers_only(store):
+    (store.path / "experts/stray").mkdir()
+    (store.path / "generations/7").mkdir()
+    (store.path / "generations/1/head.safetensors").unlink()
+    assert len(store.verify()) == 3
+    (problem,) = store.verify(repair=True)
+    assert "head.safetensors is missing" in problem
+
+
+def test_a_changed_embedded_base_is_found(tiny_base_folder, tmp_path):
+    from molex_adapt.registry import BaseRecord, Store, files
+    from molex_adapt.registry.identity import weights_digest
+
+    record = BaseRecord(id="tiny", revision="local", sha256=weights_digest(tiny_base_folder), embedded=True)
+    store = Store.create(tmp_path / "registry", record, tiny_base_folder)
+    path = store.base_folder / "model.safetensors"
+    weights = files.read_tensors(path, store.path)
+    name = sorted(weights)[0]
+    path.write_bytes(files.dump_tensors(weights | {name: weights[name] + 1}))
+    (problem,) = store.verify()
+    assert record.sha256[:12] in problem
+    path.unlink()
+    assert "has weights sha256" in store.verify()[0]
+    (store.base_folder / "config.json").unlink()
+    assert "config.json is missing" in store.verify()[0]
+
+
+def test_yaml_is_for_people(store):
+    text = (store.path / "experts/world/expert.yaml").read_text()
+    assert text.startswith("name: world\ndomain: world\nrank: 2\n")
+    assert "&" not in text
+    assert yaml.safe_load(text)["recipe"] == "lora:\n  rank: 2\n"
