@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +18,14 @@ import torch
 
 from molex_adapt.analyze import analyse
 from molex_adapt.base import load_base
-from molex_adapt.conventions import NAME_PATTERN, SPLITS, Split
+from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, SPLITS, Split
 from molex_adapt.data import Failed, Table, Utterance, find_audio, read
 from molex_adapt.data.audit import audit
 from molex_adapt.data.splits import assign_splits
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
 from molex_adapt.features import Features, extract, score_table
-from molex_adapt.metrics import measure_by_attack, measure_by_condition
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import Recipe, dump, validate, with_structure_of
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
@@ -33,6 +33,7 @@ from molex_adapt.registry.assemble import build_detector, expert_arrays, head_ar
 from molex_adapt.registry.exemplars import arrays_to_features, features_to_arrays
 from molex_adapt.registry.files import parse_yaml
 from molex_adapt.reports import Analysis, EvaluationReport, Scored, ScoreReport, StageReport
+from molex_adapt.scorefile import Joined
 from molex_adapt.shipped import registry_path
 from molex_adapt.train.adapt import Adapted, OldDomain, add_expert, retrain_routers, train_first
 from molex_adapt.train.exemplars import Exemplars
@@ -147,7 +148,7 @@ class Registry:
             DataError: a class is missing, or nothing can be scored.
         """
         table = data if isinstance(data, Table) else read(data)
-        options = self._recipe(recipe).data
+        options = self.recipe(recipe).data
         if split is not None:
             table = assign_splits(
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
@@ -156,15 +157,17 @@ class Registry:
         scored, failed = score_table(self.detector(device), table, workers=workers, progress=progress)
         items = [item.utterance for item in scored]
         table.with_utterances(tuple(items)).require_both_classes("evaluation, after unusable recordings were left out")
-        scores = np.array([item.score for item in scored])
-        labels = np.array([item.label == "bonafide" for item in items])
-        sources = [item.source for item in items]
-        found = measure_by_attack(scores, labels, [item.attack for item in items], groups=sources)
-        codecs = [item.codec for item in items]
-        by_codec = measure_by_condition(scores, labels, codecs, groups=sources) if any(codecs) else {}
-        return EvaluationReport(
-            found["overall"], found["by_attack"], by_codec, failed, self.store.generation().number
+        joined = Joined(
+            tuple(str(item.path) for item in items),
+            np.array([item.score for item in scored]),
+            np.array([item.label == BONA_FIDE for item in items]),
+            {
+                ATTACK_COLUMN: tuple(item.attack or "" for item in items),
+                CODEC_COLUMNS[0]: tuple(item.codec or "" for item in items),
+            },
         )
+        report = evaluate_scores(joined, sources=[item.source for item in items])
+        return replace(report, failed=failed, generation=self.store.generation().number)
 
     def analyze(
         self,
@@ -194,7 +197,7 @@ class Registry:
         if not any(len(item) for item in sets.values()):
             raise DataError("no utterances to analyse: the experts keep no exemplars; give a folder of recordings")
         analysis = analyse(detector, sets)
-        return Analysis(**{**vars(analysis), "generation": self.store.generation().number, "failed": failed})
+        return replace(analysis, generation=self.store.generation().number, failed=failed)
 
     def train(
         self,
@@ -292,7 +295,7 @@ class Registry:
                 command=command, progress=progress,
             )  # fmt: skip
         progress = progress or Silent()
-        merged = self._recipe(recipe)
+        merged = self.recipe(recipe)
         detector = self.detector(device)
         prepared = prepare(detector, data, merged, workers, progress)
         threshold = self.store.generation().threshold
@@ -319,7 +322,7 @@ class Registry:
             recipe, seed, device, workers, command, progress: as for `add_expert`.
         """
         progress = progress or Silent()
-        merged = self._recipe(recipe)
+        merged = self.recipe(recipe)
         detector = self.detector(device)
         domains: dict[str, DomainData] = {}
         for item in data:
@@ -329,8 +332,12 @@ class Registry:
         result = retrain_routers(detector, domains, self._old_domains(), threshold, merged, seed, progress)
         return self._finish(detector, result, {}, merged, seed, "other", command, None)
 
-    def _recipe(self, given: Recipe | None) -> Recipe:
-        """The given recipe on the active generation's structure; the generation's own where none is given."""
+    def recipe(self, given: Recipe | None = None) -> Recipe:
+        """The given recipe on the active generation's structure; the generation's own where none is given.
+
+        Raises:
+            RecipeError: the given recipe asks for another structure.
+        """
         text = self.store.recipe() if self.store.active is not None else None
         if text is None:
             return given or Recipe()
@@ -467,7 +474,7 @@ def _recordings(inputs: Sequence[Path | str]) -> Table:
     if not paths:
         named = ", ".join(str(item) for item in inputs) or "nothing was named"
         raise DataError(f"no recordings to score ({named}); name audio files, or folders that hold some")
-    return Table(tuple(Utterance(path, "bonafide", source=str(path)) for path in paths), "the command line")
+    return Table(tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in paths), "the command line")
 
 
 def _check_name(name: str, what: str) -> str:

@@ -192,17 +192,35 @@ class PretrainRecipe(Options):
     evaluate_every: int = Field(250, ge=1)
 
 
+class DemoDomain(Options):
+    """An attack domain that the demonstration makes."""
+
+    attack: str
+    """A name that `simulate` knows."""
+    parameters: dict[str, Any] = {}
+
+
 class DemoRecipe(Options):
     """What the demonstration makes, and from how much speech."""
 
     novel: str = "griffin_lim"
-    """Name of the new domain."""
-    simulate: dict[str, dict[str, Any]] = {}
-    """Parameters per domain: `attack` and whatever that attack takes."""
+    """The domain that the shipped mixture does not know; a key of `domains`."""
+    domains: dict[str, DemoDomain] = {}
+    """By name: the novel one, the shipped ones, and `null`, the control."""
     held_out_speaker: str = "june"
+    """A voice that neither base nor experts ever heard; measured apart."""
     train_recordings: int = Field(300, ge=10)
+    dev_recordings: int = Field(80, ge=10)
     test_recordings: int = Field(150, ge=10)
-    held_out_recordings: int = Field(100, ge=0)
+    held_out_recordings: int = Field(80, ge=0)
+    adapt: dict[str, Any] = {}
+    """Options of the adaptation recipe that differ from the registry's, e.g. fewer steps."""
+
+    @model_validator(mode="after")
+    def _novel_is_made(self) -> Self:
+        if self.domains and self.novel not in self.domains:
+            raise ValueError(f"novel {self.novel!r} is not among the domains {sorted(self.domains)}")
+        return self
 
 
 R = TypeVar("R", bound=Options)

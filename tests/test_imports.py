@@ -15,8 +15,8 @@ PACKAGE = Path(molex_adapt.__file__).parent
 
 LEVELS = [
     {"cli"},
-    {"api"},
     {"demo"},
+    {"api"},
     {"train", "analyze", "pretrain"},
     {"registry"},
     {"routing"},

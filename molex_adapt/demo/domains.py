@@ -1,0 +1,136 @@
+"""The data of the demonstration: attack domains made from real speech, measured on recordings nobody trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from molex_adapt.conventions import BONA_FIDE, Split
+from molex_adapt.data import Failed, Table, Utterance, assign_splits, read
+from molex_adapt.errors import DataError
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import DemoRecipe
+from molex_adapt.simulate import LastStage, make_attack, prompts, simulate
+
+PROMPTS = Path("/usr/share/asterisk/sounds")
+"""Where Debian installs its telephone prompts."""
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """What the demonstration works on.
+
+    Attributes:
+        novel: the new domain, divided into train, dev and test; the held-out voice is not in it.
+        known_voices: per domain, test recordings of voices that training heard (other recordings of theirs).
+        held_out_voice: per domain, recordings of the voice nobody heard; empty where there is none.
+        failed: what could not be made.
+    """
+
+    novel: Table
+    known_voices: Mapping[str, Table]
+    held_out_voice: Mapping[str, Table]
+    failed: tuple[Failed, ...]
+
+
+def find_speech(folder: Path | None) -> Table:
+    """Real speech from a folder, or Debian's prompts.
+
+    Raises:
+        DataError: nothing there; says how to get some.
+    """
+    if folder is None and not PROMPTS.is_dir():
+        packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it", "ru"))
+        raise DataError(
+            f"no speech to demonstrate on: {PROMPTS} does not exist. Install Debian's prompts (apt-get install "
+            f"{packages}), or name a folder of speech, one sub-folder per voice: molex-adapt demo --speech DIR"
+        )
+    return prompts(folder or PROMPTS)
+
+
+def make_domains(
+    speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: int, seed: int, workers: int, progress: Progress
+) -> DemoData:
+    """Forge the chosen recordings by every attack of the recipe.
+
+    The novel attack is made from training, development and test recordings, all others from the test recordings alone.
+    Splits follow the recordings' names and `split_seed`, as in the training of the shipped experts, so that no test
+    recording was ever trained on.
+
+    Raises:
+        DataError: too little speech.
+    """
+    chosen = _choose(speech, recipe, split_seed)
+    tested = chosen.with_utterances(tuple(item for item in chosen if item.split == "test"))
+    made: dict[str, list[Utterance]] = {}
+    failed: list[Failed] = []
+    for name in [recipe.novel, *(name for name in recipe.domains if name != recipe.novel)]:
+        domain = recipe.domains[name]
+        progress.note(f"simulate {name}")
+        result = simulate(
+            make_attack(domain.attack, domain.parameters),
+            chosen if name == recipe.novel else tested,
+            out / name,
+            stage=LastStage(),
+            seed=seed,
+            workers=workers,
+            progress=progress,
+            bona_fide=name == recipe.novel,
+        )
+        failed += result.failed
+        split_of = {item.source: item.split for item in chosen}
+        made[name] = [replace(item, split=split_of[item.source]) for item in read(result.manifest)]
+    bona_fide = [item for item in made[recipe.novel] if item.label == BONA_FIDE]
+    novel = [item for item in made[recipe.novel] if item.speaker != recipe.held_out_speaker]
+    return DemoData(
+        Table(tuple(novel), str(out / recipe.novel)),
+        _measured(made, bona_fide, recipe.held_out_speaker, held_out=False),
+        _measured(made, bona_fide, recipe.held_out_speaker, held_out=True),
+        tuple(failed),
+    )
+
+
+def _choose(speech: Table, recipe: DemoRecipe, split_seed: int) -> Table:
+    """So many recordings of each split; those of the held-out voice all count as test."""
+    heard = Table(tuple(item for item in speech if item.speaker != recipe.held_out_speaker), speech.root)
+    unheard = Table(tuple(item for item in speech if item.speaker == recipe.held_out_speaker), speech.root)
+    divided = assign_splits(heard, seed=split_seed, by="source")
+    counts: dict[Split, int] = {
+        "train": recipe.train_recordings,
+        "dev": recipe.dev_recordings,
+        "test": recipe.test_recordings,
+    }
+    chosen: list[Utterance] = []
+    for split, count in counts.items():
+        part = list(divided.select(split=split))
+        if len(part) < min(count, 20):
+            raise DataError(
+                f"{speech.root}: {len(part)} recordings for the {split} split, of {len(speech)} in all; the demonstration "
+                "needs at least 100 recordings of a second or more"
+            )
+        chosen += _spread(part, count)
+    chosen += [replace(item, split="test") for item in _spread(list(unheard), recipe.held_out_recordings)]
+    return Table(tuple(chosen), speech.root)
+
+
+def _spread(items: list[Utterance], count: int) -> list[Utterance]:
+    """`count` items at even distances, so that every voice and topic has its share."""
+    if len(items) <= count:
+        return items
+    return [items[at * len(items) // count] for at in range(count)]
+
+
+def _measured(
+    made: Mapping[str, list[Utterance]], bona_fide: list[Utterance], speaker: str, *, held_out: bool
+) -> dict[str, Table]:
+    def wanted(item: Utterance) -> bool:
+        return item.split == "test" and (item.speaker == speaker) == held_out
+
+    found = {}
+    real = [item for item in bona_fide if wanted(item)]
+    for name, items in made.items():
+        spoofed = [item for item in items if item.label != BONA_FIDE and wanted(item)]
+        if real and spoofed:
+            found[name] = Table(tuple(real + spoofed), name)
+    return found
