@@ -178,3 +178,30 @@ def test_repair_touches_nothing_that_is_named(store, snapshot):
     Path(store.path / "experts" / ".staging-0123").touch()
     assert store.verify(repair=True) == []
     assert snapshot(store.path) == before
+
+
+def test_everything_is_on_disk_before_the_rename_that_makes_it_real(
+    store, make_expert, make_draft, monkeypatch
+):
+    synced: list[int] = []
+    before_activation: list[set[int]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_sync(handle):
+        synced.append(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def note_rename(source, target):
+        if Path(target).name == "registry.yaml":
+            before_activation.append({*synced})
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_rename)
+    store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=True)
+    (done,) = before_activation
+    for new in (store.path / "experts/gsm", store.path / "generations/2"):
+        for path in (new.parent, new, *new.iterdir()):
+            assert path.stat().st_ino in done, path
+    assert (store.path / "registry.yaml").stat().st_ino in done
+    assert synced[-1] == store.path.stat().st_ino
