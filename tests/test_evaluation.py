@@ -22,6 +22,7 @@ def test_attacks_and_codecs_are_measured_apart():
     assert report.overall == measure(scores[:3], scores[3:], bootstrap=50)
     assert sorted(report.by_attack) == ["A01", "A02"]
     assert (report.by_attack["A02"].bona_fide, report.by_attack["A02"].spoof) == (3, 2)
+    assert sorted(report.by_codec) == ["x", "y"]
     assert (report.by_codec["y"].bona_fide, report.by_codec["y"].spoof) == (2, 1)
 
 

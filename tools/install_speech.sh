@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Install the speech of the demonstration: Debian's wideband telephone prompts in five languages.
+# Install the speech of the demonstration: Debian's wideband telephone prompts in five languages, and their transcripts.
 # Where apt or the rights are missing, say what to do instead and fail.
 set -euo pipefail
 
 packages=()
 for language in en es fr it ru; do
-    packages+=("asterisk-core-sounds-$language-g722")
+    packages+=("asterisk-core-sounds-$language-g722" "asterisk-core-sounds-$language")
 done
 
 missing=()

@@ -32,8 +32,10 @@ def reported() -> Iterator[None]:
         SystemExit: with status 1, or 130 after Ctrl-C.
     """
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader left (such as `| head`); nothing more can be said to it, not even at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -98,12 +98,14 @@ def test_wrong_values_are_listed(run, api, tmp_path):
     assert f"for {LastStage.__name__}" in ran.err
 
 
-def test_a_reader_that_leaves_is_no_traceback(registry):
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_leaves_is_no_traceback(registry, options):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "molex_adapt.cli.app", "history", "--registry", str(registry)],
+        [sys.executable, "-m", "molex_adapt.cli.app", "history", "--registry", str(registry), *options],
         stdout=writing,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stderr=subprocess.PIPE,
         text=True,
         check=False,

@@ -50,6 +50,13 @@ def test_a_refused_expert_is_status_1_with_its_figures(run, api):
     assert (machine.status, machine.json["activated"]) == (1, False)
 
 
+@pytest.mark.parametrize("command", ["train", "retrain-router"])
+def test_what_the_gate_refuses_is_status_1(run, api, command):
+    name = command.replace("-", "_")
+    api.answers[name] = _refused(api.answers[name])
+    assert run(command, "data/", *(["--domain", "d"] if command == "train" else [])).status == 1
+
+
 def _refused(report):
     return replace(report, activated=False, refused=["world: EER rose by 9.0 points"])
 
