@@ -18,6 +18,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
 _MOST_LISTED = 10
 _MOST_COLUMNS = 7
+_TITLE_WIDTH = 78
 
 
 def stage_table(report: StageReport) -> list[RenderableType]:
@@ -129,6 +130,7 @@ def _table(title: str) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        min_width=min(len(title), _TITLE_WIDTH),  # else a short table breaks its title
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
