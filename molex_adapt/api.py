@@ -1,5 +1,7 @@
 """The public face: a registry that scores, learns and explains. The command line does nothing but call this.
 
+Example::
+
     registry = Registry.open("registry")
     report = registry.add_expert("codec_x/", domain="codec_x")
     print(report.after["codec_x"].eer, registry.score(["suspect.wav"]).scores[0].score)
@@ -20,7 +22,6 @@ from molex_adapt.analyze import analyse
 from molex_adapt.base import load_base
 from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, SPLITS, Split
 from molex_adapt.data import Failed, Table, Utterance, find_audio, read
-from molex_adapt.data.audit import audit
 from molex_adapt.data.splits import assign_splits
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
@@ -156,7 +157,9 @@ class Registry:
         table.require_both_classes("evaluation")
         scored, failed = score_table(self.detector(device), table, workers=workers, progress=progress)
         items = [item.utterance for item in scored]
-        table.with_utterances(tuple(items)).require_both_classes("evaluation, after unusable recordings were left out")
+        table.with_utterances(tuple(items)).require_both_classes(
+            "evaluation, after unusable recordings were left out"
+        )
         joined = Joined(
             tuple(str(item.path) for item in items),
             np.array([item.score for item in scored]),
@@ -195,7 +198,9 @@ class Registry:
             features, failed = extract(detector, table, workers=workers, progress=progress)
             sets = {"data": features}
         if not any(len(item) for item in sets.values()):
-            raise DataError("no utterances to analyse: the experts keep no exemplars; give a folder of recordings")
+            raise DataError(
+                "no utterances to analyse: the experts keep no exemplars; give a folder of recordings"
+            )
         analysis = analyse(detector, sets)
         return replace(analysis, generation=self.store.generation().number, failed=failed)
 
@@ -247,8 +252,10 @@ class Registry:
         else:
             names = [domain] if experts == 1 else [f"{domain}-{number + 1}" for number in range(experts)]
             whole = prepare(detector, data, recipe, workers, progress)
-            result = train_first(detector, {domain: whole}, recipe, seed, progress, names if experts > 1 else ())
-            owners = {name: (domain, whole) for name in names}
+            result = train_first(
+                detector, {domain: whole}, recipe, seed, progress, names if experts > 1 else ()
+            )
+            owners = dict.fromkeys(names, (domain, whole))
         return self._finish(detector, result, owners, recipe, seed, licence, command, whole)
 
     def add_expert(
@@ -302,7 +309,9 @@ class Registry:
         result = add_expert(
             detector, name, domain, prepared, self._old_domains(), threshold, merged, seed, progress
         )
-        return self._finish(detector, result, {name: (domain, prepared)}, merged, seed, licence, command, prepared)
+        return self._finish(
+            detector, result, {name: (domain, prepared)}, merged, seed, licence, command, prepared
+        )
 
     def retrain_router(
         self,
@@ -341,7 +350,9 @@ class Registry:
         text = self.store.recipe() if self.store.active is not None else None
         if text is None:
             return given or Recipe()
-        active = validate(Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "the active generation's recipe")
+        active = validate(
+            Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "the active generation's recipe"
+        )
         return active if given is None else with_structure_of(active, given)
 
     def _old_domains(self) -> dict[str, OldDomain]:

@@ -8,18 +8,22 @@ gated relative position bias stays transformers' own.
 from __future__ import annotations
 
 import types
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
+M = TypeVar("M", bound=nn.Module)
 
-def streamline_attention(model: nn.Module) -> nn.Module:
+
+def streamline_attention(model: M) -> M:
     """Exchange the inner attention of every WavLM block; other models are left alone. Returns the model."""
     for module in model.modules():
         if isinstance(module, WavLMAttention):
-            module.torch_multi_head_self_attention = types.MethodType(_attend, module)
+            # Through the instance's dictionary: the class, and every other model of it, keeps its own method.
+            vars(module)["torch_multi_head_self_attention"] = types.MethodType(_attend, module)
     return model
 
 

@@ -54,7 +54,8 @@ class Detector(nn.Module):
         """
         states = self.mixture.hidden_states(features, frames)
         mask = torch.arange(features.shape[1], device=features.device)[None] < frames[:, None]
-        return self.head(states, mask)  # type: ignore[no-any-return]
+        logit: Tensor = self.head(states, mask)
+        return logit.float()
 
     @torch.no_grad()
     def score(self, wave: Tensor, lengths: Tensor) -> Tensor:

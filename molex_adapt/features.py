@@ -54,6 +54,10 @@ class Features:
             tuple(self.attacks[i] for i in at),
         )
 
+    def of_attack(self, attack: str) -> Features:
+        """All bona fide utterances, and those of one attack."""
+        return self.pick([i for i, name in enumerate(self.attacks) if name is None or name == attack])
+
     def cut(self, seconds: Seconds) -> Features:
         """At most the first `seconds` of each."""
         frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
@@ -134,7 +138,9 @@ def score_table(
             total[index] = total.get(index, 0.0) + score * len(row)
             samples[index] = samples.get(index, 0) + len(row)
     progress.stop()
-    scored = [ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)]
+    scored = [
+        ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
+    ]
     return scored, tuple(failed)
 
 
@@ -229,6 +235,11 @@ class OnlineFeatures:
 
     def __len__(self) -> int:
         return len(self.utterances)
+
+    def of_attack(self, attack: str) -> OnlineFeatures:
+        """All bona fide utterances, and those of one attack."""
+        kept = tuple(item for item in self.utterances if item.attack is None or item.attack == attack)
+        return replace(self, utterances=kept)
 
     def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random crops of at most `crop` frames: (B, F, C) and (B,) int64 frames, on the detector's device."""

@@ -21,7 +21,9 @@ class Head(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(states))
         self.project = nn.Linear(width, options.width)
         self.attend = nn.Sequential(
-            nn.Linear(options.width, options.attention), nn.Tanh(), nn.Linear(options.attention, options.width)
+            nn.Linear(options.width, options.attention),
+            nn.Tanh(),
+            nn.Linear(options.attention, options.width),
         )
         self.dropout = nn.Dropout(options.dropout)
         self.classify = nn.Linear(2 * options.width, 1)
@@ -38,11 +40,14 @@ class Head(nn.Module):
         """
         weights = self.layer_weights.softmax(0)
         width = states[0].shape[-1:]
-        mixed = sum(weight * F.layer_norm(state, width) for weight, state in zip(weights, states, strict=True))
+        mixed = torch.zeros_like(states[0])
+        for weight, state in zip(weights, states, strict=True):
+            mixed = mixed + weight * F.layer_norm(state, width)
         hidden = F.gelu(self.project(mixed))
         attention = self.attend(hidden).masked_fill(~mask[..., None], -torch.inf).softmax(1)
         mean = (attention * hidden).sum(1)
         # Two-pass variance: the difference of squares cancels on near-constant features.
         variance = (attention * (hidden - mean[:, None]).square()).sum(1)
         pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
-        return self.classify(self.dropout(pooled))[:, 0]
+        logit: Tensor = self.classify(self.dropout(pooled))
+        return logit[:, 0]

@@ -31,6 +31,12 @@ class LoraOptions(Options):
     targets: tuple[str, ...] = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
     """Linear layers of every block, by their path inside the block."""
 
+    @model_validator(mode="after")
+    def _targets_are_different(self) -> Self:
+        if not self.targets or len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets {list(self.targets)} must name at least one layer, and each once")
+        return self
+
 
 class RouterOptions(Options):
     """How a block chooses among the experts."""
@@ -57,9 +63,9 @@ class DataOptions(Options):
     """Which recordings count, how they are divided and how much of each is heard."""
 
     min_seconds: Seconds = Field(0.5, gt=0)
-    crop_seconds: Seconds = Field(2.0, gt=0)
+    crop_seconds: Seconds = Field(2.0, ge=0.1)
     """Length of a training crop; shorter recordings are used whole."""
-    window_seconds: Seconds = Field(10.0, gt=0)
+    window_seconds: Seconds = Field(10.0, ge=0.5)
     """Longer recordings are scored window by window, and the scores averaged by length."""
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
     """Shares of train, dev and test where the data does not say."""
@@ -92,6 +98,10 @@ class StageOptions(Options):
     evaluate_every: int = Field(50, ge=1)
     patience: int = Field(4, ge=1)
     """Evaluations on the development split without improvement before the stage stops early."""
+    development: int = Field(64, ge=1)
+    """Utterances of each class and domain that such an evaluation uses."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of training; `auto` is bfloat16 where the processor or GPU has instructions for it. Scores are always float32."""
 
 
 class JointStage(StageOptions):
@@ -132,7 +142,7 @@ class ExemplarOptions(Options):
     """Utterances of each class from the training split, for later experts' stages."""
     check: int = Field(64, ge=0)
     """Utterances of each class from the test split, for later gates."""
-    seconds: Seconds = Field(2.0, gt=0)
+    seconds: Seconds = Field(2.0, ge=0.1)
     """At most this much of each."""
 
 
@@ -173,7 +183,7 @@ class PretrainRecipe(Options):
     split_seed: int = 0
     """The same as the detector's recipes use, so that the base never hears a test recording."""
     targets: tuple[Literal["mfcc", "teacher_units", "teacher"], ...] = ("mfcc",)
-    """`mfcc`: k-means units of MFCC; `teacher_units`: k-means units of a teacher layer; `teacher`: its layers themselves."""
+    """`mfcc`: k-means units of MFCC; `teacher_units`: those of a teacher's layers; `teacher`: the layers themselves."""
     units: int = Field(100, ge=2)
     teacher_layers: tuple[int, ...] = (2, 4, 6)
     band_limited_share: float = Field(0.5, ge=0, le=1)

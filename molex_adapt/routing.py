@@ -32,7 +32,9 @@ def collect(detector: Detector, features: Features) -> Gates:
     """Score utterances and keep every router's decision."""
     shape = (len(features), len(detector.mixture.routers), len(detector.mixture.specs))
     logits, gates, probabilities = torch.zeros(len(features)), torch.zeros(shape), torch.zeros(shape)
-    for indices in length_batches([len(clip) for clip in features.clips], BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES):
+    for indices in length_batches(
+        [len(clip) for clip in features.clips], BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
+    ):
         clips, frames = pad_clips([features.clips[i] for i in indices])
         clips, frames = clips.to(detector.device), frames.to(detector.device)
         logits[indices] = detector.logit(clips, frames).float().cpu()

@@ -37,7 +37,9 @@ def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
         blocks=len(detector.mixture.routers),
         usage={name: _named(experts, gates.gates[rows[name]].mean((0, 1))) for name in attacks},
         usage_by_block={name: by_block[name] for name in attacks},
-        usage_before_top_k={name: _named(experts, gates.probabilities[rows[name]].mean((0, 1))) for name in attacks},
+        usage_before_top_k={
+            name: _named(experts, gates.probabilities[rows[name]].mean((0, 1))) for name in attacks
+        },
         top_1={name: _named(experts, _top_1(gates, rows[name])) for name in attacks},
         entropy_bits={name: _entropy(gates.gates[rows[name]]) for name in attacks},
         utterances={name: int(rows[name].sum()) for name in attacks},

@@ -41,7 +41,9 @@ def find_speech(folder: Path | None) -> Table:
         DataError: nothing there; says how to get some.
     """
     if folder is None and not PROMPTS.is_dir():
-        packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it", "ru"))
+        packages = " ".join(
+            f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it", "ru")
+        )
         raise DataError(
             f"no speech to demonstrate on: {PROMPTS} does not exist. Install Debian's prompts (apt-get install "
             f"{packages}), or name a folder of speech, one sub-folder per voice: molex-adapt demo --speech DIR"
@@ -50,7 +52,14 @@ def find_speech(folder: Path | None) -> Table:
 
 
 def make_domains(
-    speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: int, seed: int, workers: int, progress: Progress
+    speech: Table,
+    out: Path,
+    recipe: DemoRecipe,
+    *,
+    split_seed: int,
+    seed: int,
+    workers: int,
+    progress: Progress,
 ) -> DemoData:
     """Forge the chosen recordings by every attack of the recipe.
 
@@ -106,8 +115,8 @@ def _choose(speech: Table, recipe: DemoRecipe, split_seed: int) -> Table:
         part = list(divided.select(split=split))
         if len(part) < min(count, 20):
             raise DataError(
-                f"{speech.root}: {len(part)} recordings for the {split} split, of {len(speech)} in all; the demonstration "
-                "needs at least 100 recordings of a second or more"
+                f"{speech.root}: {len(part)} recordings for the {split} split, of {len(speech)} in all; the "
+                "demonstration needs at least 100 recordings of a second or more. Give a folder with more speech"
             )
         chosen += _spread(part, count)
     chosen += [replace(item, split="test") for item in _spread(list(unheard), recipe.held_out_recordings)]

@@ -41,9 +41,9 @@ def write_report(
     titles = ("Test recordings, voices known from training", f"The held-out voice ({held_out})")
     parts = [f"<h1>molex-adapt meets {escape(novel)}</h1>"]
     parts.append(
-        f"<p>The shipped mixture had never seen <b>{escape(novel)}</b>. One new expert was trained on it; the base, the "
-        "head and every old expert stayed frozen. EER in per cent, with 95 % bootstrap intervals; lower is better, and "
-        "<b>null</b> (processing without an attack) must stay near 50.</p>"
+        f"<p>The shipped mixture had never seen <b>{escape(novel)}</b>. One new expert was trained on it; the base, "
+        "the head and every old expert stayed frozen. EER in per cent, with 95 % bootstrap intervals; lower is "
+        "better, and <b>null</b> (processing without an attack) must stay near 50.</p>"
     )
     for title, report in zip(titles, voices, strict=True):
         if report is not None:

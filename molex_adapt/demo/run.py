@@ -99,13 +99,21 @@ def run_demo(
     options = registry.recipe()
     tell(f"{len(recorded)} recordings of real speech; making the attacks from them")
     data = make_domains(
-        recorded, out / "data", recipe, split_seed=options.data.split_seed, seed=seed, workers=workers, progress=progress
+        recorded,
+        out / "data",
+        recipe,
+        split_seed=options.data.split_seed,
+        seed=seed,
+        workers=workers,
+        progress=progress,
     )
     clock.lap("simulate")
     before = _score(registry, data, device, workers, progress)
     clock.lap("score before")
     known = ", ".join(registry.detector("cpu").mixture.names)
-    tell(f"The shipped mixture knows {known}. Now {recipe.novel} arrives; one new expert is trained, all old ones frozen")
+    tell(
+        f"The shipped mixture knows {known}. Now {recipe.novel} arrives; one new expert is trained, all old ones frozen"
+    )
     changed = validate(Recipe, _merge(options.model_dump(mode="json"), recipe.adapt), "demo recipe, adapt")
     added = registry.add_expert(
         data.novel,
@@ -126,8 +134,13 @@ def run_demo(
     ]
     tell("Test recordings that no training heard, voices known from training", voices[0])
     if voices[1] is not None:
-        tell(f"The held-out voice, {recipe.held_out_speaker}: neither the base nor any expert ever heard it", voices[1])
-    everything = Table(tuple(dict.fromkeys(item for table in data.known_voices.values() for item in table)), "test")
+        tell(
+            f"The held-out voice, {recipe.held_out_speaker}: neither the base nor any expert ever heard it",
+            voices[1],
+        )
+    everything = Table(
+        tuple(dict.fromkeys(item for table in data.known_voices.values() for item in table)), "test"
+    )
     analysis = registry.analyze(everything, device=device, workers=workers, progress=progress)
     clock.lap("analyze")
     tell("Which experts did the work", analysis)
@@ -136,7 +149,9 @@ def run_demo(
     (out / "demo.json").write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
     total = sum(clock.laps.values())
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.laps.items())
-    tell(f"Done in {total:.0f} s ({steps}).\nReport: {report.page}    The adapted registry: {out / 'registry'}")
+    tell(
+        f"Done in {total:.0f} s ({steps}).\nReport: {report.page}    The adapted registry: {out / 'registry'}"
+    )
     return report
 
 
@@ -169,7 +184,10 @@ def _score(
     items = dict.fromkeys(item for tables in sets.values() for table in tables.values() for item in table)
     report = registry.score(Table(tuple(items), "test"), device=device, workers=workers, progress=progress)
     score_of = {item.path: item.score for item in report.scores}
-    return {kind: {name: _scored(table, score_of) for name, table in tables.items()} for kind, tables in sets.items()}
+    return {
+        kind: {name: _scored(table, score_of) for name, table in tables.items()}
+        for kind, tables in sets.items()
+    }
 
 
 def _scored(table: Table, score_of: Mapping[str, float]) -> ScoredSet:

@@ -93,7 +93,7 @@ class ExpertLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, D_in) to (B, F, D_out)."""
-        output = self.linear(x)
+        output: Tensor = self.linear(x)
         if self.gates is None or not self.scales:
             return output
         a, b, owner, scale = self._concatenated(x.device)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,12 @@ class Mixture(nn.Module):
         self.routings: list[Routing] = []
         self._mask: Tensor | None = None
         self._handles: list[Any] = []
-        object.__setattr__(self, "_base", base)  # not a submodule: the base's weights are not the mixture's
-        self.layers = nn.ModuleList(
+        vars(self)["_base"] = base  # not a submodule: the base's weights are not the mixture's
+        self._layers = nn.ModuleList(
             nn.ModuleDict({_key(target): ExpertLinear(_linear(block, target)) for target in lora.targets})
             for block in base.blocks
         )
-        self.routers = nn.ModuleList(Router(base.width, router) for _ in base.blocks)
+        self._routers = nn.ModuleList(Router(base.width, router) for _ in base.blocks)
 
     @property
     def names(self) -> list[str]:
@@ -46,7 +46,20 @@ class Mixture(nn.Module):
     @property
     def base(self) -> Base:
         """The base that this mixture was built for."""
-        return self._base  # type: ignore[no-any-return, attr-defined]
+        return cast(Base, vars(self)["_base"])
+
+    @property
+    def layers(self) -> list[dict[str, ExpertLinear]]:
+        """Per block, the adapted layers by target."""
+        return [
+            {target: cast(ExpertLinear, block[_key(target)]) for target in self.lora.targets}
+            for block in cast(Iterable[nn.ModuleDict], self._layers)
+        ]
+
+    @property
+    def routers(self) -> list[Router]:
+        """One router per block."""
+        return cast(list[Router], list(self._routers))
 
     def index(self, name: str) -> int:
         """Position of an expert.
@@ -77,12 +90,14 @@ class Mixture(nn.Module):
             ExpertError: the name is taken, or weights do not fit; the mixture is as before.
         """
         if spec.name in self.names:
-            raise ExpertError(f"an expert named {spec.name!r} is already in this mixture; choose another name")
+            raise ExpertError(
+                f"an expert named {spec.name!r} is already in this mixture; choose another name"
+            )
         if weights is not None:
             self._check_fit(spec, weights)
         for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
             for target in self.lora.targets:
-                layer = layers[_key(target)]
+                layer = layers[target]
                 layer.add(spec, generator)
                 if weights is not None:
                     path = module_path(block, target)
@@ -105,7 +120,7 @@ class Mixture(nn.Module):
         found = {}
         for block, layers in enumerate(self.layers):
             for target in self.lora.targets:
-                layer, path = layers[_key(target)], module_path(block, target)
+                layer, path = layers[target], module_path(block, target)
                 found[f"{path}.lora_A"] = layer.a[index].detach().float().cpu().clone()
                 found[f"{path}.lora_B"] = layer.b[index].detach().float().cpu().clone()
         return found
@@ -127,10 +142,10 @@ class Mixture(nn.Module):
             return
         for block, layers, router in zip(self.base.blocks, self.layers, self.routers, strict=True):
             for target in self.lora.targets:
-                _replace(block, target, layers[_key(target)])
+                _replace(block, target, layers[target])
             reads = self._routing_module(block)
             self._handles.append(
-                reads.register_forward_pre_hook(_RouteBefore(self, router, layers), with_kwargs=True)
+                reads.register_forward_pre_hook(_RouteBefore(self, router, layers.values()), with_kwargs=True)
             )
 
     def detach(self) -> None:
@@ -141,7 +156,7 @@ class Mixture(nn.Module):
         if attached:
             for block, layers in zip(self.base.blocks, self.layers, strict=True):
                 for target in self.lora.targets:
-                    _replace(block, target, layers[_key(target)].linear)
+                    _replace(block, target, layers[target].linear)
 
     def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
         """The base's hidden states under this mixture; fills `routings`.
@@ -152,7 +167,10 @@ class Mixture(nn.Module):
         """
         self._mask = torch.arange(features.shape[1], device=features.device)[None] < frames[:, None]
         self.routings = []
-        return self.base.hidden_states(features, frames)
+        try:
+            return self.base.hidden_states(features, frames)
+        finally:
+            self._mask = None
 
     @contextmanager
     def forcing(self, name: str | None) -> Iterator[None]:
@@ -182,23 +200,27 @@ class Mixture(nn.Module):
             for first in rows:
                 # All pairs are counted once; the pairs of one expert against all others.
                 others = range(len(unit)) if name is not None else range(first)
-                overlap += [(unit[first] @ unit[other].T).square().mean() for other in others if other != first]
+                overlap += [
+                    (unit[first] @ unit[other].T).square().mean() for other in others if other != first
+                ]
         return torch.stack(overlap).mean() if overlap else torch.zeros(())
 
     def _routing_module(self, block: nn.Module) -> nn.Module:
         inside = all(target.startswith("feed_forward.") for target in self.lora.targets)
-        return block.feed_forward if inside else block  # type: ignore[return-value]
+        return block.get_submodule("feed_forward") if inside else block
 
     def _check_fit(self, spec: ExpertSpec, weights: ExpertWeights) -> None:
         expected = {}
         for block, layers in enumerate(self.layers):
             for target in self.lora.targets:
-                linear, path = layers[_key(target)].linear, module_path(block, target)
+                linear, path = layers[target].linear, module_path(block, target)
                 expected[f"{path}.lora_A"] = (spec.rank, linear.in_features)
                 expected[f"{path}.lora_B"] = (linear.out_features, spec.rank)
         found = {name: tuple(weight.shape) for name, weight in weights.items()}
         if expected != found:
-            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            wrong = sorted(
+                name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+            )
             first = wrong[0]
             raise ExpertError(
                 f"expert {spec.name!r} does not fit this mixture: {len(wrong)} weight(s) differ, first {first}: "
@@ -210,8 +232,8 @@ class Mixture(nn.Module):
 class _RouteBefore:
     """Runs just before a block's feed-forward: decides, and hands the gates to the block's adapted layers."""
 
-    def __init__(self, mixture: Mixture, router: nn.Module, layers: nn.Module) -> None:
-        self.mixture, self.router, self.layers = mixture, router, layers
+    def __init__(self, mixture: Mixture, router: Router, layers: Iterable[ExpertLinear]) -> None:
+        self.mixture, self.router, self.layers = mixture, router, list(layers)
 
     def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.mixture.specs:
@@ -220,9 +242,9 @@ class _RouteBefore:
         mask = self.mixture._mask
         if mask is None or mask.shape != x.shape[:2]:
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        routing = self.router(x, mask)
+        routing: Routing = self.router(x, mask)
         self.mixture.routings.append(routing)
-        for layer in self.layers.values():  # type: ignore[operator]
+        for layer in self.layers:
             layer.gates = routing.gates
 
 
@@ -236,10 +258,7 @@ def _key(target: str) -> str:
 
 
 def _linear(block: nn.Module, target: str) -> nn.Linear:
-    try:
-        linear = block.get_submodule(target)
-    except AttributeError:
-        linear = None
+    linear = dict(block.named_modules()).get(target)
     if not isinstance(linear, nn.Linear):
         known = [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]
         raise ExpertError(

@@ -79,7 +79,8 @@ class Router(nn.Module):
         """
         read = (self.read(x, mask).float() - self.centre) / self.spread
         rows = torch.stack(list(self.rows))
-        logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
+        with torch.autocast(x.device.type, enabled=False):  # half precision would shuffle near ties
+            logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
         if self.forced is not None:
             gates = F.one_hot(torch.tensor(self.forced, device=x.device), len(rows)).to(logits.dtype)
             return Routing(gates.expand_as(logits), logits.softmax(-1), logits)

@@ -7,6 +7,7 @@ nothing. So every adapted layer is perturbed once, and must change the output an
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
 from molex_adapt.errors import ExpertError
 from molex_adapt.mixture.mixture import Mixture, module_path
@@ -26,17 +27,14 @@ def check_attached(mixture: Mixture, name: str) -> None:
     dead = []
     training = mixture.training
     mixture.eval()
-    # Non-zero B everywhere, so that each A has a gradient, and the first block's change reaches the output.
-    saved = {id(weight): weight.detach().clone() for weight in mixture.expert_parameters(name)}
-    with mixture.forcing(name):
-        for block, layers in enumerate(mixture.layers):
-            for target, layer in zip(mixture.lora.targets, layers.values(), strict=True):
-                if not _acts(mixture, layer.b[index], features, frames):
-                    dead.append(module_path(block, target))
-    with torch.no_grad():
-        for weight in mixture.expert_parameters(name):
-            weight.copy_(saved[id(weight)])
-    mixture.train(training)
+    try:
+        with mixture.forcing(name):
+            for block, layers in enumerate(mixture.layers):
+                for target, layer in layers.items():
+                    if not _acts(mixture, layer.b[index], features, frames):
+                        dead.append(module_path(block, target))
+    finally:
+        mixture.train(training)
     if dead:
         raise ExpertError(
             f"{len(dead)} adapted layer(s) have no effect on the output, first {dead[0]}: the base does not call them "
@@ -45,15 +43,19 @@ def check_attached(mixture: Mixture, name: str) -> None:
         )
 
 
-def _acts(mixture: Mixture, weight: torch.nn.Parameter, features: torch.Tensor, frames: torch.Tensor) -> bool:
-    trainable = weight.requires_grad
+def _acts(mixture: Mixture, weight: nn.Parameter, features: Tensor, frames: Tensor) -> bool:
+    """Whether B of one layer gets a gradient and moves the output; A has neither while B is zero."""
+    trainable, saved = weight.requires_grad, weight.detach().clone()
     weight.requires_grad_(True)
-    before = mixture.hidden_states(features, frames)[-1]
-    (gradient,) = torch.autograd.grad(before.square().sum(), weight, allow_unused=True)
-    with torch.no_grad():
-        weight.add_(torch.full_like(weight, 0.1))
-        after = mixture.hidden_states(features, frames)[-1]
-        weight.sub_(torch.full_like(weight, 0.1))
-    weight.requires_grad_(trainable)
+    try:
+        before = mixture.hidden_states(features, frames)[-1]
+        (gradient,) = torch.autograd.grad(before.square().sum(), weight, allow_unused=True)
+        with torch.no_grad():
+            weight.add_(0.1)
+            after = mixture.hidden_states(features, frames)[-1]
+    finally:
+        with torch.no_grad():
+            weight.copy_(saved)
+        weight.requires_grad_(trainable)
     moved = float((after - before.detach()).abs().max())
     return gradient is not None and float(gradient.abs().max()) > 0 and moved > 1e-5

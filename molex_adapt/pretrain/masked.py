@@ -55,7 +55,9 @@ class Losses:
 class MaskedPredictor(nn.Module):
     """The base with one classifier per codebook and one regression per teacher layer."""
 
-    def __init__(self, recipe: PretrainRecipe, codebooks: tuple[int, ...], layers: int, layer_width: int) -> None:
+    def __init__(
+        self, recipe: PretrainRecipe, codebooks: tuple[int, ...], layers: int, layer_width: int
+    ) -> None:
         super().__init__()
         self.base = WavLMModel(embedded_config(recipe))
         streamline_attention(self.base)
@@ -90,7 +92,9 @@ class MaskedPredictor(nn.Module):
                 hits = logits.argmax(-1) == target
         regression = hidden.new_zeros((), dtype=torch.float32)
         for index, head in enumerate(self.regressions):
-            distance = F.smooth_l1_loss(head(hidden).float(), layers[:, :, index].float(), reduction="none").mean(-1)
+            distance = F.smooth_l1_loss(
+                head(hidden).float(), layers[:, :, index].float(), reduction="none"
+            ).mean(-1)
             regression = regression + (distance * weight).sum() / len(self.regressions)
         total = total + 4 * regression
         if not self.classifiers:

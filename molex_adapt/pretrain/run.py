@@ -63,7 +63,9 @@ def pretrain(
         folder=str(out),
         steps=recipe.steps,
         seconds=time.monotonic() - started,
-        speech_hours=sum(len(s.wave) for s in streams[:training] if s.condition == "wide") / SAMPLE_RATE / 3600,
+        speech_hours=sum(len(s.wave) for s in streams[:training] if s.condition == "wide")
+        / SAMPLE_RATE
+        / 3600,
         parameters=sum(weight.numel() for weight in model.base.parameters()),
         **quality,
     )
@@ -87,7 +89,9 @@ def _prepare(
     usable = [stream for stream in training if len(stream.wave) > 2 * needed]
     measured = [stream for stream in development if len(stream.wave) > 2 * needed]
     if not usable or not measured:
-        raise DataError(f"{speech.root}: too little speech for crops of {recipe.crop_seconds} s; add recordings")
+        raise DataError(
+            f"{speech.root}: too little speech for crops of {recipe.crop_seconds} s; add recordings"
+        )
     return usable + measured, len(usable)
 
 
@@ -120,7 +124,9 @@ def _fit(
         progress.advance()
         if step % recipe.evaluate_every == 0:
             quality = _evaluate(model, streams[training:], targets, training, recipe)
-            progress.note(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in quality.items()))
+            progress.note(
+                f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
+            )
     progress.stop()
 
 
@@ -136,7 +142,11 @@ def _stream_chances(streams: list[Stream], recipe: PretrainRecipe) -> Tensor:
 
 
 def _draw(
-    streams: list[Stream], targets: Targets, chances: Tensor, recipe: PretrainRecipe, generator: torch.Generator
+    streams: list[Stream],
+    targets: Targets,
+    chances: Tensor,
+    recipe: PretrainRecipe,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     picked = torch.multinomial(chances, recipe.batch_size, replacement=True, generator=generator)
     frames = int(recipe.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
@@ -148,10 +158,16 @@ def _draw(
     return torch.stack(waves), torch.stack(units), torch.stack(layers)
 
 
-def _crop(stream: Stream, targets: Targets, index: int, start: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+def _crop(
+    stream: Stream, targets: Targets, index: int, start: int, frames: int
+) -> tuple[Tensor, Tensor, Tensor]:
     wave = stream.wave[start * FRAME_SAMPLES : (start + frames) * FRAME_SAMPLES]
     stop = start + frames
-    return torch.from_numpy(normalise(wave)), targets.units[index][start:stop], targets.layers[index][start:stop].float()
+    return (
+        torch.from_numpy(normalise(wave)),
+        targets.units[index][start:stop],
+        targets.layers[index][start:stop].float(),
+    )
 
 
 @torch.no_grad()
@@ -179,6 +195,8 @@ def _evaluate(
 def _save(model: MaskedPredictor, out: Path, recipe: PretrainRecipe) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model.base.eval().half().save_pretrained(out)
-    extractor = Wav2Vec2FeatureExtractor(sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=True)
+    extractor = Wav2Vec2FeatureExtractor(
+        sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=True
+    )
     extractor.save_pretrained(out)
     (out / "recipe.yaml").write_text(dump(recipe))

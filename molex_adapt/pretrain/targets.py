@@ -11,12 +11,13 @@ import io
 import sys
 import types
 from dataclasses import dataclass
+from typing import cast
 from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.errors import DataError
@@ -26,6 +27,8 @@ from molex_adapt.recipe import PretrainRecipe
 
 TEACHER_SAMPLES = 122_880
 """DistillMOS hears exactly this many samples (7.68 s)."""
+
+_TEACHER_LAYERS = "transformer_pool_attn.transformer.transformer_encoder.layers"
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def mfcc(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: FRAME_SAMPLES // 2]
     frames = frames[: 2 * (len(wave) // FRAME_SAMPLES)]
     chunks = [
-        np.abs(np.fft.rfft(frames[start : start + 20_000] * np.hamming(window), 512)) ** 2 @ _mel_bank(26, 512).T
+        np.abs(np.fft.rfft(frames[start : start + 20_000] * np.hamming(window), 512)) ** 2
+        @ _mel_bank(26, 512).T
         for start in range(0, len(frames), 20_000)
     ]
     cepstra = dct(np.log(np.concatenate(chunks) + 1e-6), norm="ortho")[:, :13]
@@ -108,7 +112,9 @@ def _mel_bank(bands: int, fft: int) -> NDArray[np.float64]:
     return np.clip(np.minimum(rising, falling), 0, None)
 
 
-def hear_with_teacher(streams: list[Stream], layers: tuple[int, ...], progress: Progress | None = None) -> list[Tensor]:
+def hear_with_teacher(
+    streams: list[Stream], layers: tuple[int, ...], progress: Progress | None = None
+) -> list[Tensor]:
     """Hidden states of DistillMOS, per stream (F, len(layers), 200) float16, one frame per 20 ms.
 
     Raises:
@@ -116,7 +122,7 @@ def hear_with_teacher(streams: list[Stream], layers: tuple[int, ...], progress: 
     """
     progress = progress or Silent()
     teacher = _load_teacher()
-    encoder = teacher.transformer_pool_attn.transformer.transformer_encoder.layers
+    encoder = cast(nn.ModuleList, teacher.get_submodule(_TEACHER_LAYERS))
     if not layers or not all(1 <= layer <= len(encoder) for layer in layers):
         raise DataError(f"teacher layers {layers} do not exist; DistillMOS has layers 1 to {len(encoder)}")
     caught: dict[int, Tensor] = {}
@@ -147,13 +153,16 @@ def _segments(stream: Stream) -> int:
     return -(-len(stream.wave) // TEACHER_SAMPLES)
 
 
-def _load_teacher() -> torch.nn.Module:
+def _load_teacher() -> nn.Module:
     try:
         # DistillMOS imports torchaudio, yet only its command line uses it, to read files; we hand it waveforms.
-        with mock.patch.dict(sys.modules, _stand_in_for_torchaudio()), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            mock.patch.dict(sys.modules, _stand_in_for_torchaudio()),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             import distillmos
 
-            teacher = distillmos.ConvTransformerSQAModel()
+            teacher: nn.Module = distillmos.ConvTransformerSQAModel()
     except ImportError as error:
         raise DataError(
             f"the teacher needs the package distillmos ({error}): pip install --no-deps distillmos"
@@ -176,7 +185,9 @@ def _cluster(features: list[NDArray[np.float32]], units: int, fit_on: int) -> li
     mean, deviation = sample.mean(0), sample.std(0) + 1e-6
     sample = (sample - mean) / deviation
     picked = np.random.default_rng(0).permutation(len(sample))[:60_000]
-    clusters = MiniBatchKMeans(units, batch_size=4096, n_init=1, max_iter=60, random_state=0).fit(sample[picked])
+    clusters = MiniBatchKMeans(units, batch_size=4096, n_init=1, max_iter=60, random_state=0).fit(
+        sample[picked]
+    )
     return [clusters.predict((item - mean) / deviation).astype(np.int64) for item in features]
 
 

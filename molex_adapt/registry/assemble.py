@@ -100,7 +100,7 @@ def router_arrays(detector: Detector) -> Arrays:
     """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
     found: Arrays = {}
     for block, router in enumerate(detector.mixture.routers):
-        rows: list[Tensor] = list(router.rows)  # type: ignore[arg-type]
+        rows: list[Tensor] = list(router.rows)
         stacked = torch.stack(rows) if rows else torch.zeros(0, detector.base.width + 1)
         for part, value in (("rows", stacked), *router.named_buffers()):
             found[f"blocks.{block}.{part}"] = _array(value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
@@ -15,11 +16,11 @@ from molex_adapt.features import Features, concatenate
 from molex_adapt.metrics import Rates, eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
-from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.reports import Change
+from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
-from molex_adapt.train.losses import logits_of
 from molex_adapt.train.loop import Fitted
+from molex_adapt.train.losses import logits_of
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import add_fresh_expert, crop_frames, fit_expert, fit_jointly, fit_routers
@@ -101,7 +102,9 @@ def train_first(
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     _calibrate(detector, [data.dev for data in domains.values()], result)
-    result.after = rates(score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate)
+    result.after = rates(
+        score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
+    )
     result.seconds["evaluate"] = time.monotonic() - started
     for name in names:
         data = domains[name] if not extra_experts else next(iter(domains.values()))
@@ -181,7 +184,9 @@ def retrain_routers(
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
     sets |= {domain: item.test for domain, item in data.items()}
     if not sets:
-        raise DataError("no data to retrain the routers on: the experts keep no exemplars; give folders of their domains")
+        raise DataError(
+            "no data to retrain the routers on: the experts keep no exemplars; give folders of their domains"
+        )
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     owners = {domain: detector.mixture.index(item.expert) for domain, item in old.items()}
@@ -289,7 +294,10 @@ def _reset(parameter: torch.nn.Parameter) -> None:
             parameter.zero_()
 
 
-def _timed(result: Adapted, work):  # type: ignore[no-untyped-def]
+T = TypeVar("T")
+
+
+def _timed(result: Adapted, work: Callable[[], T]) -> T:
     started = time.monotonic()
     value = work()
     result.seconds["evaluate"] += time.monotonic() - started

@@ -41,7 +41,8 @@ def choose_exemplars(
 
 def divide_replay(replay: Features) -> tuple[Features, Features]:
     """Replay exemplars for training and for the development loss; the same division every time."""
-    train, development = [], []
+    train: list[int] = []
+    development: list[int] = []
     for bona_fide in (True, False):
         for place, index in enumerate(replay.of_class(bona_fide)):
             (development if place % DEVELOPMENT_EVERY == 0 else train).append(index)
@@ -60,6 +61,8 @@ def _pick(bona_fide: torch.Tensor, count: int, generator: torch.Generator) -> li
 def _in_memory(train: Features | OnlineFeatures, indices: list[int], crop: int) -> Features:
     if isinstance(train, Features):
         return train.pick(indices)
+    if not indices:
+        return Features((), torch.zeros(0, dtype=torch.bool), (), ())
     clips, frames = train.batch(indices, crop, torch.Generator().manual_seed(0))
     items = [train.utterances[i] for i in indices]
     return Features(

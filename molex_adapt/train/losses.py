@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.features import BATCH_SECONDS, Features, length_batches, pad_clips
-from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.mixture.routers import load_balance
 from molex_adapt.train.pools import Batch
 
@@ -49,12 +49,19 @@ def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
     return distance.sum() / known.sum().clamp(min=1)
 
 
-def development_loss(detector: Detector, sets: Sequence[Features]) -> Callable[[], float]:
-    """Balanced logistic loss, averaged over domains so that none hides behind a larger one."""
+def development_loss(detector: Detector, sets: Sequence[Features], utterances: int) -> Callable[[], float]:
+    """Balanced logistic loss, averaged over domains so that none hides behind a larger one.
+
+    Args:
+        detector: as it is at the time of each call.
+        sets: one per domain.
+        utterances: of each class and set that are used, at even distances.
+    """
+    chosen = [_thinned(features, utterances) for features in sets]
 
     def evaluate() -> float:
         losses = []
-        for features in sets:
+        for features in chosen:
             logits = logits_of(detector, features)
             losses.append(float(detection_loss(logits, features.bona_fide.float())))
         return sum(losses) / len(losses)
@@ -74,6 +81,15 @@ def logits_of(detector: Detector, features: Features) -> Tensor:
         logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
     detector.train(training)
     return logits
+
+
+def _thinned(features: Features, utterances: int) -> Features:
+    kept: list[int] = []
+    for bona_fide in (True, False):
+        members = features.of_class(bona_fide)
+        count = min(utterances, len(members))
+        kept += [members[at * len(members) // count] for at in range(count)]
+    return features.pick(kept)
 
 
 def _class_mean(loss: Tensor, positive: Tensor) -> Tensor:

@@ -15,11 +15,14 @@ from molex_adapt.errors import DataError
 class Clips(Protocol):
     """What a pool draws from; `features.Features` and `features.OnlineFeatures` are such."""
 
-    bona_fide: Tensor
+    @property
+    def bona_fide(self) -> Tensor: ...
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+    def batch(
+        self, indices: Sequence[int], crop: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Sampler:
         self.crop = crop
         self.generator = torch.Generator().manual_seed(seed)
         total = sum(pool.share for pool in self.pools)
-        self._cells = []
+        self._cells: list[tuple[Pool, list[int], float]] = []
         for pool in self.pools:
             for bona_fide in (True, False):
                 members = (pool.clips.bona_fide == bona_fide).nonzero()[:, 0].tolist()
@@ -75,21 +78,20 @@ class Sampler:
                     self._cells.append((pool, members, pool.share / total / 2))
         classes = {bool(pool.clips.bona_fide[members[0]]) for pool, members, _ in self._cells}
         if classes != {True, False}:
-            raise DataError("training needs bona fide and spoofed utterances; one class is missing from the data")
+            raise DataError(
+                "training needs bona fide and spoofed utterances; one class is missing from the data"
+            )
         self._queues: list[list[int]] = [[] for _ in self._cells]
         self._credit = [0.0] * len(self._cells)
 
     def draw(self, device: torch.device) -> Batch:
         """The next batch, on `device`."""
         features, frames, bona_fide, expert, old = [], [], [], [], []
-        for number, (pool, members, share) in enumerate(self._cells):
-            indices = self._take(number, members, share)
-            if not indices:
-                continue
+        for pool, indices in self._choose():
             clips, lengths = pool.clips.batch(indices, self.crop, self.generator)
             label = pool.clips.bona_fide[indices]
-            features.append(clips)
-            frames.append(lengths)
+            features.append(clips.to(device, non_blocking=True))
+            frames.append(lengths.to(device, non_blocking=True))
             bona_fide.append(label.float())
             expert.append(torch.where(label, -1, -1 if pool.expert is None else pool.expert))
             nothing = torch.full((len(indices),), torch.nan)
@@ -98,6 +100,16 @@ class Sampler:
         padded = [torch.nn.functional.pad(clips, (0, 0, 0, width - clips.shape[1])) for clips in features]
         joined = (torch.cat(parts) for parts in (padded, frames, bona_fide, expert, old))
         return Batch(*(part.to(device, non_blocking=True) for part in joined))
+
+    def _choose(self) -> list[tuple[Pool, list[int]]]:
+        chosen: list[tuple[Pool, list[int]]] = []
+        while not chosen:  # with more pools than places in a batch, nothing may be due yet
+            taken = [
+                (pool, self._take(number, members, share))
+                for number, (pool, members, share) in enumerate(self._cells)
+            ]
+            chosen = [(pool, indices) for pool, indices in taken if indices]
+        return chosen
 
     def _take(self, number: int, members: list[int], share: float) -> list[int]:
         # Fractions of an utterance are carried over, so that shares hold over many batches.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, SPLITS, Split
 from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
@@ -44,7 +44,12 @@ class DomainData:
             tuple(item for item in self.table if item.attack is None or item.attack == attack)
         )
         return DomainData(
-            table, _of(self.train, attack), _of(self.dev, attack), _of(self.test, attack), self.failed, self.remarks
+            table,
+            self.train.of_attack(attack),
+            self.dev.of_attack(attack),
+            self.test.of_attack(attack),
+            self.failed,
+            self.remarks,
         )
 
 
@@ -64,22 +69,27 @@ def prepare(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
     )
     remarks = (describe_split(divided), *checked.remarks)
+    for split in SPLITS:
+        divided.select(split=split).require_both_classes(f"the {split} split")
     failed = list(checked.failed)
-    splits = {}
-    for split in ("train", "dev", "test"):
-        part = divided.select(split=split)
-        part.require_both_classes(f"the {split} split")
-        if split == "train" and _gib(part, detector) > recipe.data.memory_gib:
-            splits[split] = OnlineFeatures(detector, part.utterances, workers)
-            progress.note(f"features of {len(part)} recordings do not fit into {recipe.data.memory_gib} GiB: recomputed")
-            continue
-        if split != "train":
-            part = _at_most(part, MOST_MEASURED)
-        splits[split], lost = extract(detector, part, workers=workers, progress=progress)
-        failed += lost
-    return DomainData(
-        divided, splits["train"], splits["dev"], splits["test"], tuple(failed), remarks  # type: ignore[arg-type]
-    )
+
+    def measured(split: Split) -> Features:
+        part = _at_most(divided.select(split=split), MOST_MEASURED)
+        features, lost = extract(detector, part, workers=workers, progress=progress)
+        failed.extend(lost)
+        return features
+
+    train: Features | OnlineFeatures
+    heard = divided.select(split="train")
+    if _gib(heard, detector) > recipe.data.memory_gib:
+        train = OnlineFeatures(detector, heard.utterances, workers)
+        progress.note(
+            f"features of {len(heard)} recordings do not fit into {recipe.data.memory_gib} GiB: recomputed"
+        )
+    else:
+        train, lost = extract(detector, heard, workers=workers, progress=progress)
+        failed.extend(lost)
+    return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
 
 
 def _gib(table: Table, detector: Detector) -> float:
@@ -97,10 +107,3 @@ def _at_most(table: Table, count: int) -> Table:
         order = torch.randperm(len(members), generator=generator).tolist()
         kept += [members[i] for i in order[: count // 2]]
     return table.with_utterances(tuple(table[i] for i in sorted(kept)))
-
-
-def _of(features, attack):  # type: ignore[no-untyped-def]
-    if isinstance(features, OnlineFeatures):
-        kept = tuple(item for item in features.utterances if item.attack is None or item.attack == attack)
-        return OnlineFeatures(features.detector, kept, features.workers)
-    return features.pick([i for i, name in enumerate(features.attacks) if name is None or name == attack])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.progress import Progress
-from molex_adapt.recipe import Recipe
+from molex_adapt.recipe import Recipe, StageOptions
 from molex_adapt.train.loop import Fitted, ParameterGroup, fit
 from molex_adapt.train.losses import (
     balance_loss,
@@ -54,7 +55,9 @@ def fit_jointly(
     torch.manual_seed(seed)
     standardise_routers(detector, pools)
     groups = [
-        ParameterGroup([w for name in mixture.names for w in mixture.expert_parameters(name)], options.learning_rate),
+        ParameterGroup(
+            [w for name in mixture.names for w in mixture.expert_parameters(name)], options.learning_rate
+        ),
         ParameterGroup(
             [row for name in mixture.names for row in mixture.router_rows(name)], options.router_learning_rate
         ),
@@ -157,10 +160,25 @@ def crop_frames(recipe: Recipe) -> int:
     return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
 
 
-def _fit(detector, groups, pools, loss, development, recipe, stage, seed, progress):  # type: ignore[no-untyped-def]
-    options = getattr(recipe, stage)
-    sampler = Sampler(pools, options.batch_size, crop_frames(recipe), seed)
-    label = {"joint": "joint stage", "expert": "expert stage", "router_stage": "router stage"}[stage]
+def _fit(
+    detector: Detector,
+    groups: Sequence[ParameterGroup],
+    pools: Sequence[Pool],
+    loss: Callable[[Batch], Tensor],
+    development: Sequence[Features],
+    recipe: Recipe,
+    stage: Literal["joint", "expert", "router_stage"],
+    seed: int,
+    progress: Progress,
+) -> Fitted:
+    options: StageOptions = getattr(recipe, stage)
     return fit(
-        detector, groups, sampler, loss, development_loss(detector, development), options, label, progress
+        detector,
+        groups,
+        Sampler(pools, options.batch_size, crop_frames(recipe), seed),
+        loss,
+        development_loss(detector, development, options.development),
+        options,
+        f"{stage.removesuffix('_stage')} stage",
+        progress,
     )

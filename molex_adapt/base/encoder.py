@@ -7,24 +7,18 @@ transformers works; its own encoder code runs unchanged, with hooks that read ev
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from molex_adapt.attention import streamline_attention
 from molex_adapt.conventions import SAMPLE_RATE
-from molex_adapt.errors import AudioError, ExpertError, RegistryError
-
-SUPPORTED = ("wavlm", "wav2vec2", "hubert")
+from molex_adapt.errors import AudioError, ExpertError
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class Base(nn.Module):
     @property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks."""
-        return self.model.encoder.layers
+        return cast(nn.ModuleList, self.model.get_submodule("encoder.layers"))
 
     @property
     def width(self) -> int:
@@ -122,7 +116,7 @@ class Base(nn.Module):
             )
         frames = self.frames(lengths)
         if self.exact_padding or bool((lengths == lengths[0]).all()):
-            features = self.model.feature_extractor(wave[:, : int(lengths.max())]).transpose(1, 2)
+            features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
         else:
             features = self._prefix_by_length(wave, lengths, frames)
         return features * _mask(frames, features.shape[1])[..., None], frames
@@ -132,7 +126,7 @@ class Base(nn.Module):
         features = wave.new_zeros(len(wave), int(frames.max()), self.prefix_width)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
-            some = self.model.feature_extractor(wave[rows, :length]).transpose(1, 2)
+            some = self._part("feature_extractor")(wave[rows, :length]).transpose(1, 2)
             features[rows, : some.shape[1]] = some
         return features
 
@@ -151,14 +145,17 @@ class Base(nn.Module):
             L + 1 tensors (B, F, D): the input of the first block and the output of every block. Padded frames hold
             values without meaning.
         """
-        hidden = self.model.feature_projection(features)
+        hidden = self._part("feature_projection")(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         self._states = []
         try:
-            self.model.encoder(hidden, attention_mask=_mask_if_padded(frames, features))
+            self._part("encoder")(hidden, attention_mask=_mask_if_padded(frames, features))
             return self._states
         finally:
             self._states = []
+
+    def _part(self, name: str) -> nn.Module:
+        return cast(nn.Module, self.model.get_submodule(name))
 
     def _catch_input(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._states.append(args[0] if args else kwargs["hidden_states"])
@@ -167,74 +164,21 @@ class Base(nn.Module):
         self._states.append(output[0] if isinstance(output, tuple) else output)
 
 
-def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
-    """Load a base by Hub model id or from a local folder, safetensors only.
-
-    Args:
-        id_or_folder: e.g. `microsoft/wavlm-large`, or a folder with config.json and model.safetensors.
-        revision: branch, tag or commit on the Hub; the resolved commit is what the identity records.
-
-    Raises:
-        RegistryError: nothing there, no safetensors weights, or an unsupported architecture.
-    """
-    transformers.utils.logging.disable_progress_bar()
-    folder = Path(id_or_folder)
-    local = folder.is_dir()
-    if local and not (folder / "config.json").is_file():
-        raise RegistryError(f"{folder} has no config.json; expected a folder saved by transformers' save_pretrained")
-    name = str(folder) if local else str(id_or_folder)
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision)
-        if config.model_type not in SUPPORTED:
-            raise RegistryError(
-                f"{name} is a {config.model_type!r} model; bases are one of {', '.join(SUPPORTED)}"
-            )
-        model = AutoModel.from_pretrained(
-            name, config=config, revision=revision, use_safetensors=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise RegistryError(
-            f"base {name!r} cannot be loaded: {str(error).splitlines()[0]}. Give a Hub model id with safetensors "
-            "weights, or a folder that holds config.json and model.safetensors"
-        ) from None
-    commit = "local" if local else str(getattr(config, "_commit_hash", None) or revision or "main")
-    identity = BaseIdentity(folder.name if local else str(id_or_folder), commit, weights_hash(model))
-    return Base(model, identity, _normalised(folder if local else None, name, revision, config))
-
-
-def weights_hash(model: nn.Module) -> str:
-    """sha256 over every weight's name, shape and float32 bytes; independent of file format and precision on disk."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     """Zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor with `do_normalize`."""
     return np.asarray((wave - wave.mean()) / np.sqrt(wave.var() + 1e-7), dtype=np.float32)
 
 
-def _normalised(folder: Path | None, name: str, revision: str | None, config: Any) -> bool:
-    """What preprocessor_config.json says; without one, what models of this kind were trained with."""
-    by_kind = config.feat_extract_norm == "layer"
-    try:
-        if folder is None:
-            from huggingface_hub import hf_hub_download
-
-            path = Path(hf_hub_download(name, "preprocessor_config.json", revision=revision))
-        else:
-            path = folder / "preprocessor_config.json"
-        return bool(json.loads(path.read_text()).get("do_normalize", by_kind))
-    except (OSError, ValueError):
-        return by_kind
-
-
 def _check_structure(model: nn.Module, name: str) -> None:
     encoder = getattr(model, "encoder", None)
-    if encoder is None or not hasattr(model, "feature_projection") or len(getattr(encoder, "layers", ())) == 0:
-        raise ExpertError(f"{name} has no transformer blocks under encoder.layers; use a WavLM, wav2vec 2.0 or HuBERT")
+    if (
+        encoder is None
+        or not hasattr(model, "feature_projection")
+        or len(getattr(encoder, "layers", ())) == 0
+    ):
+        raise ExpertError(
+            f"{name} has no transformer blocks under encoder.layers; use a WavLM, wav2vec 2.0 or HuBERT"
+        )
 
 
 def _mask_if_padded(frames: Tensor, features: Tensor) -> Tensor | None:

@@ -1,0 +1,134 @@
+"""Loading a base: from the Hub or a folder, safetensors only, complete or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import CRITICAL
+from pathlib import Path
+
+import torch
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+from molex_adapt.base.encoder import Base, BaseIdentity
+from molex_adapt.errors import RegistryError
+
+SUPPORTED = ("wavlm", "wav2vec2", "hubert")
+
+_MASK_EMBEDDING = "masked_spec_embed"
+
+
+def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
+    """Load a base by Hub model id or from a local folder, safetensors only.
+
+    Args:
+        id_or_folder: e.g. `microsoft/wavlm-large`, or a folder with config.json and model.safetensors.
+        revision: branch, tag or commit on the Hub; the resolved commit is what the identity records.
+
+    Raises:
+        RegistryError: nothing there, no safetensors weights, or an unsupported architecture.
+    """
+    folder = Path(id_or_folder)
+    local = folder.is_dir()
+    name = str(folder) if local else str(id_or_folder)
+    if local and not (folder / "config.json").is_file():
+        raise RegistryError(
+            f"{folder} has no config.json; expected a folder saved by transformers' save_pretrained. Give a Hub model "
+            "id, or such a folder"
+        )
+    try:
+        with _quiet_transformers():
+            config: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision)
+            _check_kind(config, name)
+            model, info = AutoModel.from_pretrained(
+                name,
+                config=config,
+                revision=revision,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        SafetensorError,
+        StrictDataclassError,
+    ) as error:
+        reason = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+        raise RegistryError(
+            f"base {name!r} cannot be loaded: {reason}. Give a Hub model id with safetensors weights, or a folder that "
+            "holds config.json and model.safetensors"
+        ) from None
+    _require_complete(model, set(info["missing_keys"]), {key for key, *_ in info["mismatched_keys"]}, name)
+    commit = "local" if local else str(getattr(config, "_commit_hash", None) or revision or "main")
+    identity = BaseIdentity(
+        folder.resolve().name if local else str(id_or_folder), commit, weights_hash(model)
+    )
+    return Base(model, identity, _normalised(folder if local else None, name, revision, config))
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No bars and no reports on stderr; what is wrong with the weights is raised instead."""
+    transformers.utils.logging.disable_progress_bar()
+    before = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity(CRITICAL)
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(before)
+
+
+def _check_kind(config: PreTrainedConfig, name: str) -> None:
+    if config.model_type not in SUPPORTED:
+        raise RegistryError(
+            f"{name} is a {config.model_type!r} model; bases are one of {', '.join(SUPPORTED)}. Give one of these"
+        )
+
+
+@torch.no_grad()
+def _require_complete(model: PreTrainedModel, missing: set[str], misshapen: set[str], name: str) -> None:
+    """Refuse weights that transformers would draw at random; only the mask's embedding is never used here."""
+    if _MASK_EMBEDDING in missing:
+        model.get_parameter(_MASK_EMBEDDING).zero_()
+    for what, keys in (("lacks", missing - {_MASK_EMBEDDING}), ("has another shape in", misshapen)):
+        if keys:
+            raise RegistryError(
+                f"base {name!r} {what} {len(keys)} of the weights that its config.json asks for, first {min(keys)}; "
+                "random ones would stand in their place. Give a complete checkpoint with its own config.json"
+            )
+
+
+def weights_hash(model: nn.Module) -> str:
+    """sha256 over every weight's name, shape and float32 bytes; independent of file format and precision on disk."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _normalised(folder: Path | None, name: str, revision: str | None, config: PreTrainedConfig) -> bool:
+    """What preprocessor_config.json says; without one, what models of this kind were trained with."""
+    by_kind = bool(config.feat_extract_norm == "layer")
+    try:
+        if folder is None:
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(name, "preprocessor_config.json", revision=revision))
+        else:
+            path = folder / "preprocessor_config.json"
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return by_kind
+    return bool(stated.get("do_normalize", by_kind)) if isinstance(stated, dict) else by_kind
