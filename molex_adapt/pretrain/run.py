@@ -73,6 +73,12 @@ def pretrain(
     return report
 
 
+def save_untrained(out: Path, recipe: PretrainRecipe, seed: int) -> None:
+    """The same architecture with random weights, to measure what pretraining is worth."""
+    torch.manual_seed(seed)
+    _save(MaskedPredictor(recipe, (), 0, 0), out, recipe)
+
+
 def _prepare(
     speech: Table, recipe: PretrainRecipe, seed: int, progress: Progress
 ) -> tuple[list[Stream], int]:
