@@ -1,3 +1,21 @@
 """molex-adapt: keep an audio-deepfake detector current with a mixture of LoRA experts."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from molex_adapt.api import Registry
+
+__all__ = ["Registry", "__version__"]
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`from molex_adapt import Registry`, without loading torch before it is asked for."""
+    if name != "Registry":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from molex_adapt.api import Registry
+
+    return Registry

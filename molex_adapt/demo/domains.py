@@ -92,9 +92,15 @@ def make_domains(
         made[name] = [replace(item, split=split_of[item.source]) for item in read(result.manifest)]
     bona_fide = [item for item in made[recipe.novel] if item.label == BONA_FIDE]
     novel = [item for item in made[recipe.novel] if item.speaker != recipe.held_out_speaker]
+    known_voices = _measured(made, bona_fide, recipe.held_out_speaker, held_out=False)
+    if recipe.novel not in known_voices:
+        raise DataError(
+            f"{speech.root}: no test recording could be forged by {recipe.novel}, so nothing can be measured; "
+            f"{len(failed)} failed. Give a folder with more speech"
+        )
     return DemoData(
         Table(tuple(novel), str(out / recipe.novel)),
-        _measured(made, bona_fide, recipe.held_out_speaker, held_out=False),
+        known_voices,
         _measured(made, bona_fide, recipe.held_out_speaker, held_out=True),
         tuple(failed),
     )

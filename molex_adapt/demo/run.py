@@ -110,7 +110,7 @@ def run_demo(
     clock.lap("simulate")
     before = _score(registry, data, device, workers, progress)
     clock.lap("score before")
-    known = ", ".join(registry.detector("cpu").mixture.names)
+    known = ", ".join(expert.name for expert in registry.store.experts())
     tell(
         f"The shipped mixture knows {known}. Now {recipe.novel} arrives; one new expert is trained, all old ones frozen"
     )
@@ -129,14 +129,14 @@ def run_demo(
     tell("The gate, on exemplars that the experts keep and the new domain's test split", added)
     after = _score(registry, data, device, workers, progress)
     clock.lap("score after")
-    voices = [
-        _compared(added, registry, before[kind], after[kind], recipe.novel) for kind in ("known", "held out")
-    ]
-    tell("Test recordings that no training heard, voices known from training", voices[0])
-    if voices[1] is not None:
+    known_voices = _compared(added, registry, before["known"], after["known"], recipe.novel)
+    tell("Test recordings that no training heard, voices known from training", known_voices)
+    held_out = None
+    if data.held_out_voice:
+        held_out = _compared(added, registry, before["held out"], after["held out"], recipe.novel)
         tell(
             f"The held-out voice, {recipe.held_out_speaker}: neither the base nor any expert ever heard it",
-            voices[1],
+            held_out,
         )
     everything = Table(
         tuple(dict.fromkeys(item for table in data.known_voices.values() for item in table)), "test"
@@ -144,7 +144,8 @@ def run_demo(
     analysis = registry.analyze(everything, device=device, workers=workers, progress=progress)
     clock.lap("analyze")
     tell("Which experts did the work", analysis)
-    report = DemoReport(added, voices[0], voices[1], analysis, clock.laps, out / "report.html", data.failed)  # type: ignore[arg-type]
+    report = DemoReport(added, known_voices, held_out, analysis, clock.laps, out / "report.html", data.failed)
+    voices = (known_voices, held_out)
     write_report(report.page, recipe.novel, voices, analysis, clock.laps, recipe.held_out_speaker)
     (out / "demo.json").write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
     total = sum(clock.laps.values())
@@ -205,9 +206,7 @@ def _compared(
     before: Mapping[str, ScoredSet],
     after: Mapping[str, ScoredSet],
     novel: str,
-) -> StageReport | None:
-    if not before:
-        return None
+) -> StageReport:
     options = registry.recipe().gate
     names = [novel, *(name for name in before if name not in (novel, NULL_DOMAIN)), NULL_DOMAIN]
     order = {name: before[name] for name in names if name in before}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ from molex_adapt.recipe import Recipe, validate
 from molex_adapt.registry import layout
 from molex_adapt.registry.checks import PEFT_PREFIX
 from molex_adapt.registry.files import Arrays, parse_yaml, require_plain
+from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.store import Store
 
 
@@ -40,6 +45,28 @@ def open_base(store: Store) -> Base:
         )
     base.identity = BaseIdentity(record.id, record.revision, record.sha256)
     return base
+
+
+@contextmanager
+def embeddable(folder: Path, base: Base) -> Iterator[Path]:
+    """A folder whose files hold exactly the weights of `base`, for `Store.create` to copy.
+
+    That is `folder` itself, or, where its checkpoint has other names or further weights (a pretraining head, say), a
+    temporary one with the base written anew.
+
+    Args:
+        folder: where the base was loaded from.
+        base: as loaded, nothing attached.
+    """
+    if weights_digest(folder) == base.identity.sha256:
+        yield folder
+        return
+    with TemporaryDirectory() as made:
+        base.model.save_pretrained(made)
+        for name in ("preprocessor_config.json", "README.md"):
+            if (folder / name).is_file():
+                shutil.copy(folder / name, made)
+        yield Path(made)
 
 
 def build_detector(

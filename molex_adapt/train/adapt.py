@@ -75,25 +75,25 @@ def train_first(
     recipe: Recipe,
     seed: int,
     progress: Progress,
-    extra_experts: Sequence[str] = (),
+    sharing: Sequence[str] = (),
 ) -> Adapted:
     """Train experts, routers and head of an empty mixture together, calibrate, measure.
 
     Args:
         detector: without experts; changed in place.
-        domains: data per expert; spoofed speech of a domain is led to the expert of that name. With `extra_experts`
+        domains: data per expert; spoofed speech of a domain is led to the expert of that name. With `sharing`
             there is one domain, and all experts share its data without being led.
         recipe, seed, progress: as everywhere.
-        extra_experts: names, when several experts are to divide one domain among themselves.
+        sharing: names of the experts that divide one domain among themselves.
     """
     torch.manual_seed(seed)
-    names = list(extra_experts) or list(domains)
+    names = list(sharing) or list(domains)
     for number, name in enumerate(names):
         add_fresh_expert(detector, name, recipe, seed + number)
     for parameter in detector.head.parameters():
         _reset(parameter)
     pools = [
-        Pool(data.train, 1.0, None if extra_experts else detector.mixture.index(name))
+        Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
         for name, data in domains.items()
     ]
     fitted = fit_jointly(detector, pools, [data.dev for data in domains.values()], recipe, seed, progress)
@@ -107,7 +107,7 @@ def train_first(
     )
     result.seconds["evaluate"] = time.monotonic() - started
     for name in names:
-        data = domains[name] if not extra_experts else next(iter(domains.values()))
+        data = domains[name] if not sharing else next(iter(domains.values()))
         result.exemplars[name] = _exemplars(data, recipe, seed)
     return result
 

@@ -1,0 +1,152 @@
+"""The operations that change the mixture, from data to a written generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from molex_adapt.api.inputs import Data, by_attack, check_name
+from molex_adapt.api.outcome import Origin, old_domains, write_generation
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe, validate, with_structure_of
+from molex_adapt.registry import GenerationRecord, Store
+from molex_adapt.registry.assemble import build_detector, open_base
+from molex_adapt.registry.files import parse_yaml
+from molex_adapt.reports import StageReport
+from molex_adapt.train.adapt import OldDomain, add_expert, retrain_routers, train_first
+from molex_adapt.train.prepare import DomainData, prepare
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One run of training on a registry; see the methods of `Registry` that have the same names.
+
+    Whatever else happens to the registry meanwhile, a run works on the generation that was active when it began, and
+    the store refuses to write what did not come from the one that is active then.
+    """
+
+    store: Store
+    recipe: Recipe | None
+    seed: int
+    device: torch.device
+    workers: int
+    licence: str
+    command: str
+    progress: Progress
+
+    def train(self, data: Data, domain: str, experts: int | None) -> StageReport:
+        """See `Registry.train`."""
+        active = self.store.active
+        if active is not None:
+            raise RegistryError(
+                f"registry {self.store.path} has a mixture already (generation {active.number}); add to it "
+                "with molex-adapt add-expert, or start another with molex-adapt init BASE --registry OTHER"
+            )
+        check_name(domain, "domain")
+        if experts is None:
+            return self._train_by_attack(data)
+        if experts < 1:
+            raise RecipeError(f"{experts} experts cannot be trained; ask for 1 or more, or one per attack")
+        several = [f"{domain}-{number + 1}" for number in range(experts)]
+        return self._train_together(data, domain, several if experts > 1 else [domain])
+
+    def add_expert(self, data: Data, domain: str, name: str) -> StageReport:
+        """See `Registry.add_expert`."""
+        check_name(name, "expert")
+        check_name(domain, "domain")
+        active = self.store.active
+        if active is None:
+            return self._train_together(data, domain, [name])
+        self._require_free(name)
+        recipe = recipe_on(self.store, active, self.recipe)
+        detector = build_detector(self.store, active.number, self.device)
+        old = _apart_from(domain, old_domains(self.store, active.number))
+        prepared = prepare(detector, data, recipe, self.workers, self.progress)
+        result = add_expert(
+            detector, name, domain, prepared, old, active.threshold, recipe, self.seed, self.progress
+        )
+        origin = self._origin(recipe, [prepared], active.number, old)
+        return write_generation(self.store, detector, result, {name: (domain, prepared)}, origin)
+
+    def retrain_router(self, data: Iterable[Data]) -> StageReport:
+        """See `Registry.retrain_router`."""
+        active = self.store.generation()
+        recipe = recipe_on(self.store, active, self.recipe)
+        detector = build_detector(self.store, active.number, self.device)
+        old = old_domains(self.store, active.number)
+        prepared = [prepare(detector, item, recipe, self.workers, self.progress) for item in data]
+        domains: dict[str, DomainData] = {}
+        for found in map(by_attack, prepared):
+            twice = sorted(found.keys() & domains.keys())
+            if twice:
+                raise DataError(
+                    f"attack {twice[0]!r} comes in two of the data sets; put them into one manifest"
+                )
+            domains |= found
+        result = retrain_routers(detector, domains, old, active.threshold, recipe, self.seed, self.progress)
+        origin = self._origin(recipe, prepared, active.number, old)
+        return write_generation(self.store, detector, result, {}, origin)
+
+    def _train_together(self, data: Data, domain: str, names: list[str]) -> StageReport:
+        for name in names:
+            self._require_free(check_name(name, "expert"))
+        detector, recipe = self._empty_detector()
+        whole = prepare(detector, data, recipe, self.workers, self.progress)
+        result = train_first(detector, {domain: whole}, recipe, self.seed, self.progress, names)
+        owners = dict.fromkeys(names, (domain, whole))
+        return write_generation(self.store, detector, result, owners, self._origin(recipe, [whole]))
+
+    def _train_by_attack(self, data: Data) -> StageReport:
+        detector, recipe = self._empty_detector()
+        whole = prepare(detector, data, recipe, self.workers, self.progress)
+        domains = by_attack(whole)
+        for name in domains:
+            self._require_free(name)
+        result = train_first(detector, domains, recipe, self.seed, self.progress)
+        owners = {name: (name, item) for name, item in domains.items()}
+        return write_generation(self.store, detector, result, owners, self._origin(recipe, [whole]))
+
+    def _empty_detector(self) -> tuple[Detector, Recipe]:
+        recipe = self.recipe or Recipe()
+        return Detector(open_base(self.store), recipe).to(self.device), recipe
+
+    def _origin(
+        self,
+        recipe: Recipe,
+        data: list[DomainData],
+        parent: int | None = None,
+        old: Mapping[str, OldDomain] | None = None,
+    ) -> Origin:
+        failed = tuple(item for found in data for item in found.failed)
+        remarks = tuple(line for found in data for line in found.remarks)
+        return Origin(parent, old or {}, recipe, self.seed, self.licence, self.command, failed, remarks)
+
+    def _require_free(self, name: str) -> None:
+        if name in self.store.taken_names():
+            raise RegistryError(
+                f"an expert named {name!r} is already in registry {self.store.path}; choose another by --name, "
+                f"or remove it first: molex-adapt remove {name} --purge"
+            )
+
+
+def recipe_on(store: Store, active: GenerationRecord | None, given: Recipe | None) -> Recipe:
+    """The given recipe on a generation's structure; the generation's own where none is given.
+
+    Raises:
+        RecipeError: the given recipe asks for another structure.
+    """
+    if active is None:
+        return given or Recipe()
+    text = store.recipe(active.number) or ""
+    own = validate(Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "the active generation's recipe")
+    return own if given is None else with_structure_of(own, given)
+
+
+def _apart_from(domain: str, old: Mapping[str, OldDomain]) -> dict[str, OldDomain]:
+    """Old domains under keys that differ from the new one's, so that the gate looks at both."""
+    return {f"{key} ({item.expert})" if key == domain else key: item for key, item in old.items()}

@@ -1,0 +1,306 @@
+"""A registry folder and what can be done with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from molex_adapt.analyze import analyse
+from molex_adapt.api.inputs import Data, choose_device, recordings, table_of
+from molex_adapt.api.learning import Learning, recipe_on
+from molex_adapt.api.outcome import old_domains
+from molex_adapt.base import load_base
+from molex_adapt.conventions import BONA_FIDE, Split
+from molex_adapt.data import Failed, Table, assign_splits
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
+from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
+from molex_adapt.features import extract, score_table
+from molex_adapt.progress import Progress, Silent
+from molex_adapt.recipe import Recipe
+from molex_adapt.registry import BaseRecord, Store
+from molex_adapt.registry.assemble import build_detector, embeddable
+from molex_adapt.reports import Analysis, EvaluationReport, Scored, ScoreReport, StageReport
+from molex_adapt.scorefile import Joined
+from molex_adapt.shipped import registry_path
+
+EMBEDDED = "embedded"
+"""What `init` calls the small base that comes with the package."""
+
+
+class Registry:
+    """A registry folder and what can be done with it.
+
+    Attributes:
+        store: the files: list, show, history, verify, rollback, remove.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def create(cls, path: Path | str, base: str, revision: str | None = None) -> Registry:
+        """A new registry without experts.
+
+        Args:
+            path: a new or empty folder.
+            base: a Hub model id, a local folder (copied into the registry), or "embedded".
+            revision: of a Hub model; the resolved commit is recorded.
+
+        Raises:
+            RegistryError: the base cannot be loaded, or the folder is in use.
+        """
+        folder = registry_path() / "base" if base == EMBEDDED else Path(base)
+        loaded = load_base(folder if folder.is_dir() else base, revision)
+        local = folder.is_dir()
+        name = EMBEDDED if base == EMBEDDED else loaded.identity.id
+        record = BaseRecord(
+            id=name, revision=loaded.identity.revision, sha256=loaded.identity.sha256, embedded=local
+        )
+        if not local:
+            return cls(Store.create(path, record))
+        with embeddable(folder, loaded) as source:
+            return cls(Store.create(path, record, source))
+
+    @classmethod
+    def open(cls, path: Path | str = "registry") -> Registry:
+        """An existing registry.
+
+        Raises:
+            RegistryError: none there, damaged, or of another format.
+        """
+        return cls(Store.open(path))
+
+    def detector(self, device: str = "auto", generation: int | None = None) -> Detector:
+        """The detector of the active (or another) generation.
+
+        Raises:
+            RegistryError: there is none yet, or a file of it is damaged.
+        """
+        return build_detector(self.store, generation, choose_device(device))
+
+    def score(
+        self,
+        inputs: Sequence[Path | str] | Path | str | Table,
+        *,
+        device: str = "auto",
+        workers: int = 2,
+        progress: Progress | None = None,
+    ) -> ScoreReport:
+        """Score files, and folders of files, of any length and format.
+
+        Args:
+            inputs: paths, or a table; folders are searched.
+            device, workers, progress: where, with how many decoding threads, and who listens.
+
+        Returns:
+            Log-likelihood ratios in nats, higher is more bona fide; what cannot be scored is in `failed`.
+
+        Raises:
+            DataError: nothing to score.
+        """
+        started = time.monotonic()
+        record = self.store.generation()
+        table = inputs if isinstance(inputs, Table) else recordings(inputs)
+        detector = self.detector(device, record.number)
+        scored, failed = score_table(detector, table, workers=workers, progress=progress)
+        return ScoreReport(
+            tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
+            failed,
+            record.number,
+            record.threshold,
+            time.monotonic() - started,
+        )
+
+    def evaluate(
+        self,
+        data: Data,
+        *,
+        split: Split | None = None,
+        recipe: Recipe | None = None,
+        device: str = "auto",
+        workers: int = 2,
+        progress: Progress | None = None,
+    ) -> EvaluationReport:
+        """Score labelled data and measure, overall, per attack and per codec.
+
+        Args:
+            data: a folder, manifest, protocol or table with both classes.
+            split: only this split of it, divided as training divides where the data does not say.
+            recipe: decides how the data is divided; the active generation's by default.
+            device, workers, progress: as for `score`.
+
+        Raises:
+            DataError: a class is missing, or nothing can be scored.
+        """
+        number = self.store.generation().number
+        table = table_of(data)
+        options = self.recipe(recipe).data
+        if split is not None:
+            table = assign_splits(
+                table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
+            ).select(split=split)
+        table.require_both_classes("evaluation")
+        scored, failed = score_table(self.detector(device, number), table, workers=workers, progress=progress)
+        items = [item.utterance for item in scored]
+        table.with_utterances(tuple(items)).require_both_classes(
+            "evaluation, after unusable recordings were left out"
+        )
+        joined = Joined(
+            tuple(str(item.path) for item in items),
+            np.array([item.score for item in scored]),
+            np.array([item.label == BONA_FIDE for item in items]),
+            {
+                ATTACK_COLUMN: tuple(item.attack or "" for item in items),
+                CODEC_COLUMNS[0]: tuple(item.codec or "" for item in items),
+            },
+        )
+        report = evaluate_scores(joined, sources=[item.source for item in items])
+        return replace(report, failed=failed, generation=number)
+
+    def analyze(
+        self,
+        data: Data | None = None,
+        *,
+        device: str = "auto",
+        workers: int = 2,
+        progress: Progress | None = None,
+    ) -> Analysis:
+        """Which experts fire for which attack.
+
+        Args:
+            data: labelled recordings; without it, the experts' own check exemplars.
+            device, workers, progress: as for `score`.
+
+        Raises:
+            DataError: nothing to look at.
+        """
+        number = self.store.generation().number
+        detector = self.detector(device, number)
+        failed: tuple[Failed, ...] = ()
+        if data is None:
+            old = old_domains(self.store, number)
+            sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
+        else:
+            features, failed = extract(detector, table_of(data), workers=workers, progress=progress)
+            sets = {"data": features}
+        if not any(len(item) for item in sets.values()):
+            raise DataError(
+                "no utterances to analyse: "
+                + ("the experts keep no exemplars" if data is None else "none of the recordings can be used")
+                + "; give a folder of recordings"
+            )
+        analysis = analyse(detector, sets)
+        return replace(analysis, generation=number, failed=failed)
+
+    def train(
+        self,
+        data: Data,
+        *,
+        domain: str,
+        experts: int | None = 1,
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        workers: int = 2,
+        licence: str = "other",
+        command: str = "",
+        progress: Progress | None = None,
+    ) -> StageReport:
+        """Train the first mixture of an empty registry: experts, routers and head together.
+
+        Args:
+            data: a folder, manifest, protocol or table.
+            domain: what the experts are for; they are named after it.
+            experts: how many share the domain among themselves; None for one per attack in the data, each named
+                after its attack and led to it.
+            recipe, seed: decide the result, with the data.
+            device, workers, progress: as for `score`.
+            licence: of the experts, for their cards.
+            command: what the user typed, for the history.
+
+        Raises:
+            RegistryError: there is a mixture already.
+            DataError: the data cannot be used.
+        """
+        learning = self._learning(recipe, seed, device, workers, licence, command, progress)
+        return learning.train(data, domain, experts)
+
+    def add_expert(
+        self,
+        data: Data,
+        *,
+        domain: str,
+        name: str | None = None,
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        workers: int = 2,
+        licence: str = "other",
+        command: str = "",
+        progress: Progress | None = None,
+    ) -> StageReport:
+        """Add one expert for a new domain; every old one stays bit-identical. Empty registries get a head as well.
+
+        Args:
+            data: a folder, manifest, protocol or table of the new domain.
+            domain: what the expert is for.
+            name: of the expert; the domain's by default.
+            recipe: training options; the structure is that of the active generation.
+            seed, device, workers, licence, command, progress: as for `train`.
+
+        Returns:
+            Figures before and after on the new and on every old domain. With `activated` false the new generation was
+            written but the old one is still in force, and `refused` says why.
+
+        Raises:
+            RegistryError: the name is taken, or another writer was first.
+            DataError: the data cannot be used.
+        """
+        learning = self._learning(recipe, seed, device, workers, licence, command, progress)
+        return learning.add_expert(data, domain, name or domain)
+
+    def retrain_router(
+        self,
+        data: Sequence[Data] | Data = (),
+        *,
+        recipe: Recipe | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        workers: int = 2,
+        command: str = "",
+        progress: Progress | None = None,
+    ) -> StageReport:
+        """Router stage alone, on the experts' exemplars and further data.
+
+        Args:
+            data: folders, manifests or tables; an attack named like an expert's domain is led to that expert.
+            recipe, seed, device, workers, command, progress: as for `add_expert`.
+        """
+        learning = self._learning(recipe, seed, device, workers, "other", command, progress)
+        return learning.retrain_router([data] if isinstance(data, Table | Path | str) else data)
+
+    def recipe(self, given: Recipe | None = None) -> Recipe:
+        """The given recipe on the active generation's structure; the generation's own where none is given.
+
+        Raises:
+            RecipeError: the given recipe asks for another structure.
+        """
+        return recipe_on(self.store, self.store.active, given)
+
+    def _learning(
+        self,
+        recipe: Recipe | None,
+        seed: int,
+        device: str,
+        workers: int,
+        licence: str,
+        command: str,
+        progress: Progress | None,
+    ) -> Learning:
+        chosen = choose_device(device)
+        return Learning(self.store, recipe, seed, chosen, workers, licence, command, progress or Silent())
