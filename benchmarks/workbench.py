@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,7 +117,7 @@ def set_up(base: Path, names: Iterable[str], recipe: Recipe, workers: int, progr
     )
 
 
-def figures(detector: Detector, measured: Measured, pooled: Iterable[str]) -> dict[str, dict[str, object]]:
+def figures(detector: Detector, measured: Measured, pooled: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Rates per domain, and under "pooled" for some of them together."""
     real = _scores(detector, measured.bona_fide)
     spoofed = {name: _scores(detector, features) for name, features in measured.spoofed.items()}
@@ -139,9 +140,9 @@ def eers(detector: Detector, measured: Measured) -> dict[str, float]:
     return {name: eer(real, _scores(detector, features)) for name, features in measured.spoofed.items()}
 
 
-def percent(rates: Rates | dict[str, object]) -> str:
+def percent(rates: Rates | dict[str, Any]) -> str:
     """An EER as people read it."""
-    value = rates.eer if isinstance(rates, Rates) else float(rates["eer"])  # type: ignore[arg-type]
+    value = rates.eer if isinstance(rates, Rates) else float(rates["eer"])
     return f"{100 * value:.1f}"
 
 

@@ -1,0 +1,120 @@
+"""Every recipe in the folder is bound to the code that runs it; those for large models at tiny shape."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from molex_adapt.api import Registry
+from molex_adapt.errors import RecipeError
+from molex_adapt.recipe import DemoRecipe, Options, PretrainRecipe, Recipe, dump, load, with_structure_of
+from molex_adapt.shipped import recipe_names, recipe_path
+from molex_adapt.simulate import make_attack
+
+KINDS: dict[str, type[Options]] = {
+    "embedded": PretrainRecipe,
+    "demo": DemoRecipe,
+    "shipped": Recipe,
+    "asvspoof5_wavlm_large": Recipe,
+    "asvspoof5_xlsr_300m": Recipe,
+}
+LARGE = [name for name in KINDS if name.startswith("asvspoof5")]
+
+
+def test_every_recipe_in_the_folder_is_known_here() -> None:
+    assert recipe_names() == sorted(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_recipe_loads_and_its_dump_reads_back_equal(name: str, tmp_path: Path) -> None:
+    recipe = load(KINDS[name], recipe_path(name))
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump(recipe))
+    assert load(KINDS[name], copy) == recipe
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_header_says_what_it_needs_how_to_run_it_and_one_override(name: str) -> None:
+    header = [line for line in recipe_path(name).read_text().splitlines() if line.startswith("#")]
+    for word in ("Needs", "Run", "Override", "Result"):
+        assert any(line.startswith(f"# {word}") for line in header), word
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_was_not_measured_says_so(name: str) -> None:
+    assert "NO FIGURE WAS MEASURED" in recipe_path(name).read_text()
+
+
+def test_every_domain_of_the_demo_is_an_attack_with_valid_parameters() -> None:
+    recipe = load(DemoRecipe, recipe_path("demo"))
+    assert recipe.novel in recipe.domains
+    assert "null" in recipe.domains
+    for domain in recipe.domains.values():
+        make_attack(domain.attack, domain.parameters)
+
+
+def test_all_faults_are_reported_together_with_the_nearest_key() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(Recipe, None, ["lora.rnk=4", "router.top_k=0", "data.fractions=[1,1,1]"])
+    message = str(caught.value)
+    assert "3 wrong" in message
+    assert "did you mean 'rank'" in message
+    assert "router.top_k = 0" in message
+
+
+def test_another_structure_than_the_mixtures_is_refused_and_silence_follows_it() -> None:
+    active = load(Recipe, None, ["router.routing=frame", "head.width=32"])
+    merged = with_structure_of(active, load(Recipe, None, ["lora.rank=2", "expert.steps=7"]))
+    assert (merged.router.routing, merged.head.width, merged.lora.rank, merged.expert.steps) == ("frame", 32, 2, 7)
+    with pytest.raises(RecipeError, match=re.escape("router.routing = 'utterance'; the mixture has 'frame'")):
+        with_structure_of(active, load(Recipe, None, ["router.routing=utterance"]))
+
+
+@pytest.fixture
+def asvspoof5(tmp_path: Path) -> Path:
+    """A tree like ASVspoof 5's, of noise: 3 splits, 2 attacks."""
+    root, generator = tmp_path / "ASVspoof5", np.random.default_rng(0)
+    names = {
+        "train": ("ASVspoof5.train.tsv", "flac_T"),
+        "dev": ("ASVspoof5.dev.track_1.tsv", "flac_D"),
+        "eval": ("ASVspoof5.eval.track_1.tsv", "flac_E_eval"),
+    }
+    for split, (protocol, folder) in names.items():
+        (root / folder).mkdir(parents=True)
+        rows = []
+        for number in range(12):
+            attack = ("bonafide", "A01", "A02")[number % 3]
+            key = "bonafide" if attack == "bonafide" else "spoof"
+            file = f"{split}_{number:04d}"
+            wave = 0.1 * generator.standard_normal(14_400).astype(np.float32)
+            sf.write(root / folder / f"{file}.flac", wave, 16_000)
+            tag = attack if attack == "bonafide" else f"AC{attack[-1]}"
+            rows.append(f"{split[0].upper()}_{number} {file} F - - - {tag} {attack} {key} -")
+        (root / protocol).write_text("\n".join(rows) + "\n")
+    return root
+
+
+SMALL = [
+    "joint.steps=2", "joint.batch_size=4", "expert.steps=2", "expert.batch_size=4", "router_stage.steps=1",
+    "router_stage.batch_size=4", "exemplars.replay=4", "exemplars.check=4", "head.width=8", "head.attention=4",
+    "gate.tolerance=1.0", "gate.bootstrap=20",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_recipe_for_a_large_model_runs_at_tiny_shape(
+    name: str, asvspoof5: Path, tiny_base_folder: Path, tmp_path: Path
+) -> None:
+    registry = Registry.create(tmp_path / "registry", str(tiny_base_folder))
+    recipe = load(Recipe, recipe_path(name), SMALL)
+    report = registry.train(asvspoof5, domain="asvspoof5", experts=2, recipe=recipe, workers=1)
+    assert report.activated
+    assert [record.name for record in registry.store.experts()] == ["asvspoof5-1", "asvspoof5-2"]
+    report = registry.add_expert(asvspoof5, domain="codec_x", recipe=recipe, workers=1)
+    assert report.expert == "codec_x"
+    assert set(report.before) >= {"codec_x", "asvspoof5"}
+    assert registry.store.verify() == []
