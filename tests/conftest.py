@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -55,3 +58,71 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "tiny"
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folders of random models of every supported class: 2 blocks of width 32, no weight left at a round value."""
+    made: dict[tuple[str, str, bool], Path] = {}
+
+    def folder_of(kind: str = "wavlm", norm: str = "layer", stable: bool = True) -> Path:
+        import torch
+        from transformers import AutoConfig, AutoModel
+
+        if (kind, norm, stable) in made:
+            return made[kind, norm, stable]
+        config = AutoConfig.for_model(
+            kind,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            conv_dim=(16,) * 7,
+            num_conv_pos_embeddings=16,
+            num_conv_pos_embedding_groups=4,
+            feat_extract_norm=norm,
+            do_stable_layer_norm=stable,
+        )
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            model = AutoModel.from_config(config)
+            for weight in model.parameters():
+                weight.add_(0.05 * torch.randn_like(weight))
+        made[kind, norm, stable] = tmp_path_factory.mktemp("bases") / f"{kind}-{norm}-{stable}"
+        model.save_pretrained(made[kind, norm, stable])
+        return made[kind, norm, stable]
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def sound() -> Callable[..., NDArray[np.float32]]:
+    """Noise in the rhythm of syllables; forged noise buzzes as well. Each seed is another recording."""
+
+    def make(seed: int, seconds: float = 0.7, buzz: float = 0.0) -> NDArray[np.float32]:
+        rng = np.random.default_rng(seed)
+        time = np.arange(int(seconds * 16_000)) / 16_000
+        rhythm = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(3, 5) * time + rng.uniform(0, 6))
+        wave = 0.1 * rhythm * np.convolve(rng.standard_normal(len(time)), np.ones(6) / 6, "same")
+        return np.asarray(wave + 0.2 * np.sign(np.sin(2 * np.pi * buzz * time)), dtype=np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recorded(sound: Callable[..., NDArray[np.float32]]) -> Callable[..., Path]:
+    """Write a data set in the folder layout: so many bona fide recordings, and so many of each attack."""
+
+    def write(folder: Path, bona_fide: int = 24, first: int = 0, **attacks: int) -> Path:
+        import soundfile
+
+        pitches = {attack: 900.0 * (1 + at) for at, attack in enumerate(sorted(attacks))}
+        counts = {"bonafide": bona_fide} | {f"spoof/{attack}": count for attack, count in attacks.items()}
+        for number, (place, count) in enumerate(counts.items()):
+            (folder / place).mkdir(parents=True, exist_ok=True)
+            for at in range(count):
+                wave = sound(first + 1000 * number + at, 0.6 + 0.02 * (at % 5), pitches.get(place[6:], 0.0))
+                soundfile.write(folder / place / f"{place[-5:].strip('/')}{at:03}.wav", wave, 16_000)
+        return folder
+
+    return write

@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from molex_adapt.api import Registry
+from molex_adapt.api import EMBEDDED, Registry
+from molex_adapt.base import load_base
 from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
 from molex_adapt.data import Table, read
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe, Recipe, load
+from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.shipped import recipe_path
 from molex_adapt.simulate import LastStage, make_attack, simulate
 
@@ -44,7 +46,9 @@ def main() -> None:
     with listening(False) as progress:
         known = [name for name in demo.domains if name not in (demo.novel, NULL_DOMAIN)]
         made = make_domains(demo, known, find_speech(options.speech), options.data, options.workers, progress)
-        registry = Registry.create(options.out, str(options.base))
+        identity = load_base(options.base).identity
+        record = BaseRecord(id=EMBEDDED, revision="local", sha256=identity.sha256, embedded=True)
+        registry = Registry(Store.create(options.out, record, options.base))
         report = registry.train(
             without_speaker(made, demo.held_out_speaker),
             domain="shipped",

@@ -43,17 +43,22 @@ class Registry:
         self.store = store
 
     @classmethod
-    def create(cls, path: Path | str, base: str, revision: str | None = None) -> Registry:
-        """A new registry without experts.
+    def create(
+        cls, path: Path | str, base: str, revision: str | None = None, *, experts: bool = True
+    ) -> Registry:
+        """A new registry.
 
         Args:
             path: a new or empty folder.
             base: a Hub model id, a local folder (copied into the registry), or "embedded".
             revision: of a Hub model; the resolved commit is recorded.
+            experts: start with the shipped experts, which only the embedded base has.
 
         Raises:
             RegistryError: the base cannot be loaded, or the folder is in use.
         """
+        if base == EMBEDDED and experts:
+            return cls(Store.copy(registry_path(), path))
         folder = registry_path() / "base" if base == EMBEDDED else Path(base)
         loaded = load_base(folder if folder.is_dir() else base, revision)
         local = folder.is_dir()

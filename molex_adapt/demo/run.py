@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from molex_adapt.api import Registry
+from molex_adapt.api import EMBEDDED, Registry
 from molex_adapt.conventions import NULL_DOMAIN, Seconds
 from molex_adapt.data import Failed, Table
 from molex_adapt.demo.domains import DemoData, find_speech, make_domains
@@ -21,7 +21,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
 from molex_adapt.reports import Analysis, StageReport
-from molex_adapt.shipped import recipe_path, registry_path
+from molex_adapt.shipped import recipe_path
 from molex_adapt.train.gate import ScoredSet, compare, rates
 
 MARK = ".molex-adapt-demo"
@@ -93,8 +93,7 @@ def run_demo(
     recipe = recipe or load(DemoRecipe, recipe_path("demo"))
     recorded = find_speech(speech)
     _claim(out)
-    shutil.copytree(registry_path(), out / "registry")
-    registry = Registry.open(out / "registry")
+    registry = Registry.create(out / "registry", EMBEDDED)
     clock = _Clock()
     options = registry.recipe()
     tell(f"{len(recorded)} recordings of real speech; making the attacks from them")

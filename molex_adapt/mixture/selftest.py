@@ -47,11 +47,15 @@ def _acts(mixture: Mixture, weight: nn.Parameter, features: Tensor, frames: Tens
     """Whether B of one layer gets a gradient and moves the output; A has neither while B is zero."""
     trainable, saved = weight.requires_grad, weight.detach().clone()
     weight.requires_grad_(True)
+    # Random directions: a layer norm at the end removes equal shifts, and has no gradient along its own norm.
+    generator = torch.Generator().manual_seed(1)
+    shift = 0.1 * torch.randn(weight.shape, generator=generator).to(weight.device)
     try:
         before = mixture.hidden_states(features, frames)[-1]
-        (gradient,) = torch.autograd.grad(before.square().sum(), weight, allow_unused=True)
+        seen = torch.randn(before.shape, generator=generator).to(before.device)
+        (gradient,) = torch.autograd.grad((before * seen).sum(), weight, allow_unused=True)
         with torch.no_grad():
-            weight.add_(0.1)
+            weight.add_(shift)
             after = mixture.hidden_states(features, frames)[-1]
     finally:
         with torch.no_grad():

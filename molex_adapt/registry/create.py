@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shutil
 from pathlib import Path
 
 from molex_adapt.errors import RegistryError
@@ -38,6 +39,30 @@ def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
     except OSError as error:
         raise RegistryError(
             f"registry {path} cannot be made: {error}. Choose a folder you may write to, with enough space."
+        ) from None
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a whole registry, generations and all; `registry.yaml` appears last.
+
+    Raises:
+        RegistryError: the folder is in use or cannot be written.
+    """
+    _require_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with write_lock(path):
+            _require_free(path)
+            (path / CREATING).mkdir(exist_ok=True)
+            for name in (BASE, EXPERTS, GENERATIONS):
+                staging.discard(path / name)
+                if (source / name).is_dir():
+                    shutil.copytree(source / name, path / name)
+            staging.replace_file(path / REGISTRY, (source / REGISTRY).read_bytes())
+            staging.discard(path / CREATING)
+    except OSError as error:
+        raise RegistryError(
+            f"registry {source} cannot be copied to {path}: {error}. Choose a folder you may write to, with enough space."
         ) from None
 
 

@@ -52,6 +52,17 @@ class Store:
         return cls.open(path)
 
     @classmethod
+    def copy(cls, source: Path | str, path: Path | str) -> Store:
+        """A copy of a whole registry, in a folder that does not exist yet or is empty.
+
+        Raises:
+            RegistryError: the source is no registry, or something is at the target already.
+        """
+        cls.open(source)
+        create.copy(Path(source), Path(path))
+        return cls.open(path)
+
+    @classmethod
     def open(cls, path: Path | str) -> Store:
         """An existing registry.
 

@@ -64,7 +64,7 @@ def choose_limited(named: dict[str, Utterance], limit: int | None, seed: int) ->
     """A seeded choice that does not depend on the table's order; kept in the order of names."""
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: expected at least 1 recording; give a larger number or none.")
-    shuffled = sorted(named, key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).digest())
+    shuffled = sorted(named, key=lambda name: hashlib.sha256(f"limit\0{seed}\0{name}".encode()).digest())
     return {name: named[name] for name in sorted(shuffled[:limit])}
 
 

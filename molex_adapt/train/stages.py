@@ -10,6 +10,7 @@ from torch import Tensor
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
+from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.selftest import check_attached
@@ -37,7 +38,7 @@ def add_fresh_expert(detector: Detector, name: str, recipe: Recipe, seed: int) -
     detector.requires_grad_(False)
     try:
         check_attached(detector.mixture, name)
-    except Exception:
+    except ExpertError:
         detector.mixture.remove(name)
         raise
 

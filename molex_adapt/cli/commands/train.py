@@ -41,30 +41,32 @@ def init(
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit on the Hub; the commit is recorded.")
     ] = None,
+    experts: Annotated[
+        bool, typer.Option("--experts/--no-experts", help="Begin with the shipped experts (embedded base).")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Start a registry on a base.
+    """Start a registry on a base; on the embedded one, with the shipped experts.
 
     [bold]Examples[/bold]
 
       molex-adapt init embedded
+      molex-adapt init embedded --no-experts --registry empty/
       molex-adapt init microsoft/wavlm-large --registry wavlm/
     """
     from molex_adapt.api import Registry
 
-    store = Registry.create(registry, base, revision=revision).store
+    store = Registry.create(registry, base, revision=revision, experts=experts).store
     active = store.active
     record = store.base.model_dump(include={"id", "revision", "sha256"})
-    experts = [] if active is None else active.names
+    named = [] if active is None else active.names
     data = {
         "registry": str(registry),
         "base": record,
         "generation": None if active is None else active.number,
-        "experts": experts,
+        "experts": named,
     }
-    view = pairs(
-        f"Registry {registry}", {"base": str(store.base), "experts": ", ".join(experts) or "none yet"}
-    )
+    view = pairs(f"Registry {registry}", {"base": str(store.base), "experts": ", ".join(named) or "none yet"})
     emit(Answer(data, [view]), as_json=as_json)
 
 
