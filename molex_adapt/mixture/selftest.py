@@ -52,6 +52,8 @@ def _acts(mixture: Mixture, weight: nn.Parameter, features: Tensor, frames: Tens
     shift = 0.1 * torch.randn(weight.shape, generator=generator).to(weight.device)
     try:
         before = mixture.hidden_states(features, frames)[-1]
+        if not before.requires_grad:
+            return False
         seen = torch.randn(before.shape, generator=generator).to(before.device)
         (gradient,) = torch.autograd.grad((before * seen).sum(), weight, allow_unused=True)
         with torch.no_grad():

@@ -1,0 +1,119 @@
+"""Every supported class, both kinds of feature extractor, both orders of layer norm, against transformers itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, Wav2Vec2FeatureExtractor
+
+from molex_adapt.base import Base, load_base, normalise
+from molex_adapt.errors import AudioError, ExpertError
+
+KINDS = ["wavlm", "wav2vec2", "hubert"]
+NORMS = ["layer", "group"]
+EVERY = [(kind, norm, stable) for kind in KINDS for norm in NORMS for stable in (True, False)]
+
+
+def waves(*lengths: int) -> tuple[torch.Tensor, torch.Tensor]:
+    wave = torch.zeros(len(lengths), max(lengths))
+    for row, length in enumerate(lengths):
+        wave[row, :length] = torch.randn(length, generator=torch.Generator().manual_seed(length + row))
+    return wave, torch.tensor(lengths)
+
+
+def ours(base: Base, wave: torch.Tensor, lengths: torch.Tensor) -> tuple[list[torch.Tensor], list[int]]:
+    features, frames = base.prefix(wave, lengths)
+    with torch.no_grad():
+        return base.hidden_states(features, frames), frames.tolist()
+
+
+def theirs(folder, wave, lengths) -> tuple[list[torch.Tensor], torch.Tensor]:
+    model = AutoModel.from_pretrained(folder).eval()
+    mask = (torch.arange(wave.shape[1])[None] < lengths[:, None]).long()
+    with torch.no_grad():
+        output = model(wave, attention_mask=mask, output_hidden_states=True)
+    return list(output.hidden_states), output.last_hidden_state
+
+
+@pytest.mark.parametrize(("kind", "norm", "stable"), EVERY)
+def test_hidden_states_are_those_of_transformers(tiny_folder_of, kind, norm, stable):
+    folder = tiny_folder_of(kind, norm, stable)
+    base = load_base(folder)
+    assert (base.width, base.prefix_width, len(base.blocks)) == (32, 16, 2)
+    # Group norm hears the padding, in transformers as well: the two can only agree on rows of one length.
+    lengths = (6_400, 4_000) if norm == "layer" else (6_400, 6_400)
+    states, frames = ours(base, *waves(*lengths))
+    expected, last = theirs(folder, *waves(*lengths))
+    assert len(states) == len(expected) == 3
+    for row, count in enumerate(frames):
+        for left, right in zip(states[:-1], expected[:-1], strict=True):
+            torch.testing.assert_close(left[row, :count], right[row, :count], atol=1e-5, rtol=0)
+        final = states[-1][row, :count]
+        # With a stable layer norm the blocks' own output is ours, and what transformers calls last is normalised.
+        final = base.model.encoder.layer_norm(final) if stable else final
+        torch.testing.assert_close(final, last[row, :count], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("kind", "norm", "stable"), EVERY)
+def test_padding_and_company_do_not_change_a_row(tiny_folder_of, kind, norm, stable):
+    base = load_base(tiny_folder_of(kind, norm, stable))
+    assert base.exact_padding == (norm == "layer")
+    lengths = (4_000, 9_000, 4_000, 6_001)
+    wave, counts = waves(*lengths)
+    together, frames = ours(base, wave, counts)
+    for row, length in enumerate(lengths):
+        alone, (count,) = ours(base, wave[row : row + 1, :length], counts[row : row + 1])
+        assert count == frames[row]
+        for left, right in zip(together, alone, strict=True):
+            torch.testing.assert_close(left[row, :count], right[0], atol=1e-5, rtol=0)
+    order = torch.tensor([2, 3, 0, 1])
+    shuffled, _ = ours(base, wave[order], counts[order])
+    for place, row in enumerate(order.tolist()):
+        torch.testing.assert_close(
+            shuffled[-1][place, : frames[row]], together[-1][row, : frames[row]], atol=1e-5, rtol=0
+        )
+
+
+def test_padded_samples_that_are_not_zero_are_not_heard(tiny_folder_of):
+    base = load_base(tiny_folder_of())
+    wave, lengths = waves(8_000, 4_000)
+    quiet, frames = ours(base, wave, lengths)
+    wave[1, 4_320:] = 5.0  # what follows the last whole frame
+    loud, _ = ours(base, wave, lengths)
+    assert frames == base.frames(lengths).tolist()
+    assert frames[1] == 12
+    torch.testing.assert_close(loud[-1][1, :12], quiet[-1][1, :12], atol=1e-5, rtol=0)
+
+
+def test_train_keeps_evaluation_mode_and_nothing_is_trainable(tiny_folder_of):
+    base = load_base(tiny_folder_of())
+    base.train()
+    assert not any(module.training for module in base.modules())
+    assert not any(weight.requires_grad for weight in base.parameters())
+    first, _ = ours(base, *waves(8_000))
+    again, _ = ours(base, *waves(8_000))
+    assert torch.equal(first[-1], again[-1])
+
+
+def test_the_receptive_field_is_the_shortest_input(tiny_folder_of):
+    base = load_base(tiny_folder_of())
+    assert base.receptive_samples == 400
+    features, frames = base.prefix(*waves(400))
+    assert (features.shape, frames.tolist()) == ((1, 1, 16), [1])
+    with pytest.raises(AudioError, match="399 samples is shorter than .* 400 samples"):
+        base.prefix(*waves(800, 399))
+
+
+def test_normalise_is_that_of_transformers():
+    wave = np.random.default_rng(0).normal(0.3, 2, 1_000).astype(np.float32)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
+    expected = extractor(wave, sampling_rate=16_000)["input_values"][0]
+    np.testing.assert_allclose(normalise(wave), expected, atol=1e-5)
+    assert np.isfinite(normalise(np.zeros(10, np.float32))).all()
+
+
+def test_a_model_without_blocks_is_refused(tiny_folder_of):
+    base = load_base(tiny_folder_of())
+    with pytest.raises(ExpertError, match="no transformer blocks under encoder.layers"):
+        Base(base.model.encoder, base.identity, True)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt.mixture import Router, Routing
+from molex_adapt.mixture.routers import load_balance
+from molex_adapt.recipe import RouterOptions
+
+
+def router(experts: int = 3, **options: object) -> Router:
+    made = Router(8, RouterOptions.model_validate(options))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(experts):
+        made.add(torch.randn(9, generator=generator) * 3)
+    return made.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def heard() -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(1))
+    return x, torch.arange(6)[None] < torch.tensor([6, 3, 5, 1])[:, None]
+
+
+def test_noise_is_for_training_only(heard):
+    noisy = router(noise=1.0)
+    torch.manual_seed(0)
+    first = noisy(*heard)
+    assert torch.equal(noisy(*heard).gates, first.gates)
+    noisy.train()
+    second, third = noisy(*heard), noisy(*heard)
+    assert not torch.equal(second.gates, third.gates)
+    assert torch.equal(second.logits, first.logits)  # what losses see is without it
+    quiet = router(noise=0.0).train()
+    assert torch.equal(quiet(*heard).gates, quiet(*heard).gates)
+
+
+def test_dense_softmax_over_all(heard):
+    made = router(top_k=1)
+    assert ((made(*heard).gates > 0).sum(-1) == 1).all()
+    made.dense = True
+    routed = made(*heard)
+    torch.testing.assert_close(routed.gates, routed.probabilities)
+
+
+def test_the_input_is_standardised_and_read_over_valid_frames_only(heard):
+    x, mask = heard
+    made = router(top_k=3)
+    made.centre.fill_(0.5)
+    made.spread.fill_(2.0)
+    mean = torch.stack([row[valid].mean(0) for row, valid in zip(x, mask, strict=True)])
+    rows = torch.stack(list(made.rows))
+    expected = ((mean - 0.5) / 2 @ rows[:, :-1].T + rows[:, -1]) / 8**0.5
+    torch.testing.assert_close(made(x, mask).logits[:, 0], expected)
+    x[~mask] = 1e6
+    torch.testing.assert_close(made(x, mask).logits[:, 0], expected)
+    by_frame = router(top_k=3, routing="frame")
+    assert by_frame(x, mask).gates.shape == (4, 6, 3)
+
+
+def test_forced_takes_all_and_keeps_the_logits(heard):
+    made = router()
+    free = made(*heard)
+    made.forced = 2
+    routed = made(*heard)
+    assert (routed.gates == torch.tensor([0.0, 0.0, 1.0])).all()
+    assert torch.equal(routed.logits, free.logits)
+
+
+def test_rows_come_and_go():
+    made = router()
+    rows = [row.clone() for row in made.rows]
+    made.remove(1)
+    assert [torch.equal(row, rows[at]) for row, at in zip(made.rows, (0, 2), strict=True)] == [True, True]
+    made.add()
+    torch.testing.assert_close(made.rows[2].data, (rows[0] + rows[2]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("gates", "expected"),
+    [
+        ([[[1.0, 0, 0]], [[0, 1.0, 0]], [[0, 0, 1.0]]], 1.0),
+        ([[[1.0, 0, 0]]] * 3, 3.0),
+    ],
+)
+def test_load_balance_is_1_for_equal_shares_and_e_for_one_taker(gates, expected):
+    values = torch.tensor(gates)
+    routing = Routing(values, values, values)
+    assert float(load_balance(routing, torch.ones(3, 5, dtype=torch.bool))) == pytest.approx(expected)
+
+
+def test_load_balance_of_frames_leaves_padding_out():
+    gates = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]])
+    mask = torch.tensor([[True, True, False, False]])
+    assert float(load_balance(Routing(gates, gates, gates), mask)) == pytest.approx(1.0)
