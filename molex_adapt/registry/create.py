@@ -38,7 +38,7 @@ def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
             _fill(path, base, embedded_from)
     except OSError as error:
         raise RegistryError(
-            f"registry {path} cannot be made: {error}. Choose a folder you may write to, with enough space."
+            f"registry {path} cannot be made: {error}. Choose a folder you may write to."
         ) from None
 
 
@@ -62,7 +62,7 @@ def copy(source: Path, path: Path) -> None:
             staging.discard(path / CREATING)
     except OSError as error:
         raise RegistryError(
-            f"registry {source} cannot be copied to {path}: {error}. Choose a folder you may write to, with enough space."
+            f"registry {source} cannot be copied to {path}: {error}. Choose a folder you may write to."
         ) from None
 
 

@@ -123,8 +123,8 @@ def api(monkeypatch):
             return cls(path)
 
         @classmethod
-        def create(cls, path: Path, base: str, revision: str | None = None) -> Any:
-            notes.calls.append(("create", (path, base), {"revision": revision}))
+        def create(cls, path: Path, base: str, revision: str | None = None, *, experts: bool = True) -> Any:
+            notes.calls.append(("create", (path, base), {"revision": revision, "experts": experts}))
             return SimpleNamespace(store=Store.create(path, base_record()))
 
         def __getattr__(self, name: str) -> Any:

@@ -125,7 +125,7 @@ def test_init(run, api, tmp_path):
     assert ran.status == 0
     assert ran.json["base"] == {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
     assert (ran.json["generation"], ran.json["experts"]) == (None, [])
-    assert api.calls[-1] == ("create", (tmp_path / "new", "tiny/base"), {"revision": "v2"})
+    assert api.calls[-1] == ("create", (tmp_path / "new", "tiny/base"), {"revision": "v2", "experts": True})
     assert Store.open(tmp_path / "new").active is None
     again = run("init", "tiny/base", "--registry", tmp_path / "new")
     assert again.status == 1
