@@ -126,3 +126,28 @@ def recorded(sound: Callable[..., NDArray[np.float32]]) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[..., Any]:
+    """A recipe that trains in seconds; sections are overridden by keyword."""
+
+    def make(**sections: dict[str, object]) -> Any:
+        from molex_adapt.recipe import Recipe
+
+        stage = {"steps": 6, "batch_size": 8, "evaluate_every": 3, "precision": "fp32"}
+        content: dict[str, dict[str, object]] = {
+            "lora": {"rank": 2, "alpha": 4.0},
+            "head": {"width": 8, "attention": 4},
+            "data": {"crop_seconds": 0.4},
+            "joint": {**stage},
+            "expert": {**stage},
+            "router_stage": {**stage, "steps": 3},
+            "exemplars": {"replay": 4, "check": 4, "seconds": 0.4},
+            "gate": {"bootstrap": 20},
+        }
+        for name, values in sections.items():
+            content[name] = content.get(name, {}) | values
+        return Recipe.model_validate(content)
+
+    return make

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt.errors import MolexError
+from molex_adapt.progress import Silent
+from molex_adapt.recipe import StageOptions
+from molex_adapt.train.loop import ParameterGroup, fit
+
+
+class Course:
+    """A stage whose development losses are given; it notes the weight after every step."""
+
+    def __init__(self, detector, losses: list[float], **options: object) -> None:
+        self.weight = detector.head.layer_weights
+        self.start = self.weight.detach().clone()
+        self.seen: list[torch.Tensor] = []
+        self.losses = iter(losses)
+        self.trainable: set[str] = set()
+        self.detector = detector
+        given = {"learning_rate": 0.1, "warmup": 0.0, "precision": "fp32", "evaluate_every": 1, **options}
+        self.options = StageOptions.model_validate(given)
+
+    def draw(self, _device):
+        return None
+
+    def loss(self, _batch):
+        self.trainable = {name for name, weight in self.detector.named_parameters() if weight.requires_grad}
+        return (self.weight - 5).square().sum()
+
+    def development(self) -> float:
+        self.seen.append(self.weight.detach().clone())
+        return next(self.losses)
+
+    def run(self):
+        groups = [ParameterGroup([self.weight], self.options.learning_rate)]
+        return fit(self.detector, groups, self, self.loss, self.development, self.options, "stage", Silent())
+
+
+@pytest.fixture
+def detector(detector_of, tiny_recipe):
+    return detector_of(tiny_recipe(), "world")
+
+
+def test_best_weights_are_kept_and_patience_ends_it(detector):
+    course = Course(detector, [1.0, 0.5, 0.9, 0.6], steps=50, patience=2)
+    fitted = course.run()
+    assert (fitted.steps, fitted.best_step, fitted.loss_before, fitted.loss_best) == (3, 1, 1.0, 0.5)
+    assert torch.equal(course.weight, course.seen[1])
+    assert not torch.equal(course.weight, course.seen[3])
+
+
+def test_the_start_is_kept_where_nothing_is_better(detector):
+    course = Course(detector, [0.1, 0.5, 0.9, 0.6, 0.7], steps=4, patience=9)
+    assert course.run().best_step == 0
+    assert torch.equal(course.weight, course.start)
+
+
+def test_the_last_step_is_measured_whatever_the_interval(detector):
+    course = Course(detector, [1.0, 0.9, 0.8], steps=5, evaluate_every=3)
+    fitted = course.run()
+    assert (fitted.steps, fitted.best_step) == (5, 5)
+    assert torch.equal(course.weight, course.seen[2])
+
+
+def test_no_steps_change_nothing(detector):
+    course = Course(detector, [1.0], steps=0)
+    assert course.run().steps == 0
+    assert torch.equal(course.weight, course.start)
+
+
+def test_only_the_given_weights_are_trainable_and_only_meanwhile(detector):
+    course = Course(detector, [1.0, 0.9], steps=1)
+    course.run()
+    assert course.trainable == {"head.layer_weights"}
+    assert not any(weight.requires_grad for weight in detector.parameters())
+    assert not detector.training
+
+
+def test_divergence_is_an_error_and_the_best_weights_stay(detector):
+    course = Course(detector, [1.0, 0.5], steps=9)
+    sound, factors = course.loss, iter([1.0, float("nan")])
+    course.loss = lambda batch: sound(batch) * next(factors)
+    with pytest.raises(MolexError, match=r"training diverged: the loss became nan.*learning_rate"):
+        course.run()
+    assert torch.equal(course.weight, course.seen[1])
+    assert not any(weight.requires_grad for weight in detector.parameters())
+
+
+def test_progress_hears_every_step(detector):
+    heard: list[str] = []
+
+    class Ear(Silent):
+        def start(self, label, total):
+            heard.append(f"{label} {total}")
+
+        def advance(self, steps=1):
+            heard.append("step")
+
+        def stop(self):
+            heard.append("stop")
+
+    course = Course(detector, [1.0, 0.9, 0.8], steps=2)
+    fit(
+        detector,
+        [ParameterGroup([course.weight], 0.1)],
+        course,
+        course.loss,
+        course.development,
+        course.options,
+        "x",
+        Ear(),
+    )
+    assert heard == ["x 2", "step", "step", "stop"]

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from molex_adapt.errors import DataError
+from molex_adapt.train.pools import Pool, Sampler
+
+CPU = torch.device("cpu")
+
+
+class Noted:
+    """Clips whose only channel is their index, and that remember what was asked of them."""
+
+    def __init__(self, bona_fide: int, spoof: int) -> None:
+        self.bona_fide = torch.arange(bona_fide + spoof) < bona_fide
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.bona_fide)
+
+    def batch(self, indices, crop, generator):
+        self.asked += indices
+        frames = torch.tensor([1 + index % crop for index in indices])
+        clips = torch.zeros(len(indices), int(frames.max()), 1)
+        for row, (index, count) in enumerate(zip(indices, frames.tolist(), strict=True)):
+            clips[row, :count] = index + 1
+        return clips, frames
+
+
+def test_pools_by_share_and_classes_half_and_half():
+    large, small = Noted(5, 70), Noted(9, 3)
+    sampler = Sampler([Pool(large, 3.0), Pool(small, 1.0)], 16, 4, seed=0)
+    for _ in range(20):
+        batch = sampler.draw(CPU)
+        assert (len(batch.bona_fide), float(batch.bona_fide.sum())) == (16, 8)
+    assert (len(large.asked), len(small.asked)) == (240, 80)
+
+
+def test_fractions_of_an_utterance_are_carried_over():
+    clips = [Noted(4, 4) for _ in range(3)]
+    sampler = Sampler(
+        [Pool(item, share) for item, share in zip(clips, (5, 2, 1), strict=True)], 10, 4, seed=0
+    )
+    for _ in range(80):
+        sampler.draw(CPU)
+    assert [len(item.asked) for item in clips] == [500, 200, 100]
+
+
+def test_every_utterance_once_before_any_comes_again():
+    clips = Noted(5, 7)
+    sampler = Sampler([Pool(clips, 1.0)], 4, 4, seed=3)
+    for _ in range(35):
+        sampler.draw(CPU)
+    counts = Counter(clips.asked)
+    assert {counts[index] for index in range(5)} == {14}
+    assert {counts[index] for index in range(5, 12)} == {10}
+    first = [index for index in clips.asked if index >= 5]
+    assert sorted(first[:7]) == list(range(5, 12))
+    assert first[:7] != first[7:14]
+
+
+def test_the_seed_decides():
+    def drawn(seed: int) -> list[int]:
+        clips = Noted(20, 20)
+        sampler = Sampler([Pool(clips, 1.0)], 8, 4, seed)
+        sampler.draw(CPU)
+        return clips.asked
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_more_pools_than_places_make_no_empty_batch():
+    clips = [Noted(3, 3) for _ in range(7)]
+    sampler = Sampler([Pool(item, 1.0) for item in clips], 2, 4, seed=0)
+    assert all(len(sampler.draw(CPU).frames) > 0 for _ in range(30))
+    assert len({len(item.asked) for item in clips}) == 1
+
+
+def test_a_batch_says_whose_each_row_is():
+    new, old = Noted(4, 4), Noted(4, 4)
+    logits = torch.arange(8) * 0.5
+    batch = Sampler([Pool(new, 1.0, expert=2), Pool(old, 1.0, expert=0, old_logits=logits)], 16, 4, 0).draw(
+        CPU
+    )
+    assert batch.expert.tolist() == [-1] * 4 + [2] * 4 + [-1] * 4 + [0] * 4
+    assert batch.old_logit[:8].isnan().all()
+    index = batch.features[8:, 0, 0].long() - 1
+    assert torch.equal(batch.old_logit[8:], logits[index])
+    assert torch.equal(batch.bona_fide[8:], (index < 4).float())
+    beyond = torch.arange(batch.features.shape[1])[None] >= batch.frames[:, None]
+    assert not batch.features[beyond].any()
+    assert Sampler([Pool(new, 1.0)], 8, 4, 0).draw(CPU).expert.tolist() == [-1] * 8
+
+
+def test_empty_pools_are_passed_over_and_a_missing_class_is_refused():
+    sampler = Sampler([Pool(Noted(0, 0), 1.0), Pool(Noted(3, 0), 1.0), Pool(Noted(0, 3), 1.0)], 8, 4, 0)
+    assert float(sampler.draw(CPU).bona_fide.mean()) == 0.5
+    for pools in ([], [Pool(Noted(3, 0), 1.0)], [Pool(Noted(3, 0), 1.0), Pool(Noted(0, 3), 0.0)]):
+        with pytest.raises(DataError, match="one class is missing"):
+            Sampler(pools, 8, 4, 0)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt.errors import ExpertError
+from molex_adapt.features import Features
+from molex_adapt.progress import Silent
+from molex_adapt.train.pools import Pool
+from molex_adapt.train.stages import (
+    add_fresh_expert,
+    fit_expert,
+    fit_jointly,
+    fit_routers,
+    standardise_routers,
+)
+
+OLD = ("world", "opus")
+
+
+def inverted(features: Features) -> Features:
+    """The same with both classes exchanged: whatever training gains is a loss here."""
+    return Features(features.clips, ~features.bona_fide, features.sources, features.attacks)
+
+
+@pytest.mark.parametrize("way", ["inside", "alone"])
+def test_the_expert_stage_moves_the_new_expert_and_nothing_else(
+    detector_of, features_of, tiny_recipe, state, changed, way
+):
+    recipe = tiny_recipe(expert={"way": way, "distillation": 0.5}, router={"domain_loss": 0.5})
+    detector = detector_of(recipe, *OLD)
+    before = state(detector)
+    add_fresh_expert(detector, "new", recipe, seed=0)
+    fresh = state(detector)
+    pools = [
+        Pool(features_of(8, channel=3), 1.0, 2),
+        Pool(features_of(4), 1.0, 0, old_logits=torch.zeros(8)),
+    ]
+    fitted = fit_expert(detector, "new", pools, [features_of(8, 1, channel=3)], recipe, 0, Silent())
+    assert fitted.best_step > 0
+    assert fitted.loss_best < fitted.loss_before
+    assert changed(before, detector) == set()
+    assert changed(fresh, detector) == ({"expert new", "row new"} if way == "inside" else {"expert new"})
+    assert [router.forced for router in detector.mixture.routers] == [None, None]
+    assert not any(weight.requires_grad for weight in detector.parameters())
+
+
+def test_the_router_stage_moves_rows_and_nothing_else(detector_of, features_of, tiny_recipe, state, changed):
+    quiet = {"noise": 0, "load_balance": 0, "domain_loss": 0}
+    recipe = tiny_recipe(router_stage={"steps": 9}, router=quiet)
+    detector = detector_of(recipe, *OLD)
+    before = state(detector)
+    pools = [Pool(features_of(8), 1.0, 0), Pool(features_of(8, 2, "b", 5), 1.0, 1)]
+    fitted = fit_routers(detector, pools, [features_of(8)], recipe, 0, Silent())
+    assert fitted.best_step > 0
+    assert changed(before, detector) == {"row world", "row opus"}
+
+
+def test_the_router_stage_keeps_the_start_where_nothing_is_better(
+    detector_of, features_of, tiny_recipe, state, changed
+):
+    recipe = tiny_recipe(router_stage={"steps": 12, "learning_rate": 0.1}, router={"load_balance": 0})
+    detector = detector_of(recipe, *OLD)
+    before = state(detector)
+    pools = [Pool(features_of(8), 1.0)]
+    fitted = fit_routers(detector, pools, [inverted(features_of(8))], recipe, 0, Silent())
+    assert (fitted.best_step, fitted.loss_best) == (0, fitted.loss_before)
+    assert fitted.steps == 12
+    assert changed(before, detector) == set()
+
+
+def test_the_joint_stage_moves_all_but_the_base(detector_of, features_of, tiny_recipe, state, changed):
+    recipe = tiny_recipe()
+    detector = detector_of(recipe, *OLD)
+    before = state(detector)
+    pools = [Pool(features_of(8), 1.0, 0), Pool(features_of(8, 2, "b", 5), 1.0, 1)]
+    fitted = fit_jointly(detector, pools, [features_of(8, 1)], recipe, 0, Silent())
+    assert fitted.loss_best < fitted.loss_before
+    moved = changed(before, detector)
+    assert moved == {"expert world", "expert opus", "row world", "row opus", "head", "router"}
+
+
+def note(reads: list[tuple[torch.Tensor, torch.Tensor]]):
+    return lambda module, args: reads.append((module.read(*args), args[1]))
+
+
+def test_routers_read_standardised_input(detector_of, features_of, tiny_recipe):
+    for routing in ("utterance", "frame"):
+        detector = detector_of(tiny_recipe(router={"routing": routing}), *OLD)
+        pool = Pool(features_of(40), 1.0)
+        standardise_routers(detector, [pool])
+        router = detector.mixture.routers[1]
+        reads: list[tuple[torch.Tensor, torch.Tensor]] = []
+        handle = router.register_forward_pre_hook(note(reads))
+        features = features_of(40)
+        for index in range(80):
+            clip = features.clips[index][None].float()
+            detector.logit(clip, torch.tensor([clip.shape[1]]))
+        handle.remove()
+        read = torch.cat([item[mask] if routing == "frame" else item[:, 0] for item, mask in reads])
+        standard = (read - router.centre) / router.spread
+        assert float(standard.mean(0).abs().max()) < 0.5
+        assert 0.6 < float(standard.std(0).mean()) < 1.5
+
+
+def test_the_seed_decides_a_fresh_expert(detector_of, tiny_recipe):
+    recipe = tiny_recipe()
+    drawn = []
+    for seed in (0, 0, 1):
+        detector = detector_of(recipe, *OLD)
+        add_fresh_expert(detector, "new", recipe, seed)
+        drawn.append(detector.mixture.expert_parameters("new")[0])
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_a_dead_layer_leaves_no_expert_behind(detector_of, tiny_recipe):
+    recipe = tiny_recipe(lora={"targets": ["attention.k_proj"]})
+    detector = detector_of(recipe)
+    with pytest.raises(ExpertError, match="no effect on the output"):
+        add_fresh_expert(detector, "new", recipe, 0)
+    assert detector.mixture.names == []
