@@ -1,0 +1,175 @@
+"""RESULTS.md out of results/*.json.
+
+python -m benchmarks.report
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.workbench import RESULTS
+
+PAGE = Path(__file__).parent / "RESULTS.md"
+STATES = {
+    "before": "before",
+    "inside": "after, inside the mixture (default)",
+    "alone": "after, expert trained alone",
+    "single_lora": "one LoRA on it alone",
+}
+
+
+def main() -> None:
+    """Write the page."""
+    parts = [
+        "# Measured\n",
+        (
+            "Every table is made by `python -m benchmarks.report` from `benchmarks/results/*.json`; the command above each "
+            "table made its JSON. EER in per cent on test recordings that no training heard; where several seeds ran, the "
+            "median, and all seeds in brackets.\n"
+        ),
+        *_base(),
+        *_adaptation(),
+        *_held_out(),
+        *_probes(),
+        *_speed(),
+    ]
+    PAGE.write_text("\n".join(parts) + "\n")
+
+
+def _load(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
+
+
+def _base() -> list[str]:
+    kinds = sorted({path.stem.split("-")[1] for path in RESULTS.glob("base-*.json")})
+    runs = {kind: _load(f"base-{kind}-*.json") for kind in kinds}
+    if not runs:
+        return []
+    columns = list(next(iter(runs.values()))[0]["known_voices"])
+    lines = ["## Embedded base against random weights\n", "`python -m benchmarks.base [--random] --seed S`\n"]
+    lines += [_row(["base", "seeds", *columns]), _rule(len(columns) + 2)]
+    for kind, items in runs.items():
+        cells = [_several([item["known_voices"][name]["eer"] for item in items]) for name in columns]
+        lines.append(_row([kind, str(len(items)), *cells]))
+    pooled = [
+        f"{kind} {_interval(item['known_voices']['pooled'])}"
+        for kind, items in runs.items()
+        for item in items
+    ]
+    return [*lines, "\nPooled, per seed with 95 % intervals: " + "; ".join(pooled) + ".\n"]
+
+
+def _adaptation() -> list[str]:
+    runs = _load("adaptation-*.json")
+    lines = [
+        "## Each domain in turn as the novel one\n",
+        "`python -m benchmarks.adaptation --novel DOMAIN --seed S`\n",
+    ]
+    header = [
+        "novel",
+        "seeds",
+        *STATES.values(),
+        "old: mean change",
+        "old: worst change",
+        "null before → after",
+    ]
+    lines += [_row([*header, "router / expert stage"]), _rule(len(header) + 1)]
+    for novel in sorted({run["novel"] for run in runs}):
+        items = [run for run in runs if run["novel"] == novel]
+        cells = [_several(_over(items, _eer(state, novel))) for state in STATES]
+        changes = [_old_changes(item) for item in items]
+        null = f"{_several(_over(items, _eer('before', 'null')))} → {_several(_over(items, _eer('inside', 'null')))}"
+        ratio = [item["seconds"]["inside"]["router"] / item["seconds"]["inside"]["expert"] for item in items]
+        row = [
+            novel,
+            str(len(items)),
+            *cells,
+            _several([sum(change) / len(change) for change in changes], sign=True),
+            _several([max(change) for change in changes], sign=True),
+            null,
+            f"{median(ratio):.2f}",
+        ]
+        lines.append(_row(row))
+    return [*lines, ""] if runs else []
+
+
+def _held_out() -> list[str]:
+    runs = _load("adaptation-*.json")
+    lines = [
+        "## The held-out voice\n",
+        "From the same runs: a voice that neither base nor experts ever heard.\n",
+    ]
+    header = ["novel", "before", "after", "old pooled, before", "old pooled, after"]
+    lines += [_row(header), _rule(len(header))]
+    for novel in sorted({run["novel"] for run in runs}):
+        items = [run for run in runs if run["novel"] == novel]
+        cells = [
+            _several([item["held_out_voice"][state][name]["eer"] for item in items])
+            for name in (novel, "pooled")
+            for state in ("before", "inside")
+        ]
+        lines.append(_row([novel, *cells]))
+    return [*lines, ""] if runs else []
+
+
+def _probes() -> list[str]:
+    path = RESULTS / "probes.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    probes = list(next(iter(found.values())))
+    lines = ["## Simple means, each trained on the domain itself\n", "`python -m benchmarks.probes`\n"]
+    lines += [_row(["domain", *probes]), _rule(len(probes) + 1)]
+    lines += [_row([name, *(_interval(rates[probe]) for probe in probes)]) for name, rates in found.items()]
+    return [*lines, ""]
+
+
+def _speed() -> list[str]:
+    path = RESULTS / "speed.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    text = f"{found['recordings']} recordings at {found['times_real_time']:.0f}x real time on {found['cores']} cores."
+    return ["## Speed\n", "`python -m benchmarks.speed`\n", text, ""]
+
+
+def _eer(state: str, name: str) -> Callable[[dict[str, Any]], float | None]:
+    return lambda item: item["known_voices"].get(state, {}).get(name, {}).get("eer")
+
+
+def _over(items: list[dict[str, Any]], value: Callable[[dict[str, Any]], float | None]) -> list[float]:
+    return [found for item in items if (found := value(item)) is not None]
+
+
+def _old_changes(item: dict[str, Any]) -> list[float]:
+    before, after = item["known_voices"]["before"], item["known_voices"]["inside"]
+    return [after[name]["eer"] - before[name]["eer"] for name in item["known"]]
+
+
+def _several(values: list[float], sign: bool = False) -> str:
+    if not values:
+        return "–"
+    shown = [f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}" for value in values]
+    middle = f"{100 * median(values):+.1f}" if sign else f"{100 * median(values):.1f}"
+    return middle if len(values) == 1 else f"{middle} ({', '.join(shown)})"
+
+
+def _interval(rates: dict[str, Any]) -> str:
+    low, high = rates["eer_ci"]
+    return f"{100 * rates['eer']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+if __name__ == "__main__":
+    main()
