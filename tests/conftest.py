@@ -122,7 +122,7 @@ def recorded(sound: Callable[..., NDArray[np.float32]]) -> Callable[..., Path]:
             (folder / place).mkdir(parents=True, exist_ok=True)
             for at in range(count):
                 wave = sound(first + 1000 * number + at, 0.6 + 0.02 * (at % 5), pitches.get(place[6:], 0.0))
-                soundfile.write(folder / place / f"{place[-5:].strip('/')}{at:03}.wav", wave, 16_000)
+                soundfile.write(folder / place / f"{place.split('/')[-1]}{at:03}.wav", wave, 16_000)
         return folder
 
     return write

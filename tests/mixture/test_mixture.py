@@ -253,6 +253,14 @@ def test_an_unknown_target_is_refused_and_the_known_ones_are_named(tiny_folder_o
         Mixture(base, LoraOptions(targets=("feed_forward.middle",)), RouterOptions())
 
 
+def test_a_base_carries_one_mixture_at_a_time(mixed):
+    mixture = mixed(experts=THREE)
+    with pytest.raises(ExpertError, match="carries a mixture already"):
+        Mixture(mixture.base, mixture.lora, RouterOptions())
+    mixture.detach()
+    Mixture(mixture.base, mixture.lora, RouterOptions())
+
+
 def test_orthogonality_is_the_mean_squared_cosine_of_pairs(mixed):
     mixture = mixed(experts={"one": (2, 2.0), "two": (2, 2.0), "three": (2, 2.0)})
     expected, with_two = [], []

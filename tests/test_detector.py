@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from molex_adapt.base import load_base
+from molex_adapt.calibration import Calibration
+from molex_adapt.detector import Detector
+from molex_adapt.errors import AudioError
+from molex_adapt.features import pad
+from molex_adapt.mixture import ExpertSpec
+
+
+@pytest.fixture(params=["layer", "group"])
+def detector(request, tiny_folder_of, tiny_recipe) -> Detector:
+    torch.manual_seed(0)
+    base = load_base(tiny_folder_of("wavlm", request.param, request.param == "layer"))
+    made = Detector(base, tiny_recipe(data={"window_seconds": 1.0}), Calibration(2.0, -0.5))
+    for name in ("world", "opus", "codec2"):
+        made.mixture.add(ExpertSpec(name, 2, 4.0))
+        for weight in (*made.mixture.expert_parameters(name), *made.mixture.router_rows(name)):
+            torch.nn.init.normal_(weight, std=0.3)
+    return made.requires_grad_(False).eval()
+
+
+LENGTHS = (9_000, 4_000, 4_000, 12_345, 6_001)
+
+
+@pytest.fixture
+def rows() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=length).astype(np.float32) for length in LENGTHS]
+
+
+def test_a_score_does_not_depend_on_padding_order_or_company(detector, rows):
+    together = detector.score(*pad(rows))
+    alone = torch.cat([detector.score(*pad([row])) for row in rows])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    order = [3, 0, 4, 2, 1]
+    shuffled = detector.score(*pad([rows[at] for at in order]))
+    torch.testing.assert_close(shuffled, together[order], atol=1e-5, rtol=0)
+    assert len({round(float(score), 4) for score in together}) == len(rows)
+
+
+def test_a_score_is_the_calibrated_logit(detector, rows):
+    logit = detector.logit(*detector.base.prefix(*pad(rows)))
+    torch.testing.assert_close(detector.score(*pad(rows)), 2.0 * logit - 0.5)
+    torch.testing.assert_close(detector.calibrate(logit), 2.0 * logit - 0.5)
+
+
+def test_training_mode_is_undone_and_nothing_is_trainable(detector, rows):
+    before = detector.score(*pad(rows))
+    detector.train()
+    assert not detector.base.model.training
+    detector.eval()
+    assert torch.equal(detector.score(*pad(rows)), before)
+    assert not any(weight.requires_grad for weight in detector.parameters())
+
+
+def test_long_recordings_become_windows_of_nearly_one_length(detector):
+    wave = np.random.default_rng(0).normal(0.5, 3, 16_000 * 5 // 2).astype(np.float32)
+    windows = detector.prepare(wave)
+    assert [len(window) for window in windows] == [13_334, 13_333, 13_333]
+    if detector.base.normalised:
+        assert all(
+            abs(float(window.mean())) < 1e-3 and abs(float(window.std()) - 1) < 1e-3 for window in windows
+        )
+    assert len(detector.prepare(wave[:16_000])) == 1
+    assert len(detector.prepare(wave[:16_001])) == 2
+
+
+def test_what_cannot_be_heard_is_refused(detector):
+    with pytest.raises(AudioError, match=r"0\.025 s is shorter than the base's receptive field of 0\.025"):
+        detector.prepare(np.ones(399, np.float32))
+    with pytest.raises(AudioError, match="not all finite"):
+        detector.prepare(np.full(8_000, np.nan, np.float32))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from molex_adapt.base import load_base
+from molex_adapt.data import Table, Utterance, read
+from molex_adapt.detector import Detector
+from molex_adapt.features import (
+    OnlineFeatures,
+    concatenate,
+    extract,
+    length_batches,
+    pad,
+    random_crop,
+    score_table,
+)
+
+
+@pytest.fixture
+def detector(tiny_folder_of, tiny_recipe) -> Detector:
+    return Detector(load_base(tiny_folder_of()), tiny_recipe(data={"window_seconds": 0.65}))
+
+
+@pytest.fixture
+def table(recorded, tmp_path) -> Table:
+    folder = recorded(tmp_path / "data", bona_fide=4, buzz=3)
+    broken = folder / "bonafide" / "bonafide000.wav"
+    broken.write_bytes(b"RIFF")
+    return read(folder)
+
+
+def test_features_of_a_table(detector, table):
+    features, failed = extract(detector, table, workers=2)
+    assert [item.path for item in failed] == [str(table[0].path)]
+    assert features.attacks == (None,) * 3 + ("buzz",) * 3
+    assert features.bona_fide.tolist() == [True] * 3 + [False] * 3
+    assert features.sources == tuple(item.source for item in table)[1:]
+    assert all(clip.dtype == torch.float16 and clip.shape[1] == 16 for clip in features.clips)
+    wave, _ = soundfile.read(table[1].path, dtype="float32")
+    expected, frames = detector.base.prefix(*pad(detector.prepare(wave)[:1]))
+    torch.testing.assert_close(features.clips[0].float(), expected[0, : int(frames[0])], atol=5e-3, rtol=1e-3)
+    assert features.pick([5, 0]).attacks == ("buzz", None)
+    assert len(concatenate([features, features])) == 12
+    assert len(concatenate([])) == 0
+    assert set(features.of_attack("hum").attacks) == {None}
+    assert {len(clip) for clip in features.cut(0.2).clips} == {10}
+
+
+def test_scores_of_a_table_are_averaged_over_windows_by_length(detector, table):
+    scored, failed = score_table(detector, table, workers=1)
+    assert [item.utterance for item in scored] == list(table)[1:]
+    assert len(failed) == 1
+    for item in scored:
+        wave, _ = soundfile.read(item.utterance.path, dtype="float32")
+        assert item.seconds == pytest.approx(len(wave) / 16_000)
+        windows = detector.prepare(wave)
+        scores = [float(detector.score(*pad([window]))) for window in windows]
+        expected = np.average(scores, weights=[len(window) for window in windows])
+        assert item.score == pytest.approx(float(expected), abs=1e-5)
+    assert {len(detector.prepare(soundfile.read(item.path)[0])) for item in list(table)[1:]} == {1, 2}
+
+
+def test_company_and_workers_do_not_change_scores(detector, table):
+    together, _ = score_table(detector, table, workers=3)
+    for item in together:
+        (alone,), _ = score_table(detector, Table((item.utterance,), "one"))
+        assert item.score == pytest.approx(alone.score, abs=1e-5)
+
+
+def test_prefixes_computed_anew_are_those_kept(detector, table):
+    items = tuple(
+        Utterance(item.path, item.label, item.attack, item.source, seconds=0.6) for item in list(table)[1:]
+    )
+    online = OnlineFeatures(detector, items)
+    assert (len(online), online.bona_fide.tolist()) == (6, [True] * 3 + [False] * 3)
+    # A crop as long as the recording is the recording.
+    clips, frames = online.batch([0, 3], 100, torch.Generator())
+    kept, _ = extract(detector, Table(items, "x"))
+    assert frames.tolist() == [len(kept.clips[at]) for at in (0, 3)]
+    for row, at in enumerate((0, 3)):
+        torch.testing.assert_close(clips[row, : frames[row]].half(), kept.clips[at], atol=5e-3, rtol=1e-3)
+    cropped, frames = online.batch([0, 3, 4], 12, torch.Generator().manual_seed(0))
+    assert (cropped.shape, frames.tolist()) == ((3, 12, 16), [12, 12, 12])
+
+
+def test_crops_lie_inside_and_short_clips_stay_whole():
+    clip = torch.arange(10)[:, None].float()
+    generator = torch.Generator().manual_seed(0)
+    starts = {int(random_crop(clip, 7, generator)[0, 0]) for _ in range(60)}
+    assert starts == {0, 1, 2, 3}
+    assert random_crop(clip, 10, generator) is clip
+    assert random_crop(clip, 11, generator) is clip
+
+
+def test_batches_are_of_like_length_and_within_budget():
+    lengths = [5.0, 1.0, 3.0, 9.0, 3.0, 1.0, 20.0]
+    groups = list(length_batches(lengths, 9.0))
+    assert sorted(at for group in groups for at in group) == list(range(7))
+    assert all(max(lengths[at] for at in group) * len(group) <= 9 or len(group) == 1 for group in groups)
+    assert groups[0] == [1, 5, 2]
+    assert list(length_batches([], 9.0)) == []

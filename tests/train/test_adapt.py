@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt.errors import DataError
+from molex_adapt.mixture import ExpertSpec
+from molex_adapt.progress import Silent
+from molex_adapt.train.adapt import OldDomain, add_expert, retrain_routers, round_to_half, train_first
+from molex_adapt.train.exemplars import Exemplars
+
+OLD = ("world", "opus")
+
+
+@pytest.fixture
+def old(features_of) -> dict[str, OldDomain]:
+    """Two old domains with exemplars, and one that keeps none."""
+    return {
+        name: OldDomain(
+            name, Exemplars(features_of(5, at, name, 4 + at), features_of(4, 9 + at, name, 4 + at))
+        )
+        for at, name in enumerate(OLD)
+    } | {"kept nothing": OldDomain("world", None)}
+
+
+def test_a_first_mixture(detector_of, domain_of, tiny_recipe, state):
+    detector = detector_of(tiny_recipe(joint={"steps": 60, "evaluate_every": 20}))
+    domains = {"buzz": domain_of(), "hum": domain_of("hum", 5, 1)}
+    result = train_first(detector, domains, detector.recipe, 0, Silent())
+    assert detector.mixture.names == result.experts == ["buzz", "hum"]
+    assert set(result.after) == {"buzz", "hum"}
+    assert result.before == {}
+    assert detector.calibration.scale > 0
+    assert detector.calibration.scale != 1
+    assert len(result.exemplars["hum"].replay) == 8
+    assert set(result.exemplars["hum"].check.attacks) == {None, "hum"}
+    assert result.seconds["expert"] > 0
+    # Different experts for different domains, from one seed.
+    weights = state(detector)
+    assert not torch.equal(
+        weights["expert buzz encoder.layers.0.feed_forward.output_dense.lora_A"],
+        weights["expert hum encoder.layers.0.feed_forward.output_dense.lora_A"],
+    )
+    assert min(rates.eer for rates in result.after.values()) < 0.3
+
+
+def test_experts_that_share_a_domain(detector_of, domain_of, tiny_recipe):
+    detector = detector_of(tiny_recipe())
+    result = train_first(detector, {"buzz": domain_of()}, detector.recipe, 0, Silent(), ["buzz-1", "buzz-2"])
+    assert detector.mixture.names == ["buzz-1", "buzz-2"]
+    assert (set(result.after), set(result.exemplars)) == ({"buzz"}, {"buzz-1", "buzz-2"})
+
+
+def test_the_seed_decides_a_first_mixture_to_the_bit(detector_of, domain_of, tiny_recipe, state):
+    made = []
+    for seed in (4, 4, 5):
+        detector = detector_of(tiny_recipe())
+        torch.manual_seed(len(made))  # whatever ran before
+        train_first(detector, {"buzz": domain_of()}, detector.recipe, seed, Silent())
+        made.append(state(detector))
+    assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+    assert not torch.equal(made[0]["head classify.weight"], made[2]["head classify.weight"])
+
+
+@pytest.mark.parametrize("way", ["inside", "alone"])
+def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, changed, way):
+    recipe = tiny_recipe(expert={"way": way, "distillation": 0.1}, router_stage={"steps": 0})
+    detector = detector_of(recipe, *OLD)
+    before = state(detector)
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, 0, Silent())
+    assert changed(before, detector) == set()  # the router stage had no steps
+    assert detector.mixture.names == [*OLD, "new"]
+    assert set(result.before) == set(result.after) == set(result.changes) == {*OLD, "buzz"}
+    assert result.not_measured == ["kept nothing"]
+    assert result.threshold == 0.5
+    assert set(result.stages) == {"expert", "router"}
+    assert set(result.seconds) == {"expert", "router", "evaluate"}
+    assert result.exemplars["new"].replay.attacks.count("buzz") == 4
+
+
+def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, tiny_recipe, old):
+    recipe = tiny_recipe(router_stage={"steps": 2, "learning_rate": 1e6})
+    detector = detector_of(recipe, *OLD)
+    rows = [row.clone() for name in OLD for row in detector.mixture.router_rows(name)]
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, 0, Silent())
+    if result.stages["router"].best_step == 0:
+        assert "the router stage brought nothing" in result.remarks[0]
+        now = [row for name in OLD for row in detector.mixture.router_rows(name)]
+        assert all(torch.equal(a, b) for a, b in zip(rows, now, strict=True))
+    else:
+        assert result.remarks == []
+
+
+def test_without_exemplars_nothing_old_is_measured(detector_of, domain_of, features_of, tiny_recipe):
+    recipe = tiny_recipe()
+    detector = detector_of(recipe, *OLD)
+    nothing = features_of(0)
+    old = {"world": OldDomain("world", Exemplars(nothing, nothing)), "opus": OldDomain("opus", None)}
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, 0, Silent())
+    assert result.not_measured == ["world", "opus"]
+    assert set(result.after) == {"buzz"}
+
+
+def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed):
+    recipe = tiny_recipe(router_stage={"steps": 10})
+    detector = detector_of(recipe, *OLD)
+    before = state(detector)
+    result = retrain_routers(detector, {"opus": domain_of("opus", 5)}, old, 0.0, recipe, 0, Silent())
+    assert changed(before, detector) <= {"row world", "row opus"}
+    assert result.experts == []
+    assert set(result.after) == set(OLD)
+    assert result.after["opus"].bona_fide == 8  # measured on the data given, not on the four exemplars
+    assert result.not_measured == ["kept nothing"]
+
+
+def test_routers_alone_need_something(detector_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(), "world")
+    with pytest.raises(DataError, match="no data to retrain the routers on"):
+        retrain_routers(detector, {}, {"world": OldDomain("world", None)}, 0.0, detector.recipe, 0, Silent())
+
+
+def test_rounding_is_what_half_precision_holds(detector_of, tiny_recipe, state):
+    detector = detector_of(tiny_recipe(), "world")
+    detector.mixture.add(ExpertSpec("fine", 2, 4.0))
+    before = state(detector)
+    round_to_half(detector, ["fine"])
+    after = state(detector)
+    for key, value in after.items():
+        expected = before[key].half().float() if key.startswith("expert fine") else before[key]
+        assert torch.equal(value, expected)
+    assert not torch.equal(
+        before["expert fine encoder.layers.0.feed_forward.output_dense.lora_A"],
+        after["expert fine encoder.layers.0.feed_forward.output_dense.lora_A"],
+    )

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from molex_adapt.metrics import eer
+from molex_adapt.recipe import GateOptions
+from molex_adapt.reports import Change
+from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
+
+OPTIONS = GateOptions(bootstrap=100)
+
+
+def scored(real: list[float], fake: list[float]) -> ScoredSet:
+    labels = np.array([True] * len(real) + [False] * len(fake))
+    return ScoredSet(np.array(real + fake), labels, tuple(f"s{i}" for i in range(len(labels))))
+
+
+GOOD = scored([2.0, 3.0, 4.0, 5.0], [-2.0, -3.0, -4.0, -5.0])
+BAD = scored([2.0, 3.0, -4.0, -5.0], [-2.0, -3.0, 4.0, 5.0])
+
+
+def test_comparison_of_the_same_utterances():
+    change = compare({"world": GOOD}, {"world": BAD}, 2.5, OPTIONS)["world"]
+    assert change.eer == pytest.approx(eer(*BAD.classes) - eer(*GOOD.classes)) == pytest.approx(0.5)
+    assert change.miss == (0.25, 0.75)
+    assert change.false_alarm == (0.0, 0.5)
+    assert change.bona_fide_shift == pytest.approx(np.mean([0, 0, -8, -10]))
+    assert change.spoof_shift == pytest.approx(np.mean([0, 0, 8, 10]))
+    low, high = change.interval
+    assert low <= 0.5 <= high
+    same = compare({"world": GOOD}, {"world": GOOD}, 2.5, OPTIONS)["world"]
+    assert (same.eer, same.interval, same.bona_fide_shift) == (0.0, (0.0, 0.0), 0.0)
+
+
+def test_figures_per_domain():
+    found = rates({"world": GOOD, "opus": BAD}, OPTIONS)
+    assert (found["world"].eer, found["opus"].eer) == (0.0, 0.5)
+    assert (found["world"].bona_fide, found["world"].spoof) == (4, 4)
+
+
+def change(rise: float, low: float, high: float) -> Change:
+    return Change(rise, (low, high), (0, 0), (0, 0), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rise", "low", "certain", "refused"),
+    [
+        (0.05, 0.01, True, True),
+        (0.05, -0.01, True, False),
+        (0.05, -0.01, False, True),
+        (0.03, 0.01, True, False),  # the tolerance itself is accepted
+        (0.01, 0.005, False, False),
+        (-0.2, -0.3, False, False),
+    ],
+)
+def test_old_domains_may_rise_to_the_tolerance(rise, low, certain, refused):
+    options = GateOptions(tolerance=0.03, certain=certain)
+    found = refusals({"world": change(rise, low, 0.2), "new": change(0.9, 0.8, 1.0)}, "new", options)
+    assert bool(found) == refused
+    if refused:
+        assert found[0].startswith("world: EER rose by 5.0 points (interval ")
+        assert "tolerance is 3.0" in found[0]
+    assert len(refusals({"new": change(0.9, 0.8, 1.0)}, None, options)) == 1
+
+
+def test_scores_are_calibrated(detector_of, features_of, tiny_recipe):
+    from molex_adapt.calibration import Calibration
+
+    detector = detector_of(tiny_recipe(), "world")
+    plain = score_sets(detector, {"world": features_of(3)})["world"]
+    detector.calibration = Calibration(2.0, -1.0)
+    found = score_sets(detector, {"world": features_of(3)})["world"]
+    np.testing.assert_allclose(found.scores, 2 * plain.scores - 1)
+    assert found.bona_fide.tolist() == [True] * 3 + [False] * 3
+    assert found.groups == (["0/0", "0/1", "0/2"], ["0/0", "0/1", "0/2"])

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from molex_adapt.mixture import Routing
+from molex_adapt.train.losses import (
+    balance_loss,
+    detection_loss,
+    development_loss,
+    distillation_loss,
+    domain_loss,
+    logits_of,
+)
+from molex_adapt.train.pools import Batch
+
+
+def test_both_classes_weigh_alike_whatever_their_numbers():
+    logit, label = torch.tensor([2.0, -1.0, 0.5, 3.0]), torch.tensor([1.0, 0.0, 0.0, 0.0])
+    each = F.binary_cross_entropy_with_logits(logit, label, reduction="none")
+    assert float(detection_loss(logit, label)) == pytest.approx(float((each[0] + each[1:].mean()) / 2))
+    assert float(detection_loss(logit[1:], label[1:])) == pytest.approx(float(each[1:].mean()))
+
+
+def test_distillation_counts_known_rows_only():
+    old = torch.tensor([1.0, float("nan"), -1.0])
+    assert float(distillation_loss(torch.tensor([2.0, 9.0, 1.0]), old)) == pytest.approx((1 + 4) / 2)
+    assert float(distillation_loss(torch.tensor([2.0]), torch.tensor([float("nan")]))) == 0.0
+
+
+class Routed:
+    """Stands in for a detector whose routers have just decided."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.mixture = self
+        self.routings = [Routing(logits.softmax(-1), logits.softmax(-1), logits)]
+
+
+def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:
+    count = len(frames)
+    zeros = torch.zeros(count)
+    return Batch(torch.zeros(count, width, 1), torch.tensor(frames), zeros, torch.tensor(expert), zeros)
+
+
+def test_domain_loss_leads_known_spoofs_only_and_not_by_padding():
+    logits = torch.randn(3, 1, 4, generator=torch.Generator().manual_seed(0))
+    expected = F.cross_entropy(logits[[0, 2], 0], torch.tensor([3, 1]))
+    found = domain_loss(Routed(logits), batch([3, 3, 3], [3, -1, 1]))
+    torch.testing.assert_close(found, expected)
+    assert float(domain_loss(Routed(logits), batch([3, 3, 3], [-1, -1, -1]))) == 0.0
+    by_frame = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
+    expected = F.cross_entropy(by_frame[:, :2].mean(1), torch.tensor([2]))
+    torch.testing.assert_close(domain_loss(Routed(by_frame), batch([2], [2])), expected)
+
+
+def test_balance_is_averaged_over_blocks():
+    even = Routed(torch.zeros(4, 1, 2))
+    assert float(balance_loss(even, batch([3] * 4, [0] * 4))) == pytest.approx(1.0)
+
+
+def test_the_development_loss_gives_every_domain_one_voice(detector_of, features_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(), "world")
+    small, large = features_of(2), features_of(12, 1)
+    each = [
+        float(detection_loss(logits_of(detector, item), item.bona_fide.float())) for item in (small, large)
+    ]
+    assert development_loss(detector, [small, large], 64)() == pytest.approx(sum(each) / 2)
+    thinned = large.pick([0, 3, 6, 9, 12, 15, 18, 21])
+    expected = float(detection_loss(logits_of(detector, thinned), thinned.bona_fide.float()))
+    assert development_loss(detector, [large], 4)() == pytest.approx(expected)
+
+
+def test_logits_are_of_the_evaluation_mode_and_of_each_row_alone(detector_of, features_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(head={"dropout": 0.5}, router={"noise": 2.0}), "world", "opus")
+    features = features_of(6)
+    detector.train()
+    logits = logits_of(detector, features)
+    assert detector.training
+    assert torch.equal(logits_of(detector, features), logits)
+    detector.eval()
+    with torch.no_grad():
+        alone = torch.cat(
+            [detector.logit(clip[None].float(), torch.tensor([len(clip)])) for clip in features.clips]
+        )
+    torch.testing.assert_close(logits, alone, atol=1e-5, rtol=0)
+    assert logits_of(detector, features.pick([])).shape == (0,)

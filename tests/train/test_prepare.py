@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import soundfile
+
+from molex_adapt.data import read
+from molex_adapt.errors import DataError
+from molex_adapt.features import Features, OnlineFeatures
+from molex_adapt.progress import Silent
+from molex_adapt.train import prepare as module
+from molex_adapt.train.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def folder(recorded, tmp_path_factory):
+    made = recorded(tmp_path_factory.mktemp("data"), bona_fide=16, buzz=12, hum=12)
+    (made / "bonafide" / "broken.wav").write_bytes(b"no audio")
+    return made
+
+
+def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folder):
+    detector = detector_of(tiny_recipe())
+    found = prepare(detector, folder, detector.recipe, 1, Silent())
+    sets = {"train": found.train, "dev": found.dev, "test": found.test}
+    for split, features in sets.items():
+        items = found.table.select(split=split)
+        assert isinstance(features, Features)
+        assert features.sources == tuple(item.source for item in items)
+        assert features.bona_fide.tolist() == [item.label == "bonafide" for item in items]
+    sources = [set(features.sources) for features in sets.values()]
+    assert not sources[0] & sources[1]
+    assert not sources[0] & sources[2]
+    assert sum(map(len, sets.values())) == 40
+    assert [item.path.endswith("broken.wav") for item in found.failed] == [True]
+    assert "disjoint by recording" in found.remarks[0]
+    again = prepare(detector, read(folder), detector.recipe, 1, Silent())
+    assert again.test.sources == found.test.sources
+
+
+def test_one_attack_with_all_bona_fide_speech(detector_of, tiny_recipe, folder):
+    detector = detector_of(tiny_recipe())
+    whole = prepare(detector, folder, detector.recipe, 1, Silent())
+    hum = whole.of_attack("hum")
+    assert hum.table.attacks == ["hum"]
+    for part, all_of_it in ((hum.train, whole.train), (hum.dev, whole.dev), (hum.test, whole.test)):
+        assert set(part.attacks) == {None, "hum"}
+        assert int(part.bona_fide.sum()) == int(all_of_it.bona_fide.sum())
+
+
+def test_what_does_not_fit_into_memory_is_computed_anew(detector_of, tiny_recipe, folder):
+    recipe = tiny_recipe(data={"memory_gib": 1e-9})
+    heard: list[str] = []
+
+    class Ear(Silent):
+        def note(self, text):
+            heard.append(text)
+
+    found = prepare(detector_of(recipe), folder, recipe, 1, Ear())
+    assert isinstance(found.train, OnlineFeatures)
+    assert isinstance(found.test, Features)
+    assert "do not fit into 1e-09 GiB" in heard[0]
+    hum = found.of_attack("hum").train
+    assert len(hum) < len(found.train)
+    assert {item.attack for item in hum.utterances} == {None, "hum"}
+
+
+def test_large_measuring_sets_are_halved_by_class(detector_of, tiny_recipe, folder, monkeypatch):
+    monkeypatch.setattr(module, "MOST_MEASURED", 4)
+    detector = detector_of(tiny_recipe())
+    found = prepare(detector, folder, detector.recipe, 1, Silent())
+    assert [len(found.test.of_class(label)) for label in (True, False)] == [2, 2]
+    assert len(found.train) > 4
+
+
+def test_a_class_that_is_lost_is_named(detector_of, tiny_recipe, sound, tmp_path):
+    detector = detector_of(tiny_recipe())
+    for label in ("bonafide", "spoof/buzz"):
+        (tmp_path / label).mkdir(parents=True)
+    for at in range(6):
+        soundfile.write(tmp_path / "bonafide" / f"real{at}.wav", sound(at), 16_000)
+        soundfile.write(tmp_path / "spoof" / "buzz" / f"{at}.wav", sound(50 + at, 0.2), 16_000)
+    with pytest.raises(DataError, match="unusable recordings were left out has no spoof"):
+        prepare(detector, tmp_path, detector.recipe, 1, Silent())
+    rows = [f"bonafide/real{at}.wav,bonafide,,dev" for at in range(6)]
+    rows += [f"spoof/{at}.wav,spoof,buzz,train" for at in range(6)]
+    for at in range(6):
+        soundfile.write(tmp_path / "spoof" / f"{at}.wav", sound(90 + at, 0.7), 16_000)
+    (tmp_path / "manifest.csv").write_text("path,label,attack,split\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="the train split has no bonafide"):
+        prepare(detector, tmp_path, detector.recipe, 1, Silent())
