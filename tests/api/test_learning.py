@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt import Registry
+from molex_adapt.api import learning
+from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.registry.assemble import build_detector
+from molex_adapt.train import adapt
+
+HOW = {"workers": 1, "device": "cpu"}
+
+
+def test_the_first_expert_brings_head_and_routers_and_is_active(made, registry):
+    report = made.report
+    assert (report.expert, report.generation, report.activated, report.refused) == ("buzz", 1, True, [])
+    assert (report.before, set(report.after), set(report.training)) == ({}, {"buzz"}, {"joint"})
+    assert registry.store.active.number == 1
+    assert registry.store.verify() == []
+    expert = registry.store.expert("buzz")
+    assert (expert.domain, expert.rank, expert.data.attacks) == ("buzz", 2, ["buzz"])
+    assert sum(sum(found.values()) for found in expert.data.counts.values()) == 24
+    exemplars = registry.store.exemplar_tensors("buzz")
+    assert exemplars["replay.bona_fide"].tolist() == [1] * 4 + [0] * 4
+    profile = registry.store.active.profile
+    assert profile == {"bonafide": {"buzz": 1.0}, "buzz": {"buzz": 1.0}}
+
+
+def test_a_further_expert_leaves_every_old_byte_as_it_was(made, registry, tree, monkeypatch):
+    before = tree(made.path)
+    kept = []
+    write = learning.write_generation
+    monkeypatch.setattr(learning, "write_generation", lambda *given: kept.append(given[1]) or write(*given))
+    report = registry.add_expert(
+        made.hum, domain="hum", seed=3, licence="cc-by-4.0", command="as typed", **HOW
+    )
+    assert (report.expert, report.generation) == ("hum", 2)
+    assert set(report.before) == set(report.after) == set(report.change) == {"buzz", "hum"}
+    assert set(report.as_dict()) >= {
+        "expert",
+        "generation",
+        "activated",
+        "before",
+        "after",
+        "seconds",
+        "failed",
+    }
+    after = tree(made.path)
+    assert {name for name in before if before[name] != after[name]} == {"registry.yaml"}
+    record = registry.store.generation(2)
+    assert (record.parent, record.names, record.command) == (1, ["buzz", "hum"], "as typed")
+    assert record.threshold == registry.store.generation(1).threshold
+    assert (registry.store.expert("hum", 2).licence, registry.store.expert("hum", 2).seed) == ("cc-by-4.0", 3)
+    # What was trained and measured is what lies on disk, to the bit.
+    memory, disk = kept[0], build_detector(registry.store, 2)
+    for name in record.names:
+        assert all(
+            torch.equal(disk.mixture.weights(name)[key], value)
+            for key, value in memory.mixture.weights(name).items()
+        )
+        rows = zip(memory.mixture.router_rows(name), disk.mixture.router_rows(name), strict=True)
+        assert all(torch.equal(one, other) for one, other in rows)
+    assert all(
+        torch.equal(disk.head.state_dict()[key], value) for key, value in memory.head.state_dict().items()
+    )
+    clip = torch.randn(1, 12, 16), torch.tensor([12])
+    assert torch.equal(memory.calibrate(memory.logit(*clip)), disk.calibrate(disk.logit(*clip)))
+
+
+def test_the_seed_decides_to_the_byte(made, tmp_path, tree):
+    trees = []
+    for seed in (1, 1, 2):
+        registry = Registry.create(tmp_path / f"copy{len(trees)}", str(made.path / "base"))
+        torch.manual_seed(len(trees))
+        registry.add_expert(
+            made.hum, domain="hum", recipe=Registry.open(made.path).recipe(), seed=seed, **HOW
+        )
+        found = tree(registry.store.path)
+        trees.append({name: found[name] for name in found if name.endswith(".safetensors")})
+    assert len(trees[0]) == 5
+    assert trees[0] == trees[1]
+    assert (
+        trees[0]["experts/hum/adapter_model.safetensors"] != trees[2]["experts/hum/adapter_model.safetensors"]
+    )
+
+
+def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypatch):
+    monkeypatch.setattr(adapt, "refusals", lambda *_: ["buzz: EER rose by 9.0 points"])
+    before = registry.score(made.hum / "bonafide", **HOW)
+    report = registry.add_expert(made.hum, domain="hum", **HOW)
+    assert (report.activated, report.generation, report.refused) == (
+        False,
+        2,
+        ["buzz: EER rose by 9.0 points"],
+    )
+    assert registry.store.active.number == 1
+    assert "buzz: EER rose by 9.0 points" in registry.store.generation(2).remarks
+    after = registry.score(made.hum / "bonafide", **HOW)
+    assert [item.score for item in after.scores] == [item.score for item in before.scores]
+    with pytest.raises(RegistryError, match="'hum' is already in registry .* molex-adapt remove hum --purge"):
+        registry.add_expert(made.hum, domain="hum", **HOW)
+    registry.store.activate(2)
+    assert registry.detector("cpu").mixture.names == ["buzz", "hum"]
+
+
+def test_another_writer_in_the_meantime_is_noticed(made, registry, tree, monkeypatch):
+    prepare = learning.prepare
+    other = Registry.open(made.path)
+
+    def and_meanwhile(*given):
+        monkeypatch.setattr(learning, "prepare", prepare)
+        other.retrain_router(**HOW)
+        return prepare(*given)
+
+    monkeypatch.setattr(learning, "prepare", and_meanwhile)
+    with pytest.raises(RegistryError, match="another writer was first"):
+        registry.add_expert(made.hum, domain="hum", **HOW)
+    assert registry.store.active.number == 2
+    assert not (made.path / "experts" / "hum").exists()
+    assert registry.store.verify() == []
+
+
+def test_two_experts_share_a_domain(made, empty, tiny_recipe):
+    report = empty.train(made.buzz, domain="buzz", experts=2, recipe=tiny_recipe(), **HOW)
+    assert report.expert == ["buzz-1", "buzz-2"]
+    assert set(report.after) == {"buzz"}
+    assert [item.domain for item in empty.store.experts()] == ["buzz", "buzz"]
+    report = empty.add_expert(made.hum, domain="hum", **HOW)
+    assert set(report.after) == {"buzz", "buzz (buzz-2)", "hum"}
+    with pytest.raises(RegistryError, match="has a mixture already"):
+        empty.train(made.hum, domain="x", **HOW)
+
+
+def test_one_expert_per_attack(made, empty, tiny_recipe):
+    report = empty.train(made.both, domain="all", experts=None, recipe=tiny_recipe(), **HOW)
+    assert report.expert == ["a07", "b"]
+    assert [(item.domain, item.data.attacks) for item in empty.store.experts()] == [
+        ("a07", ["A07"]),
+        ("b", ["b"]),
+    ]
+    assert set(report.after) == {"a07", "b"}
+    assert report.after["b"].bona_fide == report.after["a07"].bona_fide
+    report = empty.retrain_router(made.both, **HOW)
+    assert set(report.after) == {"a07", "b"}
+    assert report.expert == []
+
+
+def test_the_name_may_differ_from_the_domain(made, empty, tiny_recipe):
+    report = empty.add_expert(made.buzz, domain="buzz", name="first", recipe=tiny_recipe(), **HOW)
+    assert report.expert == "first"
+    report = empty.add_expert(made.hum, domain="buzz", name="second", **HOW)
+    assert set(report.after) == {"buzz", "buzz (first)"}
+    assert [item.name for item in empty.store.experts()] == ["first", "second"]
+
+
+def test_an_attack_that_a_split_lacks_is_refused_before_training(made, empty, tiny_recipe, monkeypatch):
+    monkeypatch.setattr(learning, "train_first", lambda *_: pytest.fail("trained"))
+    rows = [
+        f"{path},{'spoof' if 'spoof' in str(path) else 'bonafide'},{path.parent.name if 'spoof' in str(path) else ''},"
+        f"{'train' if path.parent.name == 'b' else ''}"
+        for path in sorted(made.both.rglob("*.wav"))
+    ]
+    manifest = empty.store.path.parent / "manifest.csv"
+    manifest.write_text("path,label,attack,split\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="attack 'b' has no recordings for dev and test; .* --experts N"):
+        empty.train(manifest, domain="all", experts=None, recipe=tiny_recipe(), **HOW)
+
+
+def test_routers_retrained_on_exemplars_alone(made, registry, tree):
+    before = tree(made.path)
+    report = registry.retrain_router(command="molex-adapt retrain-router", **HOW)
+    assert (report.expert, report.generation, set(report.after)) == ([], 2, {"buzz"})
+    after = tree(made.path)
+    assert {name for name in before if before[name] != after[name]} == {"registry.yaml"}
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"generations"}
+    assert registry.store.generation(2).names == ["buzz"]
+
+
+def test_routers_retrained_on_data_say_what_was_left_out(made, registry, sound, recorded, tmp_path):
+    import soundfile
+
+    data = recorded(tmp_path / "data", bona_fide=10, first=700, buzz=10)
+    soundfile.write(data / "bonafide" / "short.wav", sound(1, 0.1), 16_000)
+    report = registry.retrain_router([data], **HOW)
+    assert [item.reason[:9] for item in report.failed] == ["too short"]
+    assert "disjoint by recording" in report.remarks[0]
+    with pytest.raises(DataError, match="'buzz' comes in two of the data sets"):
+        registry.retrain_router([data, made.buzz], **HOW)
+
+
+def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):
+    recipe = tiny_recipe(exemplars={"replay": 0, "check": 0})
+    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, **HOW)
+    assert empty.store.exemplar_tensors("buzz") is None
+    assert empty.store.expert("buzz").exemplars_sha256 is None
+    report = empty.add_expert(made.hum, domain="hum", **HOW)
+    assert report.not_measured == ["buzz"]
+    assert set(report.after) == {"hum"}
+    with pytest.raises(DataError, match="keep no exemplars"):
+        empty.analyze(**HOW)
+    with pytest.raises(DataError, match="keep no exemplars"):
+        empty.retrain_router(**HOW)
+    assert empty.store.verify() == []
+
+
+def test_half_of_the_exemplars_may_be_switched_off(made, empty, tiny_recipe):
+    empty.add_expert(made.buzz, domain="buzz", recipe=tiny_recipe(exemplars={"replay": 0}), **HOW)
+    report = empty.add_expert(made.hum, domain="hum", **HOW)
+    assert set(report.after) == {"buzz", "hum"}
+    report = empty.retrain_router(made.hum, **HOW)
+    assert set(report.after) == {"buzz", "hum"}
+
+
+def test_the_structure_of_a_mixture_is_not_for_a_recipe_to_change(made, registry, tiny_recipe):
+    with pytest.raises(RecipeError, match=r"head.width = 16; the mixture has 8"):
+        registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(head={"width": 16}), **HOW)
+    report = registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(lora={"rank": 3}), **HOW)
+    assert report.generation == 2
+    assert [item.rank for item in registry.store.experts(2)] == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["../x", "UPPER", "", ".hidden", "a/b", "x" * 65])
+def test_names_that_cannot_be_folders_are_refused(made, registry, name):
+    with pytest.raises(DataError, match="domain name .* cannot be used|expert name .* cannot be used"):
+        registry.add_expert(made.hum, domain=name or " ", **HOW)
+    with pytest.raises(DataError, match="cannot be used"):
+        registry.add_expert(made.hum, domain="hum", name=name or " ", **HOW)
+
+
+def test_no_experts_cannot_be_trained(made, empty):
+    with pytest.raises(RecipeError, match="0 experts cannot be trained"):
+        empty.train(made.buzz, domain="buzz", experts=0, **HOW)

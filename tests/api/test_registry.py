@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
+
+import molex_adapt
+from molex_adapt import Registry
+from molex_adapt.api import choose_device
+from molex_adapt.data import Table, Utterance
+from molex_adapt.errors import DataError, RecipeError, RegistryError
+
+HOW = {"workers": 1, "device": "cpu"}
+
+
+def test_the_public_name_is_light_until_it_is_used():
+    code = "import sys, molex_adapt; print('torch' in sys.modules); molex_adapt.Registry; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'Store'"):
+        _ = molex_adapt.Store
+
+
+def test_create_embeds_a_local_base(tmp_path, tiny_folder_of):
+    registry = Registry.create(tmp_path / "registry", str(tiny_folder_of("hubert", "group", False)))
+    assert registry.store.base.embedded
+    assert registry.store.base.id.startswith("hubert-group")
+    assert registry.store.verify() == []
+    assert registry.store.active is None
+    with pytest.raises(RegistryError, match="already holds a registry"):
+        Registry.create(tmp_path / "registry", str(tiny_folder_of()))
+
+
+def test_a_checkpoint_with_other_weights_beside_the_base_is_written_anew(tmp_path, tiny_folder_of):
+    config = Wav2Vec2Config.from_pretrained(
+        tiny_folder_of("wav2vec2"), proj_codevector_dim=16, codevector_dim=16
+    )
+    Wav2Vec2ForPreTraining(config).save_pretrained(tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "preprocessor_config.json").write_text('{"do_normalize": false}')
+    registry = Registry.create(tmp_path / "registry", str(tmp_path / "checkpoint"))
+    assert registry.store.base.id == "checkpoint"
+    assert registry.store.verify() == []
+    assert (
+        '"do_normalize": false' in (tmp_path / "registry" / "base" / "preprocessor_config.json").read_text()
+    )
+
+
+def test_an_unknown_base_leaves_nothing_behind(tmp_path):
+    with pytest.raises(RegistryError, match="cannot be loaded"):
+        Registry.create(tmp_path / "registry", "nobody/nothing")
+    assert not (tmp_path / "registry").exists()
+
+
+def test_an_empty_registry_says_what_to_do(empty, made):
+    for work in (
+        lambda: empty.score([made.buzz], **HOW),
+        lambda: empty.detector("cpu"),
+        lambda: empty.retrain_router(**HOW),
+    ):
+        with pytest.raises(RegistryError, match="no active generation: .* molex-adapt add-expert"):
+            work()
+
+
+def test_scores_of_files_and_folders(made, registry, tmp_path):
+    folder = registry.score([made.buzz / "bonafide", made.buzz / "spoof"], **HOW)
+    assert (len(folder.scores), folder.failed, folder.generation) == (24, (), 1)
+    assert folder.threshold == registry.store.active.threshold
+    one = registry.score(folder.scores[3].path, **HOW)
+    assert one.scores[0].score == pytest.approx(folder.scores[3].score, abs=1e-5)
+    assert one.scores[0].seconds == pytest.approx(folder.scores[3].seconds)
+    (tmp_path / "text.wav").write_text("not audio")
+    mixed = registry.score([tmp_path / "missing.wav", folder.scores[0].path, tmp_path / "text.wav"], **HOW)
+    assert [item.path for item in mixed.scores] == [folder.scores[0].path]
+    assert [item.path for item in mixed.failed] == [str(tmp_path / "missing.wav"), str(tmp_path / "text.wav")]
+    with pytest.raises(DataError, match="no recordings to score"):
+        registry.score([], **HOW)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match=r"no recordings to score \(.*nothing\)"):
+        registry.score([tmp_path / "nothing"], **HOW)
+
+
+def test_long_recordings_are_scored_in_windows(registry, sound, tmp_path):
+    wave = np.concatenate([sound(seed) for seed in range(31)])
+    soundfile.write(tmp_path / "long.wav", wave, 16_000)
+    (scored,) = registry.score(tmp_path / "long.wav", **HOW).scores
+    assert scored.seconds == pytest.approx(len(wave) / 16_000)
+    assert np.isfinite(scored.score)
+
+
+def test_evaluation_of_a_split(made, registry):
+    whole = registry.evaluate(made.buzz, **HOW)
+    assert (whole.overall.bona_fide, whole.overall.spoof, whole.generation) == (12, 12, 1)
+    assert set(whole.by_attack) == {"buzz"}
+    test = registry.evaluate(made.buzz, split="test", **HOW)
+    counts = registry.store.expert("buzz").data.counts["test"]
+    assert (test.overall.bona_fide, test.overall.spoof) == (counts["bonafide"], counts["spoof"])
+    # The test split of what it was trained on is what the gate measured.
+    assert test.overall.eer == pytest.approx(made.report.after["buzz"].eer)
+    only = Table((Utterance(made.buzz / "x.wav", "bonafide", source="x"),), "one class")
+    with pytest.raises(DataError, match="evaluation has no spoof"):
+        registry.evaluate(only, **HOW)
+
+
+def test_analysis_of_exemplars_and_of_data(made, registry):
+    own = registry.analyze(**HOW)
+    assert (own.experts, own.attacks) == (["buzz"], ["buzz", "bonafide"])
+    counts = registry.store.expert("buzz").data.counts["test"]
+    assert own.utterances == {"buzz": min(4, counts["spoof"]), "bonafide": min(4, counts["bonafide"])}
+    assert own.usage == {"buzz": {"buzz": 1.0}, "bonafide": {"buzz": 1.0}}
+    data = registry.analyze(made.hum, **HOW)
+    assert data.utterances == {"hum": 12, "bonafide": 12}
+    assert len(data.usage_by_block["hum"]) == 2
+
+
+def test_recipes_of_registries(empty, registry, tiny_recipe):
+    assert registry.recipe() == tiny_recipe()
+    assert registry.recipe(tiny_recipe(expert={"steps": 9})).expert.steps == 9
+    given = tiny_recipe(lora={"rank": 5})
+    assert empty.recipe(given) is given
+
+
+def test_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:3", "mps", "tpu"):
+        with pytest.raises(RecipeError, match=f"device '{name}' is not available here"):
+            choose_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("cuda")
