@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Table, decode
-from molex_adapt.errors import DataError
+from molex_adapt.errors import AudioError, DataError
 from molex_adapt.progress import Progress, Silent
 
 LEVEL_RMS = 10 ** (-26 / 20)
@@ -50,13 +50,17 @@ def build_streams(
     progress.start("decode speech", len(table))
     by_speaker: dict[str, list[NDArray[np.float32]]] = {}
     for utterance in table:
-        wave = decode(utterance.path)
+        progress.advance()
+        try:
+            wave = decode(utterance.path)
+        except AudioError as error:
+            progress.note(f"left out: {error}")
+            continue
         wave = wave[: len(wave) // FRAME_SAMPLES * FRAME_SAMPLES]
         rms = float(np.sqrt(np.mean(wave**2))) if len(wave) else 0.0
         if rms > 1e-5:
             level = np.clip(wave * (LEVEL_RMS / rms), -1, 1).astype(np.float32)
             by_speaker.setdefault(utterance.speaker or "unknown", []).append(level)
-        progress.advance()
     progress.stop()
     if not by_speaker:
         raise DataError(f"{table.root}: no usable speech to pretrain on; give a folder of recordings")

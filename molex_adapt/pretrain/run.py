@@ -47,10 +47,12 @@ def pretrain(
     The held-out speakers and the test split are never heard; the development split only measures.
 
     Raises:
-        DataError: too little speech is left.
+        DataError: too little speech is left, a package is missing, or `out` is a file.
     """
     progress = progress or Silent()
     started = time.monotonic()
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; a base is a folder. Name another place")
     torch.manual_seed(seed)
     streams, training = _prepare(speech, recipe, seed, progress)
     targets = make_targets(streams, recipe, training, progress)

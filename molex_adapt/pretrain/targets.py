@@ -179,9 +179,17 @@ def _stand_in_for_torchaudio() -> dict[str, types.ModuleType]:
 
 
 def _cluster(features: list[NDArray[np.float32]], units: int, fit_on: int) -> list[NDArray[np.int64]]:
-    from sklearn.cluster import MiniBatchKMeans
-
+    try:
+        from sklearn.cluster import MiniBatchKMeans
+    except ImportError as error:
+        raise DataError(
+            f"units need the package scikit-learn ({error}): pip install 'molex-adapt[pretrain]'"
+        ) from None
     sample = np.concatenate(features[:fit_on])
+    if len(sample) < units:
+        raise DataError(
+            f"{len(sample)} frames of speech cannot make {units} units; add recordings, or ask for fewer: --set units=N"
+        )
     mean, deviation = sample.mean(0), sample.std(0) + 1e-6
     sample = (sample - mean) / deviation
     picked = np.random.default_rng(0).permutation(len(sample))[:60_000]
