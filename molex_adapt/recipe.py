@@ -228,7 +228,7 @@ class DemoRecipe(Options):
 
     @model_validator(mode="after")
     def _novel_is_made(self) -> Self:
-        if self.domains and self.novel not in self.domains:
+        if self.novel not in self.domains:
             raise ValueError(f"novel {self.novel!r} is not among the domains {sorted(self.domains)}")
         return self
 

@@ -135,7 +135,7 @@ def recipe_file(recipe: Path) -> Path:
     from molex_adapt.shipped import recipe_path
 
     bare = recipe.name == str(recipe) and recipe.suffix not in (".yaml", ".yml")
-    return recipe_path(str(recipe)) if bare and not recipe.exists() else recipe
+    return recipe_path(str(recipe)) if bare and not recipe.is_file() else recipe
 
 
 def _own_recipe(registry: Path) -> Path | None:

@@ -174,10 +174,9 @@ def demo(
     """
     from molex_adapt.demo import run_demo
     from molex_adapt.recipe import DemoRecipe, load
+    from molex_adapt.shipped import recipe_path
 
-    options = None
-    if recipe is not None or overrides:
-        options = load(DemoRecipe, None if recipe is None else recipe_file(recipe), overrides)
+    options = load(DemoRecipe, recipe_path("demo") if recipe is None else recipe_file(recipe), overrides)
     with listening(quiet) as progress:
         report = run_demo(
             out,

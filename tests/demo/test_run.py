@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from molex_adapt import Registry
+from molex_adapt.api import registry as api
+from molex_adapt.data import read
+from molex_adapt.demo import domains as demo_domains
+from molex_adapt.demo import run_demo
+from molex_adapt.demo.run import MARK
+from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.recipe import DemoRecipe
+
+RECIPE = DemoRecipe.model_validate(
+    {
+        "novel": "gsm",
+        "domains": {"gsm": {"attack": "gsm"}, "buzz": {"attack": "mp3"}, "null": {"attack": "null"}},
+        "held_out_speaker": "june",
+        "train_recordings": 12,
+        "dev_recordings": 10,
+        "test_recordings": 10,
+        "held_out_recordings": 4,
+        "adapt": {"expert": {"steps": 4}},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def speech(sound, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("speech")
+    for number, (voice, count) in enumerate((("ann", 36), ("bob", 36), ("june", 5))):
+        (folder / voice).mkdir()
+        for at in range(count):
+            soundfile.write(folder / voice / f"{at:02}.wav", sound(1000 * number + at, 0.75), 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shipped(tiny_folder_of, tiny_recipe, recorded, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shipped")
+    registry = Registry.create(folder / "registry", str(tiny_folder_of()))
+    data = recorded(folder / "data", bona_fide=12, buzz=12)
+    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), workers=1, device="cpu")
+    return registry.store.path
+
+
+@pytest.fixture(autouse=True)
+def at_hand(shipped, monkeypatch):
+    monkeypatch.setattr(api, "registry_path", lambda: shipped)
+
+
+def demonstrate(out: Path, speech: Path | None, recipe: DemoRecipe = RECIPE, **more):
+    return run_demo(out, speech=speech, recipe=recipe, device="cpu", workers=1, **more)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "lock" not in path.name
+    }
+
+
+def test_the_whole_story(speech, shipped, tmp_path):
+    before = bytes_of(shipped)
+    told = []
+    out = tmp_path / "out"
+    report = demonstrate(out, speech, tell=lambda text, found=None: told.append((text, found)))
+    assert bytes_of(shipped) == before
+    assert {path.name for path in out.iterdir()} == {MARK, "data", "registry", "report.html", "demo.json"}
+    assert {path.name for path in (out / "data").iterdir()} == {"gsm", "buzz", "null"}
+
+    assert (report.added.expert, report.added.generation) == ("gsm", 2)
+    assert set(report.added.after) == {"buzz", "gsm"}
+    known, unheard = report.known_voices, report.held_out_voice
+    assert list(known.after) == list(known.before) == list(unheard.after) == ["gsm", "buzz", "null"]
+    assert (known.after["gsm"].bona_fide, known.after["gsm"].spoof) == (10, 10)
+    assert (unheard.after["buzz"].bona_fide, unheard.after["buzz"].spoof) == (4, 4)
+    assert set(report.analysis.usage) == {"bonafide", "gsm", "mp3", "null"}
+    assert set(report.seconds) == {"simulate", "score before", "add-expert", "score after", "analyze"}
+
+    registry = Registry.open(out / "registry")
+    assert registry.store.verify() == []
+    assert registry.store.generation(2).names == ["buzz", "gsm"]
+    assert registry.recipe().expert.steps == (4 if report.added.activated else 6)
+    forged = read(out / "data" / "gsm")
+    counts = registry.store.expert("gsm", 2).data.counts
+    voices = ["june" in str(item.path) for item in forged]
+    assert sum(sum(found.values()) for found in counts.values()) == voices.count(False)
+    assert voices.count(True) == 8  # measured, not trained on
+
+    assert json.loads((out / "demo.json").read_text()) == json.loads(json.dumps(report.as_dict()))
+    page = (out / "report.html").read_text()
+    assert "molex-adapt meets gsm" in page
+    assert "The held-out voice (june)" in page
+    texts = " ".join(text for text, _ in told)
+    assert "The shipped mixture knows buzz. Now gsm arrives" in texts
+    assert [found for _, found in told if found is not None] == [
+        report.added, known, unheard, report.analysis
+    ]  # fmt: skip
+
+    # A second time in the same folder, which is its own; and then one that is not.
+    again = demonstrate(out, speech)
+    assert again.added.after == report.added.after
+    assert again.known_voices.change == known.change
+    (out / MARK).unlink()
+    (out / "mine.txt").write_text("precious")
+    with pytest.raises(DataError, match="holds something else already; name a new folder by --out"):
+        demonstrate(out, speech)
+    assert (out / "mine.txt").read_text() == "precious"
+
+
+def test_no_voice_held_out(speech, tmp_path):
+    recipe = RECIPE.model_copy(update={"held_out_recordings": 0, "domains": {"gsm": RECIPE.domains["gsm"]}})
+    report = demonstrate(tmp_path / "out", speech, recipe)
+    assert report.held_out_voice is None
+    assert "held-out" not in (tmp_path / "out" / "report.html").read_text()
+    assert report.as_dict()["held_out_voice"] is None
+
+
+def test_no_speech(speech, tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="is not a folder"):
+        demonstrate(tmp_path / "out", tmp_path / "nowhere")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="has no speech"):
+        demonstrate(tmp_path / "out", tmp_path / "nothing")
+    monkeypatch.setattr(demo_domains, "PROMPTS", tmp_path / "uninstalled")
+    with pytest.raises(DataError, match=r"apt-get\s+install .*asterisk-core-sounds-en-g722.* --speech DIR"):
+        demonstrate(tmp_path / "out", None)
+    few = tmp_path / "few" / "ann"
+    few.mkdir(parents=True)
+    for path in sorted((speech / "ann").iterdir())[:9]:
+        shutil.copy(path, few)
+    with pytest.raises(DataError, match="needs at least 100 recordings"):
+        demonstrate(tmp_path / "out", few.parent)
+
+
+def test_a_file_in_the_way_and_no_registry(speech, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="holds something else already"):
+        demonstrate(tmp_path / "file", speech)
+
+    def missing():
+        raise RegistryError("This installation of molex-adapt has no shipped registry")
+
+    monkeypatch.setattr(api, "registry_path", missing)
+    with pytest.raises(RegistryError, match="no shipped registry"):
+        demonstrate(tmp_path / "out", speech)
+
+
+def test_the_novel_domain_must_be_one_that_is_made():
+    from molex_adapt.recipe import validate
+
+    with pytest.raises(RecipeError, match="novel 'griffin_lim' is not among the domains"):
+        validate(DemoRecipe, {"domains": {"gsm": {"attack": "gsm"}}}, "mine.yaml")
