@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from molex_adapt.errors import DataError
 from molex_adapt.metrics import measure_by_attack, measure_by_condition
 from molex_adapt.reports import EvaluationReport
 from molex_adapt.scorefile import Joined, join, read_key, read_scores
@@ -27,6 +28,11 @@ def evaluate_files(
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
     """
     joined = join(read_scores(scores), read_key(key))
+    if joined.is_bona_fide.all() or not joined.is_bona_fide.any():
+        raise DataError(
+            f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
+            "without one, error rates do not exist. Check the labels, or add the other class to scores and key."
+        )
     return evaluate_scores(joined, bootstrap=bootstrap, seed=seed, confidence=confidence)
 
 

@@ -256,7 +256,7 @@ def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | N
 def validate(kind: type[R], content: Any, where: str) -> R:
     """Validate parsed YAML; `where` names its origin in messages."""
     if not isinstance(content, dict):
-        raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}")
+        raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}. Mend it")
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -321,13 +321,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RecipeError(f"recipe {path} does not exist; give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}") from None
+        raise RecipeError(f"recipe {path} cannot be read: {error}. Give the path of a YAML file") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise RecipeError(f"recipe {path} is not valid YAML: {error}") from None
+        raise RecipeError(f"recipe {path} is not valid YAML: {error}\nMend it there") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise RecipeError(f"recipe {path}: expected a mapping of options, found {type(content).__name__}")
+        raise RecipeError(
+            f"recipe {path}: expected a mapping of options, found {type(content).__name__}. Mend it"
+        )
     return content
 
 

@@ -57,8 +57,8 @@ class Learning:
 
     def add_expert(self, data: Data, domain: str, name: str) -> StageReport:
         """See `Registry.add_expert`."""
-        check_name(name, "expert")
         check_name(domain, "domain")
+        check_name(name, "expert")
         active = self.store.active
         if active is None:
             return self._train_together(data, domain, [name])

@@ -152,9 +152,7 @@ class Registry:
         table.require_both_classes("evaluation")
         scored, failed = score_table(self.detector(device, number), table, workers=workers, progress=progress)
         items = [item.utterance for item in scored]
-        table.with_utterances(tuple(items)).require_both_classes(
-            "evaluation, after unusable recordings were left out"
-        )
+        table.with_utterances(tuple(items)).require_usable("evaluation", table, failed)
         joined = Joined(
             tuple(str(item.path) for item in items),
             np.array([item.score for item in scored]),

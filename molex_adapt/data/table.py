@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,6 +104,29 @@ class Table:
             f"train and to measure. Add {' and '.join(missing)} recordings to {self.root}, or see which were "
             "left out and why."
         )
+
+    def require_usable(self, what: str, whole: Table, failed: Sequence[Failed]) -> None:
+        """Refuse to go on where a class was lost because its recordings cannot be used.
+
+        Args:
+            what: as for `require_both_classes`.
+            whole: the table that this one is the usable part of.
+            failed: what was left out of it.
+
+        Raises:
+            DataError: a class is missing; names one of its recordings and why it was left out.
+        """
+        counts = self.counts()
+        lost = {str(item.path) for item in whole if not counts[item.label]}
+        for item in failed:
+            if item.path in lost:
+                have = ", ".join(f"{count} {label}" for label, count in counts.items())
+                raise DataError(
+                    f"{what} is left with {have} utterances: {len(failed)} of {len(whole)} recordings of {self.root} "
+                    f"cannot be used, such as {item.path}: {item.reason}. Both classes are needed. Export these "
+                    "recordings again, or add others."
+                )
+        self.require_both_classes(what)
 
     def digest(self) -> str:
         """SHA-256 (hex) that changes when a file, its size or what is said about it changes.

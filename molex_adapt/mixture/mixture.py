@@ -260,7 +260,9 @@ def _key(target: str) -> str:
 def _linear(block: nn.Module, target: str) -> nn.Linear:
     linear = dict(block.named_modules()).get(target)
     if isinstance(linear, ExpertLinear):
-        raise ExpertError("this base carries a mixture already; detach that one first, or load the base again")
+        raise ExpertError(
+            "this base carries a mixture already; detach that one first, or load the base again"
+        )
     if not isinstance(linear, nn.Linear):
         known = [name for name, module in block.named_modules() if isinstance(module, nn.Linear)]
         raise ExpertError(

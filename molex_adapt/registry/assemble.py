@@ -37,7 +37,7 @@ def open_base(store: Store) -> Base:
     folder = store.base_folder
     for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
         require_plain(path, store.path)
-    base = load_base(folder) if folder is not None else load_base(record.id, record.revision)
+    base = load_base(record.id, record.revision) if folder is None else _load_embedded(folder)
     if base.identity.sha256 != record.sha256:
         raise RegistryError(
             f"base {base.identity} is not the one this registry was made for, {record}. "
@@ -45,6 +45,13 @@ def open_base(store: Store) -> Base:
         )
     base.identity = BaseIdentity(record.id, record.revision, record.sha256)
     return base
+
+
+def _load_embedded(folder: Path) -> Base:
+    try:
+        return load_base(folder)
+    except RegistryError as error:
+        raise RegistryError(f"{error}. It came with the registry: restore {folder} from a copy.") from None
 
 
 @contextmanager

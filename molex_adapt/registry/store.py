@@ -115,7 +115,9 @@ class Store:
             )
         if number not in record.generations:
             known = ", ".join(map(str, record.generations[-20:])) or "none"
-            raise RegistryError(f"registry {self.path} has no generation {number}; it has {known}")
+            raise RegistryError(
+                f"registry {self.path} has no generation {number}; it has {known}. molex-adapt history lists them."
+            )
         return layout.read_generation(self.path, number)
 
     def history(self) -> list[GenerationRecord]:

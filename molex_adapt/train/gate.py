@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features
+from molex_adapt.features import Features, concatenate
 from molex_adapt.metrics import Rates, error_rates, measure, paired_change
 from molex_adapt.recipe import GateOptions
 from molex_adapt.reports import Change
@@ -37,10 +37,17 @@ class ScoredSet:
 
 
 def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, ScoredSet]:
-    """Calibrated scores of every domain's measuring set."""
+    """Calibrated scores of every domain's measuring set; an utterance that several sets share is scored once."""
+    together = concatenate(list(sets.values()))
+    first: dict[int, int] = {}
+    for index, clip in enumerate(together.clips):
+        first.setdefault(id(clip), index)
+    once = together.pick(list(first.values()))
+    logits = logits_of(detector, once).double().numpy()
+    place = {id(clip): index for index, clip in enumerate(once.clips)}
     found = {}
     for domain, features in sets.items():
-        scores = detector.calibration.apply(logits_of(detector, features).double().numpy())
+        scores = detector.calibration.apply(logits[[place[id(clip)] for clip in features.clips]])
         found[domain] = ScoredSet(scores, features.bona_fide.numpy(), features.sources)
     return found
 

@@ -64,7 +64,7 @@ def prepare(
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
     checked = audit(table, min_seconds=recipe.data.min_seconds, workers=workers, progress=progress)
-    checked.table.require_both_classes("training, after unusable recordings were left out")
+    checked.table.require_usable("training", table, checked.failed)
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
     )

@@ -173,6 +173,8 @@ def _fit(
     progress: Progress,
 ) -> Fitted:
     options: StageOptions = getattr(recipe, stage)
+    # Long recordings would make early stopping slower than training, and tell it little more.
+    development = [features.cut(2 * recipe.data.crop_seconds) for features in development]
     return fit(
         detector,
         groups,
