@@ -32,9 +32,7 @@ def main() -> None:
         seconds = time.monotonic() - started
         audio = sum(item.seconds for item in scored)
         runs.append(audio / seconds)
-        print(
-            f"{len(scored)} recordings, {audio:.0f} s of audio in {seconds:.1f} s: {runs[-1]:.0f}x, {len(failed)} failed"
-        )
+        print(f"{len(scored)} recordings, {audio:.0f} s of audio: {runs[-1]:.0f}x, {len(failed)} failed")
     result = {
         "recordings": len(table),
         "times_real_time": sorted(runs)[1],

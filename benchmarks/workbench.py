@@ -108,6 +108,7 @@ def set_up(base: Path, names: Iterable[str], recipe: Recipe, workers: int, progr
     domains = {}
     for name in names:
         both = {split: concatenate([part(BONA_FIDE, split), part(name, split)]) for split in SPLITS}
+        both["test"] = _thinned_by_class(both["test"], MOST_KNOWN // 3)  # of it come the check exemplars
         domains[name] = DomainData(tables[name], both["train"], both["dev"], both["test"], (), ())
     return Workbench(
         domains,
@@ -125,6 +126,14 @@ def _measured(
         return features.pick([at * len(features) // count for at in range(count)])
 
     return Measured(thinned(BONA_FIDE), {name: thinned(name) for name in names})
+
+
+def _thinned_by_class(features: Features, most: int) -> Features:
+    kept: list[int] = []
+    for members in (features.of_class(True), features.of_class(False)):
+        count = min(most, len(members))
+        kept += [members[at * len(members) // count] for at in range(count)]
+    return features.pick(kept)
 
 
 def figures(detector: Detector, measured: Measured, pooled: Iterable[str]) -> dict[str, dict[str, Any]]:

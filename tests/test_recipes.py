@@ -69,7 +69,12 @@ def test_all_faults_are_reported_together_with_the_nearest_key() -> None:
 def test_another_structure_than_the_mixtures_is_refused_and_silence_follows_it() -> None:
     active = load(Recipe, None, ["router.routing=frame", "head.width=32"])
     merged = with_structure_of(active, load(Recipe, None, ["lora.rank=2", "expert.steps=7"]))
-    assert (merged.router.routing, merged.head.width, merged.lora.rank, merged.expert.steps) == ("frame", 32, 2, 7)
+    assert (merged.router.routing, merged.head.width, merged.lora.rank, merged.expert.steps) == (
+        "frame",
+        32,
+        2,
+        7,
+    )
     with pytest.raises(RecipeError, match=re.escape("router.routing = 'utterance'; the mixture has 'frame'")):
         with_structure_of(active, load(Recipe, None, ["router.routing=utterance"]))
 
