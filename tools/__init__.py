@@ -1,0 +1,1 @@
+"""What makes the parts that are committed: the speech, the shipped registry."""
