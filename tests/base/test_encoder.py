@@ -59,6 +59,9 @@ def test_hidden_states_are_those_of_transformers(tiny_folder_of, kind, norm, sta
 def test_padding_and_company_do_not_change_a_row(tiny_folder_of, kind, norm, stable):
     base = load_base(tiny_folder_of(kind, norm, stable))
     assert base.exact_padding == (norm == "layer")
+    features, _ = base.prefix(*waves(9_000, 4_000))
+    assert not features[1, 12:].any()
+    assert features[1, :12].any()
     lengths = (4_000, 9_000, 4_000, 6_001)
     wave, counts = waves(*lengths)
     together, frames = ours(base, wave, counts)

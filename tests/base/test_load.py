@@ -50,6 +50,7 @@ def test_the_hash_is_of_values_not_of_storage(folder, tmp_path):
     model.float().save_pretrained(tmp_path / "float")
     half, single = (load_base(tmp_path / name).identity.sha256 for name in ("half", "float"))
     assert half == single != load_base(folder).identity.sha256
+    assert weights_hash(AutoModel.from_pretrained(tmp_path / "half", dtype=torch.float16)) == half
     assert load_base(tmp_path / "half").model.dtype == torch.float32
 
 
