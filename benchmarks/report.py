@@ -28,7 +28,7 @@ def main() -> None:
         "# Measured\n",
         (
             "Made by `python -m benchmarks.report` from `benchmarks/results/*.json`; the command above each "
-            "table made its JSON. EER in per cent on test recordings that no training heard; where several seeds ran, the "
+            "table made its JSON. EER in per cent on test recordings that no training heard; of several seeds, the "
             "median, and all seeds in brackets.\n"
         ),
         *_base(),

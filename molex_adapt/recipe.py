@@ -43,11 +43,11 @@ class RouterOptions(Options):
 
     routing: Literal["utterance", "frame"] = "utterance"
     top_k: int = Field(2, ge=1)
-    noise: float = Field(0.3, ge=0)
+    noise: float = Field(0.1, ge=0)
     """Standard deviation of the Gaussian noise on the gate logits while training."""
     load_balance: float = Field(0.01, ge=0)
     """Weight of the load-balancing loss (joint training and router stage)."""
-    domain_loss: float = Field(0.1, ge=0)
+    domain_loss: float = Field(0.5, ge=0)
     """Weight of the cross-entropy that leads spoofed speech of a domain to the expert of that domain."""
 
 
@@ -117,11 +117,11 @@ class ExpertStage(StageOptions):
     """A new expert and its router row (`add-expert`)."""
 
     steps: int = Field(300, ge=0)
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     way: Literal["inside", "alone"] = "inside"
     """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
     orthogonality: float = Field(1e-3, ge=0)
-    replay_share: float = Field(0.5, ge=0, lt=1)
+    replay_share: float = Field(0.34, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
     distillation: float = Field(0.0, ge=0)
     """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""

@@ -71,7 +71,9 @@ def run(site: Path, folder: Path, *words: str) -> Any:
     program = "import molex_adapt, sys; assert molex_adapt.__file__.startswith(sys.argv.pop(1)), molex_adapt.__file__\n"
     program += "from molex_adapt.cli.app import main; main()"
     command = [sys.executable, "-c", program, str(site), *words, "--json"]
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    ran = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
     assert ran.returncode == 0, ran.stderr[-3000:]
     return json.loads(ran.stdout)
 
