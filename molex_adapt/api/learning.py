@@ -149,4 +149,4 @@ def recipe_on(store: Store, active: GenerationRecord | None, given: Recipe | Non
 
 def _apart_from(domain: str, old: Mapping[str, OldDomain]) -> dict[str, OldDomain]:
     """Old domains under keys that differ from the new one's, so that the gate looks at both."""
-    return {f"{key} ({item.expert})" if key == domain else key: item for key, item in old.items()}
+    return {f"{key} ({item.expert or 'known'})" if key == domain else key: item for key, item in old.items()}

@@ -45,18 +45,32 @@ class Origin:
 
 
 def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
-    """What is known of every domain of a generation; two experts of one domain have an entry each."""
+    """What is known of every domain of a generation.
+
+    Experts that were trained together on one domain keep the same exemplars and have one entry, which belongs to none
+    of them alone; a second expert that came later, with data of its own, has a second entry.
+    """
     found: dict[str, OldDomain] = {}
+    kept: dict[tuple[str, str | None], str] = {}
     for record in store.experts(generation):
-        arrays = store.exemplar_tensors(record.name, generation)
-        exemplars = None
-        if arrays is not None:
-            replay = arrays_to_features(arrays, "replay", record.data.attacks)
-            check = arrays_to_features(arrays, "check", record.data.attacks)
-            exemplars = Exemplars(replay, check) if replay is not None and check is not None else None
+        together = (record.domain, record.exemplars_sha256)
+        if together in kept:
+            key = kept[together]
+            found[key] = OldDomain(None, found[key].exemplars)
+            continue
         key = record.domain if record.domain not in found else f"{record.domain} ({record.name})"
-        found[key] = OldDomain(record.name, exemplars)
+        found[key] = OldDomain(record.name, _exemplars(store, record, generation))
+        kept[together] = key
     return found
+
+
+def _exemplars(store: Store, record: ExpertRecord, generation: int) -> Exemplars | None:
+    arrays = store.exemplar_tensors(record.name, generation)
+    if arrays is None:
+        return None
+    replay = arrays_to_features(arrays, "replay", record.data.attacks)
+    check = arrays_to_features(arrays, "check", record.data.attacks)
+    return Exemplars(replay, check) if replay is not None and check is not None else None
 
 
 def write_generation(

@@ -61,11 +61,11 @@ class OldDomain:
     """What is known of a domain that the mixture already has.
 
     Attributes:
-        expert: the name of its expert.
+        expert: the name of its expert; None where several experts share the domain among themselves.
         exemplars: what was kept; None where nothing may be kept.
     """
 
-    expert: str
+    expert: str | None
     exemplars: Exemplars | None
 
 
@@ -189,7 +189,7 @@ def retrain_routers(
         )
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    owners = {domain: detector.mixture.index(item.expert) for domain, item in old.items()}
+    owners = {domain: _row(detector, item) for domain, item in old.items()}
     pools = _replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*_development_sets(old), *(item.dev for item in data.values())]
@@ -255,8 +255,12 @@ def _replay_pools(
         if item.exemplars is None:
             continue
         replay, _ = divide_replay(item.exemplars.replay)
-        pools.append(Pool(replay, 1.0, detector.mixture.index(item.expert), old_logits.get(key)))
+        pools.append(Pool(replay, 1.0, _row(detector, item), old_logits.get(key)))
     return [pool for pool in pools if len(pool.clips)]
+
+
+def _row(detector: Detector, domain: OldDomain) -> int | None:
+    return None if domain.expert is None else detector.mixture.index(domain.expert)
 
 
 def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Pool]:
