@@ -63,7 +63,7 @@ def claim(
         )
     out.mkdir(parents=True, exist_ok=True)
     written = {**wanted, **made_of, "made_with": f"molex-adapt {molex_adapt.__version__}"}
-    draft = out / f".{RECORD}.part"
+    draft = out / f".{RECORD}.{os.getpid()}.part"  # two runs may begin in one folder
     draft.write_text(_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True), encoding="utf-8")
     os.replace(draft, record)
 
