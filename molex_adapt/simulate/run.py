@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from molex_adapt.conventions import SPOOF, Seconds
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.data.table import Failed, Table, Utterance
@@ -117,7 +119,9 @@ def _run(maker: Maker, jobs: list[Job], workers: int, progress: Progress) -> lis
 
 def _outcomes(maker: Maker, jobs: list[Job], workers: int) -> Iterable[Outcome]:
     if workers <= 1 or len(jobs) == 1:
-        yield from map(maker, jobs)
+        # Threads divide a sum differently, so that its last bits, and the files, would depend on the machine.
+        with threadpool_limits(1, "blas"):
+            yield from map(maker, jobs)
         return
     with _one_thread_each():
         context = multiprocessing.get_context("spawn")
