@@ -17,7 +17,7 @@ from molex_adapt.data import Table, assign_splits, read
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate, extract
-from molex_adapt.metrics import Rates, eer, measure
+from molex_adapt.metrics import Rates, measure
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe, Recipe, load
 from molex_adapt.shipped import recipe_path
@@ -151,12 +151,6 @@ def figures(detector: Detector, measured: Measured, pooled: Iterable[str]) -> di
         everything = np.concatenate([spoofed[name] for name in together])
         found["pooled"] = measure(real, everything, groups=(groups, sources))
     return {name: rates.as_dict() for name, rates in found.items()}
-
-
-def eers(detector: Detector, measured: Measured) -> dict[str, float]:
-    """EER per domain, without intervals."""
-    real = _scores(detector, measured.bona_fide)
-    return {name: eer(real, _scores(detector, features)) for name, features in measured.spoofed.items()}
 
 
 def percent(rates: Rates | dict[str, Any]) -> str:
