@@ -182,9 +182,12 @@ class PretrainRecipe(Options):
     held_out_speakers: tuple[str, ...] = ()
     split_seed: int = 0
     """The same as the detector's recipes use, so that the base never hears a test recording."""
-    targets: tuple[Literal["mfcc", "teacher_units", "teacher"], ...] = ("mfcc",)
-    """`mfcc`: k-means units of MFCC; `teacher_units`: those of a teacher's layers; `teacher`: the layers themselves."""
+    targets: tuple[Literal["mfcc", "former_units", "teacher_units", "teacher"], ...] = ("mfcc",)
+    """`mfcc`: k-means units of MFCC; `former_units`: those of a former base's block, for a second round;
+    `teacher_units`: those of a teacher's layers; `teacher`: the layers themselves."""
     units: int = Field(100, ge=2)
+    former_base: Path = Path("registry/base")
+    former_block: int = Field(4, ge=1)
     teacher_layers: tuple[int, ...] = (2, 4, 6)
     band_limited_share: float = Field(0.5, ge=0, le=1)
     """Share of crops that are limited to the telephone band, as the detector's common last stage does."""

@@ -26,7 +26,7 @@ from molex_adapt.schedule import warmup_cosine
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What pretraining came to; accuracies and losses are of the development split."""
+    """What pretraining came to; accuracies and losses are of the development split, seconds without the targets."""
 
     folder: str
     steps: int
@@ -50,15 +50,36 @@ def pretrain(
         DataError: too little speech is left, a package is missing, or `out` is a file.
     """
     progress = progress or Silent()
-    started = time.monotonic()
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; a base is a folder. Name another place")
+    streams, training = prepare(speech, recipe, seed, progress)
+    return fit(
+        streams, training, make_targets(streams, recipe, training, progress), out, recipe, seed, progress
+    )
+
+
+def fit(
+    streams: list[Stream],
+    training: int,
+    targets: Targets,
+    out: Path,
+    recipe: PretrainRecipe,
+    seed: int,
+    progress: Progress,
+) -> Pretrained:
+    """Fit a base to targets, measure it on the development streams, save it to `out`.
+
+    Args:
+        streams: from `prepare`.
+        training: how many of them, counted from the first, are trained on.
+        targets: of all of them.
+        out, recipe, seed, progress: as for `pretrain`.
+    """
+    started = time.monotonic()
     torch.manual_seed(seed)
-    streams, training = _prepare(speech, recipe, seed, progress)
-    targets = make_targets(streams, recipe, training, progress)
     layers, width = targets.layers[0].shape[1:]
     model = MaskedPredictor(recipe, targets.codebook_sizes, layers, width)
-    _fit(model, streams, targets, training, recipe, seed, progress)
+    _optimise(model, streams, targets, training, recipe, seed, progress)
     quality = _evaluate(model, streams[training:], targets, training, recipe)
     _save(model, out, recipe)
     report = Pretrained(
@@ -81,9 +102,8 @@ def save_untrained(out: Path, recipe: PretrainRecipe, seed: int) -> None:
     _save(MaskedPredictor(recipe, (), 0, 0), out, recipe)
 
 
-def _prepare(
-    speech: Table, recipe: PretrainRecipe, seed: int, progress: Progress
-) -> tuple[list[Stream], int]:
+def prepare(speech: Table, recipe: PretrainRecipe, seed: int, progress: Progress) -> tuple[list[Stream], int]:
+    """Streams of the training split, then those of the development split; and the number of the former."""
     kept = tuple(item for item in speech if item.speaker not in recipe.held_out_speakers)
     split = assign_splits(Table(kept, speech.root), seed=recipe.split_seed, by="source")
     conditions = ["wide"]
@@ -103,7 +123,7 @@ def _prepare(
     return usable + measured, len(usable)
 
 
-def _fit(
+def _optimise(
     model: MaskedPredictor,
     streams: list[Stream],
     targets: Targets,

@@ -1,34 +1,20 @@
-"""What the base predicts of masked speech: MFCC units, a teacher's units, a teacher's layers.
-
-The teacher is DistillMOS (MIT licence, package `distillmos`), a speech-quality model distilled from XLS-R; it is
-used at training time only and nothing of it is stored in the base.
-"""
+"""What the base predicts of masked speech: MFCC units, a former base's units, a teacher's units or layers."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-import types
 from dataclasses import dataclass
-from typing import cast
-from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.errors import DataError
 from molex_adapt.pretrain.corpus import Stream
-from molex_adapt.progress import Progress, Silent
+from molex_adapt.pretrain.teachers import hear_with_base, hear_with_teacher
+from molex_adapt.progress import Progress
 from molex_adapt.recipe import PretrainRecipe
-
-TEACHER_SAMPLES = 122_880
-"""DistillMOS hears exactly this many samples (7.68 s)."""
-
-_TEACHER_LAYERS = "transformer_pool_attn.transformer.transformer_encoder.layers"
 
 
 @dataclass(frozen=True)
@@ -60,6 +46,10 @@ def make_targets(streams: list[Stream], recipe: PretrainRecipe, fit_on: int, pro
     if "mfcc" in recipe.targets:
         progress.note("targets: MFCC units")
         features = [mfcc(stream.wave) for stream in streams]
+        codebooks.append(_cluster(features, recipe.units, fit_on))
+    if "former_units" in recipe.targets:
+        progress.note(f"targets: units of block {recipe.former_block} of {recipe.former_base}")
+        features = hear_with_base(streams, recipe.former_base, recipe.former_block, progress)
         codebooks.append(_cluster(features, recipe.units, fit_on))
     if {"teacher", "teacher_units"} & set(recipe.targets):
         heard = hear_with_teacher(streams, recipe.teacher_layers, progress)
@@ -110,72 +100,6 @@ def _mel_bank(bands: int, fft: int) -> NDArray[np.float64]:
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     return np.clip(np.minimum(rising, falling), 0, None)
-
-
-def hear_with_teacher(
-    streams: list[Stream], layers: tuple[int, ...], progress: Progress | None = None
-) -> list[Tensor]:
-    """Hidden states of DistillMOS, per stream (F, len(layers), 200) float16, one frame per 20 ms.
-
-    Raises:
-        DataError: the package is missing, or a layer does not exist.
-    """
-    progress = progress or Silent()
-    teacher = _load_teacher()
-    encoder = cast(nn.ModuleList, teacher.get_submodule(_TEACHER_LAYERS))
-    if not layers or not all(1 <= layer <= len(encoder) for layer in layers):
-        raise DataError(f"teacher layers {layers} do not exist; DistillMOS has layers 1 to {len(encoder)}")
-    caught: dict[int, Tensor] = {}
-    for layer in layers:
-        encoder[layer - 1].register_forward_hook(
-            lambda _module, _inputs, output, layer=layer: caught.__setitem__(layer, output)
-        )
-    progress.start("teacher", sum(_segments(stream) for stream in streams))
-    heard = []
-    for stream in streams:
-        pieces = []
-        for start in range(0, _segments(stream), 4):
-            wave = stream.wave[start * TEACHER_SAMPLES : (start + 4) * TEACHER_SAMPLES]
-            rows = -(-len(wave) // TEACHER_SAMPLES)
-            batch = torch.from_numpy(np.pad(wave, (0, rows * TEACHER_SAMPLES - len(wave))))
-            batch = batch.view(rows, TEACHER_SAMPLES)
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-                teacher(batch)
-            stacked = torch.stack([caught[layer].float() for layer in layers], dim=2)
-            pieces.append(stacked.flatten(0, 1).half())
-            progress.advance(rows)
-        heard.append(torch.cat(pieces)[: stream.frames])
-    progress.stop()
-    return heard
-
-
-def _segments(stream: Stream) -> int:
-    return -(-len(stream.wave) // TEACHER_SAMPLES)
-
-
-def _load_teacher() -> nn.Module:
-    try:
-        # DistillMOS imports torchaudio, yet only its command line uses it, to read files; we hand it waveforms.
-        with (
-            mock.patch.dict(sys.modules, _stand_in_for_torchaudio()),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
-            import distillmos
-
-            teacher: nn.Module = distillmos.ConvTransformerSQAModel()
-    except ImportError as error:
-        raise DataError(
-            f"the teacher needs the package distillmos ({error}): pip install --no-deps distillmos"
-        ) from None
-    # The fused encoder path would skip the layers' hooks.
-    torch.backends.mha.set_fastpath_enabled(False)
-    return teacher.eval()
-
-
-def _stand_in_for_torchaudio() -> dict[str, types.ModuleType]:
-    package, transforms = types.ModuleType("torchaudio"), types.ModuleType("torchaudio.transforms")
-    transforms.MFCC = None  # type: ignore[attr-defined]
-    return {"torchaudio": package, "torchaudio.transforms": transforms}
 
 
 def _cluster(features: list[NDArray[np.float32]], units: int, fit_on: int) -> list[NDArray[np.int64]]:
