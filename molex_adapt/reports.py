@@ -41,8 +41,31 @@ class Change:
         }
 
 
-@dataclass(frozen=True)
-class StageReport:
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Domains before and after an operation, on the same recordings."""
+
+    before: dict[str, Rates]
+    after: dict[str, Rates]
+    change: dict[str, Change] = field(default_factory=dict)
+    novel: str | None = None
+    """The domain that an expert was added for; None where none was added to others."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "before": _figures(self.before),
+            "after": _figures(self.after),
+            "change": {
+                domain: {"eer": item.eer, "eer_ci": list(item.interval)}
+                for domain, item in self.change.items()
+            },
+            "drift": {domain: item.drift() for domain, item in self.change.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport(Comparison):
     """What training (`train`, `add-expert`, `retrain-router`) came to, domain by domain."""
 
     expert: str | list[str]
@@ -50,9 +73,6 @@ class StageReport:
     generation: int
     activated: bool
     """Whether that generation is the active one now; if not, `refused` says why."""
-    before: dict[str, Rates]
-    after: dict[str, Rates]
-    change: dict[str, Change] = field(default_factory=dict)
     seconds: dict[str, Seconds] = field(default_factory=dict)
     """Of the stages `expert` and `router`, and of measuring: `evaluate`."""
     failed: tuple[Failed, ...] = ()
@@ -69,13 +89,7 @@ class StageReport:
             "expert": self.expert,
             "generation": self.generation,
             "activated": self.activated,
-            "before": _figures(self.before),
-            "after": _figures(self.after),
-            "change": {
-                domain: {"eer": item.eer, "eer_ci": list(item.interval)}
-                for domain, item in self.change.items()
-            },
-            "drift": {domain: item.drift() for domain, item in self.change.items()},
+            **super().as_dict(),
             "seconds": dict(self.seconds),
             "failed": _failures(self.failed),
             "remarks": list(self.remarks),

@@ -122,6 +122,7 @@ def write_generation(
         before=result.before,
         after=result.after,
         change=result.changes,
+        novel=next((domain for domain, _ in owners.values()), None) if result.before else None,
         seconds=result.seconds,
         failed=origin.failed,
         remarks=remarks,

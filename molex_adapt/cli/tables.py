@@ -12,7 +12,7 @@ from rich.text import Text
 from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates
-from molex_adapt.reports import Analysis, Change, EvaluationReport, ScoreReport, StageReport
+from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
@@ -23,6 +23,14 @@ _TITLE_WIDTH = 78
 
 def stage_table(report: StageReport) -> list[RenderableType]:
     """Before and after, domain by domain, and what came of it."""
+    figures = comparison_table(report, report.refused, report.not_measured)
+    return [*figures, *failures(report.failed), *_outcome(report)]
+
+
+def comparison_table(
+    report: Comparison, refused: Sequence[str] = (), not_measured: Sequence[str] = ()
+) -> list[RenderableType]:
+    """Before and after, domain by domain."""
     table = _table("EER in % by domain, with 95 % intervals")
     table.add_column("domain", overflow="fold")
     for name in ("before", "after", "change"):
@@ -35,11 +43,11 @@ def stage_table(report: StageReport) -> list[RenderableType]:
             _eer(report.before.get(domain)),
             _eer(report.after.get(domain)),
             _points(change),
-            _verdict(domain, change, report),
+            _verdict(domain, change, report, refused),
         )
-    for domain in report.not_measured:
+    for domain in not_measured:
         table.add_row(domain, "-", "-", "-", Text("no data", style="yellow"))
-    return [table, *_drift(report.change), *failures(report.failed), *_outcome(report)]
+    return [table, *_drift(report.change)]
 
 
 def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
@@ -165,17 +173,16 @@ def _points(change: Change | None) -> Text:
     return Text(f"{100 * change.eer:+.1f} ({100 * low:+.1f} {100 * high:+.1f})", style=style)
 
 
-def _verdict(domain: str, change: Change | None, report: StageReport) -> Text:
-    names = [report.expert] if isinstance(report.expert, str) else report.expert
+def _verdict(domain: str, change: Change | None, report: Comparison, refused: Sequence[str]) -> Text:
     if domain == NULL_DOMAIN:
         return Text("control")
-    if any(reason.startswith(f"{domain}:") for reason in report.refused):
+    if any(reason.startswith(f"{domain}:") for reason in refused):
         return Text("regressed", style="bold red")
     if change is None:
         return Text("new" if domain not in report.before else "no data")
     low, high = change.interval
     if high < 0:
-        return Text("learnt" if domain in names else "better", style="green")
+        return Text("learnt" if domain == report.novel else "better", style="green")
     return Text("worse", style="yellow") if low > 0 else Text("held")
 
 

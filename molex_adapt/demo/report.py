@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from molex_adapt.metrics import Rates
-from molex_adapt.reports import Analysis, StageReport
+from molex_adapt.reports import Analysis, Comparison
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2330; }
@@ -23,7 +23,7 @@ tr:nth-child(even) td { background: #f5f7fa } tr.novel td { font-weight: 600 }
 def write_report(
     path: Path,
     novel: str,
-    voices: Sequence[StageReport | None],
+    voices: Sequence[Comparison | None],
     analysis: Analysis,
     seconds: Mapping[str, float],
     held_out: str,
@@ -58,7 +58,7 @@ def write_report(
     path.write_text(page, encoding="utf-8")
 
 
-def _changes(report: StageReport, novel: str) -> str:
+def _changes(report: Comparison, novel: str) -> str:
     rows = []
     for domain, after in report.after.items():
         before = report.before.get(domain)

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from molex_adapt.demo.report import write_report
 from molex_adapt.errors import DataError
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
-from molex_adapt.reports import Analysis, StageReport
+from molex_adapt.reports import Analysis, Comparison, StageReport
 from molex_adapt.shipped import recipe_path
 from molex_adapt.train.gate import ScoredSet, compare, rates
 
 MARK = ".molex-adapt-demo"
 """A file that says: this folder was made by the demonstration and may be made anew."""
+
+REGISTRY, DATA, PAGE, FIGURES = "registry", "data", "report.html", "demo.json"
+MADE = {MARK, REGISTRY, DATA, PAGE, FIGURES}
 
 Tell = Callable[..., None]
 
@@ -45,8 +48,8 @@ class DemoReport:
     """
 
     added: StageReport
-    known_voices: StageReport
-    held_out_voice: StageReport | None
+    known_voices: Comparison
+    held_out_voice: Comparison | None
     analysis: Analysis
     seconds: dict[str, Seconds]
     page: Path
@@ -93,13 +96,13 @@ def run_demo(
     recipe = recipe or load(DemoRecipe, recipe_path("demo"))
     recorded = find_speech(speech)
     _claim(out)
-    registry = Registry.create(out / "registry", EMBEDDED)
+    registry = Registry.create(out / REGISTRY, EMBEDDED)
     clock = _Clock()
     options = registry.recipe()
     tell(f"{len(recorded)} recordings of real speech; making the attacks from them")
     data = make_domains(
         recorded,
-        out / "data",
+        out / DATA,
         recipe,
         split_seed=options.data.split_seed,
         seed=seed,
@@ -128,11 +131,11 @@ def run_demo(
     tell("The gate, on exemplars that the experts keep and the new domain's test split", added)
     after = _score(registry, data, device, workers, progress)
     clock.lap("score after")
-    known_voices = _compared(added, registry, before["known"], after["known"], recipe.novel)
+    known_voices = _compared(registry, before["known"], after["known"], recipe.novel)
     tell("Test recordings that no training heard, voices known from training", known_voices)
     held_out = None
     if data.held_out_voice:
-        held_out = _compared(added, registry, before["held out"], after["held out"], recipe.novel)
+        held_out = _compared(registry, before["held out"], after["held out"], recipe.novel)
         tell(
             f"The held-out voice, {recipe.held_out_speaker}: neither the base nor any expert ever heard it",
             held_out,
@@ -143,10 +146,10 @@ def run_demo(
     analysis = registry.analyze(everything, device=device, workers=workers, progress=progress)
     clock.lap("analyze")
     tell("Which experts did the work", analysis)
-    report = DemoReport(added, known_voices, held_out, analysis, clock.laps, out / "report.html", data.failed)
+    report = DemoReport(added, known_voices, held_out, analysis, clock.laps, out / PAGE, data.failed)
     voices = (known_voices, held_out)
     write_report(report.page, recipe.novel, voices, analysis, clock.laps, recipe.held_out_speaker)
-    (out / "demo.json").write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    (out / FIGURES).write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
     total = sum(clock.laps.values())
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in clock.laps.items())
     tell(
@@ -168,10 +171,14 @@ class _Clock:
 
 
 def _claim(out: Path) -> None:
-    if out.is_dir() and (out / MARK).exists():
-        shutil.rmtree(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    """Make the folder, or clear one that a former demonstration made."""
+    found = {item.name for item in out.iterdir()} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or (found and not {MARK} <= found <= MADE):
         raise DataError(f"{out} holds something else already; name a new folder by --out")
+    for name in (REGISTRY, DATA):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in (PAGE, FIGURES):
+        (out / name).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
 
@@ -200,24 +207,20 @@ def _scored(table: Table, score_of: Mapping[str, float]) -> ScoredSet:
 
 
 def _compared(
-    added: StageReport,
     registry: Registry,
     before: Mapping[str, ScoredSet],
     after: Mapping[str, ScoredSet],
     novel: str,
-) -> StageReport:
+) -> Comparison:
     options = registry.recipe().gate
     names = [novel, *(name for name in before if name not in (novel, NULL_DOMAIN)), NULL_DOMAIN]
     order = {name: before[name] for name in names if name in before}
     threshold = registry.store.generation().threshold
-    return replace(
-        added,
+    return Comparison(
         before=rates(order, options),
         after=rates({name: after[name] for name in order}, options),
         change=compare(order, after, threshold, options),
-        failed=(),
-        remarks=[],
-        not_measured=[],
+        novel=novel,
     )
 
 

@@ -65,6 +65,7 @@ def stage_report(activated: bool = True, eer: float = 0.031) -> StageReport:
             "world": Change(*lost, (0.02, 0.03), (0.01, 0.02), -0.1, 0.2),
             "codec_x": Change(eer - 0.257, (-0.28, -0.18), (0.1, 0.03), (0.4, 0.02), 0.5, -2.5),
         },
+        novel="codec_x",
         seconds={"expert": 61.0, "router": 12.0, "evaluate": 4.0},
         failed=(Failed("data/broken.wav", "cannot be decoded"),),
         remarks=["one recording was left out"],

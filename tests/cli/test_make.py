@@ -13,6 +13,7 @@ from molex_adapt.cli.commands.make import ATTACK_NAMES
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
 from molex_adapt.pretrain import run as pretraining
+from molex_adapt.reports import Comparison
 from molex_adapt.simulate import ATTACKS
 
 
@@ -92,8 +93,10 @@ def story(monkeypatch, api):
         notes.update(keywords, out=out)
         if keywords["speech"] == Path("empty"):
             raise DataError("empty holds no speech. Expected recordings. Give another folder.")
-        tell("First, an unknown attack", api.answers["evaluate"])
-        tell("Now a new expert", api.answers["add_expert"])
+        added = api.answers["add_expert"]
+        tell("First, an unknown attack")
+        tell("Now a new expert", added)
+        tell("The same apart", Comparison(before=added.before, after=added.after, change=added.change))
         tell("Who fires?", api.answers["analyze"])
         return Told()
 
@@ -107,7 +110,8 @@ def test_demo_tells_as_it_goes(run, story):
     ran = run("demo", "--speech", "voices", "--set", "novel=codec2", "--workers", 1)
     assert ran.status == 0
     assert ran.out.index("First, an unknown attack") < ran.out.index("Now a new expert")
-    assert "Generation 5 is active" in ran.out
+    assert ran.out.count("Generation 5 is active") == 1
+    assert ran.out.count("EER in % by domain") == 2
     assert "Which experts fire" in ran.out
     assert (story["out"], story["speech"], story["workers"]) == (Path("demo-out"), Path("voices"), 1)
     assert story["recipe"].novel == "codec2"

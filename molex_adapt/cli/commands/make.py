@@ -21,11 +21,11 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, emit, show
 from molex_adapt.cli.progress import listening
-from molex_adapt.cli.tables import analysis_table, evaluation_table, failures, pairs, stage_table
+from molex_adapt.cli.tables import analysis_table, comparison_table, failures, pairs, stage_table
 
 if TYPE_CHECKING:
     from molex_adapt.data import Table
-    from molex_adapt.reports import Analysis, EvaluationReport, StageReport
+    from molex_adapt.reports import Analysis, Comparison
 
 ATTACK_NAMES = (
     "world, griffin_lim, lpc, formant_shift, phase_vocoder; codec2, opus, mp3, aac, amr_nb, gsm; "
@@ -191,15 +191,15 @@ def demo(
     emit(Answer(report.as_dict()), as_json=as_json, quiet=quiet)
 
 
-def _narrate(text: str, report: EvaluationReport | StageReport | Analysis | None = None) -> None:
+def _narrate(text: str, report: Comparison | Analysis | None = None) -> None:
     """Show a step of the demonstration as soon as it is there."""
-    from molex_adapt.reports import EvaluationReport, StageReport
+    from molex_adapt.reports import Comparison, StageReport
 
     show("", text)
     if isinstance(report, StageReport):
         show(*stage_table(report))
-    elif isinstance(report, EvaluationReport):
-        show(*evaluation_table(report))
+    elif isinstance(report, Comparison):
+        show(*comparison_table(report))
     elif report is not None:
         show(*analysis_table(report))
 
