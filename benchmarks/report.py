@@ -32,6 +32,7 @@ def main() -> None:
             "median, and all seeds in brackets.\n"
         ),
         *_base(),
+        *_pretraining(),
         *_adaptation(),
         *_held_out(),
         *_probes(),
@@ -45,26 +46,49 @@ def _load(pattern: str) -> list[dict[str, Any]]:
 
 
 def _base() -> list[str]:
-    kinds = sorted({path.stem.split("-")[1] for path in RESULTS.glob("base-*.json")})
-    runs = {kind: _load(f"base-{kind}-*.json") for kind in kinds}
     # Before the demo's novel domain arrives, a run of `benchmarks.adaptation` is just this measurement.
     novel = demo_recipe().novel
-    known = [{"known_voices": run["known_voices"]["before"]} for run in _load(f"adaptation-{novel}-*.json")]
-    runs = ({"embedded": known} if known else {}) | runs
+    embedded = [run["known_voices"]["before"] for run in _load(f"adaptation-{novel}-*.json")]
+    runs = {
+        "embedded": embedded,
+        "random weights": [run["known_voices"] for run in _load("base-random-*.json")],
+    }
+    lines = _bases(
+        "## Embedded base against random weights\n", "`python -m benchmarks.base [--random] --seed S`\n", runs
+    )
+    pooled = [f"{kind} {_interval(item['pooled'])}" for kind, items in runs.items() for item in items]
+    return [*lines, "Pooled, per seed with 95 % intervals: " + "; ".join(pooled) + ".\n"] if lines else []
+
+
+def _pretraining() -> list[str]:
+    path = RESULTS / "pretraining.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    steps = " / ".join(sorted({str(made["steps"]) for made in found.values()}))
+    runs = {
+        f"{name}, masked accuracy {100 * made['masked_accuracy']:.1f} %": [
+            run["known_voices"] for run in _load(f"base-{name}-[0-9].json")
+        ]
+        for name, made in found.items()
+    }
+    return _bases(
+        f"## What the parts of pretraining give ({steps} steps each, else equal)\n",
+        "`python -m benchmarks.pretraining`, `python -m benchmarks.base --base work/pretraining/NAME --name NAME`\n",
+        runs,
+    )
+
+
+def _bases(title: str, command: str, runs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    runs = {kind: items for kind, items in runs.items() if items}
     if not runs:
         return []
-    columns = list(next(iter(runs.values()))[0]["known_voices"])
-    lines = ["## Embedded base against random weights\n", "`python -m benchmarks.base [--random] --seed S`\n"]
-    lines += [_row(["base", "seeds", *columns]), _rule(len(columns) + 2)]
+    columns = list(next(iter(runs.values()))[0])
+    lines = [title, command, _row(["base", "seeds", *columns]), _rule(len(columns) + 2)]
     for kind, items in runs.items():
-        cells = [_several([item["known_voices"][name]["eer"] for item in items]) for name in columns]
+        cells = [_several([item[name]["eer"] for item in items]) for name in columns]
         lines.append(_row([kind, str(len(items)), *cells]))
-    pooled = [
-        f"{kind} {_interval(item['known_voices']['pooled'])}"
-        for kind, items in runs.items()
-        for item in items
-    ]
-    return [*lines, "\nPooled, per seed with 95 % intervals: " + "; ".join(pooled) + ".\n"]
+    return [*lines, ""]
 
 
 def _adaptation() -> list[str]:
