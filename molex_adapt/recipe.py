@@ -120,6 +120,9 @@ class ExpertStage(StageOptions):
     learning_rate: float = Field(2e-3, gt=0)
     way: Literal["inside", "alone"] = "inside"
     """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
+    gate_start: float = 2.0
+    """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
+    first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
     orthogonality: float = Field(1e-3, ge=0)
     replay_share: float = Field(0.34, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""

@@ -59,6 +59,11 @@ class Router(nn.Module):
             row = torch.stack(list(self.rows)).mean(0) if len(self.rows) else torch.zeros(self.width + 1)
         self.rows.append(nn.Parameter(row.detach().clone().to(self.centre.device)))
 
+    @torch.no_grad()
+    def lift(self, index: int, logit: float) -> None:
+        """Raise an expert's gate logit by the same amount for every utterance."""
+        self.rows[index][-1] += logit * self.width**0.5
+
     def remove(self, index: int) -> None:
         """Drop the row at `index`."""
         self.rows = nn.ParameterList([row for at, row in enumerate(self.rows) if at != index])

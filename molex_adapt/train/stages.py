@@ -93,6 +93,8 @@ def fit_expert(
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
         groups.append(ParameterGroup(mixture.router_rows(name), options.router_learning_rate))
+        for router in mixture.routers:
+            router.lift(mixture.index(name), options.gate_start)
 
     def loss(batch: Batch) -> Tensor:
         logit = detector.logit(batch.features, batch.frames)

@@ -45,6 +45,19 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_else(
     assert not any(weight.requires_grad for weight in detector.parameters())
 
 
+@pytest.mark.parametrize(("way", "lifted"), [("inside", 3.0), ("alone", 0.0)])
+def test_a_new_expert_takes_part_everywhere_at_first(detector_of, features_of, tiny_recipe, way, lifted):
+    recipe = tiny_recipe(expert={"way": way, "gate_start": 3.0, "steps": 0})
+    detector = detector_of(recipe, *OLD)
+    add_fresh_expert(detector, "new", recipe, seed=0)
+    clips = features_of(8)
+    fit_expert(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, 0, Silent())
+    detector.logit(*clips.batch(range(8), 99, torch.Generator()))
+    for routing in detector.mixture.routings:
+        above = routing.logits[:, 0, 2] - routing.logits[:, 0, :2].mean(1)
+        torch.testing.assert_close(above, torch.full_like(above, lifted))
+
+
 def test_the_router_stage_moves_rows_and_nothing_else(detector_of, features_of, tiny_recipe, state, changed):
     quiet = {"noise": 0, "load_balance": 0, "domain_loss": 0}
     recipe = tiny_recipe(router_stage={"steps": 9}, router=quiet)
