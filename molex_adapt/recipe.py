@@ -117,16 +117,16 @@ class ExpertStage(StageOptions):
     """A new expert and its router row (`add-expert`)."""
 
     steps: int = Field(300, ge=0)
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     way: Literal["inside", "alone"] = "inside"
     """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
-    gate_start: float = 2.0
+    gate_start: float = 4.0
     """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
     first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
     orthogonality: float = Field(1e-3, ge=0)
-    replay_share: float = Field(0.34, ge=0, lt=1)
+    replay_share: float = Field(0.25, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
-    distillation: float = Field(0.0, ge=0)
+    distillation: float = Field(0.05, ge=0)
     """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
 
 

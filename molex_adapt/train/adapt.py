@@ -106,9 +106,9 @@ def train_first(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
     )
     result.seconds["evaluate"] = time.monotonic() - started
-    for name in names:
+    for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
-        result.exemplars[name] = _exemplars(data, recipe, seed)
+        result.exemplars[name] = _exemplars(data, recipe, seed + number)
     return result
 
 
@@ -157,7 +157,7 @@ def add_expert(
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
     _judge(detector, sets, scored_before, domain, recipe, result)
-    result.exemplars[name] = _exemplars(data, recipe, seed)
+    result.exemplars[name] = _exemplars(data, recipe, seed + new_row)
     return result
 
 
@@ -286,6 +286,7 @@ def _calibrate(detector: Detector, development: Sequence[Features], result: Adap
 
 
 def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
+    """An expert's own draw: experts of one data set share its bona fide speech, and together keep more of it."""
     return choose_exemplars(data.train, data.test, recipe.exemplars, crop_frames(recipe), seed)
 
 

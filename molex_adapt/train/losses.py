@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import BATCH_SECONDS, Features, length_batches, pad_clips
+from molex_adapt.features import BATCH_SECONDS, Features, concatenate, length_batches, pad_clips
 from molex_adapt.mixture.routers import load_balance
 from molex_adapt.train.pools import Batch
 
@@ -50,21 +50,33 @@ def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
 
 
 def development_loss(detector: Detector, sets: Sequence[Features], utterances: int) -> Callable[[], float]:
-    """Balanced logistic loss, averaged over domains so that none hides behind a larger one.
+    """Logistic loss, half of it that of bona fide speech, half the mean of the domains' spoofed speech; nats.
+
+    No domain hides behind a larger one. Bona fide speech belongs to no domain, and sets often share it: each source
+    counts once, or one hard recording would outweigh a whole domain.
 
     Args:
         detector: as it is at the time of each call.
         sets: one per domain.
         utterances: of each class and set that are used, at even distances.
     """
-    chosen = [_thinned(features, utterances) for features in sets]
+    parts: list[Features] = []
+    seen: set[str] = set()
+    for features in sets:
+        chosen = _spread(features, features.of_class(True), utterances)
+        parts.append(chosen.pick([at for at, source in enumerate(chosen.sources) if source not in seen]))
+        seen |= set(chosen.sources)
+    spoofed = [_spread(features, features.of_class(False), utterances) for features in sets]
+    heard = concatenate([*parts, *spoofed])
+    sizes = [sum(len(part) for part in parts), *(len(part) for part in spoofed)]
 
     def evaluate() -> float:
-        losses = []
-        for features in chosen:
-            logits = logits_of(detector, features)
-            losses.append(float(detection_loss(logits, features.bona_fide.float())))
-        return sum(losses) / len(losses)
+        logits = logits_of(detector, heard)
+        losses = F.binary_cross_entropy_with_logits(logits, heard.bona_fide.float(), reduction="none")
+        real, *forged = [float(part.mean()) if len(part) else None for part in losses.split(sizes)]
+        known = [value for value in forged if value is not None]
+        classes = ([] if real is None else [real]) + ([sum(known) / len(known)] if known else [])
+        return sum(classes) / len(classes)
 
     return evaluate
 
@@ -83,13 +95,9 @@ def logits_of(detector: Detector, features: Features) -> Tensor:
     return logits
 
 
-def _thinned(features: Features, utterances: int) -> Features:
-    kept: list[int] = []
-    for bona_fide in (True, False):
-        members = features.of_class(bona_fide)
-        count = min(utterances, len(members))
-        kept += [members[at * len(members) // count] for at in range(count)]
-    return features.pick(kept)
+def _spread(features: Features, members: list[int], most: int) -> Features:
+    count = min(most, len(members))
+    return features.pick([members[at * len(members) // count] for at in range(count)])
 
 
 def _class_mean(loss: Tensor, positive: Tensor) -> Tensor:

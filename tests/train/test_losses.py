@@ -59,16 +59,32 @@ def test_balance_is_averaged_over_blocks():
     assert float(balance_loss(even, batch([3] * 4, [0] * 4))) == pytest.approx(1.0)
 
 
+def class_losses(detector, features) -> tuple[float, float]:
+    losses = F.binary_cross_entropy_with_logits(
+        logits_of(detector, features), features.bona_fide.float(), reduction="none"
+    )
+    return float(losses[features.bona_fide].mean()), float(losses[~features.bona_fide].mean())
+
+
 def test_the_development_loss_gives_every_domain_one_voice(detector_of, features_of, tiny_recipe):
     detector = detector_of(tiny_recipe(), "world")
     small, large = features_of(2), features_of(12, 1)
-    each = [
-        float(detection_loss(logits_of(detector, item), item.bona_fide.float())) for item in (small, large)
-    ]
-    assert development_loss(detector, [small, large], 64)() == pytest.approx(sum(each) / 2)
+    (real_small, forged_small), (real_large, forged_large) = (
+        class_losses(detector, x) for x in (small, large)
+    )
+    expected = (2 * real_small + 12 * real_large) / 14 / 2 + (forged_small + forged_large) / 4
+    assert development_loss(detector, [small, large], 64)() == pytest.approx(expected)
     thinned = large.pick([0, 3, 6, 9, 12, 15, 18, 21])
-    expected = float(detection_loss(logits_of(detector, thinned), thinned.bona_fide.float()))
-    assert development_loss(detector, [large], 4)() == pytest.approx(expected)
+    assert development_loss(detector, [large], 4)() == pytest.approx(sum(class_losses(detector, thinned)) / 2)
+
+
+def test_bona_fide_speech_that_domains_share_counts_once(detector_of, features_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(), "world")
+    shared = features_of(6)
+    real, forged = class_losses(detector, shared)
+    assert development_loss(detector, [shared, shared], 64)() == pytest.approx((real + forged) / 2)
+    only_real = shared.pick(shared.of_class(True))
+    assert development_loss(detector, [only_real], 64)() == pytest.approx(real)
 
 
 def test_logits_are_of_the_evaluation_mode_and_of_each_row_alone(detector_of, features_of, tiny_recipe):
