@@ -126,7 +126,7 @@ class ExpertStage(StageOptions):
     orthogonality: float = Field(1e-3, ge=0)
     replay_share: float = Field(0.25, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
-    distillation: float = Field(0.05, ge=0)
+    distillation: float = Field(0.01, ge=0)
     """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
 
 
