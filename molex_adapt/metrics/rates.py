@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -125,18 +126,8 @@ def measure_by_attack(
     """
     values, real = _checked_columns(scores, is_bona_fide, attack=attacks, source=groups)
 
-    def part(rows: NDArray[np.bool_]) -> Rates:
-        return measure(
-            values[rows & real],
-            values[rows & ~real],
-            costs=costs,
-            bootstrap=bootstrap,
-            seed=seed,
-            confidence=confidence,
-            groups=_split_groups(groups, rows, real),
-            ties=ties,
-        )
-
+    measured = partial(measure, costs=costs, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
+    part = partial(_measure_rows, measured, values, real, groups)
     names = np.array([name or "" for name in attacks], dtype=object)
     overall = part(np.ones(values.size, dtype=bool))
     found = sorted({str(name) for name in names[~real] if name})
@@ -161,26 +152,24 @@ def measure_by_condition(
     without a condition are left out. A condition that lacks a class is None: not measured.
     """
     values, real = _checked_columns(scores, is_bona_fide, condition=conditions, source=groups)
+    measured = partial(measure, costs=costs, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
     names = np.array([name or "" for name in conditions], dtype=object)
     result: dict[str, Rates | None] = {}
     for name in sorted({str(name) for name in names if name}):
         rows = names == name
         both = bool((rows & real).any() and (rows & ~real).any())
-        result[name] = (
-            measure(
-                values[rows & real],
-                values[rows & ~real],
-                costs=costs,
-                bootstrap=bootstrap,
-                seed=seed,
-                confidence=confidence,
-                groups=_split_groups(groups, rows, real),
-                ties=ties,
-            )
-            if both
-            else None
-        )
+        result[name] = _measure_rows(measured, values, real, groups, rows) if both else None
     return result
+
+
+def _measure_rows(
+    measured: Callable[..., Rates],
+    values: Floats,
+    real: NDArray[np.bool_],
+    groups: Sequence[str | None] | None,
+    rows: NDArray[np.bool_],
+) -> Rates:
+    return measured(values[rows & real], values[rows & ~real], groups=_split_groups(groups, rows, real))
 
 
 def _checked_columns(

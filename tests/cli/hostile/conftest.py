@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,6 +128,24 @@ def _attempt(world: World, arguments: list[Any], capsys) -> tuple[int, str, str]
     out, err = capsys.readouterr()
     assert "Traceback" not in out + err
     return int(leaving.value.code or 0), out, err
+
+
+@pytest.fixture
+def refuses(world, attempt, monkeypatch) -> Callable[[list[Any], int, str, str], None]:
+    """Run a command that must fail: with this status, naming what is wrong and the remedy, changing nothing."""
+
+    def check(arguments: list[Any], status: int, named: str, remedy: str) -> None:
+        monkeypatch.setenv("COLUMNS", "400")
+        before, place = _tree(world.registry), _tree(world.at)
+        found, out, err = attempt(arguments)
+        message = " ".join((err + out).split())
+        assert found == status, message
+        assert re.search(named, message), message
+        assert re.search(remedy, message), message
+        assert _tree(world.registry) == before
+        assert {key: value for key, value in _tree(world.at).items() if key in place} == place
+
+    return check
 
 
 @pytest.fixture
