@@ -108,7 +108,8 @@ def train_first(
     result.seconds["evaluate"] = time.monotonic() - started
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
-        result.exemplars[name] = _exemplars(data, recipe, seed + number)
+        # Experts that divide one domain keep one set of it; those of different domains draw apart.
+        result.exemplars[name] = _exemplars(data, recipe, seed + (0 if sharing else number))
     return result
 
 
@@ -286,7 +287,7 @@ def _calibrate(detector: Detector, development: Sequence[Features], result: Adap
 
 
 def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
-    """An expert's own draw: experts of one data set share its bona fide speech, and together keep more of it."""
+    """A domain's own draw: domains of one data set share its bona fide speech, and together keep more of it."""
     return choose_exemplars(data.train, data.test, recipe.exemplars, crop_frames(recipe), seed)
 
 

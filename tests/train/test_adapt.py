@@ -51,6 +51,20 @@ def test_experts_that_share_a_domain(detector_of, domain_of, tiny_recipe):
     assert (set(result.after), set(result.exemplars)) == ({"buzz"}, {"buzz-1", "buzz-2"})
 
 
+def test_domains_keep_different_recordings_of_the_bona_fide_speech_they_share(
+    detector_of, domain_of, tiny_recipe
+):
+    detector = detector_of(tiny_recipe(exemplars={"replay": 4}))
+    shared = domain_of(count=8)
+    result = train_first(detector, {"buzz": shared, "hum": shared}, detector.recipe, 0, Silent())
+    kept = {name: set(item.replay.sources) for name, item in result.exemplars.items()}
+    assert kept["buzz"] != kept["hum"]
+    sharing = train_first(
+        detector_of(detector.recipe), {"a": shared}, detector.recipe, 0, Silent(), ["a-1", "a-2"]
+    )
+    assert sharing.exemplars["a-1"].replay.sources == sharing.exemplars["a-2"].replay.sources
+
+
 def test_the_seed_decides_a_first_mixture_to_the_bit(detector_of, domain_of, tiny_recipe, state):
     made = []
     for seed in (4, 4, 5):
