@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def main() -> None:
                 variant,
                 options.seed,
                 progress,
+                time.monotonic(),
             )
             results[name] = asdict(made) | {"folder": name}
             kept.write_text(json.dumps(results, indent=1) + "\n")

@@ -26,7 +26,7 @@ from molex_adapt.schedule import warmup_cosine
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What pretraining came to; accuracies and losses are of the development split, seconds without the targets."""
+    """What pretraining came to; accuracies and losses are of the development split."""
 
     folder: str
     steps: int
@@ -49,13 +49,13 @@ def pretrain(
     Raises:
         DataError: too little speech is left, a package is missing, or `out` is a file.
     """
+    started = time.monotonic()
     progress = progress or Silent()
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; a base is a folder. Name another place")
     streams, training = prepare(speech, recipe, seed, progress)
-    return fit(
-        streams, training, make_targets(streams, recipe, training, progress), out, recipe, seed, progress
-    )
+    targets = make_targets(streams, recipe, training, progress)
+    return fit(streams, training, targets, out, recipe, seed, progress, started)
 
 
 def fit(
@@ -66,6 +66,7 @@ def fit(
     recipe: PretrainRecipe,
     seed: int,
     progress: Progress,
+    started: float,
 ) -> Pretrained:
     """Fit a base to targets, measure it on the development streams, save it to `out`.
 
@@ -74,8 +75,8 @@ def fit(
         training: how many of them, counted from the first, are trained on.
         targets: of all of them.
         out, recipe, seed, progress: as for `pretrain`.
+        started: the monotonic clock's seconds at the beginning of what the report's `seconds` count.
     """
-    started = time.monotonic()
     torch.manual_seed(seed)
     layers, width = targets.layers[0].shape[1:]
     model = MaskedPredictor(recipe, targets.codebook_sizes, layers, width)

@@ -1,18 +1,15 @@
-"""What an expert keeps of its domain: prefix features as arrays, sources as shortened hashes, no audio."""
+"""What an expert keeps of its domain: prefix features as arrays, sources as ids, no audio."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 
-from molex_adapt.features import Features
+from molex_adapt.features import Features, source_id
 from molex_adapt.registry.files import Arrays
-
-_SOURCE_BYTES = 8
 
 Part = Literal["replay", "check"]
 
@@ -26,19 +23,19 @@ def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -
         attacks: the names in the expert's `data.attacks`; utterances point into it, -1 for bona fide or unnamed.
     """
     place = {name: index for index, name in enumerate(attacks)}
-    sources = [hashlib.sha256(source.encode()).digest()[:_SOURCE_BYTES] for source in features.sources]
+    sources = b"".join(bytes.fromhex(source) for source in features.sources)
     frames = torch.cat(list(features.clips)) if len(features) else torch.zeros(0, 0)
     return {
         f"{part}.frames": frames.to(torch.float16).cpu().numpy(),
         f"{part}.lengths": np.array([len(clip) for clip in features.clips], dtype=np.int32),
         f"{part}.bona_fide": features.bona_fide.numpy().astype(np.uint8),
-        f"{part}.sources": np.frombuffer(b"".join(sources), np.uint8).reshape(-1, _SOURCE_BYTES),
+        f"{part}.sources": np.frombuffer(sources, np.uint8).reshape(-1, 8),
         f"{part}.attacks": np.array([place.get(name or "", -1) for name in features.attacks], dtype=np.int32),
     }
 
 
 def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Features | None:
-    """The inverse; sources come back as hexadecimal ids. None where this part was not kept.
+    """The inverse; where sources were not kept, equal clips have one source. None where this part was not kept.
 
     Args:
         arrays: as `Store.exemplar_tensors` gives them, checked.
@@ -52,11 +49,12 @@ def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Fe
     real = arrays[f"{part}.bona_fide"].astype(bool)
     pointers = arrays.get(f"{part}.attacks", np.full(len(lengths), -1))
     sources = arrays.get(f"{part}.sources")
+    clips = tuple(clip.clone() for clip in torch.split(frames, lengths)) if lengths else ()
     return Features(
-        tuple(clip.clone() for clip in torch.split(frames, lengths)) if lengths else (),
+        clips,
         torch.from_numpy(real),
-        tuple(bytes(row).hex() for row in sources)
-        if sources is not None
-        else tuple(map(str, range(len(lengths)))),
+        tuple(source_id(clip.numpy().tobytes().hex()) for clip in clips)
+        if sources is None
+        else tuple(bytes(row).hex() for row in sources),
         tuple(attacks[at] if 0 <= at < len(attacks) else None for at in pointers.tolist()),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from molex_adapt.features import Features, OnlineFeatures
+from molex_adapt.features import Features, OnlineFeatures, source_id
 from molex_adapt.recipe import ExemplarOptions
 
 DEVELOPMENT_EVERY = 4
@@ -68,6 +68,6 @@ def _in_memory(train: Features | OnlineFeatures, indices: list[int], crop: int) 
     return Features(
         tuple(clip[:count].half().cpu() for clip, count in zip(clips, frames.tolist(), strict=True)),
         train.bona_fide[indices],
-        tuple(item.source for item in items),
+        tuple(source_id(item.source) for item in items),
         tuple(item.attack for item in items),
     )

@@ -11,7 +11,7 @@ from molex_adapt.base import load_base, weights_hash
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
-from molex_adapt.features import Features
+from molex_adapt.features import Features, source_id
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import (
@@ -235,7 +235,7 @@ def test_exemplars_come_back(tmp_path):
     features = Features(
         (torch.randn(3, 5).half(), torch.randn(1, 5).half(), torch.randn(4, 5).half()),
         torch.tensor([True, False, False]),
-        ("speaker/one", "speaker/two", "speaker/two"),
+        tuple(source_id(name) for name in ("speaker/one", "speaker/two", "speaker/two")),
         (None, "A07", "unlisted"),
     )
     arrays = features_to_arrays(features, "replay", ["A01", "A07"])
@@ -246,8 +246,11 @@ def test_exemplars_come_back(tmp_path):
     assert all(torch.equal(left, right) for left, right in zip(found.clips, features.clips, strict=True))
     assert torch.equal(found.bona_fide, features.bona_fide)
     assert found.attacks == (None, "A07", None)
+    assert found.sources == features.sources
     assert found.sources[0] != found.sources[1] == found.sources[2]
-    assert "speaker" not in "".join(found.sources)
+    del arrays["replay.sources"]
+    nameless = arrays_to_features(arrays, "replay", ["A01", "A07"])
+    assert nameless is not None and len(set(nameless.sources)) == 3
     assert arrays_to_features(arrays, "check", []) is None
 
 

@@ -5,7 +5,7 @@ import soundfile
 
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures
+from molex_adapt.features import Features, OnlineFeatures, source_id
 from molex_adapt.progress import Silent
 from molex_adapt.train import prepare as module
 from molex_adapt.train.prepare import prepare
@@ -25,7 +25,7 @@ def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folde
     for split, features in sets.items():
         items = found.table.select(split=split)
         assert isinstance(features, Features)
-        assert features.sources == tuple(item.source for item in items)
+        assert features.sources == tuple(source_id(item.source) for item in items)
         assert features.bona_fide.tolist() == [item.label == "bonafide" for item in items]
     sources = [set(features.sources) for features in sets.values()]
     assert not sources[0] & sources[1]

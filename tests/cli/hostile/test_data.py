@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-GOOD_SCORES = "filename\tcm-score\na\t1.5\nb\t-2\n"
 SAME = np.sin(np.arange(12_000) / 9).astype(np.float32) / 2
 
 

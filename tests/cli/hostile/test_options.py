@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 GOOD_SCORES = "filename\tcm-score\na\t1.5\nb\t-2\n"
-SAME = np.sin(np.arange(12_000) / 9).astype(np.float32) / 2
 
 
 CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
