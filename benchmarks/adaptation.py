@@ -18,8 +18,16 @@ from typing import Any, TypeAlias
 
 import torch
 
-from benchmarks.workbench import RESULTS, Workbench, adaptation_recipe, demo_recipe, figures, percent, set_up
-from molex_adapt.base import load_base
+from benchmarks.workbench import (
+    RESULTS,
+    Workbench,
+    adaptation_recipe,
+    demo_recipe,
+    detector_on,
+    figures,
+    percent,
+    set_up,
+)
 from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.detector import Detector
@@ -72,7 +80,7 @@ def run(
     progress: Progress,
 ) -> Result:
     """All states of one run: before, after each way, the single LoRA."""
-    detector = Detector(load_base(base), recipe)
+    detector = detector_on(base, recipe)
     first = train_first(detector, {name: bench.domains[name] for name in known}, recipe, seed, progress)
     result: Result = {"novel": novel, "known": known, "seed": seed, "known_voices": {}, "held_out_voice": {}}
     result["seconds"] = {"joint": first.seconds["expert"]}
@@ -90,7 +98,7 @@ def run(
             result.setdefault("refused", {})[way] = added.refused
     if not options.no_single:
         started = time.monotonic()
-        single = Detector(load_base(base), recipe)
+        single = detector_on(base, recipe)
         joint = recipe.joint.model_copy(
             update={"steps": recipe.expert.steps, "batch_size": recipe.expert.batch_size}
         )

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.workbench import RESULTS, WORK, adaptation_recipe, demo_recipe, figures, percent, set_up
-from molex_adapt.base import load_base
+from benchmarks.workbench import (
+    RESULTS,
+    WORK,
+    adaptation_recipe,
+    demo_recipe,
+    detector_on,
+    figures,
+    percent,
+    set_up,
+)
 from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import NULL_DOMAIN
-from molex_adapt.detector import Detector
 from molex_adapt.pretrain.run import save_untrained
 from molex_adapt.recipe import PretrainRecipe, load
 from molex_adapt.shipped import recipe_path
@@ -45,7 +52,7 @@ def main() -> None:
         save_untrained(base, load(PretrainRecipe, recipe_path("embedded")), options.seed)
     with listening(False) as progress:
         bench = set_up(base, list(demo.domains), recipe, options.workers, progress)
-        detector = Detector(load_base(base), recipe)
+        detector = detector_on(base, recipe)
         torch.manual_seed(options.seed)
         train_first(detector, {name: bench.domains[name] for name in known}, recipe, options.seed, progress)
     result = {

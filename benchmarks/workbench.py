@@ -63,6 +63,13 @@ def adaptation_recipe(overrides: list[str]) -> Recipe:
     return load(Recipe, recipe_path("shipped"), overrides)
 
 
+def detector_on(base: Path, recipe: Recipe) -> Detector:
+    """A detector without experts, computing as the recipe says."""
+    detector = Detector(load_base(base), recipe)
+    detector.base.compute_in(recipe.precision)
+    return detector
+
+
 def simulate_all(workers: int, progress: Progress) -> dict[str, Table]:
     """All speech, forged by every attack of the demo's recipe; bona fide recordings under BONA_FIDE."""
     recipe, speech, tables = demo_recipe(), find_speech(None), {}
@@ -85,7 +92,7 @@ def simulate_all(workers: int, progress: Progress) -> dict[str, Table]:
 
 
 def set_up(base: Path, names: Iterable[str], recipe: Recipe, workers: int, progress: Progress) -> Workbench:
-    """Features of the named domains under a base, divided as the shipped experts' data is."""
+    """Features of the named domains under a base, in float32, divided as the shipped experts' data is."""
     detector = Detector(load_base(base), recipe)
     tables = simulate_all(workers, progress)
     held_out = demo_recipe().held_out_speaker

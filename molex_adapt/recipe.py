@@ -100,8 +100,6 @@ class StageOptions(Options):
     """Evaluations on the development split without improvement before the stage stops early."""
     development: int = Field(64, ge=1)
     """Utterances of each class and domain that such an evaluation uses."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of training; `auto` is bfloat16 where the processor or GPU has instructions for it. Scores are always float32."""
 
 
 class JointStage(StageOptions):
@@ -124,10 +122,10 @@ class ExpertStage(StageOptions):
     """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
     first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
     orthogonality: float = Field(1e-3, ge=0)
-    replay_share: float = Field(0.25, ge=0, lt=1)
+    replay_share: float = Field(0.34, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
-    distillation: float = Field(0.01, ge=0)
-    """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
+    distillation: float = Field(0.1, ge=0)
+    """Weight of what replayed exemplars and the new data's bona fide speech score worse than before (`inside`)."""
 
 
 class RouterStage(StageOptions):
@@ -172,6 +170,9 @@ class Recipe(Options):
     router_stage: RouterStage = RouterStage()
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: GateOptions = GateOptions()
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """What the base and the experts compute in, in training and scoring; `auto` is bfloat16 where the processor or GPU
+    has instructions for it. Weights in training, routers, head and losses are float32 always."""
 
 
 class PretrainRecipe(Options):

@@ -135,8 +135,9 @@ def tiny_recipe() -> Callable[..., Any]:
     def make(**sections: dict[str, object]) -> Any:
         from molex_adapt.recipe import Recipe
 
-        stage = {"steps": 6, "batch_size": 8, "evaluate_every": 3, "precision": "fp32"}
-        content: dict[str, dict[str, object]] = {
+        stage = {"steps": 6, "batch_size": 8, "evaluate_every": 3}
+        content: dict[str, Any] = {
+            "precision": "fp32",
             "lora": {"rank": 2, "alpha": 4.0},
             "head": {"width": 8, "attention": 4},
             "data": {"crop_seconds": 0.4},

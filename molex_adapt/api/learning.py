@@ -64,7 +64,7 @@ class Learning:
             return self._train_together(data, domain, [name])
         self._require_free(name)
         recipe = recipe_on(self.store, active, self.recipe)
-        detector = build_detector(self.store, active.number, self.device)
+        detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
         old = _apart_from(domain, old_domains(self.store, active.number))
         prepared = prepare(detector, data, recipe, self.workers, self.progress)
         result = add_expert(
@@ -77,7 +77,7 @@ class Learning:
         """See `Registry.retrain_router`."""
         active = self.store.generation()
         recipe = recipe_on(self.store, active, self.recipe)
-        detector = build_detector(self.store, active.number, self.device)
+        detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
         old = old_domains(self.store, active.number)
         prepared = [prepare(detector, item, recipe, self.workers, self.progress) for item in data]
         domains: dict[str, DomainData] = {}
@@ -113,7 +113,9 @@ class Learning:
 
     def _empty_detector(self) -> tuple[Detector, Recipe]:
         recipe = self.recipe or Recipe()
-        return Detector(open_base(self.store), recipe).to(self.device), recipe
+        detector = Detector(open_base(self.store), recipe).to(self.device)
+        detector.base.compute_in(recipe.precision)
+        return detector, recipe
 
     def _origin(
         self,

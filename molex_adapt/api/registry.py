@@ -13,7 +13,7 @@ from molex_adapt.analyze import analyse
 from molex_adapt.api.inputs import Data, choose_device, recordings, table_of
 from molex_adapt.api.learning import Learning, recipe_on
 from molex_adapt.api.outcome import old_domains
-from molex_adapt.base import load_base
+from molex_adapt.base import Precision, load_base
 from molex_adapt.conventions import BONA_FIDE, Split
 from molex_adapt.data import Failed, Table, assign_splits
 from molex_adapt.detector import Detector
@@ -80,19 +80,27 @@ class Registry:
         """
         return cls(Store.open(path))
 
-    def detector(self, device: str = "auto", generation: int | None = None) -> Detector:
+    def detector(
+        self, device: str = "auto", generation: int | None = None, *, precision: Precision | None = None
+    ) -> Detector:
         """The detector of the active (or another) generation.
+
+        Args:
+            device: where to put it; "auto" for a GPU where there is one.
+            generation: number; None for the active one.
+            precision: "fp32", "bf16" or "auto"; None for what the generation's recipe says.
 
         Raises:
             RegistryError: there is none yet, or a file of it is damaged.
         """
-        return build_detector(self.store, generation, choose_device(device))
+        return build_detector(self.store, generation, choose_device(device), precision=precision)
 
     def score(
         self,
         inputs: Sequence[Path | str] | Path | str | Table,
         *,
         device: str = "auto",
+        precision: Precision | None = None,
         workers: int = 2,
         progress: Progress | None = None,
     ) -> ScoreReport:
@@ -101,6 +109,7 @@ class Registry:
         Args:
             inputs: paths, or a table; folders are searched.
             device, workers, progress: where, with how many decoding threads, and who listens.
+            precision: as for `detector`.
 
         Returns:
             Log-likelihood ratios in nats, higher is more bona fide; what cannot be scored is in `failed`.
@@ -111,7 +120,7 @@ class Registry:
         started = time.monotonic()
         record = self.store.generation()
         table = inputs if isinstance(inputs, Table) else recordings(inputs)
-        detector = self.detector(device, record.number)
+        detector = self.detector(device, record.number, precision=precision)
         scored, failed = score_table(detector, table, workers=workers, progress=progress)
         return ScoreReport(
             tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
@@ -128,6 +137,7 @@ class Registry:
         split: Split | None = None,
         recipe: Recipe | None = None,
         device: str = "auto",
+        precision: Precision | None = None,
         workers: int = 2,
         progress: Progress | None = None,
     ) -> EvaluationReport:
@@ -137,7 +147,7 @@ class Registry:
             data: a folder, manifest, protocol or table with both classes.
             split: only this split of it, divided as training divides where the data does not say.
             recipe: decides how the data is divided; the active generation's by default.
-            device, workers, progress: as for `score`.
+            device, precision, workers, progress: as for `score`.
 
         Raises:
             DataError: a class is missing, or nothing can be scored.
@@ -150,7 +160,9 @@ class Registry:
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        scored, failed = score_table(self.detector(device, number), table, workers=workers, progress=progress)
+        scored, failed = score_table(
+            self.detector(device, number, precision=precision), table, workers=workers, progress=progress
+        )
         items = [item.utterance for item in scored]
         table.with_utterances(tuple(items)).require_usable("evaluation", table, failed)
         joined = Joined(
@@ -170,6 +182,7 @@ class Registry:
         data: Data | None = None,
         *,
         device: str = "auto",
+        precision: Precision | None = None,
         workers: int = 2,
         progress: Progress | None = None,
     ) -> Analysis:
@@ -177,13 +190,13 @@ class Registry:
 
         Args:
             data: labelled recordings; without it, the experts' own check exemplars.
-            device, workers, progress: as for `score`.
+            device, precision, workers, progress: as for `score`.
 
         Raises:
             DataError: nothing to look at.
         """
         number = self.store.generation().number
-        detector = self.detector(device, number)
+        detector = self.detector(device, number, precision=precision)
         failed: tuple[Failed, ...] = ()
         if data is None:
             old = old_domains(self.store, number)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from molex_adapt.attention import streamline_attention
+from molex_adapt.base.precision import Precision, compute_dtype, round_products
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import AudioError, ExpertError
 
@@ -46,6 +47,7 @@ class Base(nn.Module):
         model: the transformers model, in evaluation mode, without gradients.
         identity: its id, revision and weights hash.
         normalised: whether waveforms are brought to zero mean and unit variance first.
+        dtype: what products are computed in; sums, norms and what leaves the base are float32.
         exact_padding: whether the prefix of a padded batch equals the prefix of each row alone.
     """
 
@@ -55,6 +57,7 @@ class Base(nn.Module):
         self.model = streamline_attention(model).eval().requires_grad_(False)
         self.identity = identity
         self.normalised = normalised
+        self.dtype = torch.float32
         self.exact_padding = model.config.feat_extract_norm == "layer"
         self._states: list[Tensor] = []
         self.blocks[0].register_forward_pre_hook(self._catch_input, with_kwargs=True)
@@ -90,6 +93,21 @@ class Base(nn.Module):
         """Stay in evaluation mode: `.train()` would switch on dropout and random masking in a frozen model."""
         return super().train(False)
 
+    def compute_in(self, precision: Precision) -> None:
+        """Choose the number format for good, once the base is where it shall run: what was rounded stays so."""
+        dtype = compute_dtype(precision, next(self.model.parameters()).device)
+        if dtype != self.dtype:
+            if dtype == torch.float32:
+                raise ExpertError(
+                    "this base was rounded to bfloat16 already; load it again to compute in float32"
+                )
+            self.dtype = dtype
+            round_products(self.model, dtype)
+
+    def _computing(self) -> torch.autocast:
+        device = next(self.model.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
     def frames(self, lengths: Tensor) -> Tensor:
         """(B,) valid samples to (B,) valid frames."""
         return torch.as_tensor(self.model._get_feat_extract_output_lengths(lengths)).to(torch.int64)
@@ -115,11 +133,12 @@ class Base(nn.Module):
                 f"{self.receptive_samples} samples at {SAMPLE_RATE} Hz; leave out recordings that short"
             )
         frames = self.frames(lengths)
-        if self.exact_padding or bool((lengths == lengths[0]).all()):
-            features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
-        else:
-            features = self._prefix_by_length(wave, lengths, frames)
-        return features * _mask(frames, features.shape[1])[..., None], frames
+        with self._computing():
+            if self.exact_padding or bool((lengths == lengths[0]).all()):
+                features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
+            else:
+                features = self._prefix_by_length(wave, lengths, frames)
+        return features.float() * _mask(frames, features.shape[1])[..., None], frames
 
     def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
         # Group norm averages over time: padding would change every frame, so rows of one length go together.
@@ -145,11 +164,13 @@ class Base(nn.Module):
             L + 1 tensors (B, F, D): the input of the first block and the output of every block. Padded frames hold
             values without meaning.
         """
-        hidden = self._part("feature_projection")(features)
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         self._states = []
         try:
-            self._part("encoder")(hidden, attention_mask=_mask_if_padded(frames, features))
+            with self._computing():
+                hidden = self._part("feature_projection")(features)
+                hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+                # From here on the sum over blocks stays float32, whatever the products are.
+                self._part("encoder")(hidden.float(), attention_mask=_mask_if_padded(frames, features))
             return self._states
         finally:
             self._states = []

@@ -53,6 +53,15 @@ Device = Annotated[
         "--device", help="Where to compute; auto takes an accelerator if there is one.", rich_help_panel=_RUN
     ),
 ]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"] | None,
+    typer.Option(
+        "--precision",
+        help="What to compute in; auto takes bf16 where it is fast. Without it: as the generation's recipe says.",
+        show_default=False,
+        rich_help_panel=_RUN,
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(

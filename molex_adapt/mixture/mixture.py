@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -89,21 +89,41 @@ class Mixture(nn.Module):
         Raises:
             ExpertError: the name is taken, or weights do not fit; the mixture is as before.
         """
-        if spec.name in self.names:
-            raise ExpertError(
-                f"an expert named {spec.name!r} is already in this mixture; choose another name"
-            )
-        if weights is not None:
+        if weights is None:
+            self._check_names([spec])
+            weights = {}
+            for block, layers in enumerate(self.layers):
+                for target, layer in layers.items():
+                    path = module_path(block, target)
+                    weights[f"{path}.lora_A"], weights[f"{path}.lora_B"] = layer.fresh(spec, generator)
+        self.extend([(spec, weights)], None if rows is None else [rows])
+
+    def extend(
+        self, experts: Sequence[tuple[ExpertSpec, ExpertWeights]], rows: Sequence[list[Tensor]] | None = None
+    ) -> None:
+        """Append many experts at once, which is faster than one by one.
+
+        Args:
+            experts: each as for `add`.
+            rows: for each, one router row (D + 1,) per block; without them the mean of the rows so far.
+
+        Raises:
+            ExpertError: as `add`; the mixture is as before.
+        """
+        specs = [spec for spec, _ in experts]
+        self._check_names(specs)
+        for spec, weights in experts:
             self._check_fit(spec, weights)
         for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
-            for target in self.lora.targets:
-                layer = layers[target]
-                layer.add(spec, generator)
-                if weights is not None:
-                    path = module_path(block, target)
-                    layer.load(len(self.specs), weights[f"{path}.lora_A"], weights[f"{path}.lora_B"])
-            router.add(rows[block] if rows is not None else None)
-        self.specs.append(spec)
+            for target, layer in layers.items():
+                path = module_path(block, target)
+                layer.extend(
+                    specs,
+                    [(weights[f"{path}.lora_A"], weights[f"{path}.lora_B"]) for _, weights in experts],
+                )
+            for number in range(len(specs)):
+                router.add(rows[number][block] if rows is not None else None)
+        self.specs += specs
 
     def remove(self, name: str) -> None:
         """Drop an expert and its router rows."""
@@ -209,6 +229,15 @@ class Mixture(nn.Module):
         inside = all(target.startswith("feed_forward.") for target in self.lora.targets)
         return block.get_submodule("feed_forward") if inside else block
 
+    def _check_names(self, specs: Sequence[ExpertSpec]) -> None:
+        taken = self.names
+        for spec in specs:
+            if spec.name in taken:
+                raise ExpertError(
+                    f"an expert named {spec.name!r} is already in this mixture; choose another name"
+                )
+            taken.append(spec.name)
+
     def _check_fit(self, spec: ExpertSpec, weights: ExpertWeights) -> None:
         expected = {}
         for block, layers in enumerate(self.layers):
@@ -245,7 +274,7 @@ class _RouteBefore:
         routing: Routing = self.router(x, mask)
         self.mixture.routings.append(routing)
         for layer in self.layers:
-            layer.gates = routing.gates
+            layer.routing = routing
 
 
 def module_path(block: int, target: str) -> str:

@@ -7,6 +7,7 @@ Source: noisy top-k gating and the load-balancing loss from Shazeer et al. (arXi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +21,24 @@ class Routing:
     """One block's decision for a batch; N is 1 for utterance routing and F for frame routing.
 
     Attributes:
-        gates: (B, N, E), zero for experts outside the top k, each row summing to 1.
-        probabilities: (B, N, E), the softmax over all experts, before top-k.
+        chosen: (B, N, K) int64, the experts that act.
+        weights: (B, N, K), their gates; they sum to 1.
         logits: (B, N, E), without noise.
     """
 
-    gates: Tensor
-    probabilities: Tensor
+    chosen: Tensor
+    weights: Tensor
     logits: Tensor
+
+    @cached_property
+    def gates(self) -> Tensor:
+        """(B, N, E), zero for experts outside the top k, each row summing to 1."""
+        return torch.zeros_like(self.logits).scatter(-1, self.chosen, self.weights)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """(B, N, E), the softmax over all experts, before top-k."""
+        return self.logits.softmax(-1)
 
 
 class Router(nn.Module):
@@ -87,15 +98,15 @@ class Router(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # half precision would shuffle near ties
             logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
         if self.forced is not None:
-            gates = F.one_hot(torch.tensor(self.forced, device=x.device), len(rows)).to(logits.dtype)
-            return Routing(gates.expand_as(logits), logits.softmax(-1), logits)
+            shape = (*logits.shape[:2], 1)
+            chosen = torch.full(shape, self.forced, device=x.device)
+            return Routing(chosen, logits.new_ones(shape), logits)
         noisy = logits
         if self.training and self.options.noise > 0:
             noisy = logits + self.options.noise * torch.randn_like(logits)
         k = len(rows) if self.dense else min(self.options.top_k, len(rows))
         values, chosen = noisy.topk(k, dim=-1)
-        gates = torch.zeros_like(noisy).scatter(-1, chosen, values.softmax(-1))
-        return Routing(gates, logits.softmax(-1), logits)
+        return Routing(chosen, values.softmax(-1), logits)
 
 
 def load_balance(routing: Routing, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molex_adapt.base import Base, BaseIdentity, load_base
+from molex_adapt.base import Base, BaseIdentity, Precision, load_base
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RegistryError
@@ -77,7 +77,11 @@ def embeddable(folder: Path, base: Base) -> Iterator[Path]:
 
 
 def build_detector(
-    store: Store, generation: int | None = None, device: str | torch.device = "cpu", base: Base | None = None
+    store: Store,
+    generation: int | None = None,
+    device: str | torch.device = "cpu",
+    base: Base | None = None,
+    precision: Precision | None = None,
 ) -> Detector:
     """The detector of one generation, with its experts attached.
 
@@ -86,6 +90,7 @@ def build_detector(
         generation: number; None for the active one.
         device: where to put the weights.
         base: loaded by `open_base` already; carries one detector at a time.
+        precision: what to compute in; None for what the generation's recipe says.
 
     Raises:
         RegistryError: no such generation, or a file of it is damaged.
@@ -102,17 +107,24 @@ def build_detector(
     calibration = Calibration(record.calibration.scale, record.calibration.offset)
     detector = Detector(base, recipe, calibration)
     blocks = range(len(detector.mixture.routers))
-    for index, expert in enumerate(store.experts(number)):
-        detector.mixture.add(
-            ExpertSpec(expert.name, expert.rank, expert.alpha),
-            arrays_to_weights(store.expert_weights(expert.name, number)),
-            [router[f"blocks.{block}.rows"][index] for block in blocks],
-        )
+    experts = store.experts(number)
+    detector.mixture.extend(
+        [
+            (
+                ExpertSpec(expert.name, expert.rank, expert.alpha),
+                arrays_to_weights(store.expert_weights(expert.name, number)),
+            )
+            for expert in experts
+        ],
+        [[router[f"blocks.{block}.rows"][index] for block in blocks] for index in range(len(experts))],
+    )
     for block, module in enumerate(detector.mixture.routers):
         fixed = {part: router[f"blocks.{block}.{part}"] for part in ("centre", "spread")}
         module.load_state_dict(fixed, strict=False)
     detector.head.load_state_dict(head)
-    return detector.requires_grad_(False).eval().to(device)
+    detector.requires_grad_(False).eval().to(device)
+    base.compute_in(precision or recipe.precision)
+    return detector
 
 
 def expert_arrays(detector: Detector, name: str, dtype: type[np.floating[Any]] = np.float16) -> Arrays:

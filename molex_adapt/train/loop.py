@@ -102,8 +102,7 @@ def _step(
 ) -> None:
     detector.train()
     batch = sampler.draw(detector.device)
-    with torch.autocast(detector.device.type, torch.bfloat16, enabled=use_bfloat16(options, detector.device)):
-        value = loss(batch)
+    value = loss(batch)
     if not math.isfinite(float(value.detach())):
         raise MolexError(
             f"training diverged: the loss became {float(value.detach())}. "
@@ -113,17 +112,6 @@ def _step(
     torch.nn.utils.clip_grad_norm_(trained, options.gradient_clip)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-
-
-def use_bfloat16(options: StageOptions, device: torch.device) -> bool:
-    """Whether training computes in bfloat16: as asked, or where the processor or GPU has instructions for it."""
-    if options.precision != "auto":
-        return options.precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
 
 
 def _copy(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -77,20 +77,24 @@ class Slow:
 
 @pytest.mark.parametrize("routing", ["utterance", "frame"])
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_output_and_gradients_equal_a_slow_reference(mixed, heard, routing, k):
+@pytest.mark.parametrize("trained", [("world", "opus", "codec2"), ("opus",), ()])
+def test_output_and_gradients_equal_a_slow_reference(mixed, heard, routing, k, trained):
     found = []
     for make in (lambda m: m.hidden_states, lambda m: Slow(m, k, routing)):
         mixture = mixed(experts=THREE, routing=routing, top_k=k)
-        weights = [w for name in THREE for w in mixture.expert_parameters(name)]
+        weights = [w for name in trained for w in mixture.expert_parameters(name)]
         weights += [row for name in THREE for row in mixture.router_rows(name)]
         for weight in weights:
             weight.requires_grad_(True)
         outputs = make(mixture)(*heard)
-        outputs[-1][valid(heard)].square().mean().backward()
-        found.append((outputs, [weight.grad for weight in weights]))
+        if k > 1 or trained:  # the only gate is always 1
+            outputs[-1][valid(heard)].square().mean().backward()
+        found.append((outputs, [torch.zeros(1) if w.grad is None else w.grad for w in weights]))
     (fast, fast_gradients), (slow, slow_gradients) = found
     same(fast, slow, heard)
-    assert sum(float(gradient.abs().max()) > 0 for gradient in fast_gradients) >= 8
+    assert sum(float(gradient.abs().max()) > 0 for gradient in fast_gradients) >= (
+        2 * len(trained) if k > 1 else 0
+    )
     for left, right in zip(fast_gradients, slow_gradients, strict=True):
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-3)
 

@@ -35,7 +35,12 @@ from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import generation_folder, read_generation
 
 RECIPE = Recipe.model_validate(
-    {"lora": {"rank": 2, "alpha": 4}, "head": {"width": 8, "attention": 4}, "router": {"top_k": 2}}
+    {
+        "lora": {"rank": 2, "alpha": 4},
+        "head": {"width": 8, "attention": 4},
+        "router": {"top_k": 2},
+        "precision": "fp32",
+    }
 )
 
 

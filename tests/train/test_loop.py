@@ -19,7 +19,7 @@ class Course:
         self.losses = iter(losses)
         self.trainable: set[str] = set()
         self.detector = detector
-        given = {"learning_rate": 0.1, "warmup": 0.0, "precision": "fp32", "evaluate_every": 1, **options}
+        given = {"learning_rate": 0.1, "warmup": 0.0, "evaluate_every": 1, **options}
         self.options = StageOptions.model_validate(given)
 
     def draw(self, _device):

@@ -25,8 +25,12 @@ def test_both_classes_weigh_alike_whatever_their_numbers():
 
 def test_distillation_counts_known_rows_only():
     old = torch.tensor([1.0, float("nan"), -1.0])
-    assert float(distillation_loss(torch.tensor([2.0, 9.0, 1.0]), old)) == pytest.approx((1 + 4) / 2)
-    assert float(distillation_loss(torch.tensor([2.0]), torch.tensor([float("nan")]))) == 0.0
+    spoofed, real = torch.zeros(3), torch.ones(3)
+    now = torch.tensor([2.0, 9.0, 1.0])
+    assert float(distillation_loss(now, old, spoofed)) == pytest.approx((1 + 4) / 2)
+    assert float(distillation_loss(now, old, real)) == 0.0
+    assert float(distillation_loss(-now, old, real)) == pytest.approx(9 / 2)
+    assert float(distillation_loss(now[:1], torch.tensor([float("nan")]), spoofed[:1])) == 0.0
 
 
 class Routed:
@@ -34,7 +38,8 @@ class Routed:
 
     def __init__(self, logits: torch.Tensor) -> None:
         self.mixture = self
-        self.routings = [Routing(logits.softmax(-1), logits.softmax(-1), logits)]
+        weights, chosen = logits.softmax(-1).topk(2)
+        self.routings = [Routing(chosen, weights, logits)]
 
 
 def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:

@@ -12,6 +12,7 @@ from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
     Device,
     Json,
+    Precision,
     Quiet,
     RegistryFolder,
     Workers,
@@ -43,6 +44,7 @@ def score(
     ] = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
+    precision: Precision = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -61,7 +63,7 @@ def score(
 
     with listening(quiet) as progress:
         report = Registry.open(registry).score(
-            audio, device=device, workers=worker_count(workers), progress=progress
+            audio, device=device, precision=precision, workers=worker_count(workers), progress=progress
         )
     view = score_table(report)
     if out is not None and report.scores:
@@ -84,6 +86,7 @@ def evaluate(
     split: Split = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
+    precision: Precision = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -100,7 +103,12 @@ def evaluate(
 
         with listening(quiet) as progress:
             report = Registry.open(registry).evaluate(
-                data, split=split, device=device, workers=worker_count(workers), progress=progress
+                data,
+                split=split,
+                device=device,
+                precision=precision,
+                workers=worker_count(workers),
+                progress=progress,
             )
     elif data is None and scores is not None and key is not None:
         from molex_adapt.evaluation import evaluate_files
@@ -120,6 +128,7 @@ def analyze(
     ] = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
+    precision: Precision = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -135,6 +144,6 @@ def analyze(
 
     with listening(quiet) as progress:
         report = Registry.open(registry).analyze(
-            data, device=device, workers=worker_count(workers), progress=progress
+            data, device=device, precision=precision, workers=worker_count(workers), progress=progress
         )
     emit(Answer(report.as_dict(), analysis_table(report), report.remarks), as_json=as_json, quiet=quiet)

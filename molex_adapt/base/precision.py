@@ -1,0 +1,31 @@
+"""Which number format the base computes in."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import nn
+
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """As asked; `auto` is bfloat16 where the processor or GPU has instructions for it, else float32."""
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bf16" else torch.float32
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and (
+            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        )
+    return torch.bfloat16 if fast else torch.float32
+
+
+def round_products(model: nn.Module, dtype: torch.dtype) -> None:
+    """Round the weights of linear and convolutional layers once, which autocast would do anew in every pass."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d) and not hasattr(module, "parametrizations"):
+            for weight in module.parameters(recurse=False):
+                weight.data = weight.data.to(dtype)

@@ -1,0 +1,63 @@
+"""Products with a few rows of a table per token, without a copy of the rows: what frame routing is made of.
+
+`dot_rows` and `sum_rows` are each other's gradient. Both are kernels that torch has for weighted embedding bags; time
+and memory do not grow with the table. Nothing is read back from the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+
+def sum_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of each token's rows.
+
+    Args:
+        table: (M, D), frozen.
+        index: (T, J) int64 into the table.
+        weights: (T, J), in the table's type.
+
+    Returns:
+        (T, D).
+    """
+    return F.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
+
+
+def dot_rows(x: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    """Product of each token with each of its rows.
+
+    Args:
+        x: (T, D), in the table's type.
+        table: (M, D), frozen.
+        index: (T, J) int64 into the table.
+
+    Returns:
+        (T, J).
+    """
+    return cast(Tensor, _DotRows.apply(x, table, index))  # type: ignore[no-untyped-call]
+
+
+class _DotRows(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, table: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(table, index)
+        return _dot(x, table, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        table, index = ctx.saved_tensors
+        return sum_rows(table, index, gradients[0].contiguous()), None, None
+
+
+def _dot(x: Tensor, table: Tensor, index: Tensor) -> Tensor:
+    tokens, rows = index.shape
+    token = torch.arange(tokens, device=x.device)
+    found: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        x.contiguous(), table, index.flatten(), token * rows, token.repeat_interleave(rows), 0
+    )
+    return found.view(tokens, rows)

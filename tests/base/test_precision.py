@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt.base import load_base
+from molex_adapt.base.precision import compute_dtype
+from molex_adapt.errors import ExpertError
+
+
+@pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert"])
+def test_bfloat16_is_near_and_leaves_float32(tiny_folder_of, kind):
+    exact, fast = (load_base(tiny_folder_of(kind)) for _ in range(2))
+    fast.compute_in("bf16")
+    wave = torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([8_000, 6_000])
+    found = []
+    for base in (exact, fast):
+        features, frames = base.prefix(wave, lengths)
+        with torch.no_grad():
+            found.append([features, *base.hidden_states(features, frames)])
+    for one, other in zip(*found, strict=True):
+        assert other.dtype == torch.float32
+        count = int(frames[1])
+        distance = (one[1, :count] - other[1, :count]).abs().max() / one[1, :count].abs().max()
+        assert 0 < float(distance) < 0.05
+
+
+def test_what_was_rounded_cannot_be_exact_again(tiny_folder_of):
+    base = load_base(tiny_folder_of())
+    base.compute_in("fp32")
+    base.compute_in("bf16")
+    base.compute_in("bf16")
+    with pytest.raises(ExpertError, match="rounded to bfloat16 already; load it again"):
+        base.compute_in("fp32")
+
+
+def test_the_choice_is_the_users_and_else_the_machines(monkeypatch):
+    cpu = torch.device("cpu")
+    assert compute_dtype("fp32", cpu) == torch.float32
+    assert compute_dtype("bf16", cpu) == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    for fast in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        assert compute_dtype("auto", cpu) == (torch.bfloat16 if fast else torch.float32)
+    assert compute_dtype("auto", torch.device("mps")) == torch.float32
