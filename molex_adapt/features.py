@@ -16,6 +16,7 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Failed, Table, Utterance, decode
 from molex_adapt.detector import Detector
 from molex_adapt.errors import AudioError
+from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.progress import Progress, Silent
 
 BATCH_SECONDS = 48.0
@@ -87,7 +88,7 @@ def concatenate(sets: Sequence[Features]) -> Features:
 def extract(
     detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
 ) -> tuple[Features, tuple[Failed, ...]]:
-    """Prefix features of a table, each recording cut to the recipe's window.
+    """Prefix features of a table, each recording cut to the recipe's window; from the cache where it has them.
 
     Args:
         detector: gives the base.
@@ -97,14 +98,23 @@ def extract(
     """
     progress = progress or Silent()
     progress.start("features", len(table))
-    kept: dict[int, Tensor] = {}
+    cache = PrefixCache.standard()
+    keys, kept = _cached(cache, detector, table, workers)
+    progress.advance(len(kept))
+    missing = [index for index in range(len(table)) if index not in kept]
     failed: list[Failed] = []
-    for batch in _batches(detector, list(table), workers, failed, progress, first_window=True):
+    sought = [table[index] for index in missing]
+    for batch in _batches(detector, sought, workers, failed, progress, first_window=True):
         rows = [row for _, row in batch]
         wave, lengths = pad(rows)
         features, frames = detector.base.prefix(wave.to(detector.device), lengths.to(detector.device))
-        for (index, _), clip, count in zip(batch, features.half().cpu(), frames.tolist(), strict=True):
+        for (place, _), clip, count in zip(batch, features.half().cpu(), frames.tolist(), strict=True):
+            index = missing[place]
             kept[index] = clip[:count].clone()
+            if (key := keys[index]) is not None:
+                cache.store(key, kept[index].numpy())
+    if missing:
+        cache.trim()
     progress.stop()
     order = sorted(kept)
     found = [table[i] for i in order]
@@ -117,6 +127,22 @@ def extract(
         ),
         tuple(failed),
     )
+
+
+def _cached(
+    cache: PrefixCache, detector: Detector, table: Table, workers: int
+) -> tuple[list[str | None], dict[int, Tensor]]:
+    """Every recording's key, and the features that are there."""
+    base, window = detector.base, detector.recipe.data.window_seconds
+
+    def look(item: Utterance) -> tuple[str | None, Tensor | None]:
+        key = cache.key(item.path, base, window)
+        clip = None if key is None else cache.load(key, base.prefix_width)
+        return key, None if clip is None else torch.from_numpy(clip)
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = list(pool.map(look, table))
+    return [key for key, _ in found], {at: clip for at, (_, clip) in enumerate(found) if clip is not None}
 
 
 @dataclass(frozen=True)

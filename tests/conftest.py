@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["MOLEX_CACHE"] = "off"
 for variable in ("MOLEX_REGISTRY", "MOLEX_DEBUG", "FORCE_COLOR"):
     os.environ.pop(variable, None)
 

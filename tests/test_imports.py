@@ -21,6 +21,7 @@ LEVELS = [
     {"registry"},
     {"routing"},
     {"features"},
+    {"prefix_cache"},
     {"detector"},
     {"mixture"},
     {"base", "head", "simulate"},

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import molex_adapt
-from molex_adapt.cli.commands import make, measure, registry, train
+from molex_adapt.cli.commands import cache, make, measure, registry, train
 from molex_adapt.cli.errors import reported
 from molex_adapt.cli.output import show
 
@@ -43,6 +43,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 for _panel, _commands in _COMMANDS.items():
     for _name, _command in _commands.items():
         app.command(_name, rich_help_panel=_panel)(_command)
+app.add_typer(cache.cache, name="cache", rich_help_panel="Registry")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,0 +1,145 @@
+"""Prefix features on disk: what no expert changes is computed once per recording and base.
+
+A file per recording, named by the hash of the recording's bytes, the base and the preparation; written aside and
+renamed, so that processes may share the folder and a kill leaves nothing half-written. The oldest files go when the
+folder outgrows its limit. `MOLEX_CACHE` names another folder, or "off"; `MOLEX_CACHE_GIB` another limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from molex_adapt.conventions import Seconds
+from molex_adapt.errors import RecipeError
+
+if TYPE_CHECKING:
+    from molex_adapt.base import Base
+
+FOLDER, LIMIT = "MOLEX_CACHE", "MOLEX_CACHE_GIB"
+DEFAULT_GIB = 20.0
+_FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What a cache holds; `folder` is None where it is switched off."""
+
+    folder: Path | None
+    recordings: int
+    bytes: int
+    limit: int
+
+
+class PrefixCache:
+    """Features by key; every method is safe beside other processes, and a missing or damaged file is a miss."""
+
+    def __init__(self, folder: Path | None, limit: int) -> None:
+        self.folder = folder
+        self.limit = limit
+
+    @classmethod
+    def standard(cls) -> PrefixCache:
+        """Where the environment says, else in the user's cache folder.
+
+        Raises:
+            RecipeError: the limit is not a number of GiB.
+        """
+        stated = os.environ.get(LIMIT, str(DEFAULT_GIB))
+        try:
+            limit = int(float(stated) * 2**30)
+        except (ValueError, OverflowError):
+            limit = -1
+        if limit < 0:
+            raise RecipeError(f"{LIMIT}={stated!r} is not a size; give a number of GiB, e.g. {LIMIT}=20")
+        folder = os.environ.get(FOLDER)
+        if folder is not None and folder.lower() in ("", "off", "0"):
+            return cls(None, limit)
+        place = Path(folder) if folder else Path(platformdirs.user_cache_path("molex-adapt"))
+        return cls(place / "prefix", limit)
+
+    def key(self, recording: Path, base: Base, window: Seconds) -> str | None:
+        """The name of a recording's features; None without a cache, and for what cannot be read."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256(f"{_FORMAT} {base.identity.sha256} {base.dtype} {window:g} ".encode())
+        try:
+            with recording.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError:
+            return None
+        return digest.hexdigest()
+
+    def load(self, key: str, width: int) -> NDArray[np.float16] | None:
+        """(F, width) float16, or None where there is nothing usable."""
+        path = self._path(key)
+        try:
+            values: NDArray[np.float16] = np.load(path, allow_pickle=False)
+            if values.ndim != 2 or values.shape[1] != width or values.dtype != np.float16:
+                raise ValueError
+            os.utime(path)
+        except OSError:
+            return None
+        except (ValueError, EOFError):
+            path.unlink(missing_ok=True)
+            return None
+        return values
+
+    def store(self, key: str, features: NDArray[np.float16]) -> None:
+        """Keep (F, C) float16; a full disk or a folder that cannot be written only means that nothing is kept."""
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    np.save(file, features)
+                os.replace(aside, path)
+            except BaseException:
+                Path(aside).unlink(missing_ok=True)
+                raise
+        except OSError:
+            return
+
+    def trim(self) -> None:
+        """Delete what was used least recently, until the limit holds."""
+        found = sorted(self._files(), key=lambda item: item[1].st_mtime)
+        excess = sum(stat.st_size for _, stat in found) - self.limit
+        for path, stat in found:
+            if excess <= 0:
+                break
+            path.unlink(missing_ok=True)
+            excess -= stat.st_size
+
+    def info(self) -> CacheInfo:
+        """How much there is."""
+        sizes = [stat.st_size for _, stat in self._files()]
+        return CacheInfo(self.folder, len(sizes), sum(sizes), self.limit)
+
+    def clear(self) -> CacheInfo:
+        """Delete everything; returns what there was."""
+        before = self.info()
+        for path, _ in self._files():
+            path.unlink(missing_ok=True)
+        return before
+
+    def _path(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / key[:2] / f"{key}.npy"
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for path in self.folder.glob("??/*") if self.folder is not None else ():
+            try:
+                yield path, path.stat()
+            except OSError:  # another process was faster
+                continue

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from molex_adapt import features as module
+from molex_adapt.base import load_base
+from molex_adapt.cli.app import app
+from molex_adapt.data import read
+from molex_adapt.detector import Detector
+from molex_adapt.errors import RecipeError
+from molex_adapt.features import extract
+from molex_adapt.prefix_cache import PrefixCache
+
+KEY = "ab" + "0" * 62
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> PrefixCache:
+    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "my cache é"))
+    return PrefixCache.standard()
+
+
+@pytest.fixture
+def detector(tiny_base_folder, tiny_recipe) -> Detector:
+    return Detector(load_base(tiny_base_folder), tiny_recipe())
+
+
+def clip(frames: int = 3) -> np.ndarray:
+    return np.arange(frames * 4, dtype=np.float16).reshape(frames, 4)
+
+
+def test_what_goes_in_comes_out(cache):
+    assert cache.load(KEY, 4) is None
+    cache.store(KEY, clip())
+    assert np.array_equal(cache.load(KEY, 4), clip())
+    info = cache.info()
+    assert (info.recordings, info.folder) == (1, cache.folder)
+    assert info.bytes > clip().nbytes
+    assert cache.clear().recordings == 1
+    assert cache.info().recordings == cache.info().bytes == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"garbage" * 9, None])
+def test_a_damaged_file_is_a_miss_and_goes(cache, content):
+    cache.store(KEY, clip())
+    path = next(cache.folder.glob("??/*"))
+    path.write_bytes(path.read_bytes()[:-5] if content is None else content)
+    assert cache.load(KEY, 4) is None
+    assert not path.exists()
+
+
+def test_features_of_another_width_or_type_are_a_miss(cache):
+    for values in (clip(), clip().astype(np.float32)[:, :2], np.array(["x" * 9], dtype=object).astype("U9")):
+        cache.store(KEY, values)
+        assert cache.load(KEY, 2) is None
+
+
+def test_the_least_recently_used_go_first(cache):
+    keys = [f"{number:02x}" + "0" * 62 for number in range(4)]
+    for age, key in enumerate(keys):
+        cache.store(key, clip(100))
+        os.utime(cache._path(key), (age, age))
+    cache.load(keys[0], 4)
+    cache.limit = cache.info().bytes // 2
+    cache.trim()
+    assert [cache.load(key, 4) is not None for key in keys] == [True, False, False, True]
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing_and_says_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "file"))
+    cache = PrefixCache.standard()
+    cache.store(KEY, clip())
+    assert cache.load(KEY, 4) is None
+
+
+def test_many_writers_of_one_key_leave_it_whole(cache):
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: (cache.store(KEY, clip(500)), cache.load(KEY, 4))[1], range(64)))
+    assert all(np.array_equal(values, clip(500)) for values in found)
+    assert cache.info().recordings == 1
+
+
+@pytest.mark.parametrize("limit", ["much", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_size_is_refused(monkeypatch, limit):
+    monkeypatch.setenv("MOLEX_CACHE_GIB", limit)
+    with pytest.raises(RecipeError, match=r"MOLEX_CACHE_GIB='.*' is not a size"):
+        PrefixCache.standard()
+
+
+def test_a_second_extraction_computes_nothing_and_is_the_same(
+    cache, detector, recorded, tmp_path, monkeypatch
+):
+    table = read(recorded(tmp_path / "data", bona_fide=4, buzz=3))
+    first, _ = extract(detector, table)
+    assert cache.info().recordings == len(first) == 7
+    monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("decoded again"))
+    again, failed = extract(detector, table)
+    assert failed == ()
+    assert all(torch.equal(one, other) for one, other in zip(first.clips, again.clips, strict=True))
+    assert (again.sources, again.attacks) == (first.sources, first.attacks)
+    assert torch.equal(again.bona_fide, first.bona_fide)
+
+
+def test_another_recording_window_base_or_precision_is_another_entry(cache, detector, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    keys = [
+        cache.key(one, detector.base, 4.0),
+        cache.key(other, detector.base, 4.0),
+        cache.key(one, detector.base, 5.0),
+    ]
+    detector.base.compute_in("bf16")
+    keys.append(cache.key(one, detector.base, 4.0))
+    assert len(set(keys)) == 4
+    assert cache.key(tmp_path / "none", detector.base, 4.0) is None
+
+
+def test_off_is_off(monkeypatch, detector, recorded, tmp_path):
+    monkeypatch.setenv("MOLEX_CACHE", "off")
+    cache = PrefixCache.standard()
+    assert cache.folder is None
+    assert cache.key(tmp_path, detector.base, 4.0) is None
+    assert cache.info().recordings == cache.clear().recordings == 0
+    assert len(extract(detector, read(recorded(tmp_path / "data", bona_fide=2, buzz=2)))[0]) == 4
+
+
+def test_the_commands_show_and_delete(cache):
+    cache.store(KEY, clip())
+    run = CliRunner().invoke
+    shown = json.loads(run(app, ["cache", "info", "--json"]).stdout)
+    assert shown == {
+        "folder": str(cache.folder),
+        "recordings": 1,
+        "bytes": shown["bytes"],
+        "limit": 20 * 2**30,
+    }
+    assert "MiB of at most 20.0 GiB" in run(app, ["cache", "info"]).stdout
+    assert json.loads(run(app, ["cache", "clear", "--json"]).stdout)["recordings"] == 1
+    assert cache.info().recordings == 0
