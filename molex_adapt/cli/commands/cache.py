@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from molex_adapt.prefix_cache import CacheInfo
 
 cache = typer.Typer(
-    help="Look after the features that training keeps on disk (MOLEX_CACHE: its folder, or off).",
+    help="Look after the features that training keeps on disk.\n\n"
+    "MOLEX_CACHE names another folder, or off; MOLEX_CACHE_GIB another limit than 20.\n\n"
+    "[bold]Example[/bold]\n\n  molex-adapt cache info",
     no_args_is_help=True,
 )
 
