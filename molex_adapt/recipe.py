@@ -122,10 +122,10 @@ class ExpertStage(StageOptions):
     """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
     first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
     orthogonality: float = Field(1e-3, ge=0)
-    replay_share: float = Field(0.34, ge=0, lt=1)
+    replay_share: float = Field(0.25, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
-    distillation: float = Field(0.1, ge=0)
-    """Weight of what replayed exemplars and the new data's bona fide speech score worse than before (`inside`)."""
+    distillation: float = Field(0.01, ge=0)
+    """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
 
 
 class RouterStage(StageOptions):

@@ -12,7 +12,7 @@ import torch
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures, concatenate
+from molex_adapt.features import Features, concatenate
 from molex_adapt.metrics import Rates, eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
@@ -138,13 +138,17 @@ def add_expert(
     result = Adapted([name], threshold)
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    old_logits, new_logits = _logits_to_hold(detector, data.train, old, recipe)
+    old_logits = {
+        key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
+        for key, item in old.items()
+        if item.exemplars is not None and recipe.expert.distillation > 0
+    }
     add_fresh_expert(detector, name, recipe, seed)
     replay = _replay_pools(detector, old, old_logits)
     development = [data.dev, *_development_sets(old)]
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
-    pools = [Pool(data.train, 1.0, new_row, new_logits)]
+    pools = [Pool(data.train, 1.0, new_row)]
     if not alone:
         pools = _shared(pools, replay, recipe.expert.replay_share)
     result.stages["expert"] = fit_expert(
@@ -242,28 +246,6 @@ def _measuring_sets(
 def _development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
     sets = [divide_replay(item.exemplars.replay)[1] for item in old.values() if item.exemplars is not None]
     return [item for item in sets if len(item)]
-
-
-def _logits_to_hold(
-    detector: Detector, train: Features | OnlineFeatures, old: Mapping[str, OldDomain], recipe: Recipe
-) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-    """What the mixture says before it learns: of every replayed exemplar, and of the new data's bona fide speech.
-
-    Of data that does not fit into memory only the former.
-    """
-    if recipe.expert.distillation == 0 or recipe.expert.way == "alone":
-        return {}, None
-    replayed = {
-        key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
-        for key, item in old.items()
-        if item.exemplars is not None
-    }
-    if not isinstance(train, Features):
-        return replayed, None
-    logits = torch.full((len(train),), torch.nan)
-    bona_fide = train.of_class(True)
-    logits[bona_fide] = logits_of(detector, train.pick(bona_fide))
-    return replayed, logits
 
 
 def _replay_pools(

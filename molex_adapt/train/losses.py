@@ -42,15 +42,11 @@ def balance_loss(detector: Detector, batch: Batch) -> Tensor:
     return torch.stack([load_balance(routing, mask) for routing in detector.mixture.routings]).mean()
 
 
-def distillation_loss(logit: Tensor, old_logit: Tensor, bona_fide: Tensor) -> Tensor:
-    """Mean square of what was lost against the former mixture's logits, where there are any; scalar.
-
-    One-sided: bona fide speech may not score lower than before, spoofed speech not higher; better is free.
-    """
+def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
+    """Mean squared distance to the former mixture's logits, where there are any; scalar."""
     known = ~old_logit.isnan()
-    gain = torch.where(known, logit - old_logit.nan_to_num(), 0.0)
-    lost = torch.where(bona_fide > 0.5, -gain, gain).clamp(min=0)
-    return lost.square().sum() / known.sum().clamp(min=1)
+    distance = torch.where(known, logit - old_logit.nan_to_num(), 0.0).square()
+    return distance.sum() / known.sum().clamp(min=1)
 
 
 def development_loss(detector: Detector, sets: Sequence[Features], utterances: int) -> Callable[[], float]:

@@ -33,7 +33,7 @@ class Pool:
         clips: prefix features and labels.
         share: of every batch, relative to the other pools.
         expert: row of the expert that spoofed speech of this domain belongs to; None where there is none.
-        old_logits: (N,) the former mixture's logits, to be held on to, NaN where not; None for none at all.
+        old_logits: (N,) the former mixture's logits, to be held on to; None for new data.
     """
 
     clips: Clips

@@ -102,7 +102,7 @@ def fit_expert(
         if options.way == "inside":
             value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         if options.distillation > 0:
-            value = value + options.distillation * distillation_loss(logit, batch.old_logit, batch.bona_fide)
+            value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + options.orthogonality * mixture.orthogonality(name)
 
     with mixture.forcing(name if options.way == "alone" else None):

@@ -25,12 +25,8 @@ def test_both_classes_weigh_alike_whatever_their_numbers():
 
 def test_distillation_counts_known_rows_only():
     old = torch.tensor([1.0, float("nan"), -1.0])
-    spoofed, real = torch.zeros(3), torch.ones(3)
-    now = torch.tensor([2.0, 9.0, 1.0])
-    assert float(distillation_loss(now, old, spoofed)) == pytest.approx((1 + 4) / 2)
-    assert float(distillation_loss(now, old, real)) == 0.0
-    assert float(distillation_loss(-now, old, real)) == pytest.approx(9 / 2)
-    assert float(distillation_loss(now[:1], torch.tensor([float("nan")]), spoofed[:1])) == 0.0
+    assert float(distillation_loss(torch.tensor([2.0, 9.0, 1.0]), old)) == pytest.approx((1 + 4) / 2)
+    assert float(distillation_loss(torch.tensor([2.0]), torch.tensor([float("nan")]))) == 0.0
 
 
 class Routed:
