@@ -37,6 +37,8 @@ def main() -> None:
         *_held_out(),
         *_probes(),
         *_speed(),
+        *_cost(),
+        *_training(),
     ]
     PAGE.write_text("\n".join(parts) + "\n")
 
@@ -163,6 +165,59 @@ def _speed() -> list[str]:
     found = json.loads(path.read_text())
     text = f"{found['recordings']} recordings at {found['times_real_time']:.0f}x real time on {found['cores']} cores."
     return ["## Speed\n", "`python -m benchmarks.speed`\n", text, ""]
+
+
+def _cost() -> list[str]:
+    path = RESULTS / "cost.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    runs = {f"{shape}, {how}": run for shape, kinds in found["scoring"].items() for how, run in kinds.items()}
+    names = list(dict.fromkeys(name for run in runs.values() for name in run["ratios"]))
+    lines = [
+        "## What the mixture costs\n",
+        "`python -m benchmarks.cost`\n",
+        (
+            f"Time of scoring {found['clips']} clips of {found['seconds']} s over the frozen base's in the same round, "
+            f"median of {found['rounds']} rounds; {_machine(found)}. Bases other than the embedded one have random "
+            "weights.\n"
+        ),
+        _row(["", *runs]),
+        _rule(len(runs) + 1),
+        _row(["frozen base, seconds", *(f"{run['frozen_base_seconds']:.3f}" for run in runs.values())]),
+    ]
+    for name in names:
+        ratios = [run["ratios"].get(name) for run in runs.values()]
+        lines.append(_row([name, *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)]))
+    return [*lines, ""]
+
+
+def _training() -> list[str]:
+    path = RESULTS / "training.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    lines = ["## Training one expert\n", "`python -m benchmarks.training`\n", f"{_machine(found)}.\n"]
+    bases = [name for name in found if name != "machine"]
+    for base in bases:
+        runs = {name: run for name, run in found[base].items() if isinstance(run, dict)}
+        lines += [
+            f"{base}, {found[base]['batch']} clips of {found[base]['seconds']:g} s:\n",
+            _row(["", "clips per second", "peak memory, MiB"]),
+            _rule(3),
+            *(
+                _row([name, f"{run['clips_per_second']:.1f}", f"{run['peak_mib']:.0f}"])
+                for name, run in runs.items()
+            ),
+            "",
+        ]
+    return lines
+
+
+def _machine(found: dict[str, Any]) -> str:
+    machine = found["machine"]
+    fast = "with" if machine["bfloat16"] else "without"
+    return f"{machine['processor']}, {machine['cores']} cores {fast} bfloat16 instructions, torch {machine['torch']}"
 
 
 def _eer(state: str, name: str) -> Callable[[dict[str, Any]], float | None]:
