@@ -71,7 +71,7 @@ class PrefixCache:
         """The name of a recording's features; None without a cache, and for what cannot be read."""
         if self.folder is None:
             return None
-        digest = hashlib.sha256(f"{_FORMAT} {base.identity.sha256} {base.dtype} {window:g} ".encode())
+        digest = hashlib.sha256(f"{_FORMAT} {base.identity.sha256} {window:g} ".encode())
         try:
             with recording.open("rb") as file:
                 while block := file.read(1 << 20):

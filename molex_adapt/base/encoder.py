@@ -47,7 +47,7 @@ class Base(nn.Module):
         model: the transformers model, in evaluation mode, without gradients.
         identity: its id, revision and weights hash.
         normalised: whether waveforms are brought to zero mean and unit variance first.
-        dtype: what products are computed in; sums, norms and what leaves the base are float32.
+        dtype: what the blocks' products are computed in; sums, norms, the prefix and what leaves the base are float32.
         exact_padding: whether the prefix of a padded batch equals the prefix of each row alone.
     """
 
@@ -94,7 +94,10 @@ class Base(nn.Module):
         return super().train(False)
 
     def compute_in(self, precision: Precision) -> None:
-        """Choose the number format for good, once the base is where it shall run: what was rounded stays so."""
+        """Choose the blocks' number format for good, once the base is where it shall run: what was rounded stays so.
+
+        The prefix stays float32: its features are kept (exemplars, cache) and must be the same on every machine.
+        """
         dtype = compute_dtype(precision, next(self.model.parameters()).device)
         if dtype != self.dtype:
             if dtype == torch.float32:
@@ -102,7 +105,8 @@ class Base(nn.Module):
                     "this base was rounded to bfloat16 already; load it again to compute in float32"
                 )
             self.dtype = dtype
-            round_products(self.model, dtype)
+            for part in ("feature_projection", "encoder"):
+                round_products(self._part(part), dtype)
 
     def _computing(self) -> torch.autocast:
         device = next(self.model.parameters()).device.type
@@ -133,12 +137,11 @@ class Base(nn.Module):
                 f"{self.receptive_samples} samples at {SAMPLE_RATE} Hz; leave out recordings that short"
             )
         frames = self.frames(lengths)
-        with self._computing():
-            if self.exact_padding or bool((lengths == lengths[0]).all()):
-                features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
-            else:
-                features = self._prefix_by_length(wave, lengths, frames)
-        return features.float() * _mask(frames, features.shape[1])[..., None], frames
+        if self.exact_padding or bool((lengths == lengths[0]).all()):
+            features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
+        else:
+            features = self._prefix_by_length(wave, lengths, frames)
+        return features * _mask(frames, features.shape[1])[..., None], frames
 
     def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
         # Group norm averages over time: padding would change every frame, so rows of one length go together.
