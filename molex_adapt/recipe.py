@@ -171,8 +171,8 @@ class Recipe(Options):
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: GateOptions = GateOptions()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """What the base's blocks and the experts compute in, in training and scoring; `auto` is bfloat16 where the processor or GPU
-    has instructions for it. Weights in training, routers, head and losses are float32 always."""
+    """What the base's blocks and the experts compute in, in training and scoring; `auto` is bfloat16 where the
+    processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""
 
 
 class PretrainRecipe(Options):
