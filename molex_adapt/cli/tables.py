@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import RenderableType
@@ -10,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from molex_adapt.conventions import NULL_DOMAIN
-from molex_adapt.data.table import Failed
-from molex_adapt.metrics import Rates
-from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
+
+if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
+    from molex_adapt.data import Failed
+    from molex_adapt.metrics import Rates
+    from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")

@@ -112,7 +112,7 @@ def build_detector(
         [
             (
                 ExpertSpec(expert.name, expert.rank, expert.alpha),
-                arrays_to_weights(store.expert_weights(expert.name, number)),
+                arrays_to_weights(layout.read_weights(store.path, expert)),
             )
             for expert in experts
         ],

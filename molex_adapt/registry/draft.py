@@ -21,11 +21,13 @@ from molex_adapt.registry.layout import (
     HEAD,
     RECIPE,
     ROUTER,
+    SUMMARIES,
 )
 from molex_adapt.registry.records import (
     CalibrationRecord,
     ExpertEntry,
     ExpertRecord,
+    ExpertSummary,
     GenerationRecord,
     package_versions,
     plain,
@@ -139,10 +141,17 @@ def adapter_config(record: ExpertRecord) -> bytes:
 
 
 def generation_files(
-    draft: GenerationDraft, number: int, experts: list[ExpertEntry]
+    draft: GenerationDraft, number: int, experts: list[ExpertRecord]
 ) -> tuple[GenerationRecord, dict[str, bytes]]:
-    """The record, and every file of the generation's folder."""
+    """The record, and every file of the generation's folder.
+
+    Args:
+        draft: what it is made of.
+        number: of the generation.
+        experts: all of its experts, in router order, with their hashes.
+    """
     content = {
+        SUMMARIES: summaries(experts),
         RECIPE: draft.recipe.encode(),
         ROUTER: files.dump_tensors(draft.router),
         HEAD: files.dump_tensors(draft.head),
@@ -153,7 +162,7 @@ def generation_files(
         parent=draft.parent,
         command=draft.command,
         versions=package_versions(),
-        experts=experts,
+        experts=[ExpertEntry(name=item.name, sha256=str(item.weights_sha256)) for item in experts],
         calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),
         threshold=float(draft.threshold),
         metrics=plain(draft.metrics),
@@ -162,6 +171,12 @@ def generation_files(
         files={name: files.sha256(body) for name, body in content.items()},
     )
     return record, content | {GENERATION: files.dump_record(record)}
+
+
+def summaries(experts: list[ExpertRecord]) -> bytes:
+    """A generation's experts.json: a line per expert, in router order."""
+    lines = [ExpertSummary.of(record).model_dump_json() for record in experts]
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def publish(target: Path, content: dict[str, bytes]) -> None:

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry.records import FORMAT, Record
+from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
 
 Arrays = dict[str, NDArray[Any]]
 """Tensors of a safetensors file by name."""
 
 R = TypeVar("R", bound=Record)
+
+_SUMMARIES = TypeAdapter(list[ExpertSummary])
 
 _MOST_YAML_BYTES = 16 * 2**20
 _MOST_HEADER_BYTES = 16 * 2**20
@@ -100,6 +102,18 @@ def read_record(kind: type[R], path: Path, root: Path) -> R:
         raise RegistryError(
             f"{path} has {error.error_count()} wrong value(s):\n" + "\n".join(faults) + f"\n{RESTORE}"
         ) from None
+
+
+def parse_summaries(content: bytes, path: Path) -> list[ExpertSummary]:
+    """A generation's experts.json.
+
+    Raises:
+        RegistryError: no such list.
+    """
+    try:
+        return _SUMMARIES.validate_json(content)
+    except ValidationError as error:
+        raise RegistryError(f"{path} is no list of experts: {error.errors()[0]['msg']}. {RESTORE}") from None
 
 
 def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:

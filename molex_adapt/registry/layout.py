@@ -24,6 +24,7 @@ GENERATION = "generation.yaml"
 RECIPE = "recipe.yaml"
 ROUTER = "router.safetensors"
 HEAD = "head.safetensors"
+SUMMARIES = "experts.json"
 
 
 def expert_folder(root: Path, name: str) -> Path:

@@ -130,6 +130,24 @@ class ExpertEntry(Record):
     """Of its adapter_model.safetensors."""
 
 
+class ExpertSummary(Record):
+    """What a listing shows of an expert; copied from its record into the generation, so that listing opens one file."""
+
+    name: Name
+    domain: Name
+    rank: int
+    eer: Finite | None
+    """On its own domain, when it was made."""
+    created: str
+
+    @classmethod
+    def of(cls, record: ExpertRecord) -> Self:
+        """The summary of a whole record."""
+        figures = record.metrics.get(record.domain)
+        eer = figures.get("eer") if isinstance(figures, dict) else None
+        return cls(name=record.name, domain=record.domain, rank=record.rank, eer=eer, created=record.created)
+
+
 class CalibrationRecord(Record):
     """score = scale * logit + offset, in nats."""
 

@@ -17,6 +17,7 @@ from molex_adapt.registry.records import (
     BaseRecord,
     ExpertEntry,
     ExpertRecord,
+    ExpertSummary,
     GenerationRecord,
     RegistryRecord,
 )
@@ -136,6 +137,16 @@ class Store:
             return []
         base = self.base
         return [layout.read_expert(self.path, entry, base) for entry in self.generation(number).experts]
+
+    def summaries(self, generation: GenerationRecord) -> list[ExpertSummary]:
+        """What a listing shows of a generation's experts, in router order; opens no expert.
+
+        Raises:
+            RegistryError: the generation's experts.json is missing, changed or no such list.
+        """
+        content = layout.read_generation_file(self.path, generation, layout.SUMMARIES)
+        folder = layout.generation_folder(self.path, generation.number)
+        return files.parse_summaries(content, folder / layout.SUMMARIES)
 
     def expert(self, name: str, number: int | None = None) -> ExpertRecord:
         """One expert of a generation.

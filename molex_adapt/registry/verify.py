@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
 from molex_adapt.registry import files, layout, staging
-from molex_adapt.registry.draft import adapter_config
+from molex_adapt.registry.draft import adapter_config, summaries
 from molex_adapt.registry.identity import weights_digest
-from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
+from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import GenerationRecord
 
@@ -56,12 +56,15 @@ def generation_problems(store: Store, generation: GenerationRecord) -> list[str]
     """Faults of one generation and of its experts."""
     number = generation.number
     problems = []
-    if set(generation.files) != {RECIPE, ROUTER, HEAD}:
+    if set(generation.files) != {RECIPE, ROUTER, HEAD, SUMMARIES}:
         problems.append(
             f"generation {number} of {store.path} lists files {sorted(generation.files)}. {files.RESTORE}"
         )
     problems += _problems(
-        lambda: store.recipe(number), lambda: store.router_tensors(number), lambda: store.head_tensors(number)
+        lambda: _check_summaries(store, generation),
+        lambda: store.recipe(number),
+        lambda: store.router_tensors(number),
+        lambda: store.head_tensors(number),
     )
     for name in generation.names:
         problems += _problems(
@@ -70,6 +73,13 @@ def generation_problems(store: Store, generation: GenerationRecord) -> list[str]
             lambda name=name: _check_adapter_config(store, name, number),  # type: ignore[misc]
         )
     return list(dict.fromkeys(problems))
+
+
+def _check_summaries(store: Store, generation: GenerationRecord) -> None:
+    found = layout.read_generation_file(store.path, generation, SUMMARIES)
+    if found != summaries(store.experts(generation.number)):
+        path = layout.generation_folder(store.path, generation.number) / SUMMARIES
+        raise RegistryError(f"{path} does not say what the experts' own records say. {files.RESTORE}")
 
 
 def _check_adapter_config(store: Store, name: str, number: int) -> None:

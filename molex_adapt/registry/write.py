@@ -13,7 +13,7 @@ from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import checks, draft, files, layout, staging, verify
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
-from molex_adapt.registry.records import ExpertEntry, GenerationRecord, RegistryRecord
+from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
 
 if TYPE_CHECKING:
     from molex_adapt.registry.store import Store
@@ -67,11 +67,14 @@ def _add(store: Store, record: RegistryRecord, new: GenerationDraft, activate: b
     known = {entry.name: entry for found in verify.readable_generations(store) for entry in found.experts}
     _check_names(store, new, known)
     published: list[Path] = []
+    fresh: dict[str, ExpertRecord] = {}
     try:
         for item in new.new_experts:
-            known[item.record.name] = _publish_expert(store, item, published)
-        entries = [known[name] for name in new.experts]
-        _, content = draft.generation_files(new, number, entries)
+            fresh[item.record.name] = _publish_expert(store, item, published)
+        experts = [
+            fresh.get(name) or layout.read_expert(store.path, known[name], store.base) for name in new.experts
+        ]
+        _, content = draft.generation_files(new, number, experts)
         _publish(layout.generation_folder(store.path, number), content, published)
         _replace(store, record, active=number if activate else record.active, added=number)
     finally:
@@ -101,10 +104,10 @@ def _may_be_named(store: Store, name: str) -> bool:
     return unreadable and layout.expert_folder(store.path, name).exists()
 
 
-def _publish_expert(store: Store, item: NewExpert, published: list[Path]) -> ExpertEntry:
+def _publish_expert(store: Store, item: NewExpert, published: list[Path]) -> ExpertRecord:
     record, content = draft.expert_files(item)
     _publish(layout.expert_folder(store.path, record.name), content, published)
-    return ExpertEntry(name=record.name, sha256=str(record.weights_sha256))
+    return record
 
 
 def _publish(target: Path, content: dict[str, bytes], published: list[Path]) -> None:

@@ -260,7 +260,7 @@ def test_the_files_are_what_the_design_says(store):
         "exemplars.safetensors",
         "README.md",
     )
-    generation = ("generation.yaml", "recipe.yaml", "router.safetensors", "head.safetensors")
+    generation = ("generation.yaml", "experts.json", "recipe.yaml", "router.safetensors", "head.safetensors")
     assert found - {".lock"} == (
         {"registry.yaml"}
         | {f"experts/{name}/{file}" for name in ("world", "opus") for file in expert}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -80,3 +81,24 @@ def test_yaml_is_for_people(store):
     assert text.startswith("name: world\ndomain: world\nrank: 2\n")
     assert "&" not in text
     assert yaml.safe_load(text)["recipe"] == "lora:\n  rank: 2\n"
+
+
+def test_a_listing_that_contradicts_the_experts_is_found(store):
+    folder = store.path / "generations/1"
+    listing = (folder / "experts.json").read_bytes()
+    changed = listing.replace(b'"rank":2', b'"rank":3')
+    assert changed != listing
+    (folder / "experts.json").write_bytes(changed)
+    record = (folder / "generation.yaml").read_text()
+    digest = hashlib.sha256(listing).hexdigest()
+    assert digest in record
+    (folder / "generation.yaml").write_text(record.replace(digest, hashlib.sha256(changed).hexdigest()))
+    [problem] = store.verify()
+    assert "experts.json does not say what the experts' own records say" in problem
+
+
+def test_a_listing_says_what_the_records_say(store):
+    listed = store.summaries(store.generation())
+    assert [(item.name, item.domain, item.rank, item.created) for item in listed] == [
+        (item.name, item.domain, item.rank, item.created) for item in store.experts()
+    ]

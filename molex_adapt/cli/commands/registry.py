@@ -26,18 +26,18 @@ def list_experts(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = Fa
     from molex_adapt.registry import Store
 
     store = Store.open(registry)
-    active, experts = store.active, store.experts()
+    active = store.active
+    experts = [] if active is None else store.summaries(active)
     data = {
         "base": _base(store),
         "generation": None if active is None else active.number,
         "experts": [
-            {"name": item.name, "domain": item.domain, "rank": item.rank, "sha256": item.weights_sha256}
-            for item in experts
+            {"name": item.name, "domain": item.domain, "rank": item.rank, "sha256": entry.sha256}
+            for item, entry in zip(experts, [] if active is None else active.experts, strict=True)
         ],
     }
     rows = [
-        (item.name, item.domain, str(item.rank), _own_eer(item.metrics, item.domain), item.created[:10])
-        for item in experts
+        (item.name, item.domain, str(item.rank), _percent(item.eer), item.created[:10]) for item in experts
     ]
     title = f"{store.base}, " + ("no generation yet" if active is None else f"generation {active.number}")
     view = plain_table(title, ("expert", "domain", "rank", "EER when made", "made on"), rows)
@@ -231,7 +231,11 @@ def _generation_view(record: GenerationRecord) -> Any:
 
 def _own_eer(metrics: dict[str, Any], domain: str) -> str:
     figures = metrics.get(domain)
-    return "-" if not isinstance(figures, dict) or "eer" not in figures else f"{100 * figures['eer']:.1f} %"
+    return _percent(figures.get("eer") if isinstance(figures, dict) else None)
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.1f} %"
 
 
 def _eers(metrics: dict[str, Any]) -> str:

@@ -36,10 +36,11 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, s
     "expert record": (
         "experts/buzz/expert.yaml",
         lambda _: b"name: ../x",
-        ["list"],
+        ["show", "buzz"],
         "buzz/expert.yaml",
         COPY,
     ),
+    "listing": ("generations/2/experts.json", lambda _: b"[]", ["list"], "experts.json has sha256", COPY),
     "expert rank": (
         "experts/buzz/expert.yaml",
         lambda old: old.replace(b"rank: 2", b"rank: 7", 1),
