@@ -100,6 +100,8 @@ class StageOptions(Options):
     """Evaluations on the development split without improvement before the stage stops early."""
     development: int = Field(64, ge=1)
     """Utterances of each class and domain that such an evaluation uses."""
+    shortest_crop: float = Field(1.0, gt=0, le=1)
+    """Share of `data.crop_seconds`; every batch is cropped to a length drawn between this and the whole."""
 
 
 class JointStage(StageOptions):
@@ -116,6 +118,8 @@ class ExpertStage(StageOptions):
 
     steps: int = Field(300, ge=0)
     learning_rate: float = Field(4e-3, gt=0)
+    shortest_crop: float = Field(0.5, gt=0, le=1)
+    """Exemplars are no longer than a crop: whole, they would be heard alike every time."""
     way: Literal["inside", "alone"] = "inside"
     """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
     gate_start: float = 4.0
@@ -133,6 +137,7 @@ class RouterStage(StageOptions):
 
     steps: int = Field(60, ge=0)
     learning_rate: float = Field(1e-2, gt=0)
+    shortest_crop: float = Field(0.5, gt=0, le=1)
     replay_share: float = Field(0.67, ge=0, lt=1)
 
 

@@ -62,12 +62,23 @@ class Batch:
 
 
 class Sampler:
-    """Draws batches: pools by share, classes half and half, every utterance once before any comes again."""
+    """Draws batches: pools by share, classes half and half, every utterance once before any comes again.
 
-    def __init__(self, pools: Sequence[Pool], batch_size: int, crop: int, seed: int) -> None:
+    Args:
+        pools: where from.
+        batch_size: utterances.
+        crop: frames of the longest crop.
+        seed: of everything drawn.
+        shortest: frames; every batch has a length drawn between this and `crop`. None for `crop` always.
+    """
+
+    def __init__(
+        self, pools: Sequence[Pool], batch_size: int, crop: int, seed: int, shortest: int | None = None
+    ) -> None:
         self.pools = [pool for pool in pools if len(pool.clips) and pool.share > 0]
         self.batch_size = batch_size
         self.crop = crop
+        self.shortest = crop if shortest is None else max(1, min(shortest, crop))
         self.generator = torch.Generator().manual_seed(seed)
         total = sum(pool.share for pool in self.pools)
         self._cells: list[tuple[Pool, list[int], float]] = []
@@ -87,8 +98,10 @@ class Sampler:
     def draw(self, device: torch.device) -> Batch:
         """The next batch, on `device`."""
         features, frames, bona_fide, expert, old = [], [], [], [], []
+        spread = self.crop - self.shortest
+        crop = self.shortest + int(torch.randint(spread + 1, (1,), generator=self.generator) if spread else 0)
         for pool, indices in self._choose():
-            clips, lengths = pool.clips.batch(indices, self.crop, self.generator)
+            clips, lengths = pool.clips.batch(indices, crop, self.generator)
             label = pool.clips.bona_fide[indices]
             features.append(clips.to(device, non_blocking=True))
             frames.append(lengths.to(device, non_blocking=True))

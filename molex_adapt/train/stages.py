@@ -177,10 +177,11 @@ def _fit(
     options: StageOptions = getattr(recipe, stage)
     # Long recordings would make early stopping slower than training, and tell it little more.
     development = [features.cut(2 * recipe.data.crop_seconds) for features in development]
+    crop = crop_frames(recipe)
     return fit(
         detector,
         groups,
-        Sampler(pools, options.batch_size, crop_frames(recipe), seed),
+        Sampler(pools, options.batch_size, crop, seed, round(options.shortest_crop * crop)),
         loss,
         development_loss(detector, development, options.development),
         options,

@@ -17,12 +17,14 @@ class Noted:
     def __init__(self, bona_fide: int, spoof: int) -> None:
         self.bona_fide = torch.arange(bona_fide + spoof) < bona_fide
         self.asked: list[int] = []
+        self.crops: list[int] = []
 
     def __len__(self) -> int:
         return len(self.bona_fide)
 
     def batch(self, indices, crop, generator):
         self.asked += indices
+        self.crops.append(crop)
         frames = torch.tensor([1 + index % crop for index in indices])
         clips = torch.zeros(len(indices), int(frames.max()), 1)
         for row, (index, count) in enumerate(zip(indices, frames.tolist(), strict=True)):
@@ -70,6 +72,23 @@ def test_the_seed_decides():
         return clips.asked
 
     assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_batches_have_a_crop_of_their_own_and_all_pools_the_same():
+    new, old = Noted(9, 9), Noted(9, 9)
+    sampler = Sampler([Pool(new, 1.0), Pool(old, 1.0)], 8, 40, seed=0, shortest=20)
+    for _ in range(200):
+        sampler.draw(CPU)
+    assert set(new.crops) == set(range(20, 41))
+    assert new.crops[::2] == old.crops[::2]  # asked once per class
+
+
+def test_without_a_shortest_crop_all_are_whole():
+    clips = Noted(9, 9)
+    sampler = Sampler([Pool(clips, 1.0)], 8, 40, seed=0)
+    for _ in range(9):
+        sampler.draw(CPU)
+    assert set(clips.crops) == {40}
 
 
 def test_more_pools_than_places_make_no_empty_batch():
