@@ -16,13 +16,12 @@ from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SPLITS, Split
 from molex_adapt.data import Table, assign_splits, read
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, concatenate, extract
+from molex_adapt.features import Features, concatenate, extract, logits_of
 from molex_adapt.metrics import Rates, measure
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe, Recipe, load
 from molex_adapt.shipped import recipe_path
 from molex_adapt.simulate import LastStage, make_attack, simulate
-from molex_adapt.train.losses import logits_of
 from molex_adapt.train.prepare import DomainData
 
 WORK = Path("work")

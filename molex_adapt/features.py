@@ -176,6 +176,36 @@ def score_table(
     return scored, tuple(failed)
 
 
+def score_kept(
+    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
+    """`score_table` by way of `extract`: for recordings that are scored again and again.
+
+    The first time leaves prefix features in the cache, later times start from them. They are in half precision, and
+    of a recording longer than the recipe's window only the first window is heard.
+    """
+    features, failed = extract(detector, table, workers=workers, progress=progress)
+    lost = {item.path for item in failed}
+    heard = [item for item in table if str(item.path) not in lost]
+    scores = detector.calibrate(logits_of(detector, features)).tolist()
+    seconds = [len(clip) * FRAME_SAMPLES / SAMPLE_RATE for clip in features.clips]
+    return [ScoredUtterance(*item) for item in zip(heard, scores, seconds, strict=True)], failed
+
+
+@torch.no_grad()
+def logits_of(detector: Detector, features: Features) -> Tensor:
+    """(N,) logits of whole utterances, on the CPU, in evaluation mode."""
+    training = detector.training
+    detector.eval()
+    logits = torch.zeros(len(features))
+    budget = BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
+    for indices in length_batches([len(clip) for clip in features.clips], budget):
+        clips, frames = pad_clips([features.clips[i] for i in indices])
+        logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
+    detector.train(training)
+    return logits
+
+
 def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     """Rows of any length to (B, T) zero-padded float32 and (B,) int64 lengths."""
     lengths = torch.tensor([len(row) for row in rows])

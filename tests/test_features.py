@@ -15,6 +15,7 @@ from molex_adapt.features import (
     length_batches,
     pad,
     random_crop,
+    score_kept,
     score_table,
     source_id,
 )
@@ -69,6 +70,18 @@ def test_company_and_workers_do_not_change_scores(detector, table):
     for item in together:
         (alone,), _ = score_table(detector, Table((item.utterance,), "one"))
         assert item.score == pytest.approx(alone.score, abs=1e-5)
+
+
+def test_scores_from_kept_features_are_those_of_the_first_window(detector, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
+    first, failed = score_kept(detector, table)
+    assert ([item.utterance for item in first], len(failed)) == (list(table)[1:], 1)
+    for item in first:
+        window = detector.prepare(soundfile.read(item.utterance.path, dtype="float32")[0])[0]
+        assert item.score == pytest.approx(float(detector.score(*pad([window]))), abs=0.01)
+        assert item.seconds <= 0.65
+    monkeypatch.setattr(detector.base, "prefix", None)  # the second time needs none
+    assert score_kept(detector, table)[0] == first
 
 
 def test_prefixes_computed_anew_are_those_kept(detector, table):

@@ -19,7 +19,7 @@ from molex_adapt.data import Failed, Table, assign_splits
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
-from molex_adapt.features import extract, score_table
+from molex_adapt.features import extract, score_kept, score_table
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry import BaseRecord, Store
@@ -99,6 +99,7 @@ class Registry:
         self,
         inputs: Sequence[Path | str] | Path | str | Table,
         *,
+        keep: bool = False,
         device: str = "auto",
         precision: Precision | None = None,
         workers: int = 2,
@@ -108,6 +109,8 @@ class Registry:
 
         Args:
             inputs: paths, or a table; folders are searched.
+            keep: score by way of the feature cache, for recordings that will be scored again; see
+                `features.score_kept` for the small differences.
             device, workers, progress: where, with how many decoding threads, and who listens.
             precision: as for `detector`.
 
@@ -121,7 +124,8 @@ class Registry:
         record = self.store.generation()
         table = inputs if isinstance(inputs, Table) else recordings(inputs)
         detector = self.detector(device, record.number, precision=precision)
-        scored, failed = score_table(detector, table, workers=workers, progress=progress)
+        score = score_kept if keep else score_table
+        scored, failed = score(detector, table, workers=workers, progress=progress)
         return ScoreReport(
             tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
             failed,

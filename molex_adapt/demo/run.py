@@ -189,7 +189,8 @@ def _score(
     """Score every test recording once, and hand the scores to all domains that share it."""
     sets = {"known": data.known_voices, "held out": data.held_out_voice}
     items = dict.fromkeys(item for tables in sets.values() for table in tables.values() for item in table)
-    report = registry.score(Table(tuple(items), "test"), device=device, workers=workers, progress=progress)
+    table = Table(tuple(items), "test")
+    report = registry.score(table, keep=True, device=device, workers=workers, progress=progress)
     score_of = {item.path: item.score for item in report.scores}
     return {
         kind: {name: _scored(table, score_of) for name, table in tables.items()}

@@ -12,7 +12,7 @@ import torch
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate
+from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.metrics import Rates, eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
@@ -20,7 +20,6 @@ from molex_adapt.reports import Change
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.loop import Fitted
-from molex_adapt.train.losses import logits_of
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import add_fresh_expert, crop_frames, fit_expert, fit_jointly, fit_routers

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, concatenate
+from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.metrics import Rates, error_rates, measure, paired_change
 from molex_adapt.recipe import GateOptions
 from molex_adapt.reports import Change
-from molex_adapt.train.losses import logits_of
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import BATCH_SECONDS, Features, concatenate, length_batches, pad_clips
+from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.mixture.routers import load_balance
 from molex_adapt.train.pools import Batch
 
@@ -79,20 +78,6 @@ def development_loss(detector: Detector, sets: Sequence[Features], utterances: i
         return sum(classes) / len(classes)
 
     return evaluate
-
-
-@torch.no_grad()
-def logits_of(detector: Detector, features: Features) -> Tensor:
-    """(N,) logits of whole utterances, on the CPU, in evaluation mode."""
-    training = detector.training
-    detector.eval()
-    logits = torch.zeros(len(features))
-    budget = BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
-    for indices in length_batches([len(clip) for clip in features.clips], budget):
-        clips, frames = pad_clips([features.clips[i] for i in indices])
-        logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
-    detector.train(training)
-    return logits
 
 
 def _spread(features: Features, members: list[int], most: int) -> Features:
