@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check bench format clean
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -27,6 +27,13 @@ check: $(STAMP) ## Check format, lint, types and tests
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(MAKE) test
+
+bench: $(STAMP) ## Measure what everything costs, against its peers, into benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.report
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)

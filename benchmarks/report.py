@@ -37,6 +37,7 @@ def main() -> None:
         *_held_out(),
         *_probes(),
         *_speed(),
+        *_startup(),
         *_cost(),
         *_training(),
     ]
@@ -163,8 +164,35 @@ def _speed() -> list[str]:
     if not path.exists():
         return []
     found = json.loads(path.read_text())
-    text = f"{found['recordings']} recordings at {found['times_real_time']:.0f}x real time on {found['cores']} cores."
-    return ["## Speed\n", "`python -m benchmarks.speed`\n", text, ""]
+    measures = {
+        f"{found['recordings']} recordings, times real time": f"{found['times_real_time']:.0f}",
+        "`analyze` over `score` on the same files, seconds": f"{found['analyze_over_score']:.2f}",
+        "lengths of 0.7 to 30 s: batches over one recording after the other, speed": (
+            f"{found['batches_over_one_by_one']:.2f}"
+        ),
+    }
+    lines = ["## Speed\n", "`python -m benchmarks.speed`\n", f"{_machine(found)}; shipped mixture.\n"]
+    return [*lines, _row(["", ""]), _rule(2), *(_row(list(item)) for item in measures.items()), ""]
+
+
+def _startup() -> list[str]:
+    path = RESULTS / "startup.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    seconds = found["seconds"]
+    lines = [
+        "## Start-up\n",
+        "`python -m benchmarks.startup`\n",
+        f"Medians of {found['rounds']} rounds; {_machine(found)}. `bare` imports typer and rich, nothing else.\n",
+        _row(["", "seconds", "over bare"]),
+        _rule(3),
+    ]
+    return [
+        *lines,
+        *(_row([name, f"{took:.3f}", f"{took / seconds['bare']:.1f}"]) for name, took in seconds.items()),
+        "",
+    ]
 
 
 def _cost() -> list[str]:

@@ -48,6 +48,7 @@ def main() -> None:
             "--help": _command("--help"),
             "list": _command("list", "--registry", "registry"),
             f"list, {LISTED} experts": _command("list", "--registry", str(listed)),
+            f"list --json, {LISTED} experts": _command("list", "--json", "--registry", str(listed)),
             f"load, {FEW} experts": lambda: build_detector(Store.open(few)),
             f"load, {MANY} experts": lambda: build_detector(Store.open(many)),
         }
