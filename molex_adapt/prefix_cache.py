@@ -80,11 +80,11 @@ class PrefixCache:
             return None
         return digest.hexdigest()
 
-    def load(self, key: str, width: int) -> NDArray[np.float16] | None:
-        """(F, width) float16, or None where there is nothing usable."""
+    def load(self, key: str, width: int, mapped: bool = False) -> NDArray[np.float16] | None:
+        """(F, width) float16, memory-mapped if so wanted; None where there is nothing usable."""
         path = self._path(key)
         try:
-            values: NDArray[np.float16] = np.load(path, allow_pickle=False)
+            values: NDArray[np.float16] = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
             if values.ndim != 2 or values.shape[1] != width or values.dtype != np.float16:
                 raise ValueError
             os.utime(path)
@@ -110,6 +110,14 @@ class PrefixCache:
                 raise
         except OSError:
             return
+
+    def takes(self, size: int) -> bool:
+        """Whether a set of `size` bytes can stay here as long as it is worked on."""
+        return self.folder is not None and size <= self.limit
+
+    def holds(self, key: str) -> bool:
+        """Whether there is a file of that key."""
+        return self._path(key).exists()
 
     def trim(self) -> None:
         """Delete what was used least recently, until the limit holds."""

@@ -73,7 +73,8 @@ class DataOptions(Options):
     split_seed: int = 0
     """Decides the splits; apart from the training seed, so that seeds share their test sets."""
     memory_gib: float = Field(4.0, gt=0)
-    """Prefix features are kept in memory up to this size, and computed anew for every batch beyond it."""
+    """Prefix features are kept in memory up to this size; beyond it they are read from the cache on disk, or, where
+    that is off or too small, computed anew for every batch."""
 
     @model_validator(mode="after")
     def _fractions_make_a_whole(self) -> Self:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from molex_adapt import features as module
 from molex_adapt.base import load_base
 from molex_adapt.cli.app import app
 from molex_adapt.data import read
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RecipeError
+from molex_adapt.features import batches as module
 from molex_adapt.features import extract
 from molex_adapt.prefix_cache import PrefixCache
 

@@ -12,6 +12,7 @@ from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, OnlineFeatures, extract
+from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 
@@ -81,14 +82,22 @@ def prepare(
 
     train: Features | OnlineFeatures
     heard = divided.select(split="train")
-    if _gib(heard, detector) > recipe.data.memory_gib:
-        train = OnlineFeatures(detector, heard.utterances, workers)
+    resident = _gib(heard, detector) <= recipe.data.memory_gib
+    kept = PrefixCache.standard().takes(int(_gib(divided, detector) * 2**30))
+    if not resident:
         progress.note(
-            f"features of {len(heard)} recordings do not fit into {recipe.data.memory_gib} GiB: recomputed"
+            f"features of {len(heard)} recordings do not fit into {recipe.data.memory_gib:g} GiB of memory: "
+            + (
+                "read from the cache on disk"
+                if kept
+                else "computed anew for every batch; see molex-adapt cache info"
+            )
         )
-    else:
-        train, lost = extract(detector, heard, workers=workers, progress=progress)
+    if resident or kept:
+        train, lost = extract(detector, heard, resident=resident, workers=workers, progress=progress)
         failed.extend(lost)
+    else:
+        train = OnlineFeatures(detector, heard.utterances, workers)
     return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
 
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 import soundfile
+import torch
 
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures, source_id
+from molex_adapt.features import Features, OnlineFeatures, StoredClips, source_id
+from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.progress import Silent
 from molex_adapt.train import prepare as module
 from molex_adapt.train.prepare import prepare
@@ -62,6 +64,38 @@ def test_what_does_not_fit_into_memory_is_computed_anew(detector_of, tiny_recipe
     hum = found.of_attack("hum").train
     assert len(hum) < len(found.train)
     assert {item.attack for item in hum.utterances} == {None, "hum"}
+
+
+def test_what_does_not_fit_into_memory_stays_in_the_cache_where_there_is_one(
+    detector_of, tiny_recipe, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
+    detector = detector_of(tiny_recipe())
+    resident = prepare(detector, folder, tiny_recipe(), 1, Silent()).train
+    stored = prepare(detector, folder, tiny_recipe(data={"memory_gib": 1e-9}), 1, Silent()).train
+    assert isinstance(resident.clips, tuple)
+    assert isinstance(stored.clips, StoredClips)
+    indices = [3, 0, 5]
+    for kept, mapped in zip(
+        resident.batch(indices, 12, torch.Generator().manual_seed(1)),
+        stored.batch(indices, 12, torch.Generator().manual_seed(1)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mapped, kept, atol=0, rtol=0)
+    assert isinstance(stored.of_attack("hum").clips, StoredClips)
+    assert (stored.sources, stored.attacks) == (resident.sources, resident.attacks)
+    PrefixCache.standard().clear()
+    with pytest.raises(DataError, match="kept in .* are gone.*MOLEX_CACHE_GIB"):
+        stored.batch(indices, 12, torch.Generator())
+
+
+def test_a_cache_that_is_too_small_keeps_no_training_set(
+    detector_of, tiny_recipe, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MOLEX_CACHE_GIB", "1e-7")
+    recipe = tiny_recipe(data={"memory_gib": 1e-9})
+    assert isinstance(prepare(detector_of(recipe), folder, recipe, 1, Silent()).train, OnlineFeatures)
 
 
 def test_large_measuring_sets_are_halved_by_class(detector_of, tiny_recipe, folder, monkeypatch):

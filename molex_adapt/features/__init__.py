@@ -1,0 +1,33 @@
+"""Prefix features of many utterances: what stages train on, what exemplars are, what gates measure on; and scores."""
+
+from molex_adapt.features.batches import BATCH_SECONDS, length_batches
+from molex_adapt.features.extract import extract
+from molex_adapt.features.large import OnlineFeatures
+from molex_adapt.features.scoring import ScoredUtterance, logits_of, score_kept, score_table
+from molex_adapt.features.sets import (
+    Features,
+    StoredClips,
+    concatenate,
+    pad,
+    pad_clips,
+    random_crop,
+    source_id,
+)
+
+__all__ = [
+    "BATCH_SECONDS",
+    "Features",
+    "OnlineFeatures",
+    "ScoredUtterance",
+    "StoredClips",
+    "concatenate",
+    "extract",
+    "length_batches",
+    "logits_of",
+    "pad",
+    "pad_clips",
+    "random_crop",
+    "score_kept",
+    "score_table",
+    "source_id",
+]

@@ -1,0 +1,67 @@
+"""Recordings to batches of windows of similar length, decoded ahead of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.data import Failed, Utterance, decode
+from molex_adapt.detector import Detector
+from molex_adapt.errors import AudioError
+from molex_adapt.progress import Progress
+
+BATCH_SECONDS = 48.0
+"""Padded audio in one prefix or scoring batch; bounds memory, whatever the lengths."""
+
+_READ_AHEAD = 256
+"""Recordings decoded before they are sorted by length; bounds memory on large tables."""
+
+
+def length_batches(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
+    """Indices grouped by similar length, each group's padded total at most `budget` (or a single index)."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if group and lengths[index] * (len(group) + 1) > budget:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def window_batches(
+    detector: Detector,
+    utterances: list[Utterance],
+    workers: int,
+    failed: list[Failed],
+    progress: Progress,
+    first_window: bool,
+) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
+    """Decoded and prepared windows with their utterance's index, in batches of similar length."""
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        ahead = _submit(pool, detector, utterances, 0)
+        for start in range(0, len(utterances), _READ_AHEAD):
+            now, ahead = ahead, _submit(pool, detector, utterances, start + _READ_AHEAD)
+            windows: list[tuple[int, NDArray[np.float32]]] = []
+            for offset, future in enumerate(now):
+                try:
+                    found = future.result()
+                    windows += [(start + offset, row) for row in (found[:1] if first_window else found)]
+                except AudioError as error:
+                    failed.append(Failed(str(utterances[start + offset].path), str(error)))
+            for group in length_batches([len(row) for _, row in windows], BATCH_SECONDS * SAMPLE_RATE):
+                yield [windows[at] for at in group]
+            progress.advance(len(now))
+
+
+def _submit(
+    pool: ThreadPoolExecutor, detector: Detector, utterances: list[Utterance], start: int
+) -> list[Future[list[NDArray[np.float32]]]]:
+    return [
+        pool.submit(lambda item: detector.prepare(decode(item.path)), item)
+        for item in utterances[start : start + _READ_AHEAD]
+    ]

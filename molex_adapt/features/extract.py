@@ -1,0 +1,104 @@
+"""The frozen prefix over a table of recordings, by way of the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from molex_adapt.data import Failed, Table, Utterance
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
+from molex_adapt.features.batches import window_batches
+from molex_adapt.features.sets import Features, StoredClips, pad, source_id
+from molex_adapt.prefix_cache import PrefixCache
+from molex_adapt.progress import Progress, Silent
+
+
+def extract(
+    detector: Detector,
+    table: Table,
+    *,
+    resident: bool = True,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Features, tuple[Failed, ...]]:
+    """Prefix features of a table, each recording cut to the recipe's window; from the cache where it has them.
+
+    Args:
+        detector: gives the base.
+        table: utterances; unreadable ones are listed as failed, never raised.
+        resident: hold the features in memory; otherwise they stay in the cache, which must be on and large enough.
+        workers: decoding threads.
+        progress: listener.
+
+    Raises:
+        DataError: features are to stay in the cache, and it cannot keep them.
+    """
+    progress = progress or Silent()
+    progress.start("features", len(table))
+    cache = PrefixCache.standard()
+    keys = _keys(cache, detector, table, workers)
+    clips: dict[int, Tensor] = {}
+    found: set[int] = set()
+    for index, key in enumerate(keys):
+        kept = None if key is None else cache.load(key, detector.base.prefix_width, mapped=not resident)
+        if kept is not None:
+            found.add(index)
+            if resident:
+                clips[index] = torch.from_numpy(kept)
+    progress.advance(len(found))
+    missing = [index for index in range(len(table)) if index not in found]
+    failed: list[Failed] = []
+    for place, clip in _computed(detector, [table[index] for index in missing], workers, failed, progress):
+        index = missing[place]
+        found.add(index)
+        if (key := keys[index]) is not None:
+            cache.store(key, clip.numpy())
+        if resident:
+            clips[index] = clip
+        elif key is None or not cache.holds(key):
+            raise DataError(
+                f"features cannot be kept in {cache.folder}: free some space there or name another folder by "
+                "MOLEX_CACHE, or let them stay in memory: --set data.memory_gib=64"
+            )
+    if missing:
+        cache.trim()
+    progress.stop()
+    order = sorted(found)
+    items = [table[index] for index in order]
+    return (
+        Features(
+            tuple(clips[index] for index in order)
+            if resident
+            else StoredClips(cache, tuple(str(keys[index]) for index in order), detector.base.prefix_width),
+            torch.tensor([item.label == "bonafide" for item in items], dtype=torch.bool),
+            tuple(source_id(item.source) for item in items),
+            tuple(item.attack for item in items),
+        ),
+        tuple(failed),
+    )
+
+
+def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) -> list[str | None]:
+    """Every recording's key; None without a cache, and for what cannot be read."""
+    window = detector.recipe.data.window_seconds
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(pool.map(lambda item: cache.key(item.path, detector.base, window), table))
+
+
+def _computed(
+    detector: Detector,
+    utterances: list[Utterance],
+    workers: int,
+    failed: list[Failed],
+    progress: Progress,
+) -> Iterator[tuple[int, Tensor]]:
+    """Indices and (F, C) float16 on the CPU, in the order of computing."""
+    for batch in window_batches(detector, utterances, workers, failed, progress, first_window=True):
+        wave, lengths = pad([row for _, row in batch])
+        features, frames = detector.base.prefix(wave.to(detector.device), lengths.to(detector.device))
+        for (place, _), clip, count in zip(batch, features.half().cpu(), frames.tolist(), strict=True):
+            yield place, clip[:count].clone()

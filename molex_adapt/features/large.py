@@ -1,0 +1,58 @@
+"""Sets that do not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+from molex_adapt.data import Utterance, decode
+from molex_adapt.detector import Detector
+from molex_adapt.features.sets import pad
+
+
+@dataclass(frozen=True)
+class OnlineFeatures:
+    """Utterances whose prefix is computed anew for every batch, for sets that do not fit into memory.
+
+    A crop is normalised by its own mean and deviation, not by the whole recording's: the only difference to `Features`.
+    """
+
+    detector: Detector
+    utterances: tuple[Utterance, ...]
+    workers: int = 1
+
+    @property
+    def bona_fide(self) -> Tensor:
+        """(N,) bool."""
+        return torch.tensor([item.label == "bonafide" for item in self.utterances], dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def of_attack(self, attack: str) -> OnlineFeatures:
+        """All bona fide utterances, and those of one attack."""
+        kept = tuple(item for item in self.utterances if item.attack is None or item.attack == attack)
+        return replace(self, utterances=kept)
+
+    def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random crops of at most `crop` frames: (B, F, C) and (B,) int64 frames, on the detector's device."""
+        base = self.detector.base
+        length = (crop - 1) * FRAME_SAMPLES + base.receptive_samples
+        places = torch.rand(len(indices), generator=generator).tolist()
+
+        def load(index: int, place: float) -> NDArray[np.float32]:
+            item = self.utterances[index]
+            spare = (item.seconds or 0.0) - length / SAMPLE_RATE
+            start = max(0.0, place * spare)
+            return base.prepare(decode(item.path, start=start, duration=length / SAMPLE_RATE))
+
+        with ThreadPoolExecutor(max(1, self.workers)) as pool:
+            wave, lengths = pad(list(pool.map(load, indices, places)))
+        return base.prefix(wave.to(self.detector.device), lengths.to(self.detector.device))

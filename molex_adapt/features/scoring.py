@@ -1,0 +1,77 @@
+"""Scores: of recordings, and of features that are there already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
+from molex_adapt.data import Failed, Table, Utterance
+from molex_adapt.detector import Detector
+from molex_adapt.features.batches import BATCH_SECONDS, length_batches, window_batches
+from molex_adapt.features.extract import extract
+from molex_adapt.features.sets import Features, pad, pad_clips
+from molex_adapt.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class ScoredUtterance:
+    """One file's score: log-likelihood ratio in nats, higher is more bona fide."""
+
+    utterance: Utterance
+    score: float
+    seconds: Seconds
+
+
+def score_table(
+    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
+    """Score every file of a table, of any length; order is the table's."""
+    progress = progress or Silent()
+    progress.start("score", len(table))
+    failed: list[Failed] = []
+    total: dict[int, float] = {}
+    samples: dict[int, int] = {}
+    for batch in window_batches(detector, list(table), workers, failed, progress, first_window=False):
+        wave, lengths = pad([row for _, row in batch])
+        scores = detector.score(wave.to(detector.device), lengths.to(detector.device)).cpu()
+        for (index, row), score in zip(batch, scores.tolist(), strict=True):
+            total[index] = total.get(index, 0.0) + score * len(row)
+            samples[index] = samples.get(index, 0) + len(row)
+    progress.stop()
+    scored = [
+        ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
+    ]
+    return scored, tuple(failed)
+
+
+def score_kept(
+    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
+    """`score_table` by way of `extract`: for recordings that are scored again and again.
+
+    The first time leaves prefix features in the cache, later times start from them. They are in half precision, and
+    of a recording longer than the recipe's window only the first window is heard.
+    """
+    features, failed = extract(detector, table, workers=workers, progress=progress)
+    lost = {item.path for item in failed}
+    heard = [item for item in table if str(item.path) not in lost]
+    scores = detector.calibrate(logits_of(detector, features)).tolist()
+    seconds = [len(clip) * FRAME_SAMPLES / SAMPLE_RATE for clip in features.clips]
+    return [ScoredUtterance(*item) for item in zip(heard, scores, seconds, strict=True)], failed
+
+
+@torch.no_grad()
+def logits_of(detector: Detector, features: Features) -> Tensor:
+    """(N,) logits of whole utterances, on the CPU, in evaluation mode."""
+    training = detector.training
+    detector.eval()
+    logits = torch.zeros(len(features))
+    budget = BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
+    for indices in length_batches([len(clip) for clip in features.clips], budget):
+        clips, frames = pad_clips([features.clips[i] for i in indices])
+        logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
+    detector.train(training)
+    return logits

@@ -1,0 +1,147 @@
+"""Prefix features of many utterances, in memory; crops and padding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
+from molex_adapt.errors import DataError
+from molex_adapt.prefix_cache import PrefixCache
+
+
+@dataclass(frozen=True)
+class StoredClips(Sequence[Tensor]):
+    """Features that stay in the cache's files; each is mapped when it is asked for.
+
+    Attributes:
+        cache: where they lie.
+        keys: one per clip.
+        width: channels.
+    """
+
+    cache: PrefixCache
+    keys: tuple[str, ...]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, at: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> StoredClips: ...
+
+    def __getitem__(self, at: int | slice) -> Tensor | StoredClips:
+        """(F, C) float16.
+
+        Raises:
+            DataError: the file is gone.
+        """
+        if isinstance(at, slice):
+            return replace(self, keys=self.keys[at])
+        values = self.cache.load(self.keys[at], self.width, mapped=True)
+        if values is None:
+            raise DataError(
+                f"features that were kept in {self.cache.folder} are gone: another process cleared the cache, or it "
+                "outgrew its limit. Raise MOLEX_CACHE_GIB and run the command again; what is still there is used."
+            )
+        return torch.from_numpy(values)
+
+    def pick(self, indices: Sequence[int]) -> StoredClips:
+        """Those at `indices`."""
+        return replace(self, keys=tuple(self.keys[i] for i in indices))
+
+
+@dataclass(frozen=True)
+class Features:
+    """Prefix features and labels of N utterances of one domain.
+
+    Attributes:
+        clips: N tensors (F_i, C) float16, on the CPU; in memory, or mapped from the cache one by one.
+        bona_fide: (N,) bool.
+        sources: N ids of source recordings, as `source_id` makes them.
+        attacks: N attack names; None for bona fide.
+    """
+
+    clips: Sequence[Tensor]
+    bona_fide: Tensor
+    sources: tuple[str, ...]
+    attacks: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random crops of at most `crop` frames: (B, F, C) float32 zero-padded and (B,) int64 frames."""
+        return pad_clips([random_crop(self.clips[i], crop, generator) for i in indices])
+
+    def pick(self, indices: Sequence[int]) -> Features:
+        """The utterances at `indices`, in that order."""
+        at = list(indices)
+        clips = self.clips
+        return Features(
+            clips.pick(at) if isinstance(clips, StoredClips) else tuple(clips[i] for i in at),
+            self.bona_fide[at],
+            tuple(self.sources[i] for i in at),
+            tuple(self.attacks[i] for i in at),
+        )
+
+    def of_attack(self, attack: str) -> Features:
+        """All bona fide utterances, and those of one attack."""
+        return self.pick([i for i, name in enumerate(self.attacks) if name is None or name == attack])
+
+    def cut(self, seconds: Seconds) -> Features:
+        """At most the first `seconds` of each."""
+        frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
+        return replace(self, clips=tuple(clip[:frames].clone() for clip in self.clips))
+
+    def of_class(self, bona_fide: bool) -> list[int]:
+        """Indices of one class."""
+        return [int(i) for i in (self.bona_fide == bona_fide).nonzero()[:, 0]]
+
+
+def source_id(name: str) -> str:
+    """16 hexadecimal digits: tells source recordings apart, in memory and on disk, and does not tell their names."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def concatenate(sets: Sequence[Features]) -> Features:
+    """All utterances of several sets, in order."""
+    return Features(
+        tuple(clip for item in sets for clip in item.clips),
+        torch.cat([item.bona_fide for item in sets]) if sets else torch.zeros(0, dtype=torch.bool),
+        tuple(source for item in sets for source in item.sources),
+        tuple(attack for item in sets for attack in item.attacks),
+    )
+
+
+def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Rows of any length to (B, T) zero-padded float32 and (B,) int64 lengths."""
+    lengths = torch.tensor([len(row) for row in rows])
+    wave = torch.zeros(len(rows), int(lengths.max()))
+    for at, row in enumerate(rows):
+        wave[at, : len(row)] = torch.from_numpy(row)
+    return wave, lengths
+
+
+def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Clips (F_i, C) to (B, F, C) zero-padded float32 and (B,) int64 frames."""
+    frames = torch.tensor([len(clip) for clip in clips])
+    return torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True).float(), frames
+
+
+def random_crop(clip: Tensor, crop: int, generator: torch.Generator) -> Tensor:
+    """`crop` frames from a random place; the whole clip where it is shorter."""
+    if len(clip) <= crop:
+        return clip
+    start = int(torch.randint(len(clip) - crop + 1, (1,), generator=generator))
+    return clip[start : start + crop]
