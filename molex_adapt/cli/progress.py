@@ -5,21 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from molex_adapt.progress import Progress as Listener
 from molex_adapt.progress import Silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 @contextmanager
@@ -42,10 +37,19 @@ class Bar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._task: TaskID | None = None
 
     def start(self, label: str, total: int) -> None:
         """A task of `total` steps begins."""
+        from rich.progress import (  # here, and not above: --help shows no bar
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         self.stop()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -62,7 +66,7 @@ class Bar:
 
     def advance(self, steps: int = 1) -> None:
         """`steps` more are done."""
-        if self._bar is not None:
+        if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, steps)
 
     def note(self, text: str) -> None:
