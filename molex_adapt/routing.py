@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import BATCH_SECONDS, Features, length_batches, pad_clips
+from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def collect(detector: Detector, features: Features) -> Gates:
     shape = (len(features), len(detector.mixture.routers), len(detector.mixture.specs))
     logits, gates, probabilities = torch.zeros(len(features)), torch.zeros(shape), torch.zeros(shape)
     for indices in length_batches(
-        [len(clip) for clip in features.clips], BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
+        [len(clip) for clip in features.clips], batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     ):
         clips, frames = pad_clips([features.clips[i] for i in indices])
         clips, frames = clips.to(detector.device), frames.to(detector.device)

@@ -1,6 +1,6 @@
 """Prefix features of many utterances: what stages train on, what exemplars are, what gates measure on; and scores."""
 
-from molex_adapt.features.batches import BATCH_SECONDS, length_batches
+from molex_adapt.features.batches import batch_seconds, length_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
 from molex_adapt.features.scoring import ScoredUtterance, logits_of, score_kept, score_table
@@ -15,11 +15,11 @@ from molex_adapt.features.sets import (
 )
 
 __all__ = [
-    "BATCH_SECONDS",
     "Features",
     "OnlineFeatures",
     "ScoredUtterance",
     "StoredClips",
+    "batch_seconds",
     "concatenate",
     "extract",
     "length_batches",

@@ -10,7 +10,7 @@ from torch import Tensor
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
-from molex_adapt.features.batches import BATCH_SECONDS, length_batches, window_batches
+from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.sets import Features, pad, pad_clips
 from molex_adapt.progress import Progress, Silent
@@ -69,7 +69,7 @@ def logits_of(detector: Detector, features: Features) -> Tensor:
     training = detector.training
     detector.eval()
     logits = torch.zeros(len(features))
-    budget = BATCH_SECONDS * SAMPLE_RATE / FRAME_SAMPLES
+    budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     for indices in length_batches([len(clip) for clip in features.clips], budget):
         clips, frames = pad_clips([features.clips[i] for i in indices])
         logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
