@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
+from molex_adapt.cache import cache_root
 from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RecipeError
 
 if TYPE_CHECKING:
     from molex_adapt.base import Base
 
-FOLDER, LIMIT = "MOLEX_CACHE", "MOLEX_CACHE_GIB"
+LIMIT = "MOLEX_CACHE_GIB"
 DEFAULT_GIB = 20.0
 _FORMAT = "1"
 
@@ -61,11 +61,8 @@ class PrefixCache:
             limit = -1
         if limit < 0:
             raise RecipeError(f"{LIMIT}={stated!r} is not a size; give a number of GiB, e.g. {LIMIT}=20")
-        folder = os.environ.get(FOLDER)
-        if folder is not None and folder.lower() in ("", "off", "0"):
-            return cls(None, limit)
-        place = Path(folder) if folder else Path(platformdirs.user_cache_path("molex-adapt"))
-        return cls(place / "prefix", limit)
+        root = cache_root()
+        return cls(None if root is None else root / "prefix", limit)
 
     def key(self, recording: Path, base: Base, window: Seconds) -> str | None:
         """The name of a recording's features; None without a cache, and for what cannot be read."""

@@ -30,7 +30,7 @@ LEVELS = [
     {"data"},
     {"calibration"},
     {"attention", "metrics", "recipe", "schedule"},
-    {"progress", "shipped"},
+    {"cache", "progress", "shipped"},
     {"errors", "conventions"},
 ]
 """From the top down. A module imports from levels below its own; inside one package, from wherever it likes."""
@@ -38,6 +38,7 @@ LEVELS = [
 LIGHT = [
     "molex_adapt",
     "molex_adapt.cli.app",
+    "molex_adapt.cache",
     "molex_adapt.calibration",
     "molex_adapt.data",
     "molex_adapt.metrics",

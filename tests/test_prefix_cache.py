@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from molex_adapt.base import load_base
+from molex_adapt.cache import cache_root
 from molex_adapt.cli.app import app
 from molex_adapt.data import read
 from molex_adapt.detector import Detector
@@ -142,7 +143,13 @@ def test_the_commands_show_and_delete(cache):
         "recordings": 1,
         "bytes": shown["bytes"],
         "limit": 20 * 2**30,
+        "packed": 0,
+        "packed_bytes": 0,
     }
+    packed = cache_root() / "experts" / "made.safetensors"
+    packed.parent.mkdir(parents=True)
+    packed.write_bytes(b"1234")
+    assert json.loads(run(app, ["cache", "info", "--json"]).stdout)["packed_bytes"] == 4
     assert "MiB of at most 20.0 GiB" in run(app, ["cache", "info"]).stdout
     assert json.loads(run(app, ["cache", "clear", "--json"]).stdout)["recordings"] == 1
-    assert cache.info().recordings == 0
+    assert cache.info().recordings == 0 and not packed.exists()

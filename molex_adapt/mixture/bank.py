@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from molex_adapt.mixture.stack import Stack
 
 
 class Bank(nn.Module):
     """LoRA matrices of E experts, ranks padded by zeros to the largest.
 
     Attributes:
-        a, b: per expert, (R_e, D_in) and (D_out, R_e); they share their memory with the stacked tensors, so whoever
-            changes one changes both.
-        stacked_a, stacked_b: (E, R, D_in) and (E, R, D_out).
+        a, b: per expert, (R_e, D_in) and (D_out, R_e), views of the stacked tensors.
         scales: (E,) alpha / rank.
     """
 
-    stacked_a: Tensor
-    stacked_b: Tensor
     scales: Tensor
 
     def __init__(self, inputs: int, outputs: int, device: torch.device) -> None:
         super().__init__()
-        self.a = nn.ParameterList()
-        self.b = nn.ParameterList()
-        self.register_buffer("stacked_a", torch.zeros(0, 0, inputs, device=device), persistent=False)
-        self.register_buffer("stacked_b", torch.zeros(0, 0, outputs, device=device), persistent=False)
-        self.register_buffer("scales", torch.zeros(0, device=device), persistent=False)
+        self.ranks: list[int] = []
+        self.a = Stack(
+            torch.zeros(0, 0, inputs, device=device), lambda table, at: table[at, : self.ranks[at]]
+        )
+        self.b = Stack(
+            torch.zeros(0, 0, outputs, device=device), lambda table, at: table[at, : self.ranks[at]].T
+        )
+        self.register_buffer("scales", torch.zeros(0, device=device))
         self._rounded: dict[torch.dtype, tuple[tuple[int, int], Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
-        return len(self.a)
+        return len(self.ranks)
+
+    @property
+    def stacked_a(self) -> Tensor:
+        """(E, R, D_in)."""
+        return self.a.table
+
+    @property
+    def stacked_b(self) -> Tensor:
+        """(E, R, D_out)."""
+        return self.b.table
 
     @property
     def rank(self) -> int:
@@ -42,15 +53,43 @@ class Bank(nn.Module):
     @torch.no_grad()
     def extend(self, matrices: Sequence[tuple[Tensor, Tensor]], scales: Sequence[float]) -> None:
         """Append experts: A (R_e, D_in), B (D_out, R_e) and alpha / rank of each."""
-        self._restack([*zip(self.a, self.b, strict=True), *matrices])
-        self.scales = torch.cat([self.scales, torch.tensor(scales, device=self.scales.device)])
+        former = len(self)
+        ranks = [*self.ranks, *(len(a) for a, _ in matrices)]
+        a = self._room(self.stacked_a, ranks, [a.dtype for a, _ in matrices])
+        b = self._room(self.stacked_b, ranks, [b.dtype for _, b in matrices])
+        for at, (own_a, own_b) in enumerate(matrices, start=former):
+            a[at, : ranks[at]] = own_a
+            b[at, : ranks[at]] = own_b.T
+        added = torch.tensor(scales, dtype=self.scales.dtype, device=self.scales.device)
+        self._adopt(a, b, ranks, torch.cat([self.scales, added]), range(former))
 
     @torch.no_grad()
     def remove(self, index: int) -> None:
         """Drop the expert at `index`."""
         kept = [at for at in range(len(self)) if at != index]
-        self._restack([(self.a[at], self.b[at]) for at in kept])
-        self.scales = self.scales[kept]
+        ranks = [self.ranks[at] for at in kept]
+        rank = max(ranks, default=0)
+        self._adopt(self.stacked_a[kept, :rank], self.stacked_b[kept, :rank], ranks, self.scales[kept], kept)
+
+    @torch.no_grad()
+    def adopt(self, a: Tensor, b: Tensor, ranks: Sequence[int], scales: Sequence[float]) -> None:
+        """Take stacked experts as they are, of any floating type, in place of what is here.
+
+        Args:
+            a: (E, R, D_in), zero beyond each expert's rank; may be memory-mapped.
+            b: (E, R, D_out), likewise.
+            ranks: R_e.
+            scales: alpha / rank.
+        """
+        device = self.scales.device
+        self._adopt(a.to(device), b.to(device), ranks, self.scales.new_tensor(scales), ())
+
+    @torch.no_grad()
+    def widen(self) -> None:
+        """Make half-precision experts float32, so that they can be trained."""
+        if self.stacked_a.dtype in (torch.float16, torch.bfloat16):
+            everyone = range(len(self))
+            self._adopt(self.stacked_a.float(), self.stacked_b.float(), self.ranks, self.scales, everyone)
 
     def stacked(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Both stacked tensors in another type; kept until an expert changes."""
@@ -65,33 +104,19 @@ class Bank(nn.Module):
 
     def trained(self) -> list[int]:
         """Experts that gradients are wanted for."""
-        if not torch.is_grad_enabled():
-            return []
-        pairs = zip(self.a, self.b, strict=True)
-        return [at for at, (a, b) in enumerate(pairs) if a.requires_grad or b.requires_grad]
+        return sorted(self.a.trained.keys() | self.b.trained.keys()) if torch.is_grad_enabled() else []
 
-    def _restack(self, matrices: Sequence[tuple[Tensor, Tensor]]) -> None:
-        ranks = [len(a) for a, _ in matrices]
-        shape = (len(ranks), max(ranks, default=0))
-        a = self.stacked_a.new_zeros(*shape, self.stacked_a.shape[-1])
-        b = self.stacked_b.new_zeros(*shape, self.stacked_b.shape[-1])
-        for at, (own_a, own_b) in enumerate(matrices):
-            a[at, : ranks[at]] = own_a
-            b[at, : ranks[at]] = own_b.T
-        self._adopt(a, b, ranks, [(own_a.requires_grad, own_b.requires_grad) for own_a, own_b in matrices])
+    def _room(self, former: Tensor, ranks: Sequence[int], dtypes: Iterable[torch.dtype]) -> Tensor:
+        dtype = former.dtype if len(former) else torch.float32
+        for other in dtypes:
+            dtype = torch.promote_types(dtype, other)
+        made = former.new_zeros(len(ranks), max(ranks, default=0), former.shape[-1], dtype=dtype)
+        made[: len(former), : former.shape[1]] = former
+        return made
 
-    def _adopt(self, a: Tensor, b: Tensor, ranks: Sequence[int], wanted: Sequence[tuple[bool, bool]]) -> None:
-        self.stacked_a, self.stacked_b = a, b
+    def _adopt(self, a: Tensor, b: Tensor, ranks: Sequence[int], scales: Tensor, kept: Iterable[int]) -> None:
+        places = {old: new for new, old in enumerate(kept)}
+        self.ranks, self.scales = list(ranks), scales
         self._rounded.clear()
-        pairs = list(enumerate(zip(ranks, wanted, strict=True)))
-        self.a = nn.ParameterList([nn.Parameter(a[at, :rank], grad) for at, (rank, (grad, _)) in pairs])
-        self.b = nn.ParameterList([nn.Parameter(b[at, :rank].T, grad) for at, (rank, (_, grad)) in pairs])
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Bank:
-        """Move or convert; the views follow."""
-        ranks = [len(own) for own in self.a]
-        wanted = [(a.requires_grad, b.requires_grad) for a, b in zip(self.a, self.b, strict=True)]
-        self.a, self.b = nn.ParameterList(), nn.ParameterList()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._adopt(self.stacked_a, self.stacked_b, ranks, wanted)
-        return self
+        self.a.replace(a, places)
+        self.b.replace(b, places)

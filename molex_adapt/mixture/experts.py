@@ -15,6 +15,7 @@ from molex_adapt.errors import ExpertError
 from molex_adapt.mixture.bank import Bank
 from molex_adapt.mixture.routers import Routing
 from molex_adapt.mixture.rows import dot_rows, sum_rows
+from molex_adapt.mixture.stack import Stack
 
 ExpertWeights: TypeAlias = dict[str, Tensor]
 """`<module path>.lora_A` (R, D_in) and `<module path>.lora_B` (D_out, R), for every adapted layer of one expert."""
@@ -76,12 +77,12 @@ class ExpertLinear(nn.Module):
         return self.linear.bias
 
     @property
-    def a(self) -> nn.ParameterList:
+    def a(self) -> Stack:
         """Per expert (R, D_in)."""
         return self.bank.a
 
     @property
-    def b(self) -> nn.ParameterList:
+    def b(self) -> Stack:
         """Per expert (D_out, R)."""
         return self.bank.b
 

@@ -99,7 +99,9 @@ class Mixture(nn.Module):
         self.extend([(spec, weights)], None if rows is None else [rows])
 
     def extend(
-        self, experts: Sequence[tuple[ExpertSpec, ExpertWeights]], rows: Sequence[list[Tensor]] | None = None
+        self,
+        experts: Sequence[tuple[ExpertSpec, ExpertWeights]],
+        rows: Sequence[Sequence[Tensor]] | None = None,
     ) -> None:
         """Append many experts at once, which is faster than one by one.
 
@@ -121,9 +123,49 @@ class Mixture(nn.Module):
                     specs,
                     [(weights[f"{path}.lora_A"], weights[f"{path}.lora_B"]) for _, weights in experts],
                 )
-            for number in range(len(specs)):
-                router.add(rows[number][block] if rows is not None else None)
+            if rows is not None and specs:
+                router.extend(torch.stack([own[block] for own in rows]))
+            for _ in specs if rows is None else ():
+                router.add()
         self.specs += specs
+
+    def tables(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Per adapted layer, A (E, R, D_in) and B (E, R, D_out) of all experts, zero beyond an expert's rank."""
+        return {
+            module_path(block, target): (layer.bank.stacked_a, layer.bank.stacked_b)
+            for block, layers in enumerate(self.layers)
+            for target, layer in layers.items()
+        }
+
+    def fits(self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]]) -> bool:
+        """Whether such tables are those of an empty mixture on this base, for `adopt`."""
+        rank = max((spec.rank for spec in specs), default=0)
+        expected = {
+            module_path(block, target): (
+                (len(specs), rank, layer.linear.in_features),
+                (len(specs), rank, layer.linear.out_features),
+            )
+            for block, layers in enumerate(self.layers)
+            for target, layer in layers.items()
+        }
+        return expected == {name: (tuple(a.shape), tuple(b.shape)) for name, (a, b) in tables.items()}
+
+    def adopt(
+        self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]], rows: Sequence[Tensor]
+    ) -> None:
+        """Take all experts at once, as `tables` gave them; they are not copied, and may be memory-mapped.
+
+        Args:
+            specs: name, rank and alpha of each.
+            tables: as `tables`, of any floating type.
+            rows: per block the router's rows (E, D + 1).
+        """
+        for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
+            for target, layer in layers.items():
+                ranks, scales = [spec.rank for spec in specs], [spec.scale for spec in specs]
+                layer.bank.adopt(*tables[module_path(block, target)], ranks, scales)
+            router.extend(rows[block])
+        self.specs = list(specs)
 
     def remove(self, name: str) -> None:
         """Drop an expert and its router rows."""
@@ -149,6 +191,8 @@ class Mixture(nn.Module):
         """The trainable weights of one expert, without its router rows."""
         index = self.index(name)
         layers = [layer for block in self.layers for layer in block.values()]
+        for layer in layers:
+            layer.bank.widen()
         return [weight for layer in layers for weight in (layer.a[index], layer.b[index])]
 
     def router_rows(self, name: str) -> list[nn.Parameter]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from molex_adapt.mixture.stack import Stack
 from molex_adapt.recipe import RouterOptions
 
 
@@ -45,7 +46,7 @@ class Router(nn.Module):
     """Linear gate logits on the standardised routing input, softmax over the top k.
 
     Attributes:
-        rows: E parameters (D + 1,): the weights of an expert and, last, its bias.
+        rows: per expert (D + 1,): its weights and, last, its bias.
         centre, spread: (D,) mean and standard deviation of the routing input, fixed when the first experts train.
     """
 
@@ -56,7 +57,7 @@ class Router(nn.Module):
         super().__init__()
         self.width = width
         self.options = options
-        self.rows = nn.ParameterList()
+        self.rows = Stack(torch.zeros(0, width + 1), lambda table, at: table[at])
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
         self.forced: int | None = None
@@ -64,11 +65,19 @@ class Router(nn.Module):
         self.dense = False
         """Softmax over all experts instead of the top k."""
 
+    @torch.no_grad()
     def add(self, row: Tensor | None = None) -> None:
         """Append an expert's row: `row` (D + 1,), or the mean of the old rows (zero for the first)."""
+        former = self.rows.table
         if row is None:
-            row = torch.stack(list(self.rows)).mean(0) if len(self.rows) else torch.zeros(self.width + 1)
-        self.rows.append(nn.Parameter(row.detach().clone().to(self.centre.device)))
+            row = former.mean(0) if len(former) else former.new_zeros(self.width + 1)
+        self.extend(row[None])
+
+    @torch.no_grad()
+    def extend(self, rows: Tensor) -> None:
+        """Append the rows (E, D + 1) of many experts."""
+        former = self.rows.table
+        self.rows.replace(torch.cat([former, rows.to(former)]), {at: at for at in range(len(former))})
 
     @torch.no_grad()
     def lift(self, index: int, logit: float) -> None:
@@ -77,7 +86,8 @@ class Router(nn.Module):
 
     def remove(self, index: int) -> None:
         """Drop the row at `index`."""
-        self.rows = nn.ParameterList([row for at, row in enumerate(self.rows) if at != index])
+        kept = [at for at in range(len(self.rows)) if at != index]
+        self.rows.replace(self.rows.table[kept], {old: new for new, old in enumerate(kept)})
 
     def read(self, x: Tensor, mask: Tensor) -> Tensor:
         """What the router reads: (B, F, D) block states to (B, N, D), before standardisation."""
@@ -94,7 +104,7 @@ class Router(nn.Module):
             mask: (B, F) bool, valid frames.
         """
         read = (self.read(x, mask).float() - self.centre) / self.spread
-        rows = torch.stack(list(self.rows))
+        rows = self.rows.differentiable()
         with torch.autocast(x.device.type, enabled=False):  # half precision would shuffle near ties
             logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
         if self.forced is not None:

@@ -18,12 +18,13 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RegistryError
 from molex_adapt.head import Head
-from molex_adapt.mixture import ExpertSpec, ExpertWeights
+from molex_adapt.mixture import ExpertSpec, ExpertWeights, Mixture
 from molex_adapt.recipe import Recipe, validate
-from molex_adapt.registry import layout
+from molex_adapt.registry import layout, packed
 from molex_adapt.registry.checks import PEFT_PREFIX
 from molex_adapt.registry.files import Arrays, parse_yaml, require_plain
 from molex_adapt.registry.identity import weights_digest
+from molex_adapt.registry.records import GenerationRecord
 from molex_adapt.registry.store import Store
 
 
@@ -106,18 +107,8 @@ def build_detector(
     _check_head(base, recipe, head, folder / layout.HEAD)
     calibration = Calibration(record.calibration.scale, record.calibration.offset)
     detector = Detector(base, recipe, calibration)
-    blocks = range(len(detector.mixture.routers))
-    experts = store.experts(number)
-    detector.mixture.extend(
-        [
-            (
-                ExpertSpec(expert.name, expert.rank, expert.alpha),
-                arrays_to_weights(layout.read_weights(store.path, expert)),
-            )
-            for expert in experts
-        ],
-        [[router[f"blocks.{block}.rows"][index] for block in blocks] for index in range(len(experts))],
-    )
+    rows = [router[f"blocks.{block}.rows"] for block in range(len(detector.mixture.routers))]
+    _fill(detector.mixture, store, record, rows)
     for block, module in enumerate(detector.mixture.routers):
         fixed = {part: router[f"blocks.{block}.{part}"] for part in ("centre", "spread")}
         module.load_state_dict(fixed, strict=False)
@@ -125,6 +116,22 @@ def build_detector(
     detector.requires_grad_(False).eval().to(device)
     base.compute_in(precision or recipe.precision)
     return detector
+
+
+def _fill(mixture: Mixture, store: Store, record: GenerationRecord, rows: list[Tensor]) -> None:
+    found = packed.load(store.path, record)
+    if found is not None and mixture.fits(found.specs, found.tables):
+        mixture.adopt(found.specs, found.tables, rows)
+        return
+    experts = [
+        (
+            ExpertSpec(expert.name, expert.rank, expert.alpha),
+            arrays_to_weights(layout.read_weights(store.path, expert)),
+        )
+        for expert in store.experts(record.number)
+    ]
+    mixture.extend(experts, list(zip(*rows, strict=True)))
+    packed.keep(store.path, record, mixture)
 
 
 def expert_arrays(detector: Detector, name: str, dtype: type[np.floating[Any]] = np.float16) -> Arrays:
@@ -146,9 +153,11 @@ def router_arrays(detector: Detector) -> Arrays:
     """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
     found: Arrays = {}
     for block, router in enumerate(detector.mixture.routers):
-        rows: list[Tensor] = list(router.rows)
-        stacked = torch.stack(rows) if rows else torch.zeros(0, detector.base.width + 1)
-        for part, value in (("rows", stacked), *router.named_buffers()):
+        for part, value in (
+            ("rows", router.rows.table),
+            ("centre", router.centre),
+            ("spread", router.spread),
+        ):
             found[f"blocks.{block}.{part}"] = _array(value)
     return found
 

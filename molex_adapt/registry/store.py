@@ -36,6 +36,7 @@ class Store:
     def __init__(self, path: Path, lock_seconds: float = LOCK_SECONDS) -> None:
         self.path = path
         self.lock_seconds = lock_seconds
+        self._read: dict[int, tuple[tuple[int, int, int], GenerationRecord]] = {}
 
     @classmethod
     def create(cls, path: Path | str, base: BaseRecord, embedded_from: Path | None = None) -> Store:
@@ -99,7 +100,7 @@ class Store:
     def active(self) -> GenerationRecord | None:
         """The active generation; None while there are no experts."""
         number = self.record().active
-        return None if number is None else layout.read_generation(self.path, number)
+        return None if number is None else self._generation(number)
 
     def generation(self, number: int | None = None) -> GenerationRecord:
         """One generation; None for the active one.
@@ -119,11 +120,11 @@ class Store:
             raise RegistryError(
                 f"registry {self.path} has no generation {number}; it has {known}. molex-adapt history lists them."
             )
-        return layout.read_generation(self.path, number)
+        return self._generation(number)
 
     def history(self) -> list[GenerationRecord]:
         """All generations, oldest first; those that the gate refused as well."""
-        return [layout.read_generation(self.path, number) for number in self.record().generations]
+        return [self._generation(number) for number in self.record().generations]
 
     def recipe(self, number: int | None = None) -> str | None:
         """The resolved recipe of a generation, as YAML; None where there is no generation at all."""
@@ -227,6 +228,17 @@ class Store:
             repair: delete what interrupted writes left behind. Nothing that a generation names is touched.
         """
         return verify.verify(self, repair)
+
+    def _generation(self, number: int) -> GenerationRecord:
+        """A generation's record, parsed again only when its file has changed."""
+        try:
+            found = (layout.generation_folder(self.path, number) / layout.GENERATION).lstat()
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+        except OSError:
+            return layout.read_generation(self.path, number)  # says what is wrong
+        if self._read.get(number, (None,))[0] != stamp:
+            self._read[number] = stamp, layout.read_generation(self.path, number)
+        return self._read[number][1]
 
     def _parent(self) -> int:
         parent = self.generation().parent

@@ -76,3 +76,26 @@ def test_a_loaded_state_reaches_the_stack(bank):
     other.load_state_dict(bank.state_dict())
     assert torch.equal(other.stacked_b, bank.stacked_b)
     check(other)
+
+
+def test_only_experts_that_are_asked_for_become_parameters(bank):
+    assert not list(bank.parameters())
+    opened = bank.a[1]
+    assert [own is opened for own in bank.parameters()] == [True]
+    opened.requires_grad_(True)
+    bank.remove(0)
+    assert bank.trained() == [0] and len(list(bank.parameters())) == 1
+
+
+def test_stacked_experts_are_taken_as_they_are_and_widened_for_training(bank):
+    half = Bank(5, 4, torch.device("cpu"))
+    a, b = bank.stacked_a.half(), bank.stacked_b.half()
+    half.adopt(a, b, bank.ranks, [1.0, 2.0, 0.5])
+    assert half.stacked_a is a and half.scales.tolist() == [1.0, 2.0, 0.5]
+    check(half)
+    half.extend([(torch.ones(2, 5), torch.ones(4, 2))], [1.0])
+    assert half.stacked_a.dtype == torch.float32 and torch.equal(half.stacked_a[:3], a.float())
+    half.adopt(a, b, bank.ranks, [1.0, 2.0, 0.5])
+    half.widen()
+    assert half.stacked_b.dtype == torch.float32 and torch.equal(half.stacked_b, b.float())
+    check(half)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 import yaml
 
 from molex_adapt.base import load_base, weights_hash
+from molex_adapt.cache import packed_files
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
@@ -22,6 +24,7 @@ from molex_adapt.registry import (
     NewExpert,
     Store,
     files,
+    packed,
 )
 from molex_adapt.registry.assemble import (
     build_detector,
@@ -123,6 +126,52 @@ def test_every_generation_can_be_built_and_a_base_used_again(made, speech):
     detector.mixture.remove("world")
     assert torch.equal(shrunk.score(*speech), detector.score(*speech))
     assert build_detector(store, 1).mixture.names == ["world", "opus"]
+
+
+@pytest.fixture
+def packing(monkeypatch, tmp_path) -> Path:
+    """Packs even two experts; the folder of packed files."""
+    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packed, "WORTHWHILE", 2)
+    return tmp_path / "cache" / "experts"
+
+
+def test_packed_experts_score_bit_for_bit_the_same(made, speech, packing):
+    detector, store = made
+    for _ in range(2):
+        loaded = build_detector(store)
+        assert torch.equal(loaded.score(*speech), detector.score(*speech))
+    (file,) = packing.iterdir()
+    assert loaded.mixture.tables()["encoder.layers.0.feed_forward.output_dense"][0].dtype == torch.float16
+    randomised(loaded, "third", 3)
+    for name in ("world", "opus"):
+        for key, weight in detector.mixture.weights(name).items():
+            assert torch.equal(loaded.mixture.weights(name)[key], weight)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert torch.equal(build_detector(store).score(*speech), detector.score(*speech))
+
+
+def test_packed_experts_do_not_hide_a_changed_file(made, packing):
+    _, store = made
+    build_detector(store)
+    adapter = store.path / "experts" / "opus" / "adapter_model.safetensors"
+    content = bytearray(adapter.read_bytes())
+    content[-1] ^= 1
+    adapter.write_bytes(bytes(content))
+    with pytest.raises(RegistryError, match="opus"):
+        build_detector(store)
+
+
+def test_few_packed_files_are_kept_and_none_where_the_folder_cannot_be_written(made, packing, monkeypatch):
+    _, store = made
+    monkeypatch.setattr(packed, "KEPT", 1)
+    build_detector(store)
+    adapter = store.path / "experts" / "opus" / "adapter_model.safetensors"
+    os.utime(adapter, (1, 1))
+    build_detector(store)
+    assert len(packed_files()) == 1
+    monkeypatch.setenv("MOLEX_CACHE", str(adapter))
+    assert build_detector(store).mixture.names == ["world", "opus"]
 
 
 @pytest.mark.parametrize("name", ["world", "opus"])

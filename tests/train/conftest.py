@@ -79,18 +79,14 @@ def state() -> Callable[[Detector], dict[str, torch.Tensor]]:
     """Every number of a detector, by what it belongs to."""
 
     def take(detector: Detector) -> dict[str, torch.Tensor]:
-        found = {
-            f"base {key}": value
-            for key, value in detector.base.model.state_dict().items()
-            if ".a." not in key
-        }
-        found = {key: value for key, value in found.items() if ".b." not in key}
+        own = detector.base.model.state_dict()
+        found = {f"base {key}": value for key, value in own.items() if ".bank." not in key}
         found |= {f"head {key}": value for key, value in detector.head.state_dict().items()}
         for name in detector.mixture.names:
             found |= {f"expert {name} {key}": value for key, value in detector.mixture.weights(name).items()}
             found |= {f"row {name} {at}": row for at, row in enumerate(detector.mixture.router_rows(name))}
         for at, router in enumerate(detector.mixture.routers):
-            found |= {f"router {at} {key}": value for key, value in router.named_buffers()}
+            found |= {f"router {at} {key}": value for key, value in router.named_buffers(recurse=False)}
         return {key: value.detach().clone() for key, value in found.items()}
 
     return take

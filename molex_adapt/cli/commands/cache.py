@@ -1,4 +1,4 @@
-"""Commands that look after the cache of prefix features. None loads a model."""
+"""Commands that look after what is kept on disk and can be made again. None loads a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from molex_adapt.prefix_cache import CacheInfo
 
 cache = typer.Typer(
-    help="Look after the features that training keeps on disk.\n\n"
+    help="Look after what is kept on disk to be faster: features of recordings, and packed experts.\n\n"
     "MOLEX_CACHE names another folder, or off; MOLEX_CACHE_GIB another limit than 20.\n\n"
     "[bold]Example[/bold]\n\n  molex-adapt cache info",
     no_args_is_help=True,
@@ -29,10 +29,7 @@ def info(as_json: Json = False) -> None:
 
       molex-adapt cache info
     """
-    from molex_adapt.prefix_cache import PrefixCache
-
-    found = PrefixCache.standard().info()
-    emit(Answer(_data(found), [pairs("Cache of prefix features", _rows(found))]), as_json=as_json)
+    emit(_answer("Cache", *_found()), as_json=as_json)
 
 
 @cache.command()
@@ -43,20 +40,37 @@ def clear(as_json: Json = False) -> None:
 
       molex-adapt cache clear
     """
+    from molex_adapt.cache import packed_files
     from molex_adapt.prefix_cache import PrefixCache
 
-    cleared = PrefixCache.standard().clear()
-    emit(Answer(_data(cleared), [pairs("Deleted", _rows(cleared))]), as_json=as_json)
+    found = _found()
+    PrefixCache.standard().clear()
+    for path in packed_files():
+        path.unlink(missing_ok=True)
+    emit(_answer("Deleted", *found), as_json=as_json)
 
 
-def _data(info: CacheInfo) -> dict[str, Any]:
-    folder = None if info.folder is None else str(info.folder)
-    return {"folder": folder, "recordings": info.recordings, "bytes": info.bytes, "limit": info.limit}
+def _found() -> tuple[CacheInfo, list[int]]:
+    """What there is, and the sizes of the packed files."""
+    from molex_adapt.cache import packed_files
+    from molex_adapt.prefix_cache import PrefixCache
+
+    return PrefixCache.standard().info(), [path.stat().st_size for path in packed_files()]
 
 
-def _rows(info: CacheInfo) -> dict[str, str]:
-    return {
-        "folder": "switched off" if info.folder is None else str(info.folder),
+def _answer(title: str, info: CacheInfo, packed: list[int]) -> Answer:
+    data: dict[str, Any] = {
+        "folder": None if info.folder is None else str(info.folder),
+        "recordings": info.recordings,
+        "bytes": info.bytes,
+        "limit": info.limit,
+        "packed": len(packed),
+        "packed_bytes": sum(packed),
+    }
+    rows = {
+        "folder": data["folder"] or "switched off",
         "recordings": f"{info.recordings:,}",
         "size": f"{info.bytes / 2**20:,.1f} MiB of at most {info.limit / 2**30:,.1f} GiB",
+        "packed experts": f"{len(packed):,} registries or generations, {sum(packed) / 2**20:,.1f} MiB",
     }
+    return Answer(data, [pairs(title, rows)])

@@ -1,0 +1,33 @@
+"""Where everything lies that can be made again: prefix features of recordings, and packed experts.
+
+`MOLEX_CACHE` names another folder, or "off".
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+FOLDER = "MOLEX_CACHE"
+
+
+def cache_root() -> Path | None:
+    """The folder, as the environment says; None where it is switched off."""
+    folder = os.environ.get(FOLDER)
+    if folder is not None and folder.lower() in ("", "off", "0"):
+        return None
+    return Path(folder) if folder else Path(platformdirs.user_cache_path("molex-adapt"))
+
+
+def packed_files() -> list[Path]:
+    """Every file of packed experts, in no order."""
+    root = cache_root()
+    return [] if root is None else list((root / "experts").glob("*.safetensors"))
+
+
+def packed_path(digest: str) -> Path | None:
+    """Where the packed experts of that digest lie; None without a cache."""
+    root = cache_root()
+    return None if root is None else root / "experts" / f"{digest}.safetensors"
