@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
 _MOST_LISTED = 10
 _MOST_COLUMNS = 7
+_MOST_LAID_OUT = 500
 _TITLE_WIDTH = 78
 
 
@@ -115,14 +117,24 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
     return [table]
 
 
-def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:
-    """A table of texts."""
+def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+    """A table of texts; a long one has no folding and no rules, and is there at once."""
+    content = list(rows)
+    if len(content) > _MOST_LAID_OUT:
+        return _aligned(title, columns, content)
     table = _table(title)
     for name in columns:
         table.add_column(name, overflow="fold")
-    for row in rows:
+    for row in content:
         table.add_row(*row)
     return table
+
+
+def _aligned(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    lines = ["  ".join(map(set_cell_size, row, widths)).rstrip() for row in (columns, *rows)]
+    text = Text(f"{title}\n{lines[0]}\n", style="bold", no_wrap=True, overflow="ignore")
+    return text.append("\n".join(lines[1:]), style="not bold")
 
 
 def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
