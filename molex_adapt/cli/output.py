@@ -55,7 +55,7 @@ def emit(answer: Answer, *, as_json: bool, quiet: bool = False) -> None:
 def show(*parts: RenderableType) -> None:
     """Print renderables to stdout."""
     if parts:
-        stdout().print(Group(*parts))
+        stdout().print(Group(*parts), crop=False)
 
 
 def remark(lines: Iterable[str]) -> None:
