@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips
+from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips, send
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def collect(detector: Detector, features: Features) -> Gates:
         [len(clip) for clip in features.clips], batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     ):
         clips, frames = pad_clips([features.clips[i] for i in indices])
-        clips, frames = clips.to(detector.device), frames.to(detector.device)
+        clips, frames = send(clips, detector.device), send(frames, detector.device)
         logits[indices] = detector.logit(clips, frames).float().cpu()
         for block, routing in enumerate(detector.mixture.routings):
             gates[indices, block] = _utterance_mean(routing.gates, frames).float().cpu()

@@ -11,6 +11,7 @@ from molex_adapt.features.sets import (
     pad,
     pad_clips,
     random_crop,
+    send,
     source_id,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "random_crop",
     "score_kept",
     "score_table",
+    "send",
     "source_id",
 ]

@@ -12,7 +12,7 @@ from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
-from molex_adapt.features.sets import Features, StoredClips, pad, source_id
+from molex_adapt.features.sets import Features, StoredClips, pad, send, source_id
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.progress import Progress, Silent
 
@@ -99,6 +99,6 @@ def _computed(
     """Indices and (F, C) float16 on the CPU, in the order of computing."""
     for batch in window_batches(detector, utterances, workers, failed, progress, first_window=True):
         wave, lengths = pad([row for _, row in batch])
-        features, frames = detector.base.prefix(wave.to(detector.device), lengths.to(detector.device))
+        features, frames = detector.base.prefix(send(wave, detector.device), send(lengths, detector.device))
         for (place, _), clip, count in zip(batch, features.half().cpu(), frames.tolist(), strict=True):
             yield place, clip[:count].clone()

@@ -12,7 +12,7 @@ from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.extract import extract
-from molex_adapt.features.sets import Features, pad, pad_clips
+from molex_adapt.features.sets import Features, pad, pad_clips, send
 from molex_adapt.progress import Progress, Silent
 
 
@@ -36,7 +36,7 @@ def score_table(
     samples: dict[int, int] = {}
     for batch in window_batches(detector, list(table), workers, failed, progress, first_window=False):
         wave, lengths = pad([row for _, row in batch])
-        scores = detector.score(wave.to(detector.device), lengths.to(detector.device)).cpu()
+        scores = detector.score(send(wave, detector.device), send(lengths, detector.device)).cpu()
         for (index, row), score in zip(batch, scores.tolist(), strict=True):
             total[index] = total.get(index, 0.0) + score * len(row)
             samples[index] = samples.get(index, 0) + len(row)
@@ -72,6 +72,7 @@ def logits_of(detector: Detector, features: Features) -> Tensor:
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     for indices in length_batches([len(clip) for clip in features.clips], budget):
         clips, frames = pad_clips([features.clips[i] for i in indices])
-        logits[indices] = detector.logit(clips.to(detector.device), frames.to(detector.device)).float().cpu()
+        found = detector.logit(send(clips, detector.device), send(frames, detector.device))
+        logits[indices] = found.float().cpu()
     detector.train(training)
     return logits

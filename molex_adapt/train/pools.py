@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from molex_adapt.errors import DataError
+from molex_adapt.features import send
 
 
 class Clips(Protocol):
@@ -103,8 +104,8 @@ class Sampler:
         for pool, indices in self._choose():
             clips, lengths = pool.clips.batch(indices, crop, self.generator)
             label = pool.clips.bona_fide[indices]
-            features.append(clips.to(device, non_blocking=True))
-            frames.append(lengths.to(device, non_blocking=True))
+            features.append(send(clips, device))
+            frames.append(send(lengths, device))
             bona_fide.append(label.float())
             expert.append(torch.where(label, -1, -1 if pool.expert is None else pool.expert))
             nothing = torch.full((len(indices),), torch.nan)
@@ -112,7 +113,7 @@ class Sampler:
         width = max(clips.shape[1] for clips in features)
         padded = [torch.nn.functional.pad(clips, (0, 0, 0, width - clips.shape[1])) for clips in features]
         joined = (torch.cat(parts) for parts in (padded, frames, bona_fide, expert, old))
-        return Batch(*(part.to(device, non_blocking=True) for part in joined))
+        return Batch(*(send(part, device) for part in joined))
 
     def _choose(self) -> list[tuple[Pool, list[int]]]:
         chosen: list[tuple[Pool, list[int]]] = []
