@@ -31,6 +31,7 @@ check: $(STAMP) ## Check format, lint, types and tests
 bench: $(STAMP) ## Measure what everything costs, against its peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.crossover
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.report

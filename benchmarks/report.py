@@ -39,6 +39,7 @@ def main() -> None:
         *_speed(),
         *_startup(),
         *_cost(),
+        *_crossover(),
         *_training(),
     ]
     PAGE.write_text("\n".join(parts) + "\n")
@@ -218,6 +219,28 @@ def _cost() -> list[str]:
         ratios = [run["ratios"].get(name) for run in runs.values()]
         lines.append(_row([name, *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)]))
     return [*lines, ""]
+
+
+def _crossover() -> list[str]:
+    path = RESULTS / "crossover.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    ratios = found["picked_over_all_at_once"]
+    counts = list(next(iter(ratios.values())))
+    return [
+        "## Frame routing: all experts at once, or only the chosen ones\n",
+        "`python -m benchmarks.crossover`\n",
+        (
+            "Time of picking every frame's experts over that of one product over all experts, by the number of experts "
+            "per chosen one: above 1 the single product is faster. One adapted layer; "
+            f"median of {found['rounds']} rounds; {_machine(found)}.\n"
+        ),
+        _row(["", *counts]),
+        _rule(len(counts) + 1),
+        *(_row([name, *(f"{ratio:.2f}" for ratio in own.values())]) for name, own in ratios.items()),
+        "",
+    ]
 
 
 def _training() -> list[str]:

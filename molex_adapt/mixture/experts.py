@@ -20,9 +20,9 @@ from molex_adapt.mixture.stack import Stack
 ExpertWeights: TypeAlias = dict[str, Tensor]
 """`<module path>.lora_A` (R, D_in) and `<module path>.lora_B` (D_out, R), for every adapted layer of one expert."""
 
-CONCATENATE_UP_TO = 2
-"""With frame routing, experts per chosen expert up to which one product over all of them is faster than picking rows;
-measured by `python -m benchmarks.speed`."""
+CONCATENATE_UP_TO = {torch.float32: 2, torch.bfloat16: 8}
+"""With frame routing, experts per chosen expert up to which one product over all of them is faster than picking rows,
+by the type computed in; measured by `python -m benchmarks.crossover`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class ExpertLinear(nn.Module):
             weights = self._weights(self.routing, trained)
             if self.routing.chosen.shape[1] == 1:
                 output = self._gathered(output, x, self.routing.chosen[:, 0], weights[:, 0])
-            elif len(self.bank) <= CONCATENATE_UP_TO * self.routing.chosen.shape[-1]:
+            elif len(self.bank) <= CONCATENATE_UP_TO.get(x.dtype, 2) * self.routing.chosen.shape[-1]:
                 output = self._concatenated(output, x, self.routing, weights)
             else:
                 output = self._picked(output, x, self.routing.chosen, weights)
