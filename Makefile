@@ -32,6 +32,7 @@ bench: $(STAMP) ## Measure what everything costs, against its peers, into benchm
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.crossover
+	$(BIN)/python -m benchmarks.compiled
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.report

@@ -40,6 +40,7 @@ def main() -> None:
         *_startup(),
         *_cost(),
         *_crossover(),
+        *_compiled(),
         *_training(),
     ]
     PAGE.write_text("\n".join(parts) + "\n")
@@ -239,6 +240,36 @@ def _crossover() -> list[str]:
         _row(["", *counts]),
         _rule(len(counts) + 1),
         *(_row([name, *(f"{ratio:.2f}" for ratio in own.values())]) for name, own in ratios.items()),
+        "",
+    ]
+
+
+def _compiled() -> list[str]:
+    path = RESULTS / "compiled.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    return [
+        "## torch.compile\n",
+        "`python -m benchmarks.compiled`\n",
+        (
+            "Blocks of a base with eight experts on one shape of batch. The package does not compile: recordings have "
+            "many lengths, and every new shape is compiled anew before the first score is there; "
+            f"median of {found['rounds']} rounds; {_machine(found)}.\n"
+        ),
+        _row(["", "seconds to compile", "eager, seconds", "compiled over eager"]),
+        _rule(4),
+        *(
+            _row(
+                [
+                    name,
+                    f"{run['seconds_to_compile']:.0f}",
+                    f"{run['eager_seconds']:.3f}",
+                    f"{run['compiled_over_eager']:.2f}",
+                ]
+            )
+            for name, run in found["runs"].items()
+        ),
         "",
     ]
 
