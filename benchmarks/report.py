@@ -70,16 +70,17 @@ def _pretraining() -> list[str]:
     if not path.exists():
         return []
     found = json.loads(path.read_text())
-    steps = " / ".join(sorted({str(made["steps"]) for made in found.values()}))
     runs = {
-        f"{name}, masked accuracy {100 * made['masked_accuracy']:.1f} %": [
+        f"{name}, {made['steps']} steps, masked accuracy {100 * made['masked_accuracy']:.1f} %": [
             run["known_voices"] for run in _load(f"base-{name}-[0-9].json")
         ]
         for name, made in found.items()
     }
     return _bases(
-        f"## What the parts of pretraining give ({steps} steps each, else equal)\n",
-        "`python -m benchmarks.pretraining`, `python -m benchmarks.base --base work/pretraining/NAME --name NAME`\n",
+        "## What the parts of pretraining give\n",
+        "`python -m benchmarks.pretraining`, `python -m benchmarks.base --base work/pretraining/NAME --name NAME`; "
+        "second-full is `molex-adapt pretrain ... --recipe embedded --set targets=[former_units,teacher] "
+        "--set former_base=registry/base`\n",
         runs,
     )
 
