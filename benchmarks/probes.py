@@ -63,10 +63,10 @@ PROBES = {
 
 
 def _describe(table: Table) -> list[Features]:
-    return [_statistics(decode(item.path)) for item in table]
+    return [statistics_of(decode(item.path)) for item in table]
 
 
-def _statistics(wave: NDArray[np.float32]) -> Features:
+def statistics_of(wave: NDArray[np.float32]) -> Features:
     """(81,): LFCC mean, deviation, difference mean and deviation, then log duration."""
     window = 400
     frames = np.lib.stride_tricks.sliding_window_view(wave, window)[::160] * np.hamming(window)

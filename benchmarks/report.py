@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.markdown import row, rule
 from benchmarks.workbench import RESULTS, demo_recipe
 
 PAGE = Path(__file__).parent / "RESULTS.md"
@@ -90,10 +91,10 @@ def _bases(title: str, command: str, runs: dict[str, list[dict[str, Any]]]) -> l
     if not runs:
         return []
     columns = list(next(iter(runs.values()))[0])
-    lines = [title, command, _row(["base", "seeds", *columns]), _rule(len(columns) + 2)]
+    lines = [title, command, row(["base", "seeds", *columns]), rule(len(columns) + 2)]
     for kind, items in runs.items():
         cells = [_several([item[name]["eer"] for item in items]) for name in columns]
-        lines.append(_row([kind, str(len(items)), *cells]))
+        lines.append(row([kind, str(len(items)), *cells]))
     return [*lines, ""]
 
 
@@ -111,14 +112,14 @@ def _adaptation() -> list[str]:
         "old: worst change",
         "null before → after",
     ]
-    lines += [_row([*header, "router / expert stage"]), _rule(len(header) + 1)]
+    lines += [row([*header, "router / expert stage"]), rule(len(header) + 1)]
     for novel in sorted({run["novel"] for run in runs}):
         items = [run for run in runs if run["novel"] == novel]
         cells = [_several(_over(items, _eer(state, novel))) for state in STATES]
         changes = [_old_changes(item) for item in items]
         null = f"{_several(_over(items, _eer('before', 'null')))} → {_several(_over(items, _eer('inside', 'null')))}"
         ratio = [item["seconds"]["inside"]["router"] / item["seconds"]["inside"]["expert"] for item in items]
-        row = [
+        shown = [
             novel,
             str(len(items)),
             *cells,
@@ -127,7 +128,7 @@ def _adaptation() -> list[str]:
             null,
             f"{median(ratio):.2f}",
         ]
-        lines.append(_row(row))
+        lines.append(row(shown))
     return [*lines, ""] if runs else []
 
 
@@ -138,7 +139,7 @@ def _held_out() -> list[str]:
         "From the same runs: a voice that neither base nor experts ever heard.\n",
     ]
     header = ["novel", "before", "after", "old pooled, before", "old pooled, after"]
-    lines += [_row(header), _rule(len(header))]
+    lines += [row(header), rule(len(header))]
     for novel in sorted({run["novel"] for run in runs}):
         items = [run for run in runs if run["novel"] == novel]
         cells = [
@@ -146,7 +147,7 @@ def _held_out() -> list[str]:
             for name in (novel, "pooled")
             for state in ("before", "inside")
         ]
-        lines.append(_row([novel, *cells]))
+        lines.append(row([novel, *cells]))
     return [*lines, ""] if runs else []
 
 
@@ -157,8 +158,8 @@ def _probes() -> list[str]:
     found = json.loads(path.read_text())
     probes = list(next(iter(found.values())))
     lines = ["## Simple means, each trained on the domain itself\n", "`python -m benchmarks.probes`\n"]
-    lines += [_row(["domain", *probes]), _rule(len(probes) + 1)]
-    lines += [_row([name, *(_interval(rates[probe]) for probe in probes)]) for name, rates in found.items()]
+    lines += [row(["domain", *probes]), rule(len(probes) + 1)]
+    lines += [row([name, *(_interval(rates[probe]) for probe in probes)]) for name, rates in found.items()]
     return [*lines, ""]
 
 
@@ -175,7 +176,15 @@ def _speed() -> list[str]:
         ),
     }
     lines = ["## Speed\n", "`python -m benchmarks.speed`\n", f"{_machine(found)}; shipped mixture.\n"]
-    return [*lines, _row(["", ""]), _rule(2), *(_row(list(item)) for item in measures.items()), ""]
+    total, inside = found["mixed_seconds"], found["mixed_seconds_in_model"]
+    bound = (
+        f"What bounds the last figure: of the {total['one_by_one']:.1f} s that one recording after the other takes, "
+        f"{inside['one_by_one']:.1f} s are the model's arithmetic, and of the {total['batches']:.1f} s in batches "
+        f"{inside['batches']:.1f} s. Batches and worker processes save what lies outside the model, and a factor of "
+        f"{inside['one_by_one'] / inside['batches']:.2f} inside it: a single recording of some seconds already fills "
+        "two cores. On a GPU, or more cores, batches have more to win; that is not measured here.\n"
+    )
+    return [*lines, row(["", ""]), rule(2), *(row(list(item)) for item in measures.items()), "", bound]
 
 
 def _startup() -> list[str]:
@@ -188,12 +197,12 @@ def _startup() -> list[str]:
         "## Start-up\n",
         "`python -m benchmarks.startup`\n",
         f"Medians of {found['rounds']} rounds; {_machine(found)}. `bare` imports typer and rich, nothing else.\n",
-        _row(["", "seconds", "over bare"]),
-        _rule(3),
+        row(["", "seconds", "over bare"]),
+        rule(3),
     ]
     return [
         *lines,
-        *(_row([name, f"{took:.3f}", f"{took / seconds['bare']:.1f}"]) for name, took in seconds.items()),
+        *(row([name, f"{took:.3f}", f"{took / seconds['bare']:.1f}"]) for name, took in seconds.items()),
         "",
     ]
 
@@ -213,13 +222,13 @@ def _cost() -> list[str]:
             f"median of {found['rounds']} rounds; {_machine(found)}. Bases other than the embedded one have random "
             "weights.\n"
         ),
-        _row(["", *runs]),
-        _rule(len(runs) + 1),
-        _row(["frozen base, seconds", *(f"{run['frozen_base_seconds']:.3f}" for run in runs.values())]),
+        row(["", *runs]),
+        rule(len(runs) + 1),
+        row(["frozen base, seconds", *(f"{run['frozen_base_seconds']:.3f}" for run in runs.values())]),
     ]
     for name in names:
         ratios = [run["ratios"].get(name) for run in runs.values()]
-        lines.append(_row([name, *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)]))
+        lines.append(row([name, *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)]))
     return [*lines, ""]
 
 
@@ -238,9 +247,9 @@ def _crossover() -> list[str]:
             "per chosen one: above 1 the single product is faster. One adapted layer; "
             f"median of {found['rounds']} rounds; {_machine(found)}.\n"
         ),
-        _row(["", *counts]),
-        _rule(len(counts) + 1),
-        *(_row([name, *(f"{ratio:.2f}" for ratio in own.values())]) for name, own in ratios.items()),
+        row(["", *counts]),
+        rule(len(counts) + 1),
+        *(row([name, *(f"{ratio:.2f}" for ratio in own.values())]) for name, own in ratios.items()),
         "",
     ]
 
@@ -258,10 +267,10 @@ def _compiled() -> list[str]:
             "many lengths, and every new shape is compiled anew before the first score is there; "
             f"median of {found['rounds']} rounds; {_machine(found)}.\n"
         ),
-        _row(["", "seconds to compile", "eager, seconds", "compiled over eager"]),
-        _rule(4),
+        row(["", "seconds to compile", "eager, seconds", "compiled over eager"]),
+        rule(4),
         *(
-            _row(
+            row(
                 [
                     name,
                     f"{run['seconds_to_compile']:.0f}",
@@ -286,10 +295,28 @@ def _training() -> list[str]:
         runs = {name: run for name, run in found[base].items() if isinstance(run, dict)}
         lines += [
             f"{base}, {found[base]['batch']} clips of {found[base]['seconds']:g} s:\n",
-            _row(["", "clips per second", "peak memory, MiB"]),
-            _rule(3),
+            row(
+                [
+                    "",
+                    "clips per second",
+                    "over PEFT fp32",
+                    "peak memory, MiB",
+                    "of it imports",
+                    "over PEFT fp32",
+                ]
+            ),
+            rule(6),
             *(
-                _row([name, f"{run['clips_per_second']:.1f}", f"{run['peak_mib']:.0f}"])
+                row(
+                    [
+                        name,
+                        f"{run['clips_per_second']:.1f}",
+                        f"{run['clips_per_second'] / runs['PEFT fp32']['clips_per_second']:.2f}",
+                        f"{run['peak_mib']:.0f}",
+                        f"{run['imports_mib']:.0f}",
+                        f"{run['peak_mib'] / runs['PEFT fp32']['peak_mib']:.2f}",
+                    ]
+                )
                 for name, run in runs.items()
             ),
             "",
@@ -327,14 +354,6 @@ def _several(values: list[float], sign: bool = False) -> str:
 def _interval(rates: dict[str, Any]) -> str:
     low, high = rates["eer_ci"]
     return f"{100 * rates['eer']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _rule(columns: int) -> str:
-    return "|" + "---|" * columns
 
 
 if __name__ == "__main__":

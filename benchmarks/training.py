@@ -80,12 +80,16 @@ def main() -> None:
 def run(base: str, name: str) -> dict[str, float]:
     """Clips per second and peak memory of one kind of training."""
     torch.manual_seed(0)
+    imports = _peak_mib()
     clips, seconds, steps = SETTINGS[base]
     kind, precision = name.split()
     train = _train_ours if kind == "ours" else _train_peft
     took = train(shape_folder(base), precision, clips, seconds, steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    return {"clips_per_second": clips * steps / took, "peak_mib": peak}
+    return {"clips_per_second": clips * steps / took, "peak_mib": _peak_mib(), "imports_mib": imports}
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def _waves(count: int, seconds: float) -> Tensor:

@@ -100,7 +100,9 @@ def set_up(base: Path, names: Iterable[str], recipe: Recipe, workers: int, progr
         item.source: item.split
         for item in assign_splits(Table(tuple(heard), "speech"), seed=recipe.data.split_seed, by="source")
     }
-    parts = {name: _features(detector, name, tables[name], workers, progress) for name in {BONA_FIDE, *names}}
+    parts = {
+        name: features_of(detector, name, tables[name], workers, progress) for name in {BONA_FIDE, *names}
+    }
 
     def part(name: str, split: Split | None) -> Features:
         rows = [
@@ -169,10 +171,16 @@ def _scores(detector: Detector, features: Features) -> np.ndarray:
     return np.asarray(detector.calibration.apply(logits_of(detector, features).double().numpy()))
 
 
-def _features(detector: Detector, name: str, table: Table, workers: int, progress: Progress) -> Features:
-    kept = (
-        WORK / "features" / detector.base.identity.sha256[:12] / f"{name}-{table.digest()[:12]}.safetensors"
-    )
+def features_of(
+    detector: Detector,
+    name: str,
+    table: Table,
+    workers: int,
+    progress: Progress,
+    folder: Path = WORK / "features",
+) -> Features:
+    """Prefix features of a whole table, kept in `folder`."""
+    kept = folder / detector.base.identity.sha256[:12] / f"{name}-{table.digest()[:12]}.safetensors"
     labels = torch.tensor([item.label == BONA_FIDE for item in table])
     about = tuple(item.source for item in table), tuple(item.attack for item in table)
     if kept.exists():

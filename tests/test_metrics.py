@@ -385,3 +385,29 @@ def test_columns_must_fit():
         metrics.measure_by_attack(scores, real, attacks, groups=["a"])
     with pytest.raises(DataError, match="Expected booleans"):
         metrics.measure_by_attack(scores, ["bonafide"] * 13, attacks)
+
+
+def test_the_mean_eer_of_one_set_is_its_eer():
+    real, fake = np.array([3.0, 2.0, 1.0, 0.4]), np.array([0.0, 1.5, -1.0, -2.0])
+    groups = (["a", "b", "c", "d"], ["a", "b", "c", "d"])
+    mean, (low, high) = metrics.mean_eer_interval([(real, fake, groups)], bootstrap=200)
+    assert mean == metrics.eer(real, fake)
+    assert low <= mean <= high
+
+
+def test_the_mean_eer_draws_shared_sources_together():
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(1, 1, 200), rng.normal(-1, 1, 200)
+    names = [f"s{row}" for row in range(200)]
+    other = [f"t{row}" for row in range(200)]
+    shared = metrics.mean_eer_interval([(real, fake, (names, names))] * 2)
+    single = metrics.mean_eer_interval([(real, fake, (names, names))])
+    apart = metrics.mean_eer_interval([(real, fake, (names, names)), (real, fake, (other, other))])
+    width = [high - low for _, (low, high) in (shared, single, apart)]
+    assert shared == single
+    assert width[2] < 0.85 * width[1]
+
+
+def test_the_mean_eer_of_too_few_sources_is_an_error():
+    with pytest.raises(DataError, match="lost a class"):
+        metrics.mean_eer_interval([([1.0], [0.0], (["a"], ["b"]))])

@@ -17,7 +17,7 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 
 from __future__ import annotations
 
-from molex_adapt.metrics.bootstrap import eer_interval, paired_change
+from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -46,6 +46,7 @@ __all__ = [
     "eer_interval",
     "eer_threshold",
     "error_rates",
+    "mean_eer_interval",
     "measure",
     "measure_by_attack",
     "measure_by_condition",

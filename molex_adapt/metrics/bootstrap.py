@@ -114,6 +114,55 @@ def paired_change(
     return float(change[0]), _percentiles(np.concatenate(changes), confidence)
 
 
+def mean_eer_interval(
+    sets: Sequence[tuple[ArrayLike, ArrayLike, Groups]],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    ties: Ties = "step",
+) -> tuple[float, tuple[float, float]]:
+    """Mean of the EERs of several sets of one detector, with its interval.
+
+    A source that is in several sets is drawn for all of them at once: sets that share bona fide speech are not
+    independent.
+
+    Args:
+        sets: for each, (N,) bona fide scores, (M,) spoof scores, and the source ids of both.
+        bootstrap, seed, confidence, ties: see `eer_interval`.
+
+    Raises:
+        DataError: as `eer_interval`; also sets of so few sources that a resample lost a class.
+
+    Source: own.
+    """
+    _check_settings(bootstrap, confidence)
+    checked = [(*checked_scores(real, fake), groups) for real, fake, groups in sets]
+    numbers: dict[str | tuple[int, int], int] = {}
+    curves = []
+    for number, (real, fake, groups) in enumerate(checked):
+        alone = _Units.of(real.size, fake.size, groups)
+        ids = [name or (number, row) for row, name in enumerate((*groups[0], *groups[1]))]
+        unit = np.array([numbers.setdefault(name, len(numbers)) for name in ids], dtype=np.intp)
+        units = _Units(unit[: real.size], unit[real.size :], alone.strata, alone.count)
+        curves.append(_WeightedCurve.of(real, fake, units, ties))
+    count = len(numbers)
+    everyone = np.arange(count)
+    together = _Units(everyone, everyone, (everyone,), count)
+    whole = np.ones((1, count), dtype=np.int64)
+    mean = float(np.mean([curve.eers(whole)[0] for curve in curves]))
+    with np.errstate(invalid="ignore"):
+        rates = np.concatenate(
+            [np.mean([curve.eers(drawn) for curve in curves], axis=0) for drawn in together.draw(bootstrap, seed)]
+        )
+    if not np.isfinite(rates).all():
+        raise DataError(
+            f"The {count} sources of {len(curves)} sets are too few: a resample lost a class. Expected some tens of "
+            "sources a set."
+        )
+    return mean, _percentiles(rates, confidence)
+
+
 @dataclass(frozen=True, slots=True)
 class _Units:
     """What is drawn: (N,) and (M,) unit of each score, and the strata of units."""

@@ -1,0 +1,1 @@
+"""A sequence of attacks: what a detector knows after each, by ours and by what people would do instead."""

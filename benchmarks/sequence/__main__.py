@@ -1,0 +1,91 @@
+"""Learn a sequence of attacks by every method; every cell is kept, so that the whole can be finished in parts.
+
+    python -m benchmarks.sequence
+    python -m benchmarks.sequence --methods ours replay
+    python -m benchmarks.sequence --methods ours --variant frame --set router.routing=frame
+
+Writes results/sequence.json, sequence.md and sequence.png; a variant's cells go by METHOD+VARIANT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+from benchmarks.sequence.figures import averaged, figures_of
+from benchmarks.sequence.page import write_page
+from benchmarks.sequence.plan import PLAN, Cell, Plan, cells, read_plan
+from benchmarks.sequence.run import load_run, prepare, run_cell, save_run
+from benchmarks.workbench import RESULTS, WORK
+from molex_adapt.cli.progress import listening
+from molex_adapt.progress import Silent
+
+
+def main() -> None:
+    """Read the command line; run what is missing, in processes of one thread each; write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--plan", type=Path, default=PLAN)
+    parser.add_argument("--base", type=Path, default=Path("registry/base"))
+    parser.add_argument("--speech", type=Path, help="one sub-folder per voice; without it Debian's prompts")
+    parser.add_argument("--work", type=Path, default=WORK / "sequence")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--methods", nargs="*")
+    parser.add_argument("--variant", default="")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--cell", nargs=3, metavar=("METHOD", "ORDER", "SEED"), help="one cell, in this process"
+    )
+    options = parser.parse_args()
+    plan = read_plan(options.plan)
+    if options.cell:
+        method, order, seed = options.cell
+        _one(Cell(method=method, order=int(order), seed=int(seed)), plan, options)
+        return
+    with listening(False) as progress:
+        domains = prepare(plan, options.speech, options.base, options.work, options.workers, progress)
+    wanted = cells(plan, options.methods)
+    if options.variant:
+        wanted = [cell.model_copy(update={"method": f"{cell.method}+{options.variant}"}) for cell in wanted]
+    _run_missing(wanted, options)
+    found = [load_run(path) for path in sorted((options.work / "cells").glob("*.npz"))]
+    found += [averaged(run) for run in found if run.cell.method == "alone"]
+    figures = [figures_of(run, domains) for run in found]
+    write_page(figures, plan, domains, options.out)
+
+
+def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    domains = prepare(plan, options.speech, options.base, options.work, 1, Silent())
+    save_run(run_cell(cell, plan, domains, options.base, options.set, Silent()), options.work / "cells")
+
+
+def _run_missing(wanted: list[Cell], options: argparse.Namespace) -> None:
+    missing = [cell for cell in wanted if not (options.work / "cells" / f"{cell.name}.npz").exists()]
+    started = time.monotonic()
+    passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work")]
+    passed += [f"--set={item}" for item in options.set]
+    passed += [f"--speech={options.speech}"] if options.speech else []
+
+    def run(cell: Cell) -> Cell:
+        command = [sys.executable, "-m", "benchmarks.sequence", *passed]
+        subprocess.run([*command, "--cell", cell.method, str(cell.order), str(cell.seed)], check=True)
+        return cell
+
+    with ThreadPoolExecutor(max(1, options.workers)) as pool:
+        for done, cell in enumerate(pool.map(run, missing), start=1):
+            taken = time.monotonic() - started
+            left = taken / done * (len(missing) - done)
+            print(f"{cell.name} done, {done} of {len(missing)}; about {left / 60:.0f} min left", flush=True)
+
+
+if __name__ == "__main__":
+    main()

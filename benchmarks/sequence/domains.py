@@ -1,0 +1,233 @@
+"""The domains of a plan: forged speech, its own bona fide speech, and what every method is measured on.
+
+Recordings are divided once, by name; a domain draws its own from each part. Every forged recording has its bona fide
+twin in the same set: same voice, same words, same last stage. Text to speech draws only from what it can speak, so that
+language gives nothing away.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.sequence.plan import Plan
+from benchmarks.workbench import features_of
+from molex_adapt.conventions import BONA_FIDE, FRAME_SAMPLES, NULL_DOMAIN, SAMPLE_RATE, SPLITS
+from molex_adapt.data import Table, Utterance, assign_splits, read
+from molex_adapt.demo.domains import find_speech
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features, concatenate
+from molex_adapt.progress import Progress
+from molex_adapt.simulate import LastStage, make_attack, simulate
+from molex_adapt.simulate.attack import TextToSpeech
+from molex_adapt.simulate.speech import language_of
+from molex_adapt.train.prepare import DomainData
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What methods are measured on, every utterance once.
+
+    Attributes:
+        features: of all.
+        paths: their files, in the same order.
+        sets: per domain, indices of its utterances, bona fide and spoofed.
+    """
+
+    features: Features
+    paths: tuple[Path, ...]
+    sets: Mapping[str, NDArray[np.int64]]
+
+    @property
+    def bona_fide(self) -> NDArray[np.bool_]:
+        """(N,)."""
+        return self.features.bona_fide.numpy()
+
+
+@dataclass(frozen=True)
+class Domains:
+    """A plan's data under one base.
+
+    Attributes:
+        tables: per domain, its utterances with their split; those of the held-out voice have none.
+        data: per domain, what a method may learn from; its `test` is its `dev`: no method sees what is measured.
+        known, held_out: test recordings of the voices that methods hear, and of the voice they do not.
+        development: each domain's development split, to set a threshold on.
+        minutes: of audio, per domain.
+    """
+
+    tables: dict[str, Table]
+    data: dict[str, DomainData]
+    known: Measured
+    held_out: Measured | None
+    development: dict[str, Measured]
+    minutes: dict[str, float]
+
+
+def make_domains(
+    plan: Plan, speech: Path | None, work: Path, detector: Detector, workers: int, progress: Progress
+) -> Domains:
+    """Forge, divide, extract; what a former run made is used again."""
+    chosen = draw(plan, find_speech(speech), detector.recipe.data.split_seed)
+    tables = _forge(plan, chosen, work / "domains", workers, progress)
+    kept = work / "features"
+    features = {
+        name: features_of(detector, name, table, workers, progress, kept) for name, table in tables.items()
+    }
+    data = {name: _learnable(tables[name], features[name]) for name in tables if name not in nulls(plan)}
+    return Domains(
+        tables,
+        data,
+        _measured(tables, features, "test", plan.measured_seconds),
+        _measured(tables, features, None, plan.measured_seconds) if plan.held_out else None,
+        {
+            name: _measured({name: tables[name]}, features, "dev", plan.measured_seconds)
+            for name in plan.domains
+        },
+        {
+            name: sum(len(clip) for clip in item.clips) * FRAME_SAMPLES / SAMPLE_RATE / 60
+            for name, item in features.items()
+        },
+    )
+
+
+def nulls(plan: Plan) -> dict[str, dict[str, object]]:
+    """The controls, one for each last stage: their names and stages."""
+    stages = {_stage_name(domain.stage): domain.stage for domain in plan.domains.values()}
+    return {f"{NULL_DOMAIN}{name}": stage for name, stage in stages.items()}
+
+
+def draw(plan: Plan, speech: Table, split_seed: int) -> dict[str, list[Utterance]]:
+    """Recordings of every domain and control, with their split; None is that of the held-out voice."""
+    heard = Table(tuple(row for row in speech if row.speaker != plan.held_out_speaker), speech.root)
+    unheard = [replace(row, split=None) for row in speech if row.speaker == plan.held_out_speaker]
+    divided = [*assign_splits(heard, seed=split_seed, by="source"), *unheard]
+    sizes = {"train": plan.train, "dev": plan.dev, "test": plan.test, None: plan.held_out}
+    controls = dict.fromkeys(nulls(plan), None)
+    found = {}
+    for name in [*plan.domains, *controls]:
+        attack = (
+            make_attack(plan.domains[name].attack, plan.domains[name].parameters)
+            if name in plan.domains
+            else None
+        )
+        languages = attack.languages() if isinstance(attack, TextToSpeech) else None
+        found[name] = []
+        for split, count in sizes.items():
+            fit = [
+                row
+                for row in divided
+                if row.split == split
+                and (not isinstance(attack, TextToSpeech) or row.text)
+                and (languages is None or (language_of(row) or "")[:2] in languages)
+            ]
+            found[name] += random.Random(f"{name} {split}").sample(fit, min(count, len(fit)))
+    return found
+
+
+def _forge(
+    plan: Plan, chosen: Mapping[str, list[Utterance]], folder: Path, workers: int, progress: Progress
+) -> dict[str, Table]:
+    """Per domain and control, its forged recordings and their bona fide twins."""
+    real: dict[str, dict[str, Utterance]] = {}
+    tables = {}
+    for control, stage in nulls(plan).items():
+        everyone = {
+            row.source: row
+            for name, rows in chosen.items()
+            if name == control or (name in plan.domains and plan.domains[name].stage == stage)
+            for row in rows
+        }
+        made = _simulate(
+            "null", {}, stage, list(everyone.values()), folder / control, True, workers, progress
+        )
+        real[control] = {row.source: row for row in made if row.label == BONA_FIDE}
+        forged = {row.source: row for row in made if row.label != BONA_FIDE}
+        tables[control] = _paired(control, chosen[control], real[control], forged)
+    for name, domain in plan.domains.items():
+        progress.note(f"simulate {name}")
+        made = _simulate(
+            domain.attack,
+            domain.parameters,
+            domain.stage,
+            chosen[name],
+            folder / name,
+            False,
+            workers,
+            progress,
+        )
+        control = f"{NULL_DOMAIN}{_stage_name(domain.stage)}"
+        tables[name] = _paired(name, chosen[name], real[control], {row.source: row for row in made})
+    return tables
+
+
+def _simulate(
+    attack: str,
+    parameters: dict[str, object],
+    stage: dict[str, object],
+    rows: list[Utterance],
+    out: Path,
+    bona_fide: bool,
+    workers: int,
+    progress: Progress,
+) -> Table:
+    result = simulate(
+        make_attack(attack, parameters),
+        Table(tuple(rows), str(out)),
+        out,
+        stage=LastStage.model_validate(stage),
+        seed=0,
+        workers=workers,
+        progress=progress,
+        bona_fide=bona_fide,
+    )
+    return read(result.manifest)
+
+
+def _paired(
+    name: str, chosen: list[Utterance], real: Mapping[str, Utterance], forged: Mapping[str, Utterance]
+) -> Table:
+    """A domain's rows; a recording that could not be forged is left out in both classes."""
+    made = [
+        (twin, row.split)
+        for row in chosen
+        if row.source in real and row.source in forged
+        for twin in (real[row.source], forged[row.source])
+    ]
+    rows = [
+        replace(item, split=split, attack=None if item.label == BONA_FIDE else name) for item, split in made
+    ]
+    return Table(tuple(rows), name)
+
+
+def _learnable(table: Table, features: Features) -> DomainData:
+    parts = {
+        split: features.pick([at for at, row in enumerate(table) if row.split == split]) for split in SPLITS
+    }
+    return DomainData(table, parts["train"], parts["dev"], parts["dev"], (), ())
+
+
+def _measured(
+    tables: Mapping[str, Table], features: Mapping[str, Features], split: str | None, seconds: float
+) -> Measured:
+    place: dict[Path, int] = {}
+    parts: list[Features] = []
+    sets = {}
+    for name, table in tables.items():
+        rows = [at for at, row in enumerate(table) if row.split == split]
+        fresh = [at for at in rows if table[at].path not in place]
+        for at in fresh:
+            place[table[at].path] = len(place)
+        parts.append(features[name].pick(fresh))
+        if rows:
+            sets[name] = np.array([place[table[at].path] for at in rows])
+    return Measured(concatenate(parts).cut(seconds), tuple(place), sets)
+
+
+def _stage_name(stage: Mapping[str, object]) -> str:
+    return "".join(f"_{value}" for _, value in sorted(stage.items()))

@@ -1,0 +1,70 @@
+"""What every method offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.sequence.domains import Measured
+from benchmarks.sequence.plan import Plan
+from molex_adapt.detector import Detector
+from molex_adapt.features import logits_of
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe
+from molex_adapt.train.prepare import DomainData
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method is made with: all methods of a run have the same.
+
+    Attributes:
+        base: folder of the frozen base.
+        recipe: rank, head, precision, learning rates; steps and batch are the plan's.
+        plan: domains, steps, batch.
+        seed: decides all chance.
+        progress: listener.
+    """
+
+    base: Path
+    recipe: Recipe
+    plan: Plan
+    seed: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What one step cost.
+
+    Attributes:
+        trainable: weights that moved.
+        stored: bytes that the step added to what must be stored, weights in half precision and data.
+        kept: of these, bytes of data from which speech could be rebuilt.
+    """
+
+    trainable: int
+    stored: int
+    kept: int
+
+
+class Method(Protocol):
+    """Learns one domain after the other, and scores at any time."""
+
+    def learn(self, name: str, data: DomainData) -> Learnt:
+        """Learn a domain; earlier domains' data is gone, but for what the method itself kept."""
+
+    def scores(self, measured: Measured) -> Scores:
+        """(N,), higher is more bona fide; in nats, by a calibration of the first step's development split."""
+
+
+def scores_of(detector: Detector, measured: Measured) -> Scores:
+    """Calibrated scores of a detector."""
+    found: Scores = detector.calibration.apply(logits_of(detector, measured.features).double().numpy())
+    return found

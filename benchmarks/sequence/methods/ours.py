@@ -1,0 +1,55 @@
+"""The product's own way: an expert for every domain, inside the frozen mixture."""
+
+from __future__ import annotations
+
+from benchmarks.sequence.domains import Measured
+from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
+from benchmarks.workbench import detector_on
+from molex_adapt.train.adapt import OldDomain, add_expert, train_first
+from molex_adapt.train.prepare import DomainData
+
+
+class Ours:
+    """`train` on the first domain, `add-expert` for every other."""
+
+    def __init__(self, setting: Setting, *, dense: bool = False) -> None:
+        self.setting = setting
+        self.detector = detector_on(setting.base, setting.recipe)
+        self.dense = dense
+        self.old: dict[str, OldDomain] = {}
+        self.threshold = 0.0
+        self.stages: dict[str, dict[str, object]] = {}
+
+    def learn(self, name: str, data: DomainData) -> Learnt:
+        """Train the first mixture, or add an expert."""
+        setting, detector = self.setting, self.detector
+        for router in detector.mixture.routers:
+            router.dense = self.dense
+        if self.old:
+            result = add_expert(
+                detector,
+                name,
+                name,
+                data,
+                self.old,
+                self.threshold,
+                setting.recipe,
+                setting.seed,
+                setting.progress,
+            )
+        else:
+            result = train_first(detector, {name: data}, setting.recipe, setting.seed, setting.progress)
+            self.threshold = result.threshold
+        self.stages[name] = {stage: vars(fitted) for stage, fitted in result.stages.items()}
+        exemplars = result.exemplars[name]
+        self.old[name] = OldDomain(name, exemplars)
+        weights = [*detector.mixture.expert_parameters(name), *detector.mixture.router_rows(name)]
+        if len(self.old) == 1:
+            weights += list(detector.head.parameters())
+        trainable = sum(weight.numel() for weight in weights)
+        kept = sum(clip.numel() * clip.element_size() for clip in exemplars.replay.clips)
+        return Learnt(trainable, 2 * trainable + kept, kept)
+
+    def scores(self, measured: Measured) -> Scores:
+        """Calibrated."""
+        return scores_of(self.detector, measured)

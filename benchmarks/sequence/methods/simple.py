@@ -1,0 +1,56 @@
+"""No network at all: statistics of LFCC under a logistic regression, and the probes that should find nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.probes import PROBES, statistics_of
+from benchmarks.sequence.domains import Measured
+from benchmarks.sequence.methods.base import Learnt, Scores
+from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.data import decode
+from molex_adapt.train.prepare import DomainData
+
+_known: dict[Path, np.ndarray] = {}
+
+
+class Statistics:
+    """Logistic regression on some of a recording's statistics.
+
+    Args:
+        probe: which of them, a key of `benchmarks.probes.PROBES`.
+        cumulative: keep every domain's vectors and fit on all; else on the last domain alone.
+    """
+
+    def __init__(self, probe: str, *, cumulative: bool) -> None:
+        self.columns, self.cumulative = PROBES[probe], cumulative
+        self.vectors: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
+
+    def learn(self, name: str, data: DomainData) -> Learnt:
+        """Fit."""
+        rows = [row for row in data.table if row.split == "train"]
+        if not self.cumulative:
+            self.vectors, self.labels = [], []
+        self.vectors.append(np.stack([self._vector(row.path) for row in rows]))
+        self.labels.append(np.array([row.label == BONA_FIDE for row in rows]))
+        self.model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+        self.model.fit(np.concatenate(self.vectors), np.concatenate(self.labels))
+        stored = 4 * self.vectors[-1].size if self.cumulative else 0
+        return Learnt(self.vectors[0].shape[1] + 1, stored, 0)
+
+    def scores(self, measured: Measured) -> Scores:
+        """Log odds."""
+        vectors = np.stack([self._vector(path) for path in measured.paths])
+        return np.asarray(self.model.decision_function(vectors))
+
+    def _vector(self, path: Path) -> np.ndarray:
+        if path not in _known:
+            _known[path] = statistics_of(decode(path))
+        found: np.ndarray = _known[path][self.columns]
+        return found

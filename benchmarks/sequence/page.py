@@ -1,0 +1,323 @@
+"""sequence.json, sequence.md and sequence.png."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.markdown import row, rule
+from benchmarks.sequence.domains import Domains
+from benchmarks.sequence.figures import is_control
+from benchmarks.sequence.plan import Plan
+from molex_adapt.conventions import BONA_FIDE
+
+Figures = dict[str, Any]
+
+PROBES = ("duration", "average_spectrum")
+SOLVED = 0.1
+"""A domain on which a probe's EER is below this is no evidence."""
+TITLES = {
+    "ours": "**ours**",
+    "joint": "joint training on everything (upper bound)",
+    "alone": "one LoRA and head per domain (its own domain only)",
+    "averaged": "one LoRA and head per domain, scores averaged",
+    "replay": "one LoRA, fine-tuned in turn, replay of 512",
+    "naive": "one LoRA, fine-tuned in turn",
+    "ewc": "one LoRA, EWC",
+    "lwf": "one LoRA, LwF",
+    "dense": "ours with a dense softmax",
+    "arrow": "one LoRA per domain, PEFT's Arrow",
+    "head": "head alone, replay of 512",
+    "lfcc": "LFCC statistics + logistic regression, vectors of all domains kept",
+    "duration": "probe: duration",
+    "average_spectrum": "probe: average spectrum",
+}
+
+
+def write_page(figures: list[Figures], plan: Plan, domains: Domains, out: Path) -> None:
+    """Write all three."""
+    out.mkdir(parents=True, exist_ok=True)
+    by_method: dict[str, list[Figures]] = {}
+    for item in figures:
+        by_method.setdefault(item["method"], []).append(item)
+    order = [*TITLES, *sorted(by_method.keys() - TITLES.keys())]
+    by_method = {name: by_method[name] for name in order if name in by_method}
+    about = {name: _described(domains, name) for name in domains.tables}
+    content = {"plan": plan.model_dump(mode="json"), "domains": about, "runs": figures}
+    (out / "sequence.json").write_text(json.dumps(_finite(content), indent=1) + "\n")
+    _plot(by_method, out / "sequence.png")
+    parts = [
+        "# A sequence of attacks\n",
+        (
+            "Made by `make bench-adapt` (`python -m benchmarks.sequence`). Each method learns one domain after the "
+            f"other, {plan.steps} steps of {plan.batch_size} clips for each, and is measured on all of them after "
+            "every step. EER in per cent; of several runs the median, and all runs in brackets; changes are in points, "
+            "positive is worse. No method sees the measured recordings.\n"
+        ),
+        "![Average EER over the steps](sequence.png)\n",
+        *_summary(by_method),
+        *_thresholds(by_method),
+        *_costs(by_method),
+        *_domains(about, by_method),
+        *_by_domain(by_method, "Final EER of every domain", lambda run, name: run["final"].get(name)),
+        *_by_domain(
+            by_method,
+            "The held-out voice, after the last step",
+            lambda run, name: run["held_out_voice"].get(name),
+        ),
+        *_forgotten(by_method),
+        *_matrix(by_method),
+    ]
+    (out / "sequence.md").write_text("\n".join(parts) + "\n")
+
+
+def _summary(by_method: dict[str, list[Figures]]) -> list[str]:
+    header = [
+        "method",
+        "runs",
+        "final average",
+        "95 % interval of each",
+        "right after its step",
+        "before its step",
+        "forgetting, mean",
+        "forgetting, worst domain",
+        "backward transfer",
+        "null",
+    ]
+    lines = ["## What is known at the end\n", row(header), rule(len(header))]
+    for name, runs in by_method.items():
+        if name in PROBES:
+            continue
+        intervals = [item["final_mean"]["eer_ci"] for item in runs]
+        bracketed = ", ".join(f"[{100 * low:.1f}, {100 * high:.1f}]" for low, high in intervals)
+        controls = [rates["eer"] for item in runs for key, rates in item["final"].items() if is_control(key)]
+        alone, joint = name == "alone", name == "joint"
+        lines.append(
+            row(
+                [
+                    TITLES.get(name, name),
+                    str(len(runs)),
+                    "–" if alone else several(item["final_mean"]["eer"] for item in runs),
+                    "–" if alone else bracketed,
+                    "–" if joint else several(item["right_after"]["mean"] for item in runs),
+                    "–" if joint or alone else several(item["forward"] for item in runs),
+                    *(
+                        "–"
+                        if alone or "forgetting" not in runs[0]
+                        else several((item["forgetting"][key] for item in runs), sign=True)
+                        for key in ("mean", "worst")
+                    ),
+                    "–"
+                    if alone or "backward" not in runs[0]
+                    else several((item["backward"] for item in runs), sign=True),
+                    f"{100 * min(controls):.1f} to {100 * max(controls):.1f}",
+                ]
+            )
+        )
+    return [*lines, ""]
+
+
+def _thresholds(by_method: dict[str, list[Figures]]) -> list[str]:
+    header = ["method", "bona fide refused", "spoof accepted", "both, mean", "bona fide drift", "spoof drift"]
+    lines = [
+        "## At the threshold frozen after the first step\n",
+        (
+            "Change of old domains' rates, in points, from right after each one's own step to the end; drift of "
+            "their scores in nats.\n"
+        ),
+        row(header),
+        rule(len(header)),
+    ]
+    for name, runs in by_method.items():
+        if name in ("alone", *PROBES) or "frozen_threshold" not in runs[0]:
+            continue
+        found = [item["frozen_threshold"] for item in runs]
+        keys = ("miss_change", "false_alarm_change", "error_change")
+        lines.append(
+            row(
+                [
+                    TITLES.get(name, name),
+                    *(several((item[key] for item in found), sign=True) for key in keys),
+                    *(
+                        several((item[key] / 100 for item in found), sign=True)
+                        for key in ("bona_fide_drift", "spoof_drift")
+                    ),
+                ]
+            )
+        )
+    return [*lines, ""]
+
+
+def _costs(by_method: dict[str, list[Figures]]) -> list[str]:
+    header = ["method", "seconds a domain", "trainable weights", "stored a domain, kB", "of it speech, kB"]
+    lines = ["## What a domain costs\n", "Medians over domains and runs; one thread.\n", row(header)]
+    lines.append(rule(len(header)))
+    for name, runs in by_method.items():
+        steps = [step for item in runs for step in item["steps"][1:]]
+        middle = {
+            key: float(np.median([step[key] for step in steps]))
+            for key in ("seconds", "trainable", "stored", "kept")
+        }
+        seconds = middle["seconds"]
+        if name == "joint":
+            seconds = float(np.median([item["steps"][-1]["seconds"] / len(item["steps"]) for item in runs]))
+        lines.append(
+            row(
+                [
+                    TITLES.get(name, name),
+                    f"{seconds:.1f}",
+                    f"{middle['trainable']:,.0f}",
+                    f"{middle['stored'] / 1000:,.0f}",
+                    f"{middle['kept'] / 1000:,.0f}",
+                ]
+            )
+        )
+    return [*lines, ""]
+
+
+def _domains(about: dict[str, Figures], by_method: dict[str, list[Figures]]) -> list[str]:
+    probes = {name: by_method[name][0] for name in PROBES if name in by_method}
+    header = ["domain", "utterances", "speakers", "minutes", "train / dev / test / held-out pairs"]
+    header += [TITLES[name] for name in probes] + ["evidence"] * bool(probes)
+    lines = [
+        "## The domains\n",
+        f"Of a domain that a probe solves (EER below {100 * SOLVED:.0f} %) a low EER is no evidence.\n",
+        row(header),
+        rule(len(header)),
+    ]
+    for name, item in about.items():
+        pairs = " / ".join(str(count) for count in item["pairs"].values())
+        found = [probe["right_after"]["by_domain"].get(name) for probe in probes.values()]
+        cells = ["–" if value is None else f"{100 * value:.1f}" for value in found]
+        known = [value for value in found if value is not None]
+        if probes:
+            cells.append("none" if known and min(known) < SOLVED else "yes" if known else "control")
+        lines.append(
+            row(
+                [
+                    name,
+                    str(item["utterances"]),
+                    str(item["speakers"]),
+                    f"{item['minutes']:.0f}",
+                    pairs,
+                    *cells,
+                ]
+            )
+        )
+    return [*lines, ""]
+
+
+def _by_domain(
+    by_method: dict[str, list[Figures]], title: str, value: Callable[[Figures, str], Figures | None]
+) -> list[str]:
+    methods = [
+        name
+        for name, runs in by_method.items()
+        if name not in ("alone", *PROBES) and any(value(runs[0], domain) for domain in runs[0]["final"])
+    ]
+    if not methods:
+        return []
+    lines = [f"## {title}\n", row(["domain", *(TITLES.get(name, name) for name in methods)])]
+    lines.append(rule(len(methods) + 1))
+    for domain in by_method[methods[0]][0]["final"]:
+        cells = []
+        for name in methods:
+            found = [rates["eer"] for item in by_method[name] if (rates := value(item, domain))]
+            cells.append(several(found))
+        if set(cells) != {"–"}:
+            lines.append(row([domain, *cells]))
+    return [*lines, ""]
+
+
+def _forgotten(by_method: dict[str, list[Figures]]) -> list[str]:
+    runs = by_method.get("ours", [])
+    if not runs:
+        return []
+    lines = ["## Forgetting by domain, ours\n", "In points, per run; – for the last domain of a run.\n"]
+    lines += [row(["domain", *(f"order {run['order']}, seed {run['seed']}" for run in runs)])]
+    lines.append(rule(len(runs) + 1))
+    for domain in sorted({name for run in runs for name in run["order_of_domains"]}):
+        found = [run["forgetting"]["by_domain"].get(domain) for run in runs]
+        lines.append(row([domain, *("–" if value is None else f"{100 * value:+.1f}" for value in found)]))
+    return [*lines, ""]
+
+
+def _matrix(by_method: dict[str, list[Figures]]) -> list[str]:
+    lines = []
+    for name in ("ours", "replay", "naive"):
+        for run in by_method.get(name, [])[:1]:
+            order = run["order_of_domains"]
+            columns = [*order, *(key for key in run["matrix"] if is_control(key))]
+            lines += [
+                f"## Every domain after every step: {TITLES[name]}, order {run['order']}, seed {run['seed']}\n",
+                row(["after learning", *columns]),
+                rule(len(columns) + 1),
+            ]
+            for step, learnt in enumerate(order):
+                values = [f"{100 * run['matrix'][key][step]:.1f}" for key in columns]
+                marked = [f"**{v}**" if at == step else v for at, v in enumerate(values)]
+                lines.append(row([learnt, *marked]))
+            lines.append("")
+    return lines
+
+
+def _plot(by_method: dict[str, list[Figures]], path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(9, 5.5))
+    shown = [name for name in by_method if name not in ("alone", "joint", *PROBES) and "+" not in name]
+    for name in shown:
+        runs = [item for item in by_method[name] if item["order"] == 0]
+        if runs:
+            curve = 100 * np.mean([item["mean_by_step"] for item in runs], axis=0)
+            style = {"linewidth": 3, "color": "black"} if name == "ours" else {"linewidth": 1.5}
+            axes.plot(range(1, len(curve) + 1), curve, label=TITLES[name].strip("*"), **style)  # type: ignore[arg-type]
+    for item in by_method.get("joint", [])[:1]:
+        axes.axhline(
+            100 * item["final_mean"]["eer"], color="grey", linestyle="--", label="joint training (bound)"
+        )
+    axes.set_xlabel("domains learnt (first order)")
+    axes.set_ylabel("EER averaged over all domains, per cent")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _described(domains: Domains, name: str) -> Figures:
+    table = domains.tables[name]
+    parts = {"train": "train", "dev": "dev", "test": "test", "held_out": None}
+    return {
+        "utterances": len(table),
+        "speakers": len({item.speaker for item in table}),
+        "minutes": domains.minutes[name],
+        "pairs": {
+            part: sum(item.split == split and item.label == BONA_FIDE for item in table)
+            for part, split in parts.items()
+        },
+    }
+
+
+def several(values: Iterable[float], sign: bool = False) -> str:
+    """Median in per cent, and all values where there is more than one."""
+    known = [100 * value for value in values if math.isfinite(value)]
+    if not known:
+        return "–"
+    form = "{:+.1f}" if sign else "{:.1f}"
+    middle = form.format(float(np.median(known)))
+    return middle if len(known) == 1 else f"{middle} ({', '.join(form.format(value) for value in known)})"
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for NaN, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

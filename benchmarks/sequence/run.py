@@ -1,0 +1,122 @@
+"""One cell: one method learns all domains in one order, and is measured on every domain after every step."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.sequence.domains import Domains, make_domains
+from benchmarks.sequence.methods import METHODS, Setting
+from benchmarks.sequence.plan import Cell, Plan
+from benchmarks.workbench import adaptation_recipe
+from molex_adapt.base import load_base
+from molex_adapt.detector import Detector
+from molex_adapt.metrics import eer_threshold
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a cell found.
+
+    Attributes:
+        cell: which.
+        order: domains as they were learnt.
+        scores: (T, N) after each step, of `Domains.known`; NaN rows where a method was not measured.
+        held_out: (M,) after the last step, of `Domains.held_out`.
+        threshold: frozen after the first step, on the first domain's development split.
+        steps: per step, `Learnt` and seconds.
+    """
+
+    cell: Cell
+    order: list[str]
+    scores: NDArray[np.float32]
+    held_out: NDArray[np.float32]
+    threshold: float
+    steps: list[dict[str, Any]]
+
+
+def plan_recipe(plan: Plan, overrides: list[str]) -> Recipe:
+    """The shipped recipe at the plan's budget: expert and router stage together have the plan's steps."""
+    budget = [
+        f"joint.steps={plan.steps}",
+        f"joint.batch_size={plan.batch_size}",
+        f"expert.batch_size={plan.batch_size}",
+        f"router_stage.batch_size={plan.batch_size}",
+        "exemplars.check=0",
+    ]
+    recipe = adaptation_recipe([*budget, *overrides])
+    routers = min(recipe.router_stage.steps, plan.steps - 1)
+    return recipe.model_copy(
+        update={"expert": recipe.expert.model_copy(update={"steps": plan.steps - routers})}
+    )
+
+
+def prepare(
+    plan: Plan, speech: Path | None, base: Path, work: Path, workers: int, progress: Progress
+) -> Domains:
+    """The plan's data under a base; float32, as all other measurements."""
+    detector = Detector(load_base(base), adaptation_recipe([]))
+    return make_domains(plan, speech, work, detector, workers, progress)
+
+
+def run_cell(
+    cell: Cell, plan: Plan, domains: Domains, base: Path, overrides: list[str], progress: Progress
+) -> Run:
+    """Learn and measure; a method called NAME+VARIANT is NAME with overrides."""
+    method = METHODS[cell.method.partition("+")[0]](
+        Setting(base, plan_recipe(plan, overrides), plan, cell.seed, progress)
+    )
+    order = plan.order(cell.order)
+    scores = np.full((len(order), len(domains.known.features)), np.nan, dtype=np.float32)
+    steps: list[dict[str, Any]] = []
+    threshold = 0.0
+    for number, name in enumerate(order):
+        started = time.monotonic()
+        learnt = method.learn(name, domains.data[name])
+        taken = time.monotonic() - started
+        if cell.method != "joint" or number in (0, len(order) - 1):
+            scores[number] = method.scores(domains.known)
+        if number == 0:
+            first = domains.development[name]
+            found = method.scores(first)
+            threshold = float(eer_threshold(found[first.bona_fide], found[~first.bona_fide]))
+        steps.append({"domain": name, "seconds": round(taken, 1), **vars(learnt)})
+        print(f"{cell.name} {number + 1}/{len(order)} {name} {taken:.0f} s", flush=True)
+    held_out = np.zeros(0, dtype=np.float32)
+    if domains.held_out is not None and len(domains.held_out.features):
+        held_out = method.scores(domains.held_out).astype(np.float32)
+    return Run(cell, order, scores, held_out, threshold, steps)
+
+
+def save_run(run: Run, folder: Path) -> None:
+    """Write a cell, all or nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {
+        "cell": run.cell.model_dump(),
+        "order": run.order,
+        "threshold": run.threshold,
+        "steps": run.steps,
+    }
+    path = folder / f"{run.cell.name}.npz"
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, scores=run.scores, held_out=run.held_out, about=np.array(json.dumps(about)))
+    os.replace(partial, path)
+
+
+def load_run(path: Path) -> Run:
+    """Read a cell."""
+    with np.load(path, allow_pickle=False) as found:
+        about = json.loads(str(found["about"]))
+        scores, held_out = found["scores"], found["held_out"]
+    cell = Cell.model_validate(about["cell"])
+    return Run(cell, about["order"], scores, held_out, about["threshold"], about["steps"])

@@ -1,0 +1,195 @@
+"""The benchmark of sequences, on three domains, a tiny base and made-up speech: every method, every figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from peft.tuners.lora import ArrowConfig
+from peft.tuners.lora.arrow import ArrowLoraLinearLayer
+
+from benchmarks.sequence.figures import averaged, figures_of
+from benchmarks.sequence.methods import METHODS
+from benchmarks.sequence.methods.separate import ArrowForm
+from benchmarks.sequence.page import write_page
+from benchmarks.sequence.plan import Cell, Plan, cells, read_plan
+from benchmarks.sequence.run import load_run, prepare, run_cell, save_run
+from molex_adapt.mixture import ExpertLinear, ExpertSpec
+from molex_adapt.progress import Silent
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan.model_validate(
+        {
+            "domains": {
+                "lpc": {"attack": "lpc"},
+                "gsm": {"attack": "gsm"},
+                "calls": {"attack": "lpc", "parameters": {"order": 8}, "stage": {"codec": "gsm"}},
+            },
+            "held_out_speaker": "eve",
+            "train": 12,
+            "dev": 6,
+            "test": 10,
+            "held_out": 4,
+            "steps": 4,
+            "batch_size": 8,
+            "runs": {name: [(0, 0)] for name in METHODS},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(plan, sound, tiny_folder_of, tmp_path_factory):
+    work = tmp_path_factory.mktemp("sequence")
+    for number, voice in enumerate(("ann", "bob", "eve")):
+        (work / "speech" / voice).mkdir(parents=True)
+        for at in range(30 if voice != "eve" else 6):
+            wave = sound(100 * number + at, 0.9, 110.0 + 30 * number)
+            soundfile.write(work / "speech" / voice / f"{at}.wav", wave, 16_000)
+    return work, prepare(plan, work / "speech", tiny_folder_of(), work, 1, Silent())
+
+
+@pytest.fixture(scope="module")
+def runs(plan, prepared, tiny_folder_of):
+    work, domains = prepared
+    for cell in cells(plan):
+        run = run_cell(cell, plan, domains, tiny_folder_of(), ["precision=fp32"], Silent())
+        save_run(run, work / "cells")
+    return {cell.method: load_run(work / "cells" / f"{cell.name}.npz") for cell in cells(plan)}
+
+
+def test_domains_are_paired_and_never_share_a_source_across_splits(plan, prepared):
+    _, domains = prepared
+    assert set(domains.tables) == {*plan.domains, "null", "null_gsm"}
+    split_of: dict[str, set[str | None]] = {}
+    for table in domains.tables.values():
+        assert sorted(r.source for r in table if r.label == "spoof") == sorted(
+            r.source for r in table if r.label == "bonafide"
+        )
+        for row in table:
+            split_of.setdefault(row.source, set()).add(row.split)
+            assert (row.speaker == "eve") == (row.split is None)
+    assert all(len(splits) == 1 for splits in split_of.values())
+    learnt = {source for data in domains.data.values() for source in data.train.sources}
+    assert not learnt & set(domains.known.features.sources)
+
+
+def test_bona_fide_speech_passes_the_stage_of_its_domain(prepared):
+    _, domains = prepared
+    folder = {name: {row.path.parts[-4] for row in table} for name, table in domains.tables.items()}
+    real = {
+        name: {row.path for row in table if row.label == "bonafide"} for name, table in domains.tables.items()
+    }
+    assert not real["calls"] & real["lpc"]
+    assert all("null_gsm" in str(path) for path in real["calls"]), folder
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_is_measured_on_everything(method, plan, prepared, runs):
+    run = runs[method]
+    assert run.scores.shape == (3, len(prepared[1].known.features))
+    rows = (0, 2) if method == "joint" else (0, 1, 2)
+    assert np.isfinite(run.scores[list(rows)]).all()
+    assert np.isfinite(run.held_out).all() and len(run.held_out)
+    assert [step["domain"] for step in run.steps] == plan.order(0)
+    assert all(step["trainable"] > 0 for step in run.steps)
+    found = figures_of(run, prepared[1])
+    assert set(found["matrix"]) == set(prepared[1].known.sets)
+    assert ("forgetting" in found) == (method != "joint")
+
+
+def test_only_methods_with_replay_keep_speech(runs):
+    keeping = {name for name, run in runs.items() if run.steps[-1]["kept"]}
+    assert keeping == {"ours", "dense", "joint", "replay", "head"}
+
+
+def test_naive_training_on_one_domain_is_the_lora_alone(runs):
+    assert np.array_equal(runs["naive"].scores[0], runs["alone"].scores[0])
+
+
+def test_cures_change_what_follows_the_first_step(runs):
+    for cured in ("replay", "ewc", "lwf"):
+        assert np.array_equal(runs[cured].scores[0], runs["naive"].scores[0])
+        assert not np.array_equal(runs[cured].scores[1], runs["naive"].scores[1])
+
+
+def test_the_page_has_every_method_and_domain(plan, prepared, runs, tmp_path):
+    figures = [figures_of(run, prepared[1]) for run in runs.values()]
+    figures.append(figures_of(averaged(runs["alone"]), prepared[1]))
+    write_page(figures, plan, prepared[1], tmp_path)
+    page = (tmp_path / "sequence.md").read_text()
+    assert all(f"| {name} |" in page for name in prepared[1].tables)
+    assert "probe: duration" in page and "EWC" in page and "averaged" in page
+    stored = json.loads((tmp_path / "sequence.json").read_text())
+    assert len(stored["runs"]) == len(METHODS) + 1
+    assert (tmp_path / "sequence.png").stat().st_size > 10_000
+
+
+def test_forgetting_and_transfer_of_known_scores(plan, prepared, runs):
+    """Scores that separate a domain from its own step on, but the first no more at the end."""
+    _, domains = prepared
+    order = plan.order(0)
+    scores = np.zeros_like(runs["ours"].scores)
+    for step in range(3):
+        for at, name in enumerate(order):
+            rows = domains.known.sets[name]
+            knows = at <= step and not (at == 0 and step == 2)
+            scores[step, rows] = np.where(domains.known.bona_fide[rows], 1.0, -1.0) if knows else 0.0
+    run = runs["ours"]
+    made = type(run)(run.cell, order, scores, run.held_out, 0.5, run.steps)
+    found = figures_of(made, domains)
+    first, second = order[:2]
+    assert found["right_after"]["by_domain"] == dict.fromkeys(order, 0.0)
+    assert found["forgetting"]["by_domain"] == {first: 0.5, second: 0.0}
+    assert found["backward"] == 0.25 and found["forward"] == 0.5
+    assert found["final_mean"]["eer"] == pytest.approx(0.5 / 3)
+    assert found["frozen_threshold"]["by_domain"][first]["miss"] == [0.0, 1.0]
+    assert found["frozen_threshold"]["bona_fide_drift"] == -0.5
+
+
+def test_averaged_scores_are_the_mean_of_the_detectors_so_far(runs):
+    alone = runs["alone"].scores
+    assert averaged(runs["alone"]).scores[1] == pytest.approx((alone[0] + alone[1]) / 2, abs=1e-5)
+
+
+def test_arrow_is_that_of_peft():
+    generator = torch.Generator().manual_seed(0)
+    layer = ExpertLinear(torch.nn.Linear(32, 64))
+    names = ["task_0", "task_1", "task_2"]
+    adapters = {
+        name: (torch.nn.Linear(32, 4, bias=False), torch.nn.Linear(4, 64, bias=False)) for name in names
+    }
+    for name, (a, b) in adapters.items():
+        # Singular values far apart: PEFT finds the largest by 15 steps of power iteration.
+        spread = torch.tensor([9.0, 1.0, 0.5, 0.1])[:, None]
+        basis = torch.linalg.qr(torch.randn(32, 4, generator=generator))[0].T
+        a.weight.data = spread * basis
+        b.weight.data = torch.linalg.qr(torch.randn(64, 4, generator=generator))[0]
+        layer.extend([ExpertSpec(name, 4, 8)], [(a.weight.detach(), b.weight.detach())])
+    config = ArrowConfig(top_k=2, rng_seed=0)
+    config.task_adapter_names, config.gks_adapter_names = list(names), []
+    arrow = ArrowLoraLinearLayer(32, config)
+    lora_a = torch.nn.ModuleDict({name: pair[0] for name, pair in adapters.items()})
+    lora_b = torch.nn.ModuleDict({name: pair[1] for name, pair in adapters.items()})
+    arrow.build_prototypes(lora_a, lora_b)
+    x = torch.randn(2, 7, 32, generator=generator)
+    with torch.no_grad():
+        theirs = arrow(x, lora_a, lora_b, torch.nn.Identity(), dict.fromkeys(names, 2.0))
+        ours = ArrowForm(top_k=2)(layer, x) - layer.linear(x)
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    assert not torch.allclose(ArrowForm(top_k=1)(layer, x) - layer.linear(x), theirs, atol=1e-2)
+
+
+def test_the_committed_plan_is_whole():
+    plan = read_plan()
+    assert set(plan.runs) == set(METHODS)
+    assert len(plan.domains) >= 10
+    assert sorted(plan.order(1)) == sorted(plan.domains) and plan.order(1) != plan.order(2)
+    assert len({order for order, _ in plan.runs["ours"]}) == 3
+    assert Cell(method="ours", order=1, seed=0) in cells(plan, ["ours"])
+    assert Path("benchmarks/sequence").is_dir()
