@@ -49,7 +49,13 @@ def einsum_form(layer: ExpertLinear, x: Tensor) -> Tensor:
 def computed_by(form: Form) -> Iterator[None]:
     """All mixtures compute in another way for a while."""
     own = ExpertLinear.forward
-    ExpertLinear.forward = lambda layer, x: form(layer, x)  # type: ignore[method-assign]
+
+    def forward(
+        layer: ExpertLinear, x: Tensor
+    ) -> Tensor:  # a form may be an object, which does not bind as methods do
+        return form(layer, x)
+
+    ExpertLinear.forward = forward  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -62,8 +62,9 @@ def adaptation_recipe(overrides: list[str]) -> Recipe:
     return load(Recipe, recipe_path("shipped"), overrides)
 
 
-def detector_on(base: Path, recipe: Recipe) -> Detector:
-    """A detector without experts, computing as the recipe says."""
+def detector_on(base: Path, recipe: Recipe, seed: int = 0) -> Detector:
+    """A detector without experts, computing as the recipe says; the seed decides its untrained head."""
+    torch.manual_seed(seed)
     detector = Detector(load_base(base), recipe)
     detector.base.compute_in(recipe.precision)
     return detector

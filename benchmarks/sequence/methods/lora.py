@@ -40,7 +40,7 @@ class OneLora:
     ) -> None:
         self.setting = setting
         self.replay, self.ewc, self.lwf, self.lora = replay, ewc, lwf, lora
-        self.detector = detector_on(setting.base, setting.recipe)
+        self.detector = detector_on(setting.base, setting.recipe, setting.seed)
         add_fresh_expert(self.detector, "lora", setting.recipe, setting.seed)
         self.kept: dict[str, Features] = {}
         self.anchor: list[Tensor] = []
@@ -141,7 +141,7 @@ class Joint:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.seen: dict[str, DomainData] = {}
-        self.detector = detector_on(setting.base, setting.recipe)
+        self.detector = detector_on(setting.base, setting.recipe, setting.seed)
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Collect; train when everything is there, and after the first domain, for its calibration and threshold."""
@@ -156,7 +156,7 @@ class Joint:
 
     def _train(self, times: int) -> None:
         calibration = self.detector.calibration
-        self.detector = detector_on(self.setting.base, self.setting.recipe)
+        self.detector = detector_on(self.setting.base, self.setting.recipe, self.setting.seed)
         add_fresh_expert(self.detector, "lora", self.setting.recipe, self.setting.seed)
         self.detector.calibration = calibration
         torch.manual_seed(self.setting.seed)

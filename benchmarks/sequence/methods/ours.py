@@ -14,7 +14,7 @@ class Ours:
 
     def __init__(self, setting: Setting, *, dense: bool = False) -> None:
         self.setting = setting
-        self.detector = detector_on(setting.base, setting.recipe)
+        self.detector = detector_on(setting.base, setting.recipe, setting.seed)
         self.dense = dense
         self.old: dict[str, OldDomain] = {}
         self.threshold = 0.0

@@ -40,7 +40,7 @@ class Arrow:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.detector = detector_on(setting.base, setting.recipe)
+        self.detector = detector_on(setting.base, setting.recipe, setting.seed)
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Train the domain's LoRA alone, with the head for the first domain."""
