@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench bench-adapt format clean
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -13,7 +13,7 @@ STAMP := .venv/.installed
 CODE := molex_adapt tests benchmarks tools
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
 demo: $(STAMP) ## Show the whole story on real speech, offline, in some minutes
 	@case " $(DEMO) " in *" --speech"*) ;; *) tools/install_speech.sh ;; esac
@@ -36,6 +36,10 @@ bench: $(STAMP) ## Measure what everything costs, against its peers, into benchm
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.report
+
+bench-adapt: $(STAMP) ## Learn a sequence of attacks by every method, resuming where it stopped (hours)
+	@tools/install_speech.sh
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)

@@ -52,6 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }
 CLIPS, SECONDS = 4, 4
+TOP_K = 2
 COUNTS = (8, 64, 256)
 ROUTINGS = ("utterance", "frame")
 
@@ -156,7 +157,7 @@ def interleaved(candidates: dict[str, Candidate], rounds: int) -> dict[str, list
 
 def mixture_of(base: Base, count: int) -> Mixture:
     """`count` random experts, detached."""
-    mixture = Mixture(base, LoraOptions(rank=RANK, alpha=ALPHA), RouterOptions(top_k=2))
+    mixture = Mixture(base, LoraOptions(rank=RANK, alpha=ALPHA), RouterOptions(top_k=TOP_K))
     generator = torch.Generator().manual_seed(0)
     experts = []
     for number in range(count):
@@ -173,7 +174,7 @@ def mixture_of(base: Base, count: int) -> Mixture:
 
 
 def _routed(base: Base, mixture: Mixture, routing: str, wave: torch.Tensor) -> Candidate:
-    options = RouterOptions.model_validate({"top_k": 2, "routing": routing})
+    options = RouterOptions.model_validate({"top_k": TOP_K, "routing": routing})
 
     def score() -> None:
         for router in mixture.routers:

@@ -11,9 +11,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.markdown import row, rule
-from benchmarks.workbench import RESULTS, demo_recipe
+from transformers import WavLMConfig
 
+from benchmarks.cost import TOP_K
+from benchmarks.forms import RANK
+from benchmarks.markdown import row, rule
+from benchmarks.startup import FEW, MANY
+from benchmarks.workbench import RESULTS, demo_recipe
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+
+HELLO = "a typer program's --help"
 PAGE = Path(__file__).parent / "RESULTS.md"
 STATES = {
     "before": "before",
@@ -193,6 +200,7 @@ def _startup() -> list[str]:
         return []
     found = json.loads(path.read_text())
     seconds = found["seconds"]
+    few, many = (seconds[f"load, {count} experts"] for count in (FEW, MANY))
     lines = [
         "## Start-up\n",
         "`python -m benchmarks.startup`\n",
@@ -204,6 +212,13 @@ def _startup() -> list[str]:
         *lines,
         *(row([name, f"{took:.3f}", f"{took / seconds['bare']:.1f}"]) for name, took in seconds.items()),
         "",
+        (
+            f"What bounds `--help`: {1000 * seconds['bare']:.0f} ms are the two imports, "
+            f"{1000 * (seconds[HELLO] - seconds['bare']):.0f} ms more what typer needs to print the help of a program "
+            f"without any command of its own, and {1000 * (seconds['--help'] - seconds[HELLO]):.0f} ms the names and "
+            f"texts of all commands. {FEW} experts load in {1000 * few:.0f} ms, {MANY} in {1000 * many:.0f} ms: "
+            f"{many / few:.2f} times.\n"
+        ),
     ]
 
 
@@ -229,7 +244,28 @@ def _cost() -> list[str]:
     for name in names:
         ratios = [run["ratios"].get(name) for run in runs.values()]
         lines.append(row([name, *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios)]))
-    return [*lines, ""]
+    return [*lines, "", *_frame_bound(found)]
+
+
+def _frame_bound(found: dict[str, Any]) -> list[str]:
+    """What frame routing over many experts is made of, at the shape of WavLM-Base in half precision."""
+    run = found["scoring"].get("wavlm-base", {}).get("bf16")
+    if run is None:
+        return []
+    config = WavLMConfig()
+    frames = found["clips"] * found["seconds"] * SAMPLE_RATE // FRAME_SAMPLES
+    rows = frames * config.num_hidden_layers * 2 * TOP_K * RANK  # of both adapted layers, A and B together
+    moved = rows * (config.hidden_size + config.intermediate_size) * 2 / 1e9
+    added = (run["ratios"]["mixture, 256 experts, frame"] - 1) * run["frozen_base_seconds"]
+    return [
+        (
+            f"What bounds frame routing over many experts: every frame reads its own {TOP_K * RANK} rows of each "
+            f"layer's A and B, {moved:.1f} GB for these clips at the shape of WavLM-Base in half precision, and every "
+            f"row is used once. That adds {1000 * added:.0f} ms ({moved / added:.0f} GB/s): it is memory's time, not the "
+            "processor's, and weighs the more, the faster the base computes. Utterance routing, the default, reads "
+            "them once per utterance.\n"
+        )
+    ]
 
 
 def _crossover() -> list[str]:
