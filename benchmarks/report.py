@@ -261,8 +261,8 @@ def _frame_bound(found: dict[str, Any]) -> list[str]:
         (
             f"What bounds frame routing over many experts: every frame reads its own {TOP_K * RANK} rows of each "
             f"layer's A and B, {moved:.1f} GB for these clips at the shape of WavLM-Base in half precision, and every "
-            f"row is used once. That adds {1000 * added:.0f} ms ({moved / added:.0f} GB/s): it is memory's time, not the "
-            "processor's, and weighs the more, the faster the base computes. Utterance routing, the default, reads "
+            f"row is used once. That adds {1000 * added:.0f} ms ({moved / added:.0f} GB/s): memory's time, not the "
+            "processor's, which weighs the more, the faster the base computes. Utterance routing, the default, reads "
             "them once per utterance.\n"
         )
     ]

@@ -42,7 +42,14 @@ class Calibration:
         return self.scale * np.asarray(scores, dtype=np.float64) + self.offset
 
     @classmethod
-    def fit(cls, bona_fide: ArrayLike, spoof: ArrayLike, *, prior: float = 0.5) -> Calibration:
+    def fit(
+        cls,
+        bona_fide: ArrayLike,
+        spoof: ArrayLike,
+        *,
+        prior: float = 0.5,
+        weights: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> Calibration:
         """Fit by prior-weighted logistic regression on a development set.
 
         Minimises the expected logarithmic cost of the calibrated scores when bona fide has probability
@@ -61,9 +68,11 @@ class Calibration:
             bona_fide: (N,) development scores.
             spoof: (M,) development scores.
             prior: probability of bona fide for which to fit.
+            weights: (N,) and (M,) positive weights of the scores within their class, of any total; all alike
+                without them. They let every domain count the same, however many scores it has.
 
         Raises:
-            DataError: unusable scores, a prior outside (0, 1), or bona fide scores that are on average not
+            DataError: unusable scores or weights, a prior outside (0, 1), or bona fide scores that are on average not
                 above the spoof scores: the best scale would be zero or negative.
 
         Source: own; Brümmer and du Preez 2006 (prior weighting), Platt 1999 (targets).
@@ -73,19 +82,37 @@ class Calibration:
             raise DataError(
                 f"Calibration prior is {prior}. Expected a probability between 0 and 1, such as 0.5."
             )
-        _require_direction(real, fake)
-        centre = float(real.mean() + fake.mean()) / 2
+        shares = _shares(weights, real, fake)
+        _require_direction(real, fake, shares)
+        centre = float(shares[0] @ real + shares[1] @ fake) / 2
         spread = _spread(real, fake, centre)
-        scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, prior)
+        scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, prior, shares)
         return cls(scale=scale / spread, offset=offset - scale * centre / spread)
 
 
-def _require_direction(real: Floats, fake: Floats) -> None:
-    """The optimal scale has the sign of the difference of the class means, exactly."""
-    if real.mean() <= fake.mean():
+def _shares(weights: tuple[ArrayLike, ArrayLike] | None, real: Floats, fake: Floats) -> tuple[Floats, Floats]:
+    """Weights within each class, each summing to 1."""
+    if weights is None:
+        return np.full(real.size, 1 / real.size), np.full(fake.size, 1 / fake.size)
+    given = tuple(np.asarray(own, dtype=np.float64) for own in weights)
+    if any(
+        own.shape != scores.shape or not np.isfinite(own).all() or (own <= 0).any()
+        for own, scores in zip(given, (real, fake), strict=True)
+    ):
         raise DataError(
-            f"Cannot calibrate: the development set's bona fide scores average {real.mean():.6g} "
-            f"({real.size} utterances), its spoof scores {fake.mean():.6g} ({fake.size}). Expected bona fide "
+            f"Calibration weights of shapes {given[0].shape} and {given[1].shape} for {real.size} bona fide and "
+            f"{fake.size} spoof scores. Expected one positive, finite weight per score."
+        )
+    return given[0] / given[0].sum(), given[1] / given[1].sum()
+
+
+def _require_direction(real: Floats, fake: Floats, shares: tuple[Floats, Floats]) -> None:
+    """The optimal scale has the sign of the difference of the class means, exactly."""
+    means = float(shares[0] @ real), float(shares[1] @ fake)
+    if means[0] <= means[1]:
+        raise DataError(
+            f"Cannot calibrate: the development set's bona fide scores average {means[0]:.6g} "
+            f"({real.size} utterances), its spoof scores {means[1]:.6g} ({fake.size}). Expected bona fide "
             "above spoof, since higher means more bona fide. Check the labels and the sign of the scores; "
             "if both are right, the detector does not separate this set and needs training first."
         )
@@ -102,11 +129,11 @@ def _spread(real: Floats, fake: Floats, centre: float) -> float:
     return spread
 
 
-def _newton(real: Floats, fake: Floats, prior: float) -> tuple[float, float]:
+def _newton(real: Floats, fake: Floats, prior: float, shares: tuple[Floats, Floats]) -> tuple[float, float]:
     """Minimise the convex cost in (scale, offset), halving steps that do not descend."""
     scores = np.concatenate((real, fake))
     design = np.stack((scores, np.ones_like(scores)))  # (2, N + M)
-    weights = np.repeat((prior / real.size, (1 - prior) / fake.size), (real.size, fake.size))
+    weights = np.concatenate((prior * shares[0], (1 - prior) * shares[1]))
     targets = np.repeat(((real.size + 1) / (real.size + 2), 1 / (fake.size + 2)), (real.size, fake.size))
     log_odds = math.log(prior / (1 - prior))
 

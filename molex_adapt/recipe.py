@@ -176,6 +176,9 @@ class Recipe(Options):
     router_stage: RouterStage = RouterStage()
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: GateOptions = GateOptions()
+    calibration: Literal["refit", "keep"] = "refit"
+    """After a new expert or new routers, fit the calibration anew on the development splits and exemplars, so that a
+    threshold in nats keeps its meaning; or keep that of the first mixture."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """What the base's blocks and the experts compute in, in training and scoring; `auto` is bfloat16 where the
     processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""

@@ -124,3 +124,22 @@ def test_outliers_do_not_stop_the_fit():
     assert 0.6 < calibration.scale < 1.4
     extreme = Calibration.fit(np.append(real, 1e30), np.append(fake, -1e30))
     assert extreme.scale > 0
+
+
+def test_weights_count_as_repetitions_do():
+    real, fake = llrs(200, 1.5, seed=3)
+    twice = Calibration.fit(np.concatenate([real, real[:50] - 1, real[:50] - 1]), fake)
+    weighted = Calibration.fit(
+        np.concatenate([real, real[:50] - 1]),
+        fake,
+        weights=(np.repeat([1.0, 2.0], [200, 50]), np.full(200, 7.0)),
+    )
+    assert weighted.apply([-2.0, 2.0]) == pytest.approx(twice.apply([-2.0, 2.0]), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "weights", [([1.0], [1.0, 1.0]), ([1.0, 0.0], [1.0, 1.0]), ([1.0, np.nan], [1.0, 1.0])]
+)
+def test_unusable_weights_are_an_error(weights):
+    with pytest.raises(DataError, match="Calibration weights"):
+        Calibration.fit([1.0, 2.0], [0.0, -1.0], weights=weights)

@@ -153,7 +153,10 @@ def mean_eer_interval(
     mean = float(np.mean([curve.eers(whole)[0] for curve in curves]))
     with np.errstate(invalid="ignore"):
         rates = np.concatenate(
-            [np.mean([curve.eers(drawn) for curve in curves], axis=0) for drawn in together.draw(bootstrap, seed)]
+            [
+                np.mean([curve.eers(drawn) for curve in curves], axis=0)
+                for drawn in together.draw(bootstrap, seed)
+            ]
         )
     if not np.isfinite(rates).all():
         raise DataError(

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
@@ -100,7 +102,9 @@ def train_first(
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
-    _calibrate(detector, [data.dev for data in domains.values()], result)
+    development = [data.dev for data in domains.values()]
+    _calibrate(detector, development, result)
+    result.threshold = _threshold(detector, development)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
     )
@@ -156,6 +160,8 @@ def add_expert(
     round_to_half(detector, [name])
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    if recipe.calibration == "refit":
+        _calibrate(detector, development, result)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(data, recipe, seed + new_row)
     return result
@@ -194,6 +200,8 @@ def retrain_routers(
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*_development_sets(old), *(item.dev for item in data.values())]
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    if recipe.calibration == "refit":
+        _calibrate(detector, development, result)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -274,15 +282,31 @@ def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Po
 
 
 def _calibrate(detector: Detector, development: Sequence[Features], result: Adapted) -> None:
+    """Fit the calibration on development splits, every domain with the same weight; the old one stays on failure."""
     pooled = concatenate(development)
     logits = logits_of(detector, pooled).double().numpy()
     labels = pooled.bona_fide.numpy()
+    weights = np.concatenate([_equal_weights(features) for features in development])
     try:
-        detector.calibration = Calibration.fit(logits[labels], logits[~labels])
+        detector.calibration = Calibration.fit(
+            logits[labels], logits[~labels], weights=(weights[labels], weights[~labels])
+        )
     except DataError as error:
-        result.remarks.append(f"scores are not calibrated: {error}")
-    scores = detector.calibration.apply(logits)
-    result.threshold = float(eer_threshold(scores[labels], scores[~labels]))
+        result.remarks.append(f"the calibration is as before: {error}")
+
+
+def _equal_weights(features: Features) -> NDArray[np.float64]:
+    """(N,), of each class summing to 1."""
+    real = features.bona_fide.numpy()
+    return np.asarray(np.where(real, 1 / max(1, real.sum()), 1 / max(1, (~real).sum())))
+
+
+def _threshold(detector: Detector, development: Sequence[Features]) -> float:
+    """Where a first mixture's development split errs alike on both sides; nats."""
+    pooled = concatenate(development)
+    scores = detector.calibration.apply(logits_of(detector, pooled).double().numpy())
+    labels = pooled.bona_fide.numpy()
+    return float(eer_threshold(scores[labels], scores[~labels]))
 
 
 def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:

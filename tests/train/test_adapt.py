@@ -146,3 +146,15 @@ def test_rounding_is_what_half_precision_holds(detector_of, tiny_recipe, state):
         before["expert fine encoder.layers.0.feed_forward.output_dense.lora_A"],
         after["expert fine encoder.layers.0.feed_forward.output_dense.lora_A"],
     )
+
+
+@pytest.mark.parametrize("kept", ["keep", "refit"])
+def test_the_calibration_follows_the_mixture_or_stays(detector_of, domain_of, tiny_recipe, old, kept):
+    recipe = tiny_recipe(expert={"steps": 40, "evaluate_every": 10}).model_copy(update={"calibration": kept})
+    detector = detector_of(recipe, *OLD)
+    first = detector.calibration
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, 0, Silent())
+    assert result.threshold == 0.5  # frozen either way: a threshold is in nats
+    assert (detector.calibration == first) == (kept == "keep" or bool(result.remarks[:1]))
+    if kept == "refit" and detector.calibration != first:
+        assert result.after["buzz"].cllr < 1
