@@ -160,6 +160,8 @@ class GateOptions(Options):
     """Largest rise of an old domain's EER, as a fraction, that is still accepted."""
     confidence: float = Field(0.95, gt=0, lt=1)
     bootstrap: int = Field(1000, ge=1)
+    known: float = Field(0.03, ge=0, le=1)
+    """A new domain whose EER under the active mixture is at most this is said to be known, before training."""
     certain: bool = True
     """Refuse only where the paired bootstrap interval of the rise lies above zero as well."""
 

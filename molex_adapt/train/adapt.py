@@ -21,6 +21,7 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
+from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import Fitted
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
@@ -139,6 +140,11 @@ def add_expert(
         recipe, seed, progress: as everywhere.
     """
     result = Adapted([name], threshold)
+    if detector.mixture.names:
+        found = likeness(detector, data.dev, recipe.gate)
+        if found.eer <= recipe.gate.known:
+            result.remarks.append(found.remark(domain))
+            progress.note(result.remarks[-1])
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     old_logits = {

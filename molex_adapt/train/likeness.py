@@ -1,0 +1,70 @@
+"""Is a new domain nearly an old one? What the active mixture makes of it, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features
+from molex_adapt.metrics import eer as equal_error_rate
+from molex_adapt.metrics import eer_interval
+from molex_adapt.recipe import GateOptions
+from molex_adapt.routing import collect
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What the active mixture makes of a domain's development split.
+
+    Attributes:
+        eer: fraction.
+        interval: bootstrap interval of it.
+        expert: the one that its spoofed speech is mostly sent to.
+        share: mean gate of that expert on it, over utterances and blocks.
+    """
+
+    eer: float
+    interval: tuple[float, float]
+    expert: str
+    share: float
+
+    def remark(self, domain: str) -> str:
+        """What a user should know before training."""
+        low, high = self.interval
+        return (
+            f"the active mixture already tells {domain} from bona fide speech: EER {100 * self.eer:.1f} % "
+            f"({100 * low:.1f} to {100 * high:.1f}) on its development split, most of it by expert {self.expert} "
+            f"({100 * self.share:.0f} % of the gates). Another expert may bring little; that one can be used as it is"
+        )
+
+
+def likeness(detector: Detector, development: Features, options: GateOptions) -> Likeness:
+    """Score a new domain's development split with the active mixture, and see who does the work.
+
+    Args:
+        detector: with at least one expert.
+        development: both classes.
+        options: of the intervals.
+    """
+    found = collect(detector, development)
+    real = development.bona_fide.numpy()
+    scores = found.logits.double().numpy()
+    groups = tuple(
+        [source for source, label in zip(development.sources, real, strict=True) if label == wanted]
+        for wanted in (True, False)
+    )
+    interval = eer_interval(
+        scores[real],
+        scores[~real],
+        bootstrap=options.bootstrap,
+        confidence=options.confidence,
+        groups=(groups[0], groups[1]),
+    )
+    shares = found.gates[~development.bona_fide].mean((0, 1))
+    most = int(shares.argmax())
+    return Likeness(
+        float(equal_error_rate(scores[real], scores[~real])),
+        interval,
+        detector.mixture.names[most],
+        float(shares[most]),
+    )

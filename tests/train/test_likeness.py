@@ -1,0 +1,54 @@
+"""A domain that is nearly an old one is told before training."""
+
+from __future__ import annotations
+
+import pytest
+
+from molex_adapt.progress import Silent
+from molex_adapt.train.adapt import OldDomain, add_expert, train_first
+from molex_adapt.train.likeness import likeness
+
+
+class Notes(Silent):
+    """Keeps what was noted, and how much had been trained by then."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.trained = False
+
+    def start(self, label: str, total: int) -> None:
+        self.trained = self.trained or "stage" in label
+
+    def note(self, text: str) -> None:
+        assert not self.trained
+        self.notes.append(text)
+
+
+@pytest.fixture
+def trained(detector_of, domain_of, tiny_recipe):
+    recipe = tiny_recipe(joint={"steps": 120, "evaluate_every": 20})
+    detector = detector_of(recipe)
+    domains = {"buzz": domain_of("buzz", 0, 1), "hum": domain_of("hum", 5, 2)}
+    result = train_first(detector, domains, recipe, 0, Silent())
+    return detector, {name: OldDomain(name, item) for name, item in result.exemplars.items()}
+
+
+def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_recipe):
+    detector, old = trained
+    recipe = tiny_recipe(gate={"known": 0.2, "bootstrap": 20})
+    found = likeness(detector, domain_of("buzz", 0, 7).dev, recipe.gate)
+    assert found.eer < 0.2
+    assert found.expert == "buzz"
+    assert 0.5 < found.share <= 1
+    notes = Notes()
+    result = add_expert(detector, "buzz-2", "buzz again", domain_of("buzz", 0, 7), old, 0.0, recipe, 0, notes)
+    assert result.remarks[0] == notes.notes[0]
+    assert "expert buzz (" in notes.notes[0]
+
+
+def test_of_an_unknown_domain_nothing_is_said(trained, domain_of, tiny_recipe):
+    detector, old = trained
+    notes = Notes()
+    recipe = tiny_recipe()
+    add_expert(detector, "new", "new", domain_of("new", 11, 5), old, 0.0, recipe, 0, notes)
+    assert notes.notes == []
