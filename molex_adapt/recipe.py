@@ -127,6 +127,8 @@ class ExpertStage(StageOptions):
     """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
     first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
     orthogonality: float = Field(1e-3, ge=0)
+    keep_out: float = Field(0.0, ge=0)
+    """Weight of a loss that keeps the new expert from being chosen where old domains' statistics lie."""
     replay_share: float = Field(0.25, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
     distillation: float = Field(0.01, ge=0)
@@ -151,6 +153,8 @@ class ExemplarOptions(Options):
     """Utterances of each class from the test split, for later gates."""
     seconds: Seconds = Field(2.0, ge=0.1)
     """At most this much of each."""
+    directions: int = Field(0, ge=0)
+    """Principal deviations in the statistics of what routers read; 0 keeps no statistics."""
 
 
 class GateOptions(Options):

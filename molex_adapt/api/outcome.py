@@ -18,6 +18,7 @@ from molex_adapt.reports import StageReport
 from molex_adapt.train.adapt import Adapted, OldDomain
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.reads import arrays_to_reads, reads_to_arrays
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def _exemplars(store: Store, record: ExpertRecord, generation: int) -> Exemplars
         return None
     replay = arrays_to_features(arrays, "replay", record.data.attacks)
     check = arrays_to_features(arrays, "check", record.data.attacks)
-    return Exemplars(replay, check) if replay is not None and check is not None else None
+    if replay is None or check is None:
+        return None
+    return Exemplars(replay, check, arrays_to_reads(arrays))
 
 
 def write_generation(
@@ -165,12 +168,13 @@ def _record(
 
 
 def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays | None:
-    if recipe.exemplars.replay + recipe.exemplars.check == 0:
+    if recipe.exemplars.replay + recipe.exemplars.check + recipe.exemplars.directions == 0:
         return None
     attacks = data.table.attacks
     return {
         **features_to_arrays(exemplars.replay, "replay", attacks),
         **features_to_arrays(exemplars.check, "check", attacks),
+        **reads_to_arrays(exemplars.reads),
     }
 
 

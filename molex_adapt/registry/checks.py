@@ -100,10 +100,15 @@ def check_head(head: Arrays, where: str) -> None:
 def check_exemplars(exemplars: Arrays, where: str) -> None:
     """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,).
 
+    For `reads`, the statistics: mean and rest (C, L, D), directions (C, L, P, D).
+
     Raises:
         ExpertError: a tensor is missing or does not fit the others.
     """
     for part in sorted({name.partition(".")[0] for name in exemplars}):
+        if part == "reads":
+            _check_reads(exemplars, where)
+            continue
         try:
             frames, lengths = exemplars[f"{part}.frames"], exemplars[f"{part}.lengths"]
             count = exemplars[f"{part}.bona_fide"].shape[0]
@@ -121,6 +126,25 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
                 "Restore the file from a copy."
             )
         _check_values(f"{part}.frames", frames, ("float16", "float32"), where, ExpertError)
+
+
+def _check_reads(exemplars: Arrays, where: str) -> None:
+    names = [f"reads.{part}" for part in ("mean", "rest", "directions")]
+    found = {name: exemplars[name] for name in names if name in exemplars}
+    shapes = [array.shape for array in found.values()]
+    if (
+        len(found) != len(names)
+        or len(shapes[0]) != 3
+        or shapes[1] != shapes[0]
+        or len(shapes[2]) != 4
+        or (*shapes[2][:2], shapes[2][3]) != shapes[0]
+    ):
+        raise ExpertError(
+            f"{where}: {', '.join(f'{name} {array.shape}' for name, array in found.items())} do not fit together; "
+            "reads.mean and .rest (C, L, D) and reads.directions (C, L, P, D) are expected. Train the expert again."
+        )
+    for name, array in found.items():
+        _check_values(name, array, ("float16", "float32"), where, ExpertError)
 
 
 def _check_values(

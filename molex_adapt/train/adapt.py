@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +25,11 @@ from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import Fitted
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.reads import ReadStatistics, reads_of
 from molex_adapt.train.stages import add_fresh_expert, crop_frames, fit_expert, fit_jointly, fit_routers
+
+MOST_READ = 256
+"""Utterances of each class that the statistics of what routers read are taken over."""
 
 
 @dataclass
@@ -113,7 +117,7 @@ def train_first(
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
         # Experts that divide one domain keep one set of it; those of different domains draw apart.
-        result.exemplars[name] = _exemplars(data, recipe, seed + (0 if sharing else number))
+        result.exemplars[name] = _exemplars(detector, data, recipe, seed + (0 if sharing else number))
     return result
 
 
@@ -161,7 +165,7 @@ def add_expert(
     if not alone:
         pools = _shared(pools, replay, recipe.expert.replay_share)
     result.stages["expert"] = fit_expert(
-        detector, name, pools, [data.dev] if alone else development, recipe, seed, progress
+        detector, name, pools, [data.dev] if alone else development, recipe, seed, progress, _known(old)
     )
     round_to_half(detector, [name])
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
@@ -169,7 +173,7 @@ def add_expert(
     if recipe.calibration == "refit":
         _calibrate(detector, development, result)
     _judge(detector, sets, scored_before, domain, recipe, result)
-    result.exemplars[name] = _exemplars(data, recipe, seed + new_row)
+    result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
     return result
 
 
@@ -315,9 +319,23 @@ def _threshold(detector: Detector, development: Sequence[Features]) -> float:
     return float(eer_threshold(scores[labels], scores[~labels]))
 
 
-def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
+def _known(old: Mapping[str, OldDomain]) -> list[ReadStatistics]:
+    return [reads for item in old.values() if item.exemplars is not None for reads in item.exemplars.reads]
+
+
+def _exemplars(detector: Detector, data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
     """A domain's own draw: domains of one data set share its bona fide speech, and together keep more of it."""
-    return choose_exemplars(data.train, data.test, recipe.exemplars, crop_frames(recipe), seed)
+    options, crop = recipe.exemplars, crop_frames(recipe)
+    found = choose_exemplars(data.train, data.test, options, crop, seed)
+    if not options.directions:
+        return found
+    heard = choose_exemplars(
+        data.train, data.test, options.model_copy(update={"replay": MOST_READ}), crop, seed
+    )
+    reads = reads_of(detector, heard.replay)
+    classes = [heard.replay.of_class(label) for label in (True, False)]
+    statistics = [ReadStatistics.of(reads[rows], options.directions) for rows in classes if len(rows) > 1]
+    return replace(found, reads=tuple(statistics))
 
 
 def _reset(parameter: torch.nn.Parameter) -> None:

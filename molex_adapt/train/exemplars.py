@@ -8,6 +8,7 @@ import torch
 
 from molex_adapt.features import Features, OnlineFeatures, source_id
 from molex_adapt.recipe import ExemplarOptions
+from molex_adapt.train.reads import ReadStatistics
 
 DEVELOPMENT_EVERY = 4
 """Of the replay exemplars of each class, every fourth measures (early stopping) and the others train."""
@@ -15,10 +16,17 @@ DEVELOPMENT_EVERY = 4
 
 @dataclass(frozen=True)
 class Exemplars:
-    """Utterances of one domain: `replay` from its training split, `check` from its test split."""
+    """What one domain leaves behind.
+
+    Attributes:
+        replay: utterances from its training split.
+        check: utterances from its test split.
+        reads: statistics of what routers read of each class of its training split; empty where none are kept.
+    """
 
     replay: Features
     check: Features
+    reads: tuple[ReadStatistics, ...] = ()
 
 
 def choose_exemplars(

@@ -25,6 +25,7 @@ from molex_adapt.train.losses import (
     domain_loss,
 )
 from molex_adapt.train.pools import Batch, Pool, Sampler
+from molex_adapt.train.reads import ReadStatistics, caught_reads, keep_out_loss
 
 
 def add_fresh_expert(detector: Detector, name: str, recipe: Recipe, seed: int) -> None:
@@ -82,19 +83,22 @@ def fit_expert(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    known: Sequence[ReadStatistics] = (),
 ) -> Fitted:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
     `expert.way: inside` routes as the product will (old rows and experts frozen, replay in the pools); `alone` forces
-    the gate to the new expert, so that its rows learn nothing here and the router stage has to place it.
+    the gate to the new expert, so that its rows learn nothing here and the router stage has to place it. With
+    `expert.keep_out` it learns not to be chosen for what is `known`.
     """
     mixture, options = detector.mixture, recipe.expert
     torch.manual_seed(seed)
+    row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
         groups.append(ParameterGroup(mixture.router_rows(name), options.router_learning_rate))
         for router in mixture.routers:
-            router.lift(mixture.index(name), options.gate_start)
+            router.lift(row, options.gate_start)
 
     def loss(batch: Batch) -> Tensor:
         logit = detector.logit(batch.features, batch.frames)
@@ -103,6 +107,8 @@ def fit_expert(
             value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         if options.distillation > 0:
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
+        if known and options.keep_out > 0:
+            value = value + options.keep_out * keep_out_loss(detector, row, known, generator)
         return value + options.orthogonality * mixture.orthogonality(name)
 
     with mixture.forcing(name if options.way == "alone" else None):
@@ -136,22 +142,13 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
     """Fix the mean and deviation of what every router reads, from the training data under the untouched base."""
     sampler = Sampler(pools, min(utterances, 64), crop_frames(detector.recipe), seed=0)
     reads: list[list[Tensor]] = [[] for _ in detector.mixture.routers]
-    caught: list[tuple[Tensor, Tensor]] = []
-    handles = [
-        router.register_forward_pre_hook(lambda _module, args: caught.append((args[0], args[1])))
-        for router in detector.mixture.routers
-    ]
-    try:
-        for _ in range(max(1, utterances // 64)):
-            batch = sampler.draw(detector.device)
-            caught.clear()
+    for _ in range(max(1, utterances // 64)):
+        batch = sampler.draw(detector.device)
+        with caught_reads(detector) as caught:
             detector.logit(batch.features, batch.frames)
-            for found, router, (x, mask) in zip(reads, detector.mixture.routers, caught, strict=True):
-                read = router.read(x, mask)
-                found.append(read[mask] if read.shape[1] > 1 else read[:, 0])
-    finally:
-        for handle in handles:
-            handle.remove()
+        for found, router, (x, mask) in zip(reads, detector.mixture.routers, caught, strict=True):
+            read = router.read(x, mask)
+            found.append(read[mask] if read.shape[1] > 1 else read[:, 0])
     for found, router in zip(reads, detector.mixture.routers, strict=True):
         values = torch.cat(found).float()
         router.centre.copy_(values.mean(0))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from molex_adapt import Registry
-from molex_adapt.api import learning
+from molex_adapt.api import learning, outcome
 from molex_adapt.errors import DataError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.train import adapt
@@ -231,3 +231,16 @@ def test_names_that_cannot_be_folders_are_refused(made, registry, name):
 def test_no_experts_cannot_be_trained(made, empty):
     with pytest.raises(RecipeError, match="0 experts cannot be trained"):
         empty.train(made.buzz, domain="buzz", experts=0, **HOW)
+
+
+def test_statistics_alone_are_kept_and_serve_the_next_expert(made, empty, tiny_recipe):
+    recipe = tiny_recipe(exemplars={"replay": 0, "check": 0, "directions": 4}, expert={"keep_out": 1.0})
+    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, **HOW)
+    kept = empty.store.exemplar_tensors("buzz")
+    assert kept["reads.mean"].shape == (2, 2, 32)
+    assert not len(kept["replay.frames"]) and not len(kept["check.frames"])
+    old = outcome.old_domains(empty.store, 1)
+    assert len(old["buzz"].exemplars.reads) == 2
+    report = empty.add_expert(made.hum, domain="hum", recipe=recipe, **HOW)
+    assert report.not_measured == ["buzz"]
+    assert empty.store.verify() == []

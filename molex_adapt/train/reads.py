@@ -1,0 +1,137 @@
+"""What routers read of a domain: statistics from which no speech can be rebuilt, and a loss that holds routing to them.
+
+A new expert that no old domain's speech is sent to cannot change that domain's scores: old experts, rows, head and base
+are frozen. So it is enough to know where in each router's input space old speech lies. Means and a few principal
+deviations of whole utterances, over some tens of utterances, say that; they hold no frame and no utterance.
+
+Source: own; feature statistics in place of data as in class-incremental learning (e.g. Zhu et al., CVPR 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features, length_batches, pad_clips, send
+
+
+@dataclass(frozen=True)
+class ReadStatistics:
+    """Distribution of what the routers of L blocks read of one class of one domain; standardised, D wide.
+
+    Attributes:
+        mean: (L, D).
+        directions: (L, P, D), principal deviations, each as long as one standard deviation.
+        rest: (L, D), standard deviation of what the directions leave.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    rest: Tensor
+
+    @classmethod
+    def of(cls, reads: Tensor, directions: int) -> ReadStatistics:
+        """From (N, L, D) reads, N at least 2; directions that so few cannot have are zero."""
+        mean = reads.mean(0)
+        deviations = (reads - mean).transpose(0, 1)  # (L, N, D)
+        kept = min(directions, len(reads) - 1, reads.shape[-1])
+        _, lengths, axes = torch.linalg.svd(deviations, full_matrices=False)
+        scale = lengths[:, :kept, None] / (len(reads) - 1) ** 0.5
+        chosen = F.pad(axes[:, :kept] * scale, (0, 0, 0, directions - kept))
+        left = deviations.square().sum(1) / (len(reads) - 1) - chosen.square().sum(1)
+        return cls(mean, chosen, left.clamp(min=0).sqrt())
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, L, D) made-up reads."""
+        blocks, kept, width = self.directions.shape
+        along = torch.randn(count, blocks, kept, generator=generator)
+        apart = torch.randn(count, blocks, width, generator=generator)
+        return self.mean + torch.einsum("nlp,lpd->nld", along, self.directions) + apart * self.rest
+
+
+def reads_to_arrays(reads: Sequence[ReadStatistics]) -> dict[str, NDArray[np.float16]]:
+    """C statistics of one shape as `reads.mean` (C, L, D), `.directions` (C, L, P, D) and `.rest` (C, L, D)."""
+    if not reads:
+        return {}
+    parts = ("mean", "directions", "rest")
+    return {
+        f"reads.{part}": torch.stack([getattr(item, part) for item in reads]).half().numpy() for part in parts
+    }
+
+
+def arrays_to_reads(arrays: Mapping[str, NDArray[Any]]) -> tuple[ReadStatistics, ...]:
+    """The inverse; empty where none were kept."""
+    if "reads.mean" not in arrays:
+        return ()
+    tensors = (torch.from_numpy(arrays[f"reads.{part}"]).float() for part in ("mean", "directions", "rest"))
+    return tuple(ReadStatistics(*item) for item in zip(*tensors, strict=True))
+
+
+@torch.no_grad()
+def reads_of(detector: Detector, features: Features) -> Tensor:
+    """(N, L, D): the standardised mean of what each router reads of every utterance, on the CPU."""
+    routers = detector.mixture.routers
+    found = torch.zeros(len(features), len(routers), detector.base.width)
+    for rows in length_batches([len(clip) for clip in features.clips], 1000):
+        clips, frames = pad_clips([features.clips[row] for row in rows])
+        with caught_reads(detector) as caught:
+            detector.logit(send(clips, detector.device), send(frames, detector.device))
+        for block, (router, (x, mask)) in enumerate(zip(routers, caught, strict=True)):
+            weight = mask[..., None].to(x.dtype)
+            mean = (x * weight).sum(1) / weight.sum(1)
+            found[rows, block] = ((mean.float() - router.centre) / router.spread).cpu()
+    return found
+
+
+@contextmanager
+def caught_reads(detector: Detector) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Input (B, F, D) and mask (B, F) of every router, of the passes made meanwhile."""
+    caught: list[tuple[Tensor, Tensor]] = []
+    handles = [
+        router.register_forward_pre_hook(lambda _module, args: caught.append((args[0], args[1])))
+        for router in detector.mixture.routers
+    ]
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def keep_out_loss(
+    detector: Detector,
+    expert: int,
+    known: Sequence[ReadStatistics],
+    generator: torch.Generator,
+    each: int = 8,
+) -> Tensor:
+    """How near an expert comes to being chosen for made-up reads of what is known; scalar.
+
+    Zero where its gate logit stays a margin of 1 below the weakest chosen one of the others, in every block.
+
+    Args:
+        detector: its routers' rows are differentiated.
+        expert: row that should not be chosen.
+        known: what others already serve.
+        generator: of the samples.
+        each: samples of each.
+    """
+    reads = torch.cat([item.sample(each, generator) for item in known]).to(detector.device)
+    losses = []
+    for block, router in enumerate(detector.mixture.routers):
+        rows = router.rows.differentiable()
+        logits = F.linear(reads[:, block], rows[:, :-1], rows[:, -1]) / router.width**0.5
+        others = torch.cat([logits[:, :expert], logits[:, expert + 1 :]], dim=1)
+        places = min(router.options.top_k, others.shape[1])
+        weakest = others.topk(places, dim=1).values[:, -1]
+        losses.append(F.relu(logits[:, expert] - weakest + 1.0).mean())
+    return torch.stack(losses).mean()
