@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn.utils import parametrize
 
 from molex_adapt.base import load_base
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SPLITS, Split
@@ -67,6 +68,9 @@ def detector_on(base: Path, recipe: Recipe, seed: int = 0) -> Detector:
     torch.manual_seed(seed)
     detector = Detector(load_base(base), recipe)
     detector.base.compute_in(recipe.precision)
+    for module in list(detector.base.modules()):  # frozen: computed once, and it can be pickled
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
     return detector
 
 

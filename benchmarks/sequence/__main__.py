@@ -65,7 +65,11 @@ def main() -> None:
 def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     domains = prepare(plan, options.speech, options.base, options.work, 1, Silent())
-    save_run(run_cell(cell, plan, domains, options.base, options.set, Silent()), options.work / "cells")
+    folder = options.work / "cells"
+    folder.mkdir(parents=True, exist_ok=True)
+    state = folder / f"{cell.name}.state"
+    save_run(run_cell(cell, plan, domains, options.base, options.set, Silent(), state), folder)
+    state.unlink()
 
 
 def _run_missing(wanted: list[Cell], options: argparse.Namespace) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.sequence.domains import Domains, make_domains
-from benchmarks.sequence.methods import METHODS, Setting
+from benchmarks.sequence.methods import METHODS, Method, Setting
 from benchmarks.sequence.plan import Cell, Plan
 from benchmarks.workbench import adaptation_recipe
 from molex_adapt.base import load_base
@@ -21,6 +23,8 @@ from molex_adapt.detector import Detector
 from molex_adapt.metrics import eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
+
+_NONE = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,32 +73,52 @@ def prepare(
 
 
 def run_cell(
-    cell: Cell, plan: Plan, domains: Domains, base: Path, overrides: list[str], progress: Progress
+    cell: Cell,
+    plan: Plan,
+    domains: Domains,
+    base: Path,
+    overrides: list[str],
+    progress: Progress,
+    resume: Path | None = None,
 ) -> Run:
-    """Learn and measure; a method called NAME+VARIANT is NAME with overrides."""
+    """Learn and measure; a method called NAME+VARIANT is NAME with overrides.
+
+    After every step all that is needed to go on is written to `resume`, and read from there when it exists.
+    """
+    order = plan.order(cell.order)
     method = METHODS[cell.method.partition("+")[0]](
         Setting(base, plan_recipe(plan, overrides), plan, cell.seed, progress)
     )
-    order = plan.order(cell.order)
-    scores = np.full((len(order), len(domains.known.features)), np.nan, dtype=np.float32)
-    steps: list[dict[str, Any]] = []
-    threshold = 0.0
-    for number, name in enumerate(order):
+    run = Run(
+        cell, order, np.full((len(order), len(domains.known.features)), np.nan, dtype=np.float32), _NONE, 0.0, []
+    )
+    if resume is not None and resume.exists():
+        method, run = torch.load(resume, weights_only=False)
+    for number, name in list(enumerate(order))[len(run.steps) :]:
         started = time.monotonic()
         learnt = method.learn(name, domains.data[name])
         taken = time.monotonic() - started
         if cell.method != "joint" or number in (0, len(order) - 1):
-            scores[number] = method.scores(domains.known)
+            run.scores[number] = method.scores(domains.known)
         if number == 0:
             first = domains.development[name]
             found = method.scores(first)
-            threshold = float(eer_threshold(found[first.bona_fide], found[~first.bona_fide]))
-        steps.append({"domain": name, "seconds": round(taken, 1), **vars(learnt)})
+            run = replace(
+                run, threshold=float(eer_threshold(found[first.bona_fide], found[~first.bona_fide]))
+            )
+        run.steps.append({"domain": name, "seconds": round(taken, 1), **vars(learnt)})
         print(f"{cell.name} {number + 1}/{len(order)} {name} {taken:.0f} s", flush=True)
-    held_out = np.zeros(0, dtype=np.float32)
+        if resume is not None:
+            _keep_state(resume, (method, run))
     if domains.held_out is not None and len(domains.held_out.features):
-        held_out = method.scores(domains.held_out).astype(np.float32)
-    return Run(cell, order, scores, held_out, threshold, steps)
+        run = replace(run, held_out=method.scores(domains.held_out).astype(np.float32))
+    return run
+
+
+def _keep_state(path: Path, state: tuple[Method, Run]) -> None:
+    partial = path.with_suffix(".partial-state")
+    torch.save(state, partial, pickle_module=cloudpickle)
+    os.replace(partial, path)
 
 
 def save_run(run: Run, folder: Path) -> None:

@@ -13,11 +13,12 @@ from peft.tuners.lora import ArrowConfig
 from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 
 from benchmarks.sequence.figures import averaged, figures_of
-from benchmarks.sequence.methods import METHODS
+from benchmarks.sequence.methods import METHODS, Setting
+from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.separate import ArrowForm
 from benchmarks.sequence.page import write_page
 from benchmarks.sequence.plan import Cell, Plan, cells, read_plan
-from benchmarks.sequence.run import load_run, prepare, run_cell, save_run
+from benchmarks.sequence.run import load_run, plan_recipe, prepare, run_cell, save_run
 from molex_adapt.mixture import ExpertLinear, ExpertSpec
 from molex_adapt.progress import Silent
 
@@ -101,6 +102,35 @@ def test_every_method_learns_and_is_measured_on_everything(method, plan, prepare
     found = figures_of(run, prepared[1])
     assert set(found["matrix"]) == set(prepared[1].known.sets)
     assert ("forgetting" in found) == (method != "joint")
+
+
+@pytest.mark.parametrize("method", ["ours", "ewc", "arrow"])
+def test_a_cell_that_was_cut_off_goes_on_where_it_was(
+    method, plan, prepared, runs, tiny_folder_of, tmp_path, monkeypatch
+):
+    _, domains = prepared
+    state, cell = tmp_path / "state", Cell(method=method, order=0, seed=0)
+    learn = type(METHODS[method](Setting(tiny_folder_of(), plan_recipe(plan, []), plan, 0, Silent()))).learn
+    learnt: list[str] = []
+
+    def cut_off(self, name, data):
+        if len(learnt) == 2:
+            raise KeyboardInterrupt
+        learnt.append(name)
+        return learn(self, name, data)
+
+    def run():
+        return run_cell(cell, plan, domains, tiny_folder_of(), ["precision=fp32"], Silent(), state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS[method] if isinstance(METHODS[method], type) else OneLora, "learn", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    resumed = run()
+    assert learnt == plan.order(0)[:2]
+    assert np.array_equal(resumed.scores, runs[method].scores)
+    assert np.array_equal(resumed.held_out, runs[method].held_out)
+    assert [step["domain"] for step in resumed.steps] == plan.order(0)
 
 
 def test_only_methods_with_replay_keep_speech(runs):
