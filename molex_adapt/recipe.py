@@ -101,6 +101,8 @@ class StageOptions(Options):
     """Evaluations on the development split without improvement before the stage stops early."""
     development: int = Field(64, ge=1)
     """Utterances of each class and domain that such an evaluation uses."""
+    head: Literal["frozen", "trained"] = "frozen"
+    """Whether the shared head moves along, at `head_learning_rate` (expert and router stage; `train` always does)."""
     shortest_crop: float = Field(1.0, gt=0, le=1)
     """Share of `data.crop_seconds`; every batch is cropped to a length drawn between this and the whole."""
 
@@ -142,6 +144,8 @@ class RouterStage(StageOptions):
     learning_rate: float = Field(1e-2, gt=0)
     shortest_crop: float = Field(0.5, gt=0, le=1)
     replay_share: float = Field(0.67, ge=0, lt=1)
+    distillation: float = Field(0.0, ge=0)
+    """As in the expert stage."""
 
 
 class ExemplarOptions(Options):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.sequence.domains import restrict
 from benchmarks.sequence.figures import averaged, figures_of
 from benchmarks.sequence.page import write_page
 from benchmarks.sequence.plan import PLAN, Cell, Plan, cells, read_plan
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--variant", default="")
+    parser.add_argument("--subset", default="", help="of the plan; its cells are kept apart")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--cell", nargs=3, metavar=("METHOD", "ORDER", "SEED"), help="one cell, in this process"
@@ -56,7 +58,10 @@ def main() -> None:
     if options.variant:
         wanted = [cell.model_copy(update={"method": f"{cell.method}+{options.variant}"}) for cell in wanted]
     _run_missing(wanted, options)
-    found = [load_run(path) for path in sorted((options.work / "cells").glob("*.npz"))]
+    if options.subset:
+        plan = plan.only(options.subset)
+        domains = restrict(domains, plan)
+    found = [load_run(path) for path in sorted(_folder(options).glob("*.npz"))]
     found += [averaged(run) for run in found if run.cell.method == "alone"]
     figures = [figures_of(run, domains) for run in found]
     write_page(figures, plan, domains, options.out)
@@ -65,17 +70,25 @@ def main() -> None:
 def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     domains = prepare(plan, options.speech, options.base, options.work, 1, Silent())
-    folder = options.work / "cells"
+    if options.subset:
+        plan = plan.only(options.subset)
+        domains = restrict(domains, plan)
+    folder = _folder(options)
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / f"{cell.name}.state"
     save_run(run_cell(cell, plan, domains, options.base, options.set, Silent(), state), folder)
     state.unlink()
 
 
+def _folder(options: argparse.Namespace) -> Path:
+    folder: Path = options.work / "-".join(filter(None, ("cells", options.subset)))
+    return folder
+
+
 def _run_missing(wanted: list[Cell], options: argparse.Namespace) -> None:
-    missing = [cell for cell in wanted if not (options.work / "cells" / f"{cell.name}.npz").exists()]
+    missing = [cell for cell in wanted if not (_folder(options) / f"{cell.name}.npz").exists()]
     started = time.monotonic()
-    passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work")]
+    passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work", "subset")]
     passed += [f"--set={item}" for item in options.set]
     passed += [f"--speech={options.speech}"] if options.speech else []
 

@@ -36,6 +36,15 @@ class Plan(Options):
     runs: dict[str, list[tuple[int, int]]]
     """Per method, pairs of order and seed."""
 
+    subsets: dict[str, list[str]] = Field({})
+    """Some of the domains in an order of their own, for ablations."""
+
+    def only(self, subset: str) -> Plan:
+        """The plan of a subset."""
+        return self.model_copy(
+            update={"domains": {name: self.domains[name] for name in self.subsets[subset]}}
+        )
+
     def order(self, number: int) -> list[str]:
         """The domains in the order of one sequence; 0 is the plan's own, others are shuffled by their number."""
         names = list(self.domains)

@@ -90,7 +90,12 @@ def run_cell(
         Setting(base, plan_recipe(plan, overrides), plan, cell.seed, progress)
     )
     run = Run(
-        cell, order, np.full((len(order), len(domains.known.features)), np.nan, dtype=np.float32), _NONE, 0.0, []
+        cell,
+        order,
+        np.full((len(order), len(domains.known.features)), np.nan, dtype=np.float32),
+        _NONE,
+        0.0,
+        [],
     )
     if resume is not None and resume.exists():
         method, run = torch.load(resume, weights_only=False)
@@ -106,7 +111,9 @@ def run_cell(
             run = replace(
                 run, threshold=float(eer_threshold(found[first.bona_fide], found[~first.bona_fide]))
             )
-        run.steps.append({"domain": name, "seconds": round(taken, 1), "cpu_seconds": round(busy, 1), **vars(learnt)})
+        run.steps.append(
+            {"domain": name, "seconds": round(taken, 1), "cpu_seconds": round(busy, 1), **vars(learnt)}
+        )
         print(f"{cell.name} {number + 1}/{len(order)} {name} {taken:.0f} s", flush=True)
         if resume is not None:
             _keep_state(resume, (method, run))

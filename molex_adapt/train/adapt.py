@@ -154,7 +154,7 @@ def add_expert(
     old_logits = {
         key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
         for key, item in old.items()
-        if item.exemplars is not None and recipe.expert.distillation > 0
+        if item.exemplars is not None and recipe.expert.distillation + recipe.router_stage.distillation > 0
     }
     add_fresh_expert(detector, name, recipe, seed)
     replay = _replay_pools(detector, old, old_logits)

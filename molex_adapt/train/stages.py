@@ -96,7 +96,10 @@ def fit_expert(
     row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
-        groups.append(ParameterGroup(mixture.router_rows(name), options.router_learning_rate))
+        groups += [
+            ParameterGroup(mixture.router_rows(name), options.router_learning_rate),
+            *_head(detector, options),
+        ]
         for router in mixture.routers:
             router.lift(row, options.gate_start)
 
@@ -127,11 +130,14 @@ def fit_routers(
     mixture, options = detector.mixture, recipe.router_stage
     torch.manual_seed(seed)
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
-    groups = [ParameterGroup(rows, options.learning_rate)]
+    groups = [ParameterGroup(rows, options.learning_rate), *_head(detector, options)]
 
     def loss(batch: Batch) -> Tensor:
-        value = detection_loss(detector.logit(batch.features, batch.frames), batch.bona_fide)
+        logit = detector.logit(batch.features, batch.frames)
+        value = detection_loss(logit, batch.bona_fide)
         value = value + recipe.router.load_balance * balance_loss(detector, batch)
+        if options.distillation > 0:
+            value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
     return _fit(detector, groups, pools, loss, development, recipe, "router_stage", seed, progress)
@@ -158,6 +164,13 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
 def crop_frames(recipe: Recipe) -> int:
     """Frames of a training crop."""
     return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
+
+
+def _head(detector: Detector, options: StageOptions) -> list[ParameterGroup]:
+    """The head's weights, where it moves along."""
+    if options.head == "frozen":
+        return []
+    return [ParameterGroup(list(detector.head.parameters()), options.head_learning_rate)]
 
 
 def _fit(
