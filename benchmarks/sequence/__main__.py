@@ -2,9 +2,11 @@
 
     python -m benchmarks.sequence
     python -m benchmarks.sequence --methods ours replay
+    python -m benchmarks.sequence --methods ours --again
     python -m benchmarks.sequence --methods ours --variant frame --set router.routing=frame
 
-Writes results/sequence.json, sequence.md and sequence.png; a variant's cells go by METHOD+VARIANT.
+Writes results/sequence.json, sequence.md and sequence.png; a variant's cells go by METHOD+VARIANT. Cells that
+sequence.json has of the same plan are not run again, on whatever machine they were made.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 
 from benchmarks.sequence.domains import restrict
 from benchmarks.sequence.figures import averaged, figures_of
+from benchmarks.sequence.kept import Kept, described
 from benchmarks.sequence.page import write_page
 from benchmarks.sequence.plan import PLAN, Cell, Plan, cells, read_plan
 from benchmarks.sequence.run import load_run, prepare, run_cell, save_run
@@ -40,6 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--methods", nargs="*")
+    parser.add_argument("--again", action="store_true", help="run cells anew that are there")
     parser.add_argument("--variant", default="")
     parser.add_argument("--subset", default="", help="of the plan; its cells are kept apart")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -52,19 +56,33 @@ def main() -> None:
         method, order, seed = options.cell
         _one(Cell(method=method, order=int(order), seed=int(seed)), plan, options)
         return
-    with listening(False) as progress:
-        domains = prepare(plan, options.speech, options.base, options.work, options.workers, progress)
     wanted = cells(plan, options.methods)
     if options.variant:
         wanted = [cell.model_copy(update={"method": f"{cell.method}+{options.variant}"}) for cell in wanted]
-    _run_missing(wanted, options)
+    chosen = plan.only(options.subset) if options.subset else plan
+    kept = Kept.load(options.out / "sequence.json", chosen)
+    missing = [cell for cell in wanted if options.again or cell.name not in kept.runs]
+    if missing:
+        _complete(missing, plan, kept, options)
+    kept.save(options.out / "sequence.json", chosen)
+    write_page(list(kept.runs.values()), chosen, kept.domains, options.out)
+
+
+def _complete(missing: list[Cell], plan: Plan, kept: Kept, options: argparse.Namespace) -> None:
+    """Run cells, and take their figures among those that are kept."""
+    with listening(False) as progress:
+        domains = prepare(plan, options.speech, options.base, options.work, options.workers, progress)
+    if options.again:
+        for cell in missing:
+            (_folder(options) / f"{cell.name}.npz").unlink(missing_ok=True)
+    _run(missing, options)
     if options.subset:
-        plan = plan.only(options.subset)
-        domains = restrict(domains, plan)
-    found = [load_run(path) for path in sorted(_folder(options).glob("*.npz"))]
-    found += [averaged(run) for run in found if run.cell.method == "alone"]
-    figures = [figures_of(run, domains) for run in found]
-    write_page(figures, plan, domains, options.out)
+        domains = restrict(domains, plan.only(options.subset))
+    kept.domains = {name: described(domains, name) for name in domains.tables}
+    for cell in missing:
+        run = load_run(_folder(options) / f"{cell.name}.npz")
+        for found in (run, averaged(run)) if cell.method == "alone" else (run,):
+            kept.add(figures_of(found, domains))
 
 
 def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
@@ -85,7 +103,7 @@ def _folder(options: argparse.Namespace) -> Path:
     return folder
 
 
-def _run_missing(wanted: list[Cell], options: argparse.Namespace) -> None:
+def _run(wanted: list[Cell], options: argparse.Namespace) -> None:
     missing = [cell for cell in wanted if not (_folder(options) / f"{cell.name}.npz").exists()]
     started = time.monotonic()
     passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work", "subset")]

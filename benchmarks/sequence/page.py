@@ -1,8 +1,7 @@
-"""sequence.json, sequence.md and sequence.png."""
+"""sequence.md and sequence.png."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,10 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.markdown import row, rule
-from benchmarks.sequence.domains import Domains
 from benchmarks.sequence.figures import is_control
 from benchmarks.sequence.plan import Plan
-from molex_adapt.conventions import BONA_FIDE
 
 Figures = dict[str, Any]
 
@@ -40,17 +37,21 @@ TITLES = {
 }
 
 
-def write_page(figures: list[Figures], plan: Plan, domains: Domains, out: Path) -> None:
-    """Write all three."""
+def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], out: Path) -> None:
+    """Write sequence.md and sequence.png.
+
+    Args:
+        figures: of every run.
+        plan: they follow.
+        about: per domain, how much speech it has.
+        out: folder.
+    """
     out.mkdir(parents=True, exist_ok=True)
     by_method: dict[str, list[Figures]] = {}
     for item in figures:
         by_method.setdefault(item["method"], []).append(item)
     order = [*TITLES, *sorted(by_method.keys() - TITLES.keys())]
     by_method = {name: by_method[name] for name in order if name in by_method}
-    about = {name: _described(domains, name) for name in domains.tables}
-    content = {"plan": plan.model_dump(mode="json"), "domains": about, "runs": figures}
-    (out / "sequence.json").write_text(json.dumps(_finite(content), indent=1) + "\n")
     _plot(by_method, out / "sequence.png")
     parts = [
         "# A sequence of attacks\n",
@@ -290,34 +291,11 @@ def _plot(by_method: dict[str, list[Figures]], path: Path) -> None:
     plt.close(figure)
 
 
-def _described(domains: Domains, name: str) -> Figures:
-    table = domains.tables[name]
-    parts = {"train": "train", "dev": "dev", "test": "test", "held_out": None}
-    return {
-        "utterances": len(table),
-        "speakers": len({item.speaker for item in table}),
-        "minutes": domains.minutes[name],
-        "pairs": {
-            part: sum(item.split == split and item.label == BONA_FIDE for item in table)
-            for part, split in parts.items()
-        },
-    }
-
-
-def several(values: Iterable[float], sign: bool = False) -> str:
+def several(values: Iterable[float | None], sign: bool = False) -> str:
     """Median in per cent, and all values where there is more than one."""
-    known = [100 * value for value in values if math.isfinite(value)]
+    known = [100 * value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return "–"
     form = "{:+.1f}" if sign else "{:.1f}"
     middle = form.format(float(np.median(known)))
     return middle if len(known) == 1 else f"{middle} ({', '.join(form.format(value) for value in known)})"
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

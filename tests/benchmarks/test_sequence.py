@@ -13,6 +13,7 @@ from peft.tuners.lora import ArrowConfig
 from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 
 from benchmarks.sequence.figures import averaged, figures_of
+from benchmarks.sequence.kept import Kept, described
 from benchmarks.sequence.methods import METHODS, Setting
 from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.separate import ArrowForm
@@ -148,16 +149,32 @@ def test_cures_change_what_follows_the_first_step(runs):
         assert not np.array_equal(runs[cured].scores[1], runs["naive"].scores[1])
 
 
-def test_the_page_has_every_method_and_domain(plan, prepared, runs, tmp_path):
-    figures = [figures_of(run, prepared[1]) for run in runs.values()]
-    figures.append(figures_of(averaged(runs["alone"]), prepared[1]))
-    write_page(figures, plan, prepared[1], tmp_path)
+@pytest.fixture(scope="module")
+def kept(prepared, runs) -> Kept:
+    found = Kept({name: described(prepared[1], name) for name in prepared[1].tables})
+    for run in [*runs.values(), averaged(runs["alone"])]:
+        found.add(figures_of(run, prepared[1]))
+    return found
+
+
+def test_the_page_has_every_method_and_domain(plan, kept, tmp_path):
+    write_page(list(kept.runs.values()), plan, kept.domains, tmp_path)
     page = (tmp_path / "sequence.md").read_text()
-    assert all(f"| {name} |" in page for name in prepared[1].tables)
+    assert all(f"| {name} |" in page for name in kept.domains)
     assert "probe: duration" in page and "EWC" in page and "averaged" in page
-    stored = json.loads((tmp_path / "sequence.json").read_text())
-    assert len(stored["runs"]) == len(METHODS) + 1
     assert (tmp_path / "sequence.png").stat().st_size > 10_000
+
+
+def test_kept_figures_are_read_back_by_the_same_plan_alone(plan, kept, tmp_path):
+    path = tmp_path / "sequence.json"
+    kept.save(path, plan)
+    json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert Kept.load(path, plan) == kept
+    assert len(kept.runs) == len(METHODS) + 1 and "ours-0-0" in kept.runs
+    other_runs = plan.model_copy(update={"runs": {"ours": [(5, 5)]}})
+    assert Kept.load(path, other_runs) == kept
+    assert not Kept.load(path, plan.model_copy(update={"steps": plan.steps + 1})).runs
+    assert not Kept.load(tmp_path / "none.json", plan).runs
 
 
 def test_forgetting_and_transfer_of_known_scores(plan, prepared, runs):
