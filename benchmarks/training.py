@@ -36,7 +36,7 @@ from molex_adapt.progress import Silent
 from molex_adapt.recipe import HeadOptions, Recipe
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
-from molex_adapt.train.stages import add_fresh_expert, fit_expert
+from molex_adapt.train.stages import append_expert, fit_expert
 
 SETTINGS = {"embedded": (32, 2.0, 12), "wavlm-base": (8, 4.0, 4)}
 """Per base: clips in a batch, their seconds, measured steps."""
@@ -116,7 +116,7 @@ def _train_ours(folder: Path, precision: str, clips: int, seconds: float, steps:
     sources = tuple(source_id(str(at)) for at in range(len(found)))
     data = Features(tuple(found), labels, sources, tuple(None if real else "x" for real in labels.tolist()))
     for number, name in enumerate(("old-1", "old-2", "old-3", "old-4", "new")):
-        add_fresh_expert(detector, name, recipe, number)
+        append_expert(detector, name, recipe, number)
     develop = [data.pick([0, 1])]
     fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, recipe, 0, Silent())
     measured = recipe.model_copy(

@@ -125,6 +125,9 @@ class ExpertStage(StageOptions):
     """Exemplars are no longer than a crop: whole, they would be heard alike every time."""
     way: Literal["inside", "alone"] = "inside"
     """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
+    start: Literal["fresh", "merged"] = "fresh"
+    """`merged`: the new expert starts as the nearest of its rank to what the mixture does on the new domain, and so
+    from what is known already; `fresh`: from nothing."""
     gate_start: float = 4.0
     """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
     first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
@@ -186,9 +189,10 @@ class Recipe(Options):
     router_stage: RouterStage = RouterStage()
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: GateOptions = GateOptions()
-    calibration: Literal["refit", "keep"] = "refit"
-    """After a new expert or new routers, fit the calibration anew on the development splits and exemplars, so that a
-    threshold in nats keeps its meaning; or keep that of the first mixture."""
+    calibration: Literal["hold", "refit", "keep"] = "refit"
+    """After a new expert or new routers: `refit` fits the calibration anew on the development splits and exemplars;
+    `hold` does so too, but has the old domains' exemplars err at the frozen threshold as they did; `keep` leaves that
+    of the first mixture."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """What the base's blocks and the experts compute in, in training and scoring; `auto` is bfloat16 where the
     processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""

@@ -11,14 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate, logits_of
-from molex_adapt.metrics import Rates, eer_threshold
+from molex_adapt.metrics import Rates
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
+from molex_adapt.train.calibrate import (
+    equal_weights,
+    fit_calibration,
+    frozen_threshold,
+    held_at,
+    holding_boundary,
+)
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.likeness import likeness
@@ -26,7 +32,7 @@ from molex_adapt.train.loop import Fitted
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.reads import ReadStatistics, reads_of
-from molex_adapt.train.stages import add_fresh_expert, crop_frames, fit_expert, fit_jointly, fit_routers
+from molex_adapt.train.stages import append_expert, crop_frames, fit_expert, fit_jointly, fit_routers
 
 MOST_READ = 256
 """Utterances of each class that the statistics of what routers read are taken over."""
@@ -95,7 +101,7 @@ def train_first(
     torch.manual_seed(seed)
     names = list(sharing) or list(domains)
     for number, name in enumerate(names):
-        add_fresh_expert(detector, name, recipe, seed + number)
+        append_expert(detector, name, recipe, seed + number)
     for parameter in detector.head.parameters():
         _reset(parameter)
     pools = [
@@ -109,7 +115,7 @@ def train_first(
     started = time.monotonic()
     development = [data.dev for data in domains.values()]
     _calibrate(detector, development, result)
-    result.threshold = _threshold(detector, development)
+    result.threshold = frozen_threshold(detector, development)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
     )
@@ -144,11 +150,13 @@ def add_expert(
         recipe, seed, progress: as everywhere.
     """
     result = Adapted([name], threshold)
+    gates = None
     if detector.mixture.names:
         found = likeness(detector, data.dev, recipe.gate)
         if found.eer <= recipe.gate.known:
             result.remarks.append(found.remark(domain))
             progress.note(result.remarks[-1])
+        gates = found.gates if recipe.expert.start == "merged" else None
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     old_logits = {
@@ -156,7 +164,8 @@ def add_expert(
         for key, item in old.items()
         if item.exemplars is not None and recipe.expert.distillation + recipe.router_stage.distillation > 0
     }
-    add_fresh_expert(detector, name, recipe, seed)
+    held = _scored_development(detector, old, recipe)
+    append_expert(detector, name, recipe, seed, gates)
     replay = _replay_pools(detector, old, old_logits)
     development = [data.dev, *_development_sets(old)]
     new_row = detector.mixture.index(name)
@@ -170,8 +179,8 @@ def add_expert(
     round_to_half(detector, [name])
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
-    if recipe.calibration == "refit":
-        _calibrate(detector, development, result)
+    if recipe.calibration != "keep":
+        _calibrate(detector, development, result, held)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
     return result
@@ -206,12 +215,13 @@ def retrain_routers(
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     owners = {domain: _row(detector, item) for domain, item in old.items()}
+    held = _scored_development(detector, old, recipe)
     pools = _replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*_development_sets(old), *(item.dev for item in data.values())]
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
-    if recipe.calibration == "refit":
-        _calibrate(detector, development, result)
+    if recipe.calibration != "keep":
+        _calibrate(detector, development, result, held)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -265,6 +275,16 @@ def _development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
     return [item for item in sets if len(item)]
 
 
+def _scored_development(
+    detector: Detector, old: Mapping[str, OldDomain], recipe: Recipe
+) -> tuple[list[Features], NDArray[np.float64]] | None:
+    """What the calibration is held by, with its scores at this moment; None where it is not."""
+    sets = _development_sets(old)
+    if recipe.calibration != "hold" or not sets:
+        return None
+    return sets, detector.calibration.apply(logits_of(detector, concatenate(sets)).double().numpy())
+
+
 def _replay_pools(
     detector: Detector, old: Mapping[str, OldDomain], old_logits: Mapping[str, torch.Tensor]
 ) -> list[Pool]:
@@ -291,32 +311,34 @@ def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Po
     ]
 
 
-def _calibrate(detector: Detector, development: Sequence[Features], result: Adapted) -> None:
-    """Fit the calibration on development splits, every domain with the same weight; the old one stays on failure."""
-    pooled = concatenate(development)
-    logits = logits_of(detector, pooled).double().numpy()
-    labels = pooled.bona_fide.numpy()
-    weights = np.concatenate([_equal_weights(features) for features in development])
+def _calibrate(
+    detector: Detector,
+    development: Sequence[Features],
+    result: Adapted,
+    held: tuple[Sequence[Features], NDArray[np.float64]] | None = None,
+) -> None:
+    """Fit the calibration anew; the old one stays on failure.
+
+    Args:
+        detector: changed in place.
+        development: of every domain.
+        result: takes the remark of a failure.
+        held: old domains' development sets and their scores before, to be told apart at the threshold as they were.
+    """
     try:
-        detector.calibration = Calibration.fit(
-            logits[labels], logits[~labels], weights=(weights[labels], weights[~labels])
-        )
+        found = fit_calibration(detector, development)
     except DataError as error:
         result.remarks.append(f"the calibration is as before: {error}")
-
-
-def _equal_weights(features: Features) -> NDArray[np.float64]:
-    """(N,), of each class summing to 1."""
-    real = features.bona_fide.numpy()
-    return np.asarray(np.where(real, 1 / max(1, real.sum()), 1 / max(1, (~real).sum())))
-
-
-def _threshold(detector: Detector, development: Sequence[Features]) -> float:
-    """Where a first mixture's development split errs alike on both sides; nats."""
-    pooled = concatenate(development)
-    scores = detector.calibration.apply(logits_of(detector, pooled).double().numpy())
-    labels = pooled.bona_fide.numpy()
-    return float(eer_threshold(scores[labels], scores[~labels]))
+        return
+    if held is not None and held[0]:
+        sets, before = held
+        old = concatenate(list(sets))
+        after = logits_of(detector, old).double().numpy()
+        boundary = holding_boundary(
+            before, after, old.bona_fide.numpy(), equal_weights(sets), result.threshold
+        )
+        found = held_at(found, result.threshold, boundary)
+    detector.calibration = found
 
 
 def _known(old: Mapping[str, OldDomain]) -> list[ReadStatistics]:

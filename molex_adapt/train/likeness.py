@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
@@ -21,12 +23,14 @@ class Likeness:
         interval: bootstrap interval of it.
         expert: the one that its spoofed speech is mostly sent to.
         share: mean gate of that expert on it, over utterances and blocks.
+        gates: (L, E) mean gates over all of the split.
     """
 
     eer: float
     interval: tuple[float, float]
     expert: str
     share: float
+    gates: Tensor
 
     def remark(self, domain: str) -> str:
         """What a user should know before training."""
@@ -67,4 +71,5 @@ def likeness(detector: Detector, development: Features, options: GateOptions) ->
         interval,
         detector.mixture.names[most],
         float(shares[most]),
+        found.gates.mean(0),
     )

@@ -13,6 +13,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertSpec
+from molex_adapt.mixture.merged import merged
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, StageOptions
@@ -28,14 +29,25 @@ from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import ReadStatistics, caught_reads, keep_out_loss
 
 
-def add_fresh_expert(detector: Detector, name: str, recipe: Recipe, seed: int) -> None:
+def append_expert(
+    detector: Detector, name: str, recipe: Recipe, seed: int, gates: Tensor | None = None
+) -> None:
     """Append an untrained expert to every block and prove that each adapted layer is alive.
+
+    Args:
+        detector: changed in place.
+        name: of the new expert.
+        recipe: its rank and alpha.
+        seed: decides what is drawn.
+        gates: (L, E); with them it starts as the others, so weighted, merged into one. Without, it changes nothing yet.
 
     Raises:
         ExpertError: the name is taken, or an adapted layer has no effect.
     """
     generator = torch.Generator().manual_seed(seed)
-    detector.mixture.add(ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha), generator=generator)
+    spec = ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha)
+    weights = None if gates is None else merged(detector.mixture, gates, spec, generator)
+    detector.mixture.add(spec, weights, generator=generator)
     detector.requires_grad_(False)
     try:
         check_attached(detector.mixture, name)

@@ -148,7 +148,7 @@ def test_rounding_is_what_half_precision_holds(detector_of, tiny_recipe, state):
     )
 
 
-@pytest.mark.parametrize("kept", ["keep", "refit"])
+@pytest.mark.parametrize("kept", ["keep", "refit", "hold"])
 def test_the_calibration_follows_the_mixture_or_stays(detector_of, domain_of, tiny_recipe, old, kept):
     recipe = tiny_recipe(expert={"steps": 40, "evaluate_every": 10}).model_copy(update={"calibration": kept})
     detector = detector_of(recipe, *OLD)

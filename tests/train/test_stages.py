@@ -8,7 +8,7 @@ from molex_adapt.features import Features
 from molex_adapt.progress import Silent
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.stages import (
-    add_fresh_expert,
+    append_expert,
     fit_expert,
     fit_jointly,
     fit_routers,
@@ -30,7 +30,7 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_else(
     recipe = tiny_recipe(expert={"way": way, "distillation": 0.5}, router={"domain_loss": 0.5})
     detector = detector_of(recipe, *OLD)
     before = state(detector)
-    add_fresh_expert(detector, "new", recipe, seed=0)
+    append_expert(detector, "new", recipe, seed=0)
     fresh = state(detector)
     pools = [
         Pool(features_of(8, channel=3), 1.0, 2),
@@ -49,7 +49,7 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_else(
 def test_a_new_expert_takes_part_everywhere_at_first(detector_of, features_of, tiny_recipe, way, lifted):
     recipe = tiny_recipe(expert={"way": way, "gate_start": 3.0, "steps": 0})
     detector = detector_of(recipe, *OLD)
-    add_fresh_expert(detector, "new", recipe, seed=0)
+    append_expert(detector, "new", recipe, seed=0)
     clips = features_of(8)
     fit_expert(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, 0, Silent())
     detector.logit(*clips.batch(range(8), 99, torch.Generator()))
@@ -121,7 +121,7 @@ def test_the_seed_decides_a_fresh_expert(detector_of, tiny_recipe):
     drawn = []
     for seed in (0, 0, 1):
         detector = detector_of(recipe, *OLD)
-        add_fresh_expert(detector, "new", recipe, seed)
+        append_expert(detector, "new", recipe, seed)
         drawn.append(detector.mixture.expert_parameters("new")[0])
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -131,5 +131,5 @@ def test_a_dead_layer_leaves_no_expert_behind(detector_of, tiny_recipe):
     recipe = tiny_recipe(lora={"targets": ["attention.k_proj"]})
     detector = detector_of(recipe)
     with pytest.raises(ExpertError, match="no effect on the output"):
-        add_fresh_expert(detector, "new", recipe, 0)
+        append_expert(detector, "new", recipe, 0)
     assert detector.mixture.names == []

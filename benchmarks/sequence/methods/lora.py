@@ -21,7 +21,7 @@ from molex_adapt.train.loop import Fitted, ParameterGroup, fit
 from molex_adapt.train.losses import detection_loss, development_loss, distillation_loss
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.stages import add_fresh_expert, crop_frames, standardise_routers
+from molex_adapt.train.stages import append_expert, crop_frames, standardise_routers
 
 
 class OneLora:
@@ -41,7 +41,7 @@ class OneLora:
         self.setting = setting
         self.replay, self.ewc, self.lwf, self.lora = replay, ewc, lwf, lora
         self.detector = detector_on(setting.base, setting.recipe, setting.seed)
-        add_fresh_expert(self.detector, "lora", setting.recipe, setting.seed)
+        append_expert(self.detector, "lora", setting.recipe, setting.seed)
         self.kept: dict[str, Features] = {}
         self.anchor: list[Tensor] = []
         self.importance: list[Tensor] = []
@@ -157,7 +157,7 @@ class Joint:
     def _train(self, times: int) -> None:
         calibration = self.detector.calibration
         self.detector = detector_on(self.setting.base, self.setting.recipe, self.setting.seed)
-        add_fresh_expert(self.detector, "lora", self.setting.recipe, self.setting.seed)
+        append_expert(self.detector, "lora", self.setting.recipe, self.setting.seed)
         self.detector.calibration = calibration
         torch.manual_seed(self.setting.seed)
         pools = [Pool(data.train, 1.0) for data in self.seen.values()]

@@ -16,7 +16,7 @@ from molex_adapt.mixture import ExpertLinear
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.stages import add_fresh_expert, standardise_routers
+from molex_adapt.train.stages import append_expert, standardise_routers
 
 
 class Alone:
@@ -46,7 +46,7 @@ class Arrow:
         """Train the domain's LoRA alone, with the head for the first domain."""
         setting, mixture = self.setting, self.detector.mixture
         first = not mixture.names
-        add_fresh_expert(self.detector, name, setting.recipe, setting.seed + len(mixture.names))
+        append_expert(self.detector, name, setting.recipe, setting.seed + len(mixture.names))
         torch.manual_seed(setting.seed + len(mixture.names))
         assert isinstance(data.train, Features)
         pools = [Pool(data.train, 1.0)]

@@ -1,0 +1,49 @@
+"""One expert in place of many: the best of its rank that does what a mixture does on average.
+
+Source: own; truncated singular value decomposition of a sum of LoRA products (Eckart and Young, 1936).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molex_adapt.mixture.experts import ExpertSpec, ExpertWeights
+from molex_adapt.mixture.mixture import Mixture, module_path
+
+
+@torch.no_grad()
+def merged(
+    mixture: Mixture, gates: Tensor, spec: ExpertSpec, generator: torch.Generator | None = None
+) -> ExpertWeights:
+    """Weights of an expert whose update is nearest to the gate-weighted sum of the mixture's.
+
+    Rows of A have length 1, as a fresh expert's have on average, so that both learn at the same rates. What of its rank
+    the mixture cannot fill is fresh.
+
+    Args:
+        mixture: with at least one expert.
+        gates: (L, E), how strongly each expert counts in each block.
+        spec: of the expert to be made; only rank and alpha matter.
+        generator: draws what is fresh.
+    """
+    found = {}
+    for block, layers in enumerate(mixture.layers):
+        for target, layer in layers.items():
+            weights = gates[block].to(layer.bank.scales) * layer.bank.scales
+            a = layer.bank.stacked_a.float()
+            b = layer.bank.stacked_b.float() * weights[:, None, None]
+            path = module_path(block, target)
+            found[f"{path}.lora_A"], found[f"{path}.lora_B"] = own_a, own_b = layer.fresh(spec, generator)
+            low, high = _nearest(a.flatten(0, 1), b.flatten(0, 1), spec.rank)
+            own_a[: len(low)], own_b[:, : len(low)] = low, high / spec.scale
+    return found
+
+
+def _nearest(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """(M, D_in) and (M, D_out) to (R, D_in) and (D_out, R), R at most M: nearest to b^T a, the former's rows unit."""
+    # b^T a = Q_b (R_b R_a^T) Q_a^T with Q orthogonal: the small matrix has the singular values.
+    q_a, r_a = torch.linalg.qr(a.T)
+    q_b, r_b = torch.linalg.qr(b.T)
+    left, values, right = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
+    return right[:rank] @ q_a.T, (q_b @ left[:, :rank]) * values[:rank]

@@ -1,0 +1,52 @@
+"""Calibrations that follow the mixture, and thresholds that keep their error rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from molex_adapt.calibration import Calibration
+from molex_adapt.metrics import error_rates
+from molex_adapt.train.calibrate import equal_weights, held_at, holding_boundary
+
+
+@pytest.fixture
+def scored():
+    random = np.random.default_rng(0)
+    bona_fide = np.repeat([True, False], 200)
+    before = np.where(bona_fide, random.normal(2, 2, 400), random.normal(-2, 2, 400))
+    weights = np.full(400, 1 / 200)
+    return before, bona_fide, weights
+
+
+def rates(scores, bona_fide, threshold):
+    return error_rates(scores[bona_fide], scores[~bona_fide], threshold)
+
+
+@pytest.mark.parametrize("threshold", [-1.5, 0.0, 1.0])
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (0.3, 5.0), (4.0, -7.0)])
+def test_scores_that_only_moved_keep_their_error_rates(scored, threshold, scale, offset):
+    before, bona_fide, weights = scored
+    after = scale * before + offset
+    boundary = holding_boundary(before, after, bona_fide, weights, threshold)
+    held = held_at(Calibration(0.7, 0.1), threshold, boundary)
+    assert held.scale == 0.7
+    assert rates(held.apply(after), bona_fide, threshold) == rates(before, bona_fide, threshold)
+
+
+def test_where_separation_is_lost_both_rates_pay_and_neither_all(scored):
+    before, bona_fide, weights = scored
+    after = before + np.random.default_rng(1).normal(0, 3, len(before)) + 10
+    boundary = holding_boundary(before, after, bona_fide, weights, 0.0)
+    old, new = rates(before, bona_fide, 0.0), rates(after, bona_fide, boundary)
+    assert sum(new) > sum(old)
+    assert abs(new[0] - old[0]) + abs(new[1] - old[1]) <= sum(new) - sum(old) + 0.02
+
+
+def test_a_domain_weighs_the_same_however_many_utterances_it_has(features_of):
+    large, small = features_of(12), features_of(4, seed=1)
+    weights = equal_weights([large, small])
+    real = np.concatenate([large.bona_fide.numpy(), small.bona_fide.numpy()])
+    own = weights[: len(large)][real[: len(large)]].sum()
+    assert own == pytest.approx(0.5)
+    assert weights[real].sum() == pytest.approx(1) and weights[~real].sum() == pytest.approx(1)
