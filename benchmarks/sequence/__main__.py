@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.sequence.domains import restrict
 from benchmarks.sequence.figures import averaged, figures_of
-from benchmarks.sequence.kept import Kept, described
+from benchmarks.sequence.kept import Kept, described, fingerprint
 from benchmarks.sequence.page import write_page
 from benchmarks.sequence.plan import PLAN, Cell, Plan, cells, read_plan
 from benchmarks.sequence.run import load_run, prepare, run_cell, save_run
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--again", action="store_true", help="run cells anew that are there")
     parser.add_argument("--variant", default="")
-    parser.add_argument("--subset", default="", help="of the plan; its cells are kept apart")
+    parser.add_argument("--subset", default="", help="of the plan")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--cell", nargs=3, metavar=("METHOD", "ORDER", "SEED"), help="one cell, in this process"
@@ -99,7 +99,10 @@ def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    folder: Path = options.work / "-".join(filter(None, ("cells", options.subset)))
+    """Where raw scores of this plan's cells lie; another plan has another folder."""
+    plan = read_plan(options.plan)
+    chosen = plan.only(options.subset) if options.subset else plan
+    folder: Path = options.work / f"cells-{fingerprint(chosen)}"
     return folder
 
 

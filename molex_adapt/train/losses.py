@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.mixture.routers import load_balance
 from molex_adapt.train.pools import Batch
@@ -49,9 +53,10 @@ def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
 
 
 def development_loss(detector: Detector, sets: Sequence[Features], utterances: int) -> Callable[[], float]:
-    """Logistic loss, half of it that of bona fide speech, half the mean of the domains' spoofed speech; nats.
+    """Logistic loss of calibrated scores, half bona fide speech, half the mean of the domains' spoofed speech; nats.
 
-    No domain hides behind a larger one. Bona fide speech belongs to no domain, and sets often share it: each source
+    The calibration is fitted anew at every call: what is trained last is overconfident at first, and that is mended
+    afterwards. Logits that cannot be calibrated count as they are. No domain hides behind a larger one. Bona fide speech belongs to no domain, and sets often share it: each source
     counts once, or one hard recording would outweigh a whole domain.
 
     Args:
@@ -69,8 +74,10 @@ def development_loss(detector: Detector, sets: Sequence[Features], utterances: i
     heard = concatenate([*parts, *spoofed])
     sizes = [sum(len(part) for part in parts), *(len(part) for part in spoofed)]
 
+    weights = torch.cat([torch.full((size,), 1 / max(1, size)) for size in sizes]).double().numpy()
+
     def evaluate() -> float:
-        logits = logits_of(detector, heard)
+        logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights)
         losses = F.binary_cross_entropy_with_logits(logits, heard.bona_fide.float(), reduction="none")
         real, *forged = [float(part.mean()) if len(part) else None for part in losses.split(sizes)]
         known = [value for value in forged if value is not None]
@@ -78,6 +85,15 @@ def development_loss(detector: Detector, sets: Sequence[Features], utterances: i
         return sum(classes) / len(classes)
 
     return evaluate
+
+
+def _calibrated(logits: Tensor, bona_fide: Tensor, weights: NDArray[np.float64]) -> Tensor:
+    values, real = logits.double().numpy(), bona_fide.numpy()
+    try:
+        found = Calibration.fit(values[real], values[~real], weights=(weights[real], weights[~real]))
+    except DataError:
+        return logits
+    return torch.from_numpy(found.apply(values)).float()
 
 
 def _spread(features: Features, members: list[int], most: int) -> Features:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from molex_adapt.calibration import Calibration
 from molex_adapt.mixture import Routing
 from molex_adapt.train.losses import (
     balance_loss,
@@ -60,32 +62,49 @@ def test_balance_is_averaged_over_blocks():
     assert float(balance_loss(even, batch([3] * 4, [0] * 4))) == pytest.approx(1.0)
 
 
-def class_losses(detector, features) -> tuple[float, float]:
-    losses = F.binary_cross_entropy_with_logits(
-        logits_of(detector, features), features.bona_fide.float(), reduction="none"
-    )
-    return float(losses[features.bona_fide].mean()), float(losses[~features.bona_fide].mean())
+def calibrated_loss(real, forged):
+    """Of bona fide logits and of each domain's forged ones, domains alike, by the definition."""
+    weights = np.concatenate([np.full(len(part), 1 / len(part)) for part in forged])
+    real, fake = real.double().numpy(), torch.cat(forged).double().numpy()
+    found = Calibration.fit(real, fake, weights=(np.ones(len(real)), weights))
+    losses = np.logaddexp(0, -found.apply(real)).mean(), np.logaddexp(0, found.apply(fake)) @ weights
+    return (losses[0] + losses[1] / len(forged)) / 2
 
 
 def test_the_development_loss_gives_every_domain_one_voice(detector_of, features_of, tiny_recipe):
     detector = detector_of(tiny_recipe(), "world")
     small, large = features_of(2), features_of(12, 1)
-    (real_small, forged_small), (real_large, forged_large) = (
-        class_losses(detector, x) for x in (small, large)
-    )
-    expected = (2 * real_small + 12 * real_large) / 14 / 2 + (forged_small + forged_large) / 4
-    assert development_loss(detector, [small, large], 64)() == pytest.approx(expected)
+    logits = [logits_of(detector, item) for item in (small, large)]
+    real = torch.cat([own[item.bona_fide] for own, item in zip(logits, (small, large), strict=True)])
+    forged = [own[~item.bona_fide] for own, item in zip(logits, (small, large), strict=True)]
+    expected = calibrated_loss(real, forged)
+    assert development_loss(detector, [small, large], 64)() == pytest.approx(expected, rel=1e-5)
     thinned = large.pick([0, 3, 6, 9, 12, 15, 18, 21])
-    assert development_loss(detector, [large], 4)() == pytest.approx(sum(class_losses(detector, thinned)) / 2)
+    logits = logits_of(detector, thinned)
+    expected = calibrated_loss(logits[thinned.bona_fide], [logits[~thinned.bona_fide]])
+    assert development_loss(detector, [large], 4)() == pytest.approx(expected, rel=1e-5)
 
 
 def test_bona_fide_speech_that_domains_share_counts_once(detector_of, features_of, tiny_recipe):
     detector = detector_of(tiny_recipe(), "world")
     shared = features_of(6)
-    real, forged = class_losses(detector, shared)
-    assert development_loss(detector, [shared, shared], 64)() == pytest.approx((real + forged) / 2)
+    logits = logits_of(detector, shared)
+    real, forged = logits[shared.bona_fide], logits[~shared.bona_fide]
+    expected = calibrated_loss(real, [forged, forged])
+    assert development_loss(detector, [shared, shared], 64)() == pytest.approx(expected, rel=1e-5)
     only_real = shared.pick(shared.of_class(True))
-    assert development_loss(detector, [only_real], 64)() == pytest.approx(real)
+    expected = float(F.softplus(-real).mean())  # nothing to calibrate on: logits as they are
+    assert development_loss(detector, [only_real], 64)() == pytest.approx(expected)
+
+
+def test_overconfidence_alone_does_not_count(detector_of, features_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(), "world")
+    evaluate = development_loss(detector, [features_of(12)], 64)
+    before = evaluate()
+    with torch.no_grad():
+        detector.head.classify.weight *= 20
+        detector.head.classify.bias *= 20
+    assert evaluate() == pytest.approx(before, rel=1e-3)
 
 
 def test_logits_are_of_the_evaluation_mode_and_of_each_row_alone(detector_of, features_of, tiny_recipe):
