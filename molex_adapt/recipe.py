@@ -48,7 +48,8 @@ class RouterOptions(Options):
     load_balance: float = Field(0.01, ge=0)
     """Weight of the load-balancing loss (joint training and router stage)."""
     domain_loss: float = Field(0.5, ge=0)
-    """Weight of the cross-entropy that leads spoofed speech of a domain to the expert of that domain."""
+    """Weight of the cross-entropy that leads spoofed speech of a domain to the expert of that domain (joint training
+    and router stage)."""
 
 
 class HeadOptions(Options):
@@ -131,7 +132,14 @@ class ExpertStage(StageOptions):
     gate_start: float = 4.0
     """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
     first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
+    gate_at: Literal["everywhere", "domain"] = "everywhere"
+    """Where that start applies: to all speech, or to what looks like the mean of the new domain's spoofed speech."""
+    rows: Literal["new", "all"] = "new"
+    """Whether the old experts' router rows move along."""
     orthogonality: float = Field(1e-3, ge=0)
+    domain_loss: float = Field(0.0, ge=0)
+    """As `router.domain_loss`, of the new expert's stage: it keeps old spoofed speech with the experts it has, and so
+    from what the new one could do for it."""
     keep_out: float = Field(0.0, ge=0)
     """Weight of a loss that keeps the new expert from being chosen where old domains' statistics lie."""
     replay_share: float = Field(0.25, ge=0, lt=1)

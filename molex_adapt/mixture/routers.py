@@ -80,9 +80,19 @@ class Router(nn.Module):
         self.rows.replace(torch.cat([former, rows.to(former)]), {at: at for at in range(len(former))})
 
     @torch.no_grad()
-    def lift(self, index: int, logit: float) -> None:
-        """Raise an expert's gate logit by the same amount for every utterance."""
-        self.rows[index][-1] += logit * self.width**0.5
+    def lift(self, index: int, logit: float, towards: Tensor | None = None) -> None:
+        """Raise an expert's gate logit.
+
+        Args:
+            index: of the expert.
+            logit: by how much.
+            towards: (D,) standardised read at which it rises so much, and in proportion along its direction; None for
+                the same rise for every utterance.
+        """
+        if towards is None:
+            self.rows[index][-1] += logit * self.width**0.5
+        else:
+            self.rows[index][:-1] += logit * self.width**0.5 * towards / towards.square().sum()
 
     def remove(self, index: int) -> None:
         """Drop the row at `index`."""

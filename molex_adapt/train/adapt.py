@@ -174,7 +174,15 @@ def add_expert(
     if not alone:
         pools = _shared(pools, replay, recipe.expert.replay_share)
     result.stages["expert"] = fit_expert(
-        detector, name, pools, [data.dev] if alone else development, recipe, seed, progress, _known(old)
+        detector,
+        name,
+        pools,
+        [data.dev] if alone else development,
+        recipe,
+        seed,
+        progress,
+        _known(old),
+        _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
     )
     round_to_half(detector, [name])
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
@@ -343,6 +351,12 @@ def _calibrate(
 
 def _known(old: Mapping[str, OldDomain]) -> list[ReadStatistics]:
     return [reads for item in old.values() if item.exemplars is not None for reads in item.exemplars.reads]
+
+
+def _mean_read(detector: Detector, data: DomainData) -> torch.Tensor:
+    """(L, D) of the domain's spoofed development speech."""
+    spoofed = data.dev.pick(data.dev.of_class(False)[:MOST_READ])
+    return reads_of(detector, spoofed).mean(0).to(detector.device)
 
 
 def _exemplars(detector: Detector, data: DomainData, recipe: Recipe, seed: int) -> Exemplars:

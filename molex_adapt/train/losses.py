@@ -56,7 +56,9 @@ def development_loss(detector: Detector, sets: Sequence[Features], utterances: i
     """Logistic loss of calibrated scores, half bona fide speech, half the mean of the domains' spoofed speech; nats.
 
     The calibration is fitted anew at every call: what is trained last is overconfident at first, and that is mended
-    afterwards. Logits that cannot be calibrated count as they are. No domain hides behind a larger one. Bona fide speech belongs to no domain, and sets often share it: each source
+    afterwards. Logits that cannot be calibrated count as they are.
+
+    No domain hides behind a larger one. Bona fide speech belongs to no domain, and sets often share it: each source
     counts once, or one hard recording would outweigh a whole domain.
 
     Args:

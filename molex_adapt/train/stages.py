@@ -96,30 +96,31 @@ def fit_expert(
     seed: int,
     progress: Progress,
     known: Sequence[ReadStatistics] = (),
+    own: Tensor | None = None,
 ) -> Fitted:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
     `expert.way: inside` routes as the product will (old rows and experts frozen, replay in the pools); `alone` forces
     the gate to the new expert, so that its rows learn nothing here and the router stage has to place it. With
-    `expert.keep_out` it learns not to be chosen for what is `known`.
+    `expert.keep_out` it learns not to be chosen for what is `known`. With `expert.gate_at: domain` its gate starts open
+    to what looks like `own`, (L, D) mean reads of its domain's spoofed speech.
     """
     mixture, options = detector.mixture, recipe.expert
     torch.manual_seed(seed)
     row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
-        groups += [
-            ParameterGroup(mixture.router_rows(name), options.router_learning_rate),
-            *_head(detector, options),
-        ]
-        for router in mixture.routers:
-            router.lift(row, options.gate_start)
+        moving = [name] if options.rows == "new" else mixture.names
+        rows = [own_row for other in moving for own_row in mixture.router_rows(other)]
+        groups += [ParameterGroup(rows, options.router_learning_rate), *_head(detector, options)]
+        for block, router in enumerate(mixture.routers):
+            router.lift(row, options.gate_start, None if own is None else own[block])
 
     def loss(batch: Batch) -> Tensor:
         logit = detector.logit(batch.features, batch.frames)
         value = detection_loss(logit, batch.bona_fide)
         if options.way == "inside":
-            value = value + recipe.router.domain_loss * domain_loss(detector, batch)
+            value = value + options.domain_loss * domain_loss(detector, batch)
         if options.distillation > 0:
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         if known and options.keep_out > 0:

@@ -77,7 +77,7 @@ def test_without_exemplars_statistics_keep_old_scores(detector_of, domain_of, ti
     for weight in (0.0, 5.0):
         recipe = tiny_recipe(
             joint={"steps": 60, "evaluate_every": 20},
-            expert={"steps": 60, "evaluate_every": 20, "keep_out": weight},
+            expert={"steps": 60, "evaluate_every": 20, "keep_out": weight, "domain_loss": 0.5},
             router_stage={"steps": 0},
             router={"top_k": 1},
             exemplars={"replay": 0, "check": 8, "directions": 4},

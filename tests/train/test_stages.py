@@ -7,6 +7,7 @@ from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
 from molex_adapt.progress import Silent
 from molex_adapt.train.pools import Pool
+from molex_adapt.train.reads import reads_of
 from molex_adapt.train.stages import (
     append_expert,
     fit_expert,
@@ -56,6 +57,40 @@ def test_a_new_expert_takes_part_everywhere_at_first(detector_of, features_of, t
     for routing in detector.mixture.routings:
         above = routing.logits[:, 0, 2] - routing.logits[:, 0, :2].mean(1)
         torch.testing.assert_close(above, torch.full_like(above, lifted))
+
+
+def test_old_rows_move_along_where_asked(detector_of, features_of, tiny_recipe, state, changed):
+    recipe = tiny_recipe(expert={"rows": "all", "head": "trained"})
+    detector = detector_of(recipe, *OLD)
+    append_expert(detector, "new", recipe, seed=0)
+    fresh = state(detector)
+    pools = [Pool(features_of(8, channel=3), 1.0, 2), Pool(features_of(4), 1.0, 0)]
+    fitted = fit_expert(detector, "new", pools, [features_of(8, 1, channel=3)], recipe, 0, Silent())
+    assert fitted.best_step > 0
+    assert changed(fresh, detector) == {"expert new", "row new", "row world", "row opus", "head"}
+
+
+def test_a_gate_may_open_for_the_domain_alone(detector_of, features_of, tiny_recipe):
+    recipe = tiny_recipe(expert={"gate_start": 3.0, "steps": 0})
+    detector = detector_of(recipe, *OLD)
+    append_expert(detector, "new", recipe, seed=0)
+    clips = features_of(8)
+    own = reads_of(detector, clips).mean(0)
+    fit_expert(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, 0, Silent(), own=own)
+    read = torch.cat([own, torch.ones(len(own), 1)], dim=1)
+    for at, router in enumerate(detector.mixture.routers):
+        logits = router.rows.table @ read[at] / router.width**0.5
+        assert float(logits[2] - logits[:2].mean()) == pytest.approx(3.0, abs=1e-4)
+
+
+def test_an_expert_may_start_as_the_mixture(detector_of, features_of, tiny_recipe):
+    recipe = tiny_recipe()
+    detector = detector_of(recipe, "world")
+    clips, frames = features_of(8).batch(range(8), 99, torch.Generator())
+    before = detector.logit(clips, frames)
+    append_expert(detector, "new", recipe, seed=0, gates=torch.ones(len(detector.mixture.routers), 1))
+    with detector.mixture.forcing("new"):
+        torch.testing.assert_close(detector.logit(clips, frames), before, atol=1e-4, rtol=0)
 
 
 def test_the_router_stage_moves_rows_and_nothing_else(detector_of, features_of, tiny_recipe, state, changed):
