@@ -40,6 +40,7 @@ bench: $(STAMP) ## Measure what everything costs, against its peers, into benchm
 bench-adapt: $(STAMP) ## Learn a sequence of attacks by every method, resuming where it stopped (hours)
 	@tools/install_speech.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence --plan benchmarks/sequence/ablations.yaml
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)

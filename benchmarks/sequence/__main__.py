@@ -3,10 +3,10 @@
     python -m benchmarks.sequence
     python -m benchmarks.sequence --methods ours replay
     python -m benchmarks.sequence --methods ours --again
-    python -m benchmarks.sequence --methods ours --variant frame --set router.routing=frame
+    python -m benchmarks.sequence --plan benchmarks/sequence/ablations.yaml
 
-Writes results/sequence.json, sequence.md and sequence.png; a variant's cells go by METHOD+VARIANT. Cells that
-sequence.json has of the same plan are not run again, on whatever machine they were made.
+Writes NAME.json, NAME.md and NAME.png after the plan's name. Cells that NAME.json has of the same plan are not run
+again, on whatever machine they were made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.sequence.domains import restrict
 from benchmarks.sequence.figures import averaged, figures_of
 from benchmarks.sequence.kept import Kept, described, fingerprint
 from benchmarks.sequence.page import write_page
@@ -39,33 +38,29 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, default=PLAN)
     parser.add_argument("--base", type=Path, default=Path("registry/base"))
     parser.add_argument("--speech", type=Path, help="one sub-folder per voice; without it Debian's prompts")
-    parser.add_argument("--work", type=Path, default=WORK / "sequence")
+    parser.add_argument("--work", type=Path, help="folder of speech, features and raw scores")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--methods", nargs="*")
     parser.add_argument("--again", action="store_true", help="run cells anew that are there")
-    parser.add_argument("--variant", default="")
-    parser.add_argument("--subset", default="", help="of the plan")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--cell", nargs=3, metavar=("METHOD", "ORDER", "SEED"), help="one cell, in this process"
     )
     options = parser.parse_args()
+    options.work = options.work or WORK / options.plan.stem
     plan = read_plan(options.plan)
     if options.cell:
         method, order, seed = options.cell
         _one(Cell(method=method, order=int(order), seed=int(seed)), plan, options)
         return
     wanted = cells(plan, options.methods)
-    if options.variant:
-        wanted = [cell.model_copy(update={"method": f"{cell.method}+{options.variant}"}) for cell in wanted]
-    chosen = plan.only(options.subset) if options.subset else plan
-    kept = Kept.load(options.out / "sequence.json", chosen)
+    path = options.out / f"{options.plan.stem}.json"
+    kept = Kept.load(path, plan)
     missing = [cell for cell in wanted if options.again or cell.name not in kept.runs]
     if missing:
         _complete(missing, plan, kept, options)
-    kept.save(options.out / "sequence.json", chosen)
-    write_page(list(kept.runs.values()), chosen, kept.domains, options.out)
+    kept.save(path, plan)
+    write_page(list(kept.runs.values()), plan, kept.domains, path)
 
 
 def _complete(missing: list[Cell], plan: Plan, kept: Kept, options: argparse.Namespace) -> None:
@@ -76,8 +71,6 @@ def _complete(missing: list[Cell], plan: Plan, kept: Kept, options: argparse.Nam
         for cell in missing:
             (_folder(options) / f"{cell.name}.npz").unlink(missing_ok=True)
     _run(missing, options)
-    if options.subset:
-        domains = restrict(domains, plan.only(options.subset))
     kept.domains = {name: described(domains, name) for name in domains.tables}
     for cell in missing:
         run = load_run(_folder(options) / f"{cell.name}.npz")
@@ -88,29 +81,23 @@ def _complete(missing: list[Cell], plan: Plan, kept: Kept, options: argparse.Nam
 def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     domains = prepare(plan, options.speech, options.base, options.work, 1, Silent())
-    if options.subset:
-        plan = plan.only(options.subset)
-        domains = restrict(domains, plan)
     folder = _folder(options)
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / f"{cell.name}.state"
-    save_run(run_cell(cell, plan, domains, options.base, options.set, Silent(), state), folder)
+    save_run(run_cell(cell, plan, domains, options.base, Silent(), state), folder)
     state.unlink()
 
 
 def _folder(options: argparse.Namespace) -> Path:
     """Where raw scores of this plan's cells lie; another plan has another folder."""
-    plan = read_plan(options.plan)
-    chosen = plan.only(options.subset) if options.subset else plan
-    folder: Path = options.work / f"cells-{fingerprint(chosen)}"
+    folder: Path = options.work / f"cells-{fingerprint(read_plan(options.plan))}"
     return folder
 
 
 def _run(wanted: list[Cell], options: argparse.Namespace) -> None:
     missing = [cell for cell in wanted if not (_folder(options) / f"{cell.name}.npz").exists()]
     started = time.monotonic()
-    passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work", "subset")]
-    passed += [f"--set={item}" for item in options.set]
+    passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work")]
     passed += [f"--speech={options.speech}"] if options.speech else []
 
     def run(cell: Cell) -> Cell:

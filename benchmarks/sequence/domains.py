@@ -69,28 +69,6 @@ class Domains:
     minutes: dict[str, float]
 
 
-def restrict(domains: Domains, plan: Plan) -> Domains:
-    """Only what a subset's plan has, and the controls."""
-    tables = {name: table for name, table in domains.tables.items() if name in {*plan.domains, *nulls(plan)}}
-
-    def kept(measured: Measured) -> Measured:
-        rows = np.unique(np.concatenate([measured.sets[name] for name in tables if name in measured.sets]))
-        return Measured(
-            measured.features.pick(rows.tolist()),
-            tuple(measured.paths[row] for row in rows),
-            {name: np.searchsorted(rows, measured.sets[name]) for name in tables if name in measured.sets},
-        )
-
-    return Domains(
-        tables,
-        {name: domains.data[name] for name in plan.domains},
-        kept(domains.known),
-        kept(domains.held_out) if domains.held_out is not None else None,
-        {name: domains.development[name] for name in plan.domains},
-        {name: domains.minutes[name] for name in tables},
-    )
-
-
 def make_domains(
     plan: Plan, speech: Path | None, work: Path, detector: Detector, workers: int, progress: Progress
 ) -> Domains:

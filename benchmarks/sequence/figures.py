@@ -29,6 +29,7 @@ def figures_of(run: Run, domains: Domains) -> dict[str, Any]:
     mean, interval = mean_eer_interval([_classes(run.scores[-1], known, name) for name in order])
     found: dict[str, Any] = {
         **run.cell.model_dump(),
+        "overrides": run.overrides,
         "order_of_domains": order,
         "matrix": matrix,
         "final": {name: _rates(run.scores[-1], known, name) for name in known.sets},

@@ -31,13 +31,16 @@ class Kept:
 
     @classmethod
     def load(cls, path: Path, plan: Plan) -> Kept:
-        """Read; empty where there is nothing, or where it was made by another plan."""
+        """Read; what another plan or another form of a variant made is left out."""
         if not path.exists():
             return cls()
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("fingerprint") != fingerprint(plan):
             return cls()
-        return cls(content["domains"], {_name(run): run for run in content["runs"]})
+        runs = {
+            _name(run): run for run in content["runs"] if run["overrides"] == plan.overrides(run["method"])
+        }
+        return cls(content["domains"], runs)
 
     def add(self, figures: Figures) -> None:
         """Take one run's figures; a former run of the same cell goes."""
@@ -59,7 +62,7 @@ class Kept:
 
 def fingerprint(plan: Plan) -> str:
     """Of everything in a plan that decides a cell's figures; not of which cells there are."""
-    content = plan.model_dump(mode="json", exclude={"runs", "subsets"})
+    content = plan.model_dump(mode="json", exclude={"runs", "variants"})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

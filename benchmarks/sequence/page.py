@@ -1,4 +1,4 @@
-"""sequence.md and sequence.png."""
+"""Tables and a plot of what runs found."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.markdown import row, rule
 from benchmarks.sequence.figures import is_control
 from benchmarks.sequence.plan import Plan
+from benchmarks.sequence.targets import targets
 
 Figures = dict[str, Any]
 
@@ -37,31 +38,32 @@ TITLES = {
 }
 
 
-def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], out: Path) -> None:
-    """Write sequence.md and sequence.png.
+def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], path: Path) -> None:
+    """Write a Markdown page and a plot.
 
     Args:
         figures: of every run.
         plan: they follow.
         about: per domain, how much speech it has.
-        out: folder.
+        path: of the JSON that stands beside them.
     """
-    out.mkdir(parents=True, exist_ok=True)
     by_method: dict[str, list[Figures]] = {}
     for item in figures:
         by_method.setdefault(item["method"], []).append(item)
     order = [*TITLES, *sorted(by_method.keys() - TITLES.keys())]
     by_method = {name: by_method[name] for name in order if name in by_method}
-    _plot(by_method, out / "sequence.png")
+    _plot(by_method, path.with_suffix(".png"))
     parts = [
         "# A sequence of attacks\n",
         (
-            "Made by `make bench-adapt` (`python -m benchmarks.sequence`). Each method learns one domain after the "
-            f"other, {plan.steps} steps of {plan.batch_size} clips for each, and is measured on all of them after "
-            "every step. EER in per cent; of several runs the median, and all runs in brackets; changes are in points, "
-            "positive is worse. No method sees the measured recordings.\n"
+            f"Made by `python -m benchmarks.sequence --plan benchmarks/sequence/{path.stem}.yaml`. Each method learns "
+            f"one domain after the other, {plan.steps} steps of {plan.batch_size} clips for each, and is measured on "
+            "all of them after every step. EER in per cent; of several runs the median, and all runs in brackets; "
+            "changes are in points, positive is worse. No method sees the measured recordings.\n"
         ),
-        "![Average EER over the steps](sequence.png)\n",
+        f"![Average EER over the steps]({path.stem}.png)\n",
+        *targets(by_method),
+        *_variants(plan),
         *_summary(by_method),
         *_thresholds(by_method),
         *_costs(by_method),
@@ -75,7 +77,19 @@ def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], ou
         *_forgotten(by_method),
         *_matrix(by_method),
     ]
-    (out / "sequence.md").write_text("\n".join(parts) + "\n")
+    path.with_suffix(".md").write_text("\n".join(parts) + "\n")
+
+
+def _variants(plan: Plan) -> list[str]:
+    """What every variant is."""
+    if not plan.variants:
+        return []
+    rows = [
+        [f"+{name}", variant.about, " ".join(f"`{option}`" for option in variant.options)]
+        for name, variant in plan.variants.items()
+    ]
+    header = ["variant", "is", "options"]
+    return ["## Variants\n", row(header), rule(3), *map(row, rows), ""]
 
 
 def _summary(by_method: dict[str, list[Figures]]) -> list[str]:

@@ -11,13 +11,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from molex_adapt.conventions import Seconds
 from molex_adapt.recipe import DemoDomain, Options, load
 
-PLAN = Path(__file__).parent / "plan.yaml"
+PLAN = Path(__file__).parent / "sequence.yaml"
 
 
 class PlannedDomain(DemoDomain):
     """An attack, and the last stage that it and its bona fide speech pass."""
 
     stage: dict[str, Any] = Field({})
+
+
+class Variant(Options):
+    """Another way to do it.
+
+    Attributes:
+        about: what is asked.
+        options: `key=value` of the recipe.
+    """
+
+    about: str
+    options: list[str]
 
 
 class Plan(Options):
@@ -36,14 +48,17 @@ class Plan(Options):
     runs: dict[str, list[tuple[int, int]]]
     """Per method, pairs of order and seed."""
 
-    subsets: dict[str, list[str]] = Field({})
-    """Some of the domains in an order of their own, for ablations."""
+    variants: dict[str, Variant] = Field({})
+    """Ablations: a method called NAME+VARIANT is NAME with the variant's options."""
 
-    def only(self, subset: str) -> Plan:
-        """The plan of a subset."""
-        return self.model_copy(
-            update={"domains": {name: self.domains[name] for name in self.subsets[subset]}}
-        )
+    def overrides(self, method: str) -> list[str]:
+        """Options of a method that differ from the shipped recipe.
+
+        Raises:
+            KeyError: no such variant.
+        """
+        variant = method.partition("+")[2]
+        return list(self.variants[variant].options) if variant else []
 
     def order(self, number: int) -> list[str]:
         """The domains in the order of one sequence; 0 is the plan's own, others are shuffled by their number."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Run:
         held_out: (M,) after the last step, of `Domains.held_out`.
         threshold: frozen after the first step, on the first domain's development split.
         steps: per step, `Learnt`, seconds by the clock and of the processor.
+        overrides: options of a variant.
     """
 
     cell: Cell
@@ -46,6 +48,7 @@ class Run:
     held_out: NDArray[np.float32]
     threshold: float
     steps: list[dict[str, Any]]
+    overrides: list[str] = field(default_factory=list)
 
 
 def plan_recipe(plan: Plan, overrides: list[str]) -> Recipe:
@@ -77,17 +80,18 @@ def run_cell(
     plan: Plan,
     domains: Domains,
     base: Path,
-    overrides: list[str],
     progress: Progress,
     resume: Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> Run:
-    """Learn and measure; a method called NAME+VARIANT is NAME with overrides.
+    """Learn and measure.
 
     After every step all that is needed to go on is written to `resume`, and read from there when it exists.
     """
     order = plan.order(cell.order)
+    variant = plan.overrides(cell.method)
     method = METHODS[cell.method.partition("+")[0]](
-        Setting(base, plan_recipe(plan, overrides), plan, cell.seed, progress)
+        Setting(base, plan_recipe(plan, [*variant, *overrides]), plan, cell.seed, progress)
     )
     run = Run(
         cell,
@@ -96,6 +100,7 @@ def run_cell(
         _NONE,
         0.0,
         [],
+        variant,
     )
     if resume is not None and resume.exists():
         method, run = torch.load(resume, weights_only=False)
@@ -136,6 +141,7 @@ def save_run(run: Run, folder: Path) -> None:
         "order": run.order,
         "threshold": run.threshold,
         "steps": run.steps,
+        "overrides": run.overrides,
     }
     path = folder / f"{run.cell.name}.npz"
     partial = path.with_suffix(".partial")
@@ -150,4 +156,6 @@ def load_run(path: Path) -> Run:
         about = json.loads(str(found["about"]))
         scores, held_out = found["scores"], found["held_out"]
     cell = Cell.model_validate(about["cell"])
-    return Run(cell, about["order"], scores, held_out, about["threshold"], about["steps"])
+    return Run(
+        cell, about["order"], scores, held_out, about["threshold"], about["steps"], about.get("overrides", [])
+    )

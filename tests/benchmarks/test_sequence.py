@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from benchmarks.sequence.methods import METHODS, Setting
 from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.separate import ArrowForm
 from benchmarks.sequence.page import write_page
-from benchmarks.sequence.plan import Cell, Plan, cells, read_plan
+from benchmarks.sequence.plan import PLAN, Cell, Plan, cells, read_plan
 from benchmarks.sequence.run import load_run, plan_recipe, prepare, run_cell, save_run
+from benchmarks.sequence.targets import SEQUENTIAL, targets
 from molex_adapt.mixture import ExpertLinear, ExpertSpec
 from molex_adapt.progress import Silent
 
@@ -60,7 +61,7 @@ def prepared(plan, sound, tiny_folder_of, tmp_path_factory):
 def runs(plan, prepared, tiny_folder_of):
     work, domains = prepared
     for cell in cells(plan):
-        run = run_cell(cell, plan, domains, tiny_folder_of(), ["precision=fp32"], Silent())
+        run = run_cell(cell, plan, domains, tiny_folder_of(), Silent(), overrides=["precision=fp32"])
         save_run(run, work / "cells")
     return {cell.method: load_run(work / "cells" / f"{cell.name}.npz") for cell in cells(plan)}
 
@@ -121,7 +122,7 @@ def test_a_cell_that_was_cut_off_goes_on_where_it_was(
         return learn(self, name, data)
 
     def run():
-        return run_cell(cell, plan, domains, tiny_folder_of(), ["precision=fp32"], Silent(), state)
+        return run_cell(cell, plan, domains, tiny_folder_of(), Silent(), state, ["precision=fp32"])
 
     with monkeypatch.context() as patch:
         patch.setattr(METHODS[method] if isinstance(METHODS[method], type) else OneLora, "learn", cut_off)
@@ -158,7 +159,7 @@ def kept(prepared, runs) -> Kept:
 
 
 def test_the_page_has_every_method_and_domain(plan, kept, tmp_path):
-    write_page(list(kept.runs.values()), plan, kept.domains, tmp_path)
+    write_page(list(kept.runs.values()), plan, kept.domains, tmp_path / "sequence.json")
     page = (tmp_path / "sequence.md").read_text()
     assert all(f"| {name} |" in page for name in kept.domains)
     assert "probe: duration" in page and "EWC" in page and "averaged" in page
@@ -234,9 +235,37 @@ def test_arrow_is_that_of_peft():
 
 def test_the_committed_plan_is_whole():
     plan = read_plan()
-    assert set(plan.runs) == set(METHODS)
+    assert {name.partition("+")[0] for name in plan.runs} == set(METHODS)
     assert len(plan.domains) >= 10
     assert sorted(plan.order(1)) == sorted(plan.domains) and plan.order(1) != plan.order(2)
     assert len({order for order, _ in plan.runs["ours"]}) == 3
     assert Cell(method="ours", order=1, seed=0) in cells(plan, ["ours"])
-    assert Path("benchmarks/sequence").is_dir()
+
+
+@pytest.mark.parametrize("path", sorted(PLAN.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_variant_of_a_committed_plan_is_a_recipe_and_is_run(path):
+    plan = read_plan(path)
+    for method in plan.runs:
+        assert method.partition("+")[0] in METHODS
+        plan_recipe(plan, plan.overrides(method))
+    assert {f"ours+{name}" for name in plan.variants} <= set(plan.runs)
+
+
+def test_targets_are_judged_from_figures(kept):
+    by_method: dict[str, list] = {}
+    for run in kept.runs.values():
+        by_method.setdefault(run["method"], []).append(copy.deepcopy(run))
+    by_method["joint"][0]["final_mean"]["eer"] = by_method["ours"][0]["final_mean"]["eer"] - 0.004
+    for name in SEQUENTIAL:
+        by_method[name][0]["final_mean"]["eer_ci"] = [0.9, 1.0]
+    by_method["ours"][0]["final_mean"]["eer_ci"] = [0.1, 0.2]
+    by_method["ours"][0]["forgetting"] |= {"mean": 0.004, "worst": 0.009}
+    found = {line.split(" | ")[0].strip("| "): line for line in targets(by_method)}
+    assert "+0.4 | yes" in found["final average over that of joint training, points"]
+    assert found["final average below every sequential method, intervals apart"].endswith("| yes |")
+    assert "+0.4 | no" in found["forgetting, mean, points"]
+    assert "+0.9 | yes" in found["forgetting, worst domain, points"]
+    assert "not measured" in found["final average with statistics only, over that with replay, points"]
+    by_method["replay"][0]["final_mean"] = {"eer": 0.01, "eer_ci": [0.0, 0.15]}
+    lower = next(line for line in targets(by_method) if "below every sequential" in line)
+    assert "replay lower than ours" in lower and lower.endswith("| no |")

@@ -1,0 +1,160 @@
+"""What the product claims of a sequence, beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.markdown import row, rule
+from benchmarks.sequence.figures import is_control
+
+Figures = dict[str, Any]
+Runs = dict[str, list[Figures]]
+
+SEQUENTIAL = ("replay", "naive", "ewc", "lwf", "arrow", "averaged", "dense", "head", "lfcc")
+"""Methods that learn one domain after the other, as ours does."""
+STATISTICS = "ours+statistics"
+
+
+def targets(by_method: Runs) -> list[str]:
+    """A table: measure, target, found, whether it holds; nothing where ours was not run."""
+    if "ours" not in by_method:
+        return []
+    rows = [
+        _above_joint(by_method),
+        _below_peers(by_method),
+        *_forgetting(by_method["ours"]),
+        _as_alone(by_method),
+        _statistics(by_method),
+        _frozen(by_method["ours"]),
+        _controls(by_method["ours"]),
+        _unheard(by_method["ours"]),
+    ]
+    header = ["measure", "target", "found", "holds"]
+    return [
+        "## What is claimed, and whether it holds\n",
+        "Of several runs the median.\n",
+        row(header),
+        rule(len(header)),
+        *map(row, rows),
+        "",
+    ]
+
+
+def _above_joint(by_method: Runs) -> list[str]:
+    title = "final average over that of joint training, points"
+    return _judged(
+        title, "≤ 0.5", _difference(by_method, "joint", _final), lambda found: found <= 0.5 + 1e-9, "{:+.1f}"
+    )
+
+
+def _below_peers(by_method: Runs) -> list[str]:
+    title = "final average below every sequential method, intervals apart"
+    peers = [name for name in SEQUENTIAL if name in by_method]
+    if not peers:
+        return [title, "all", "not measured", "–"]
+    highest = max(run["final_mean"]["eer_ci"][1] for run in by_method["ours"])
+    apart = [
+        name for name in peers if min(run["final_mean"]["eer_ci"][0] for run in by_method[name]) > highest
+    ]
+    rest = [name for name in peers if name not in apart]
+    better = [name for name in rest if _median(by_method[name], _final) < _median(by_method["ours"], _final)]
+    found = f"apart from {', '.join(apart) or 'none'}; not from {', '.join(rest) or 'none'}"
+    if better:
+        found += f"; {', '.join(better)} lower than ours"
+    missing = [name for name in SEQUENTIAL if name not in by_method]
+    if missing:
+        found += f"; not measured: {', '.join(missing)}"
+    return [title, "all", found, "no" if rest else "–" if missing else "yes"]
+
+
+def _forgetting(ours: list[Figures]) -> list[list[str]]:
+    return [
+        _judged(
+            f"forgetting, {title}, points",
+            f"≤ {most}",
+            100 * median(run["forgetting"][key] for run in ours),
+            lambda found, most=most: found <= most + 1e-9,  # type: ignore[misc]
+            "{:+.1f}",
+        )
+        for title, key, most in (("mean", "mean", 0.3), ("worst domain", "worst", 1.0))
+    ]
+
+
+def _as_alone(by_method: Runs) -> list[str]:
+    title = "right after its step, over a LoRA trained on that domain alone, mean, points"
+    return _judged(
+        title,
+        "≤ 1.0",
+        _difference(by_method, "alone", _right_after),
+        lambda found: found <= 1 + 1e-9,
+        "{:+.1f}",
+    )
+
+
+def _statistics(by_method: Runs) -> list[str]:
+    title = "final average with statistics only, over that with replay, points"
+    found = None
+    if STATISTICS in by_method:
+        found = _median(by_method[STATISTICS], _final) - _median(by_method["ours"], _final)
+    return _judged(title, "≤ 1.5", found, lambda found: found <= 1.5 + 1e-9, "{:+.1f}")
+
+
+def _frozen(ours: list[Figures]) -> list[str]:
+    changes = [100 * run["frozen_threshold"]["error_change"] for run in ours]
+    return _judged(
+        "change of old domains' error rates at the frozen threshold, points",
+        "≤ 1.0",
+        median(changes),
+        lambda found: abs(found) <= 1 + 1e-9,
+        "{:+.1f}",
+    )
+
+
+def _controls(ours: list[Figures]) -> list[str]:
+    found = [100 * rates["eer"] for run in ours for name, rates in run["final"].items() if is_control(name)]
+    holds = min(found) >= 45 and max(found) <= 55
+    title = "controls, every run, per cent"
+    return [title, "45 to 55", f"{min(found):.1f} to {max(found):.1f}", "yes" if holds else "no"]
+
+
+def _unheard(ours: list[Figures]) -> list[str]:
+    gaps = []
+    for run in ours:
+        names = [name for name in run["held_out_voice"] if not is_control(name)]
+        heard, unheard = (_mean_eer(run[part], names) for part in ("final", "held_out_voice"))
+        gaps.append((heard, unheard))
+    title = "a voice nobody heard: mean over domains, against known voices, per cent"
+    heard, unheard = (median(values) for values in zip(*gaps, strict=True))
+    return [title, "reported", f"{unheard:.1f} against {heard:.1f}", "–"]
+
+
+def _mean_eer(rates: Figures, names: Iterable[str]) -> float:
+    return 100 * mean(rates[name]["eer"] for name in names)
+
+
+def _final(run: Figures) -> float:
+    return 100 * float(run["final_mean"]["eer"])
+
+
+def _right_after(run: Figures) -> float:
+    return 100 * float(run["right_after"]["mean"])
+
+
+def _median(runs: list[Figures], value: Callable[[Figures], float]) -> float:
+    return median(value(run) for run in runs)
+
+
+def _difference(by_method: Runs, other: str, value: Callable[[Figures], float]) -> float | None:
+    if other not in by_method:
+        return None
+    return _median(by_method["ours"], value) - _median(by_method[other], value)
+
+
+def _judged(
+    title: str, target: str, found: float | None, holds: Callable[[float], bool], form: str
+) -> list[str]:
+    if found is None:
+        return [title, target, "not measured", "–"]
+    return [title, target, form.format(found), "yes" if holds(found) else "no"]
