@@ -1,0 +1,8 @@
+"""Experts and mixtures to and from the Hugging Face Hub, through its own client. Loads no model."""
+
+from molex_adapt.hub.client import read_token
+from molex_adapt.hub.outdated import outdated
+from molex_adapt.hub.pull import fetch_expert, fetch_mixture
+from molex_adapt.hub.push import push_expert, push_mixture
+
+__all__ = ["fetch_expert", "fetch_mixture", "outdated", "push_expert", "push_mixture", "read_token"]
