@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from molex_adapt.hub.licences import licence_fields
-from molex_adapt.registry.cards import data_section, figures_section, limits_section, plain_text, purpose_section
+from molex_adapt.registry.cards import (
+    data_section,
+    figures_section,
+    limits_section,
+    plain_text,
+    purpose_section,
+)
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, ExpertRecord, GenerationRecord
 
@@ -90,8 +96,8 @@ def mixture_card(
         python=f'registry = Registry.pull_mixture("{repository}", "mine")',
     )
     title = (
-        f"# {plain_text(repository.partition('/')[2])}\n\nA mixture of {len(records)} LoRA experts over a frozen speech "
-        "model, with its routers, head and calibration: it tells bona fide from spoofed speech.\n\n"
+        f"# {plain_text(repository.partition('/')[2])}\n\nA mixture of {len(records)} LoRA experts over a frozen "
+        "speech model, with its routers, head and calibration: it tells bona fide from spoofed speech.\n\n"
         f"- Base: `{plain_text(first.base.id)}` at `{plain_text(first.base.revision)}`, weights sha256 "
         f"`{first.base.sha256}`\n- Threshold: {generation.threshold:+.3f} nats\n"
     )
@@ -101,7 +107,11 @@ def mixture_card(
         for record in records
     ]
     table = "\n".join(
-        ["| expert | domain | rank | licence | bona fide, spoof | data digest |", "|---|---|---|---|---|---|", *rows]
+        [
+            "| expert | domain | rank | licence | bona fide, spoof | data digest |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        ]
     )
     parts = [
         _metadata(repository, records, generation.metrics),
@@ -191,10 +201,10 @@ def _mixture_section(record: ExpertRecord, generation: GenerationRecord) -> str:
     )
     others = len(generation.experts) - 1
     return (
-        f"## In a mixture\n\n{where}It was trained beside {others} other expert{'' if others == 1 else 's'}. Its router "
-        "rows, the head and the calibration of that mixture are in this repository. In the same mixture it acts as it "
-        "did there; in another, `molex-adapt pull` finds rows for it, measures every domain before and after, and "
-        "`molex-adapt retrain-router` improves them.\n"
+        f"## In a mixture\n\n{where}It was trained beside {others} other expert{'' if others == 1 else 's'}. Its "
+        "router rows, the head and the calibration of that mixture are in this repository. In the same mixture it "
+        "acts as it did there; in another, `molex-adapt pull` finds rows for it, measures every domain before and "
+        "after, and `molex-adapt retrain-router` improves them.\n"
     )
 
 
@@ -203,11 +213,13 @@ def _exemplar_section(exemplars: Arrays | None) -> str:
     if not heard:
         return "## Exemplars\n\nNone: nothing of anybody's speech is in this repository.\n"
     return (
-        f"## Exemplars\n\nFeatures of {heard} recordings, from which later experts learn not to forget these. They are no "
-        "audio, but they come from somebody's voice: treat them as you treat recordings.\n"
+        f"## Exemplars\n\nFeatures of {heard} recordings, from which later experts learn not to forget these. They "
+        "are no audio, but they come from somebody's voice: treat them as you treat recordings.\n"
     )
 
 
 def _counts(record: ExpertRecord) -> str:
-    totals = [sum(counts.get(label, 0) for counts in record.data.counts.values()) for label in ("bonafide", "spoof")]
+    totals = [
+        sum(counts.get(label, 0) for counts in record.data.counts.values()) for label in ("bonafide", "spoof")
+    ]
     return ", ".join(map(str, totals))

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from logging import ERROR
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from molex_adapt import __version__
 from molex_adapt.errors import HubError
@@ -168,7 +169,7 @@ class Client:
         try:
             with explained(reference, "push to", self.endpoint), _quiet():
                 sources = {path: _Source(content, self._progress) for path, content in files.items()}
-                added = [CommitOperationAdd(path, source) for path, source in sources.items()]
+                added = [CommitOperationAdd(path, cast(BinaryIO, source)) for path, source in sources.items()]
                 for source in sources.values():
                     source.counting = True
                 done = self.api.create_commit(
@@ -210,8 +211,9 @@ class Client:
                 if listing.files[path].holds(found.read_bytes()):
                     return found
         raise HubError(
-            f"pull of {listing} failed: what came for {path} is not what the repository lists, twice. The registry is as "
-            "it was. Something on the way changes files: look at proxies and HF_ENDPOINT, or ask the repository's owner"
+            f"pull of {listing} failed: what came for {path} is not what the repository lists, twice. The registry "
+            "is as it was. Something on the way changes files: look at proxies and HF_ENDPOINT, or ask the "
+            "repository's owner"
         )
 
     def _require_model(self, reference: Reference, doing: str) -> None:
@@ -235,7 +237,9 @@ def read_token(path: Path | None) -> str | None:
         words = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise HubError(f"token file {path} cannot be read: {reason}. Give a file that holds the token alone") from None
+        raise HubError(
+            f"token file {path} cannot be read: {reason}. Give a file that holds the token alone"
+        ) from None
     if len(words) != 1 or not words[0].isascii():
         raise HubError(
             f"token file {path} holds {len(words)} words; the token alone is expected, on one line. Copy it anew"
@@ -307,10 +311,15 @@ def _quiet() -> Iterator[None]:
     """No bars and no warnings of the client's own: progress and errors are ours to tell."""
     import warnings
 
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
 
     level, shown = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity_error()
+    logging.set_verbosity(ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         disable_progress_bars()

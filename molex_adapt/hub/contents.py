@@ -21,7 +21,14 @@ from molex_adapt.registry.records import (
 
 MIXTURE = "mixture.yaml"
 
-EXPERT_FILES = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.ROUTER, layout.HEAD, layout.EXEMPLARS, layout.CARD)
+EXPERT_FILES = (
+    layout.ADAPTER_CONFIG,
+    layout.ADAPTER,
+    layout.ROUTER,
+    layout.HEAD,
+    layout.EXEMPLARS,
+    layout.CARD,
+)
 """What may lie beside an expert's expert.yaml."""
 
 _OF_EXPERT = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.EXPERT, layout.EXEMPLARS, layout.CARD)
@@ -68,7 +75,9 @@ class MixtureContents(Record):
     def _files_are_known(self) -> Self:
         for path in self.files:
             if not self._is_known(path):
-                raise ValueError(f"{path[:80]!r} is no file of a mixture of {', '.join(self.generation.names)[:80]}")
+                raise ValueError(
+                    f"{path[:80]!r} is no file of a mixture of {', '.join(self.generation.names)[:80]}"
+                )
         return self
 
     def _is_known(self, path: str) -> bool:
@@ -77,5 +86,9 @@ class MixtureContents(Record):
             return self.base.embedded and re.fullmatch(_OF_BASE, name) is not None
         above, _, expert = folder.partition("/")
         if above == layout.EXPERTS:
-            return name in _OF_EXPERT and expert in self.generation.names and bool(re.fullmatch(NAME_PATTERN, expert))
+            return (
+                name in _OF_EXPERT
+                and expert in self.generation.names
+                and bool(re.fullmatch(NAME_PATTERN, expert))
+            )
         return path in (layout.ROUTER, layout.HEAD, layout.RECIPE, layout.CARD)

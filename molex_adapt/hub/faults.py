@@ -112,17 +112,20 @@ def _explain_status(error: BaseException, endpoint: str) -> str:
 def _explain_transport(error: BaseException, endpoint: str) -> str:
     kind, said = type(error).__name__, printable(error) or type(error).__name__
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk of the Hub's cache is full. Make room, or set HF_HOME to another place, and run again"
+        return (
+            "the disk of the Hub's cache is full. Make room, or set HF_HOME to another place, and run again"
+        )
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"the Hub's cache cannot be written ({said}). Set HF_HOME to a folder that you may write to"
     if "Timeout" in kind:
         return f"{endpoint} did not answer in time. Try again, with more patience: HF_HUB_DOWNLOAD_TIMEOUT=60"
-    if kind in ("ReadError", "WriteError", "CloseError", "RemoteProtocolError") or "Consistency check" in said:
+    if (
+        kind in ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
+        or "Consistency check" in said
+    ):
         return f"the connection was cut before everything had arrived ({said}). {_AGAIN}"
     if kind in ("ConnectError", "NetworkError", "ProxyError", "UnsupportedProtocol", "LocalProtocolError"):
-        return (
-            f"{endpoint} cannot be reached ({said}). Check the network, HF_ENDPOINT and any proxy, then run again"
-        )
+        return f"{endpoint} cannot be reached ({said}). Check the network, HF_ENDPOINT and any proxy, then run again"
     if kind == "LocalEntryNotFoundError":
         return f"{endpoint} did not give its files ({said}). {_AGAIN}"
     return (

@@ -15,8 +15,8 @@ from molex_adapt.reports import Upstream
 def outdated(store: Store, *, token: str | None = None) -> list[Upstream]:
     """Every pulled expert of the active generation, and the mixture where it came whole.
 
-    What was pulled at a commit is compared with the default branch. A repository that cannot be asked is listed with the
-    reason; where none can be, that is an error.
+    What was pulled at a commit is compared with the default branch. A repository that cannot be asked is listed with
+    the reason; where none can be, that is an error.
 
     Raises:
         HubError: no repository could be asked.

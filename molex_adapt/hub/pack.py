@@ -157,12 +157,17 @@ def _without_paths(generation: GenerationRecord) -> GenerationRecord:
 
 
 def _remarks(records: list[ExpertRecord], kept: list[Arrays | None], asked: bool) -> list[str]:
-    heard = sum(len(array) for arrays in kept if arrays for name, array in arrays.items() if name.endswith(".lengths"))
+    heard = sum(
+        len(array) for arrays in kept if arrays for name, array in arrays.items() if name.endswith(".lengths")
+    )
     if heard:
-        return [
+        told = (
             f"features of {heard} recordings travel along as exemplars, so that later experts elsewhere learn not to "
             "forget. They are no audio, but come from somebody's voice: --no-exemplars keeps them here"
-        ]
+        )
+        return [told]
     if asked and records:
-        return ["no exemplars were kept, so none travel: whoever pulls this cannot measure it without data of its own"]
+        return [
+            "no exemplars were kept, so none travel: whoever pulls this cannot measure it without data of its own"
+        ]
     return []

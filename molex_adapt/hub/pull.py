@@ -12,7 +12,14 @@ from molex_adapt.hub.client import Client, Listing
 from molex_adapt.hub.contents import MIXTURE, ExpertContents
 from molex_adapt.hub.faults import printable
 from molex_adapt.hub.reference import parse_reference
-from molex_adapt.hub.unpack import PulledExpert, PulledMixture, expert_contents, mixture_contents, read_expert, read_mixture
+from molex_adapt.hub.unpack import (
+    PulledExpert,
+    PulledMixture,
+    expert_contents,
+    mixture_contents,
+    read_expert,
+    read_mixture,
+)
 from molex_adapt.progress import Progress
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import OriginRecord
@@ -87,7 +94,9 @@ def fetch_expert(
         return FetchedExpert(_origin(listing), None, content, listing.licence)
     contents = expert_contents(_content(client, listing, [layout.EXPERT])[layout.EXPERT], str(listing))
     wanted = [path for path in contents.files if path != layout.CARD]
-    return FetchedExpert(_origin(listing), contents, _content(client, listing, wanted), contents.expert.licence)
+    return FetchedExpert(
+        _origin(listing), contents, _content(client, listing, wanted), contents.expert.licence
+    )
 
 
 def fetch_mixture(
@@ -98,8 +107,14 @@ def fetch_mixture(
     listing = client.look(parse_reference(reference), "pull of")
     _check_listing(listing, skip_pickled)
     if MIXTURE not in listing.files:
-        what = "one expert: leave --mixture out" if layout.EXPERT in listing.files else "no mixture of molex-adapt's"
-        raise HubError(f"{listing} holds {what}. Expected a repository that `molex-adapt push --mixture` made")
+        what = (
+            "one expert: leave --mixture out"
+            if layout.EXPERT in listing.files
+            else "no mixture of molex-adapt's"
+        )
+        raise HubError(
+            f"{listing} holds {what}. Expected a repository that `molex-adapt push --mixture` made"
+        )
     contents = mixture_contents(_content(client, listing, [MIXTURE])[MIXTURE], str(listing))
     paths = [path for path in contents.files if PurePosixPath(path).name != layout.CARD]
     base = [path for path in paths if path.startswith(f"{layout.BASE}/")]
@@ -114,15 +129,15 @@ def _content(client: Client, listing: Listing, paths: Iterable[str]) -> dict[str
     missing = [path for path in wanted if path not in listing.files]
     if missing:
         raise HubError(
-            f"{listing} was refused: {missing[0]} is named in its record but missing there. The registry is as it was. Ask "
-            "its owner to push it again, or pull another revision: ORG/REPO@REV"
+            f"{listing} was refused: {missing[0]} is named in its record but missing there. The registry is as it "
+            "was. Ask its owner to push it again, or pull another revision: ORG/REPO@REV"
         )
     for path in wanted:
         most = _MOST_TENSORS if path.endswith(".safetensors") else _MOST_RECORD
         if (listing.files[path].size or 0) > most:
             raise HubError(
-                f"{listing} was refused: {path} has {listing.files[path].size} bytes; at most {most} are believable there. "
-                "The registry is as it was. Ask its owner, or pull another revision: ORG/REPO@REV"
+                f"{listing} was refused: {path} has {listing.files[path].size} bytes; at most {most} are believable "
+                "there. The registry is as it was. Ask its owner, or pull another revision: ORG/REPO@REV"
             )
     return {path: file.read_bytes() for path, file in client.fetch(listing, wanted).items()}
 
@@ -132,18 +147,24 @@ def _check_listing(listing: Listing, skip_pickled: bool) -> None:
         raise HubError(f"{listing} was refused: {len(listing.files)} files are no expert's. Check the name")
     for path in listing.files:
         parts = PurePosixPath(path).parts
-        if path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable() or re.match(r"[A-Za-z]:", path):
+        if (
+            path.startswith("/")
+            or ".." in parts
+            or "\\" in path
+            or not path.isprintable()
+            or re.match(r"[A-Za-z]:", path)
+        ):
             raise HubError(
-                f"{listing} was refused: it lists {printable(ascii(path), 120)}, which leads out of it. The registry is as "
-                "it was. Do not use this repository, and tell the Hub about it"
+                f"{listing} was refused: it lists {printable(ascii(path), 120)}, which leads out of it. The registry "
+                "is as it was. Do not use this repository, and tell the Hub about it"
             )
     pickled = sorted(path for path in listing.files if PurePosixPath(path).suffix.lower() in _PICKLED)
     if pickled and not skip_pickled:
         shown = ", ".join(pickled[:3]) + (f" and {len(pickled) - 3} more" if len(pickled) > 3 else "")
         raise HubError(
-            f"{listing} was refused: it holds {shown}, which may run code where they are loaded; only safetensors are read "
-            "here, and nothing of it was downloaded. The registry is as it was. Ask its owner to remove them; where you "
-            "trust the rest of it, --skip-pickled leaves them where they are"
+            f"{listing} was refused: it holds {shown}, which may run code where they are loaded; only safetensors "
+            "are read here, and nothing of it was downloaded. The registry is as it was. Ask its owner to remove "
+            "them; where you trust the rest of it, --skip-pickled leaves them where they are"
         )
 
 
@@ -152,8 +173,8 @@ def _require_adapter(listing: Listing) -> None:
     if missing:
         shown = ", ".join(sorted(listing.files)[:4]) or "nothing"
         raise HubError(
-            f"{listing} holds no expert: {' and '.join(missing)} missing, it has {shown}. Expected what `molex-adapt push` "
-            "or PEFT's save_pretrained uploads (safetensors). Check the name"
+            f"{listing} holds no expert: {' and '.join(missing)} missing, it has {shown}. Expected what `molex-adapt "
+            "push` or PEFT's save_pretrained uploads (safetensors). Check the name"
         )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from molex_adapt.errors import HubError
 from molex_adapt.hub.client import Client, Listing
-from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE, ExpertContents
+from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE
 from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
 from molex_adapt.hub.reference import Reference, parse_reference
+from molex_adapt.hub.unpack import expert_contents
 from molex_adapt.progress import Progress
-from molex_adapt.registry import files, layout
+from molex_adapt.registry import layout
 from molex_adapt.registry.store import Store
 from molex_adapt.reports import PushReport
 
@@ -91,7 +90,9 @@ def push_mixture(
 def _target(repository: str, revision: str | None) -> Reference:
     found = parse_reference(repository if revision is None else f"{repository}@{revision}")
     if revision is None and found.revision is not None:
-        raise HubError(f"{repository!r} names a revision; a push takes a branch by --revision {found.revision}")
+        raise HubError(
+            f"{repository!r} names a revision; a push takes a branch by --revision {found.revision}"
+        )
     return found
 
 
@@ -131,11 +132,11 @@ def _require_same_expert(client: Client, former: Listing, domain: str) -> None:
             )
         return
     path = client.fetch(former, [layout.EXPERT])[layout.EXPERT]
-    there = files.parse_record(ExpertContents, path.read_bytes(), Path(layout.EXPERT)).expert
+    there = expert_contents(path.read_bytes(), str(former)).expert
     if there.domain != domain:
         raise HubError(
-            f"push to {former.reference} failed: it holds expert {there.name!r} for domain {there.domain!r}, not one for "
-            f"{domain!r}. Choose another repository, or delete that one on the Hub first"
+            f"push to {former.reference} failed: it holds expert {there.name!r} for domain {there.domain!r}, not one "
+            f"for {domain!r}. Choose another repository, or delete that one on the Hub first"
         )
 
 
@@ -143,9 +144,7 @@ def _upload(
     client: Client, target: Reference, package: Package, former: Listing, ours: set[str]
 ) -> PushReport:
     obsolete = sorted(path for path in ours & set(former.files) if path not in package.files)
-    commit = client.commit(
-        target, package.files, former, package.summary, package.description, obsolete
-    )
+    commit = client.commit(target, package.files, former, package.summary, package.description, obsolete)
     return _report(target, package, commit, changed=commit != former.commit)
 
 

@@ -1,9 +1,9 @@
 """Router rows between mixtures: the same function of the routing input under another centre and spread.
 
-A row scores a routing input u as (w · (u - centre) / spread + b) / √D. Another mixture standardises otherwise, which can
-be undone exactly. What cannot be known is the level: a softmax does not change when all rows change alike, so a row says
-something only beside the other rows it was trained with. Experts that both mixtures have settle that level; without any,
-the mean of all rows stands in for it.
+A row scores a routing input u as (w · (u - centre) / spread + b) / √D. Another mixture standardises otherwise, which
+can be undone exactly. What cannot be known is the level: a softmax does not change when all rows change alike, so a row
+says something only beside the other rows it was trained with. Experts that both mixtures have settle that level;
+without any, the mean of all rows stands in for it.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_exp
 def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source: Source) -> Rows | None:
     """Rows along the linear discriminant between a domain and what this mixture knows; None where there is none.
 
-    In this mixture's standardised input, what it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of both
-    variances, the gate logit above the mean of the others rises from -GATE at zero to +GATE at the domain's mean.
+    In this mixture's standardised input, what it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of
+    both variances, the gate logit above the mean of the others rises from -GATE at zero to +GATE at the domain's mean.
 
     Args:
         own: this mixture's router.
@@ -108,9 +108,11 @@ def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source:
         source: what to call them.
     """
     values = []
-    for block, (mean, variance) in enumerate(zip(means.astype(np.float64), variances.astype(np.float64), strict=True)):
+    for block, (mean, variance) in enumerate(
+        zip(means.astype(np.float64), variances.astype(np.float64), strict=True)
+    ):
         along = mean / ((1 + variance) / 2)
-        # Never steeper than this per standard deviation: a domain in the middle of everything stands apart from nothing.
+        # Never steeper than this per standard deviation: a domain in the middle of all others stands apart from none.
         reach = max(float(along @ mean), float(np.linalg.norm(along)))
         if not reach > 0:
             return None
@@ -124,7 +126,9 @@ def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source:
 def mean_rows(own: Arrays) -> Rows:
     """The mean of the rows here: the expert takes part as the average one does."""
     blocks = range(len(own) // 3)
-    return Rows([own[f"blocks.{block}.rows"].mean(0, dtype=np.float64).astype(np.float32) for block in blocks], "mean")
+    return Rows(
+        [own[f"blocks.{block}.rows"].mean(0, dtype=np.float64).astype(np.float32) for block in blocks], "mean"
+    )
 
 
 def stored_statistics(exemplars: Arrays, sent: Arrays, own: Arrays) -> tuple[Row, Row] | None:
@@ -140,7 +144,10 @@ def stored_statistics(exemplars: Arrays, sent: Arrays, own: Arrays) -> tuple[Row
     variance = rest.astype(np.float64) ** 2 + (directions.astype(np.float64) ** 2).sum(1)
     means, variances = [], []
     for block in range(len(own) // 3):
-        (centre, spread), (centre_, spread_) = _standard(sent, f"blocks.{block}"), _standard(own, f"blocks.{block}")
+        (centre, spread), (centre_, spread_) = (
+            _standard(sent, f"blocks.{block}"),
+            _standard(own, f"blocks.{block}"),
+        )
         means.append((mean[spoof][block].astype(np.float64) * spread + centre - centre_) / spread_)
         variances.append(variance[block] * (spread.astype(np.float64) / spread_) ** 2)
     return np.stack(means), np.stack(variances)

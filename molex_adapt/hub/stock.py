@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molex_adapt.errors import ExpertError, HubError
 from molex_adapt.hub.faults import printable
@@ -22,14 +23,17 @@ from molex_adapt.registry.records import BaseRecord, DataRecord, ExpertRecord
 _KEY = re.compile(
     r"base_model\.model\.(?:[a-z0-9_]+\.)?encoder\.layers\.(\d{1,4})\.(.{1,200})\.(lora_[AB])(?:\.default)?\.weight"
 )
+# fmt: off
 _WITHOUT_EFFECT = frozenset(
-    (
-        "task_type auto_mapping peft_version inference_mode exclude_modules lora_dropout fan_in_fan_out "
-        "layers_to_transform layers_pattern megatron_core loftq_config eva_config qalora_group_size runtime_config "
-        "ensure_weight_tying peft_type base_model_name_or_path revision r lora_alpha target_modules bias use_rslora "
-        "init_lora_weights"
-    ).split()
+    {
+        "task_type", "auto_mapping", "peft_version", "inference_mode", "exclude_modules", "lora_dropout",
+        "fan_in_fan_out", "layers_to_transform", "layers_pattern", "megatron_core", "loftq_config",
+        "eva_config", "qalora_group_size", "runtime_config", "ensure_weight_tying", "peft_type",
+        "base_model_name_or_path", "revision", "r", "lora_alpha", "target_modules", "bias", "use_rslora",
+        "init_lora_weights",
+    }
 )
+# fmt: on
 """Options of a LoraConfig that are read here, or that do not change what saved matrices compute."""
 
 _INITIALISATIONS = (None, True, False, "gaussian", "eva", "orthogonal")
@@ -52,7 +56,13 @@ class Places:
 
 
 def read_stock(
-    content: Mapping[str, bytes], name: str, places: Places, licence: str | None, source: str, *, assume_base: bool
+    content: Mapping[str, bytes],
+    name: str,
+    places: Places,
+    licence: str | None,
+    source: str,
+    *,
+    assume_base: bool,
 ) -> PulledExpert:
     """An expert from a stock adapter's two files.
 
@@ -128,8 +138,8 @@ def _check_base(config: Mapping[str, Any], base: BaseRecord, source: str, assume
     if not agrees and not assume_base:
         stated = f"{named}@{printable(revision, 60)}" if revision is not None else named
         raise ExpertError(
-            f"{source} is an adapter for {stated}; this registry's base is {base}. If it is the same base under another "
-            "name, pull it with --assume-base; else start a registry on its base: molex-adapt init BASE"
+            f"{source} is an adapter for {stated}; this registry's base is {base}. If it is the same base under "
+            "another name, pull it with --assume-base; else start a registry on its base: molex-adapt init BASE"
         )
     how = "by its name" if agrees else "because you say so"
     return f"a stock adapter carries no hash of its base: it is taken for one of {base.id} {how}"
@@ -137,7 +147,28 @@ def _check_base(config: Mapping[str, Any], base: BaseRecord, source: str, assume
 
 def _on_places(weights: Arrays, rank: int, places: Places) -> tuple[Arrays, int]:
     """Matrices under the names and in the shapes of this mixture, and how many layers had none."""
-    found: dict[tuple[int, str, str], np.ndarray[Any, Any]] = {}
+    found = _by_place(weights, places)
+    layers = {place[:2] for place in found}
+    whole: Arrays = {}
+    for block in range(places.blocks):
+        for target, (inputs, outputs) in places.sizes.items():
+            for matrix, shape in (("lora_A", (rank, inputs)), ("lora_B", (outputs, rank))):
+                array = found.get((block, target, matrix))
+                if array is None and (block, target) in layers:
+                    raise ExpertError(f"block {block}, {target}: {matrix} is missing beside its counterpart.")
+                if array is not None and array.shape != shape:
+                    raise ExpertError(
+                        f"block {block}, {target}: {matrix} has shape {array.shape}; rank {rank} on this base needs "
+                        f"{shape}."
+                    )
+                name = checks.peft_key(block, target, matrix)
+                whole[name] = np.zeros(shape, np.float16) if array is None else array
+    return whole, places.blocks * len(places.sizes) - len(layers)
+
+
+def _by_place(weights: Arrays, places: Places) -> dict[tuple[int, str, str], NDArray[Any]]:
+    """Matrices by block, target and kind; whatever task's model they were saved from."""
+    found: dict[tuple[int, str, str], NDArray[Any]] = {}
     for key, array in weights.items():
         match = _KEY.fullmatch(key)
         place = (int(match[1]), match[2], match[3]) if match else None
@@ -146,26 +177,9 @@ def _on_places(weights: Arrays, rank: int, places: Places) -> tuple[Arrays, int]
                 f"it adapts {key[:160]!r}; this mixture adapts {', '.join(places.sizes)} of {places.blocks} blocks."
             )
         found[place] = array
-    whole: Arrays = {}
-    empty = 0
-    for block in range(places.blocks):
-        for target, (inputs, outputs) in places.sizes.items():
-            shapes = {"lora_A": (rank, inputs), "lora_B": (outputs, rank)}
-            given = {matrix: found.get((block, target, matrix)) for matrix in shapes}
-            empty += all(array is None for array in given.values())
-            for matrix, shape in shapes.items():
-                array = given[matrix]
-                if array is None and any(other is not None for other in given.values()):
-                    raise ExpertError(f"block {block}, {target}: {matrix} is missing beside its counterpart.")
-                if array is not None and array.shape != shape:
-                    raise ExpertError(
-                        f"block {block}, {target}: {matrix} has shape {array.shape}; rank {rank} on this base needs {shape}."
-                    )
-                name = checks.peft_key(block, target, matrix)
-                whole[name] = np.zeros(shape, np.float16) if array is None else array
-    if empty == places.blocks * len(places.sizes):
+    if not found:
         raise ExpertError("it holds no matrix at all.")
-    return whole, empty
+    return found
 
 
 def name_from(repository: str) -> str:

@@ -129,8 +129,8 @@ def refusing(source: str) -> Iterator[None]:
         said = str(error).replace(files.RESTORE, "").strip()
         reason = "; ".join(printable(line, 400) for line in said.splitlines() if line.strip())
         raise HubError(
-            f"{source} was refused: {reason} The registry is as it was. Ask the repository's owner to push it again, or "
-            "pull another revision: ORG/REPO@REV"
+            f"{source} was refused: {reason} The registry is as it was. Ask the repository's owner to push it again, "
+            "or pull another revision: ORG/REPO@REV"
         ) from None
 
 
@@ -138,7 +138,9 @@ def _read_listed(
     name: str, digest: str, contents: MixtureContents, content: Mapping[str, bytes]
 ) -> NewExpert:
     prefix = f"{layout.EXPERTS}/{name}/"
-    _require_files(content, [prefix + item for item in (layout.EXPERT, layout.ADAPTER_CONFIG, layout.ADAPTER)])
+    _require_files(
+        content, [prefix + item for item in (layout.EXPERT, layout.ADAPTER_CONFIG, layout.ADAPTER)]
+    )
     found = _parsed(content[prefix + layout.EXPERT], prefix + layout.EXPERT)
     record = files.validate_record(ExpertRecord, found, Path(prefix + layout.EXPERT))
     _check_figures(record)

@@ -45,7 +45,12 @@ far worse; measure on your own recordings before relying on a score. A score is 
 
 def expert_card(record: ExpertRecord) -> str:
     """The card: metadata, what it is, data, figures, use, limits. Names no path of the training machine."""
-    parts = [_metadata(record), purpose_section(record), data_section(record), figures_section(record.metrics)]
+    parts = [
+        _metadata(record),
+        purpose_section(record),
+        data_section(record),
+        figures_section(record.metrics),
+    ]
     parts += [_USE.format(base=_base_source(record)), limits_section()]
     return "\n".join(part for part in parts if part)
 

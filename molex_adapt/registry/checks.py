@@ -100,7 +100,9 @@ def check_head(head: Arrays, where: str) -> None:
 def check_exemplars(exemplars: Arrays, where: str) -> None:
     """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,).
 
-    Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers. For `reads`, the statistics: mean and rest (C, L, D), directions (C, L, P, D).
+    Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers.
+
+    For `reads`, the statistics: mean and rest (C, L, D), directions (C, L, P, D).
 
     Raises:
         ExpertError: a tensor is missing or does not fit the others.
@@ -131,15 +133,20 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
 
 def _check_utterances(exemplars: Arrays, part: str, count: int, where: str) -> None:
     """One entry per utterance, in whole numbers, and nothing that nobody asked for."""
-    needed = {"lengths": ((count,), "iu"), "bona_fide": ((count,), "biu")}
+    needed: dict[str, tuple[tuple[int, ...], str]] = {
+        "lengths": ((count,), "iu"),
+        "bona_fide": ((count,), "biu"),
+    }
     needed |= {"sources": ((count, 8), "u"), "attacks": ((count,), "i")}
-    for name in sorted(name for name in exemplars if name.startswith(f"{part}.") and name != f"{part}.frames"):
+    for name in sorted(
+        name for name in exemplars if name.startswith(f"{part}.") and name != f"{part}.frames"
+    ):
         array = exemplars[name]
-        shape, kinds = needed.get(name.partition(".")[2], (None, ""))
+        shape, kinds = needed.get(name.partition(".")[2], ((-1,), ""))
         if array.shape != shape or array.dtype.kind not in kinds:
             raise ExpertError(
                 f"{where}: {name} holds {array.dtype.name} {array.shape}; for {count} utterances "
-                f"{'whole numbers ' + str(shape) if shape else 'no such tensor'} is expected. "
+                f"{f'whole numbers {shape}' if kinds else 'no such tensor'} is expected. "
                 "Restore the file from a copy."
             )
 

@@ -108,7 +108,7 @@ def train_first(
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     development = [data.dev for data in domains.values()]
-    _calibrate(detector, development, result)
+    calibrate(detector, development, result)
     result.threshold = _threshold(detector, development)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
@@ -158,7 +158,7 @@ def add_expert(
     }
     add_fresh_expert(detector, name, recipe, seed)
     replay = _replay_pools(detector, old, old_logits)
-    development = [data.dev, *_development_sets(old)]
+    development = [data.dev, *development_sets(old)]
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
     pools = [Pool(data.train, 1.0, new_row)]
@@ -171,7 +171,7 @@ def add_expert(
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
     if recipe.calibration == "refit":
-        _calibrate(detector, development, result)
+        calibrate(detector, development, result)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
     return result
@@ -208,10 +208,10 @@ def retrain_routers(
     owners = {domain: _row(detector, item) for domain, item in old.items()}
     pools = _replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
-    development = [*_development_sets(old), *(item.dev for item in data.values())]
+    development = [*development_sets(old), *(item.dev for item in data.values())]
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
     if recipe.calibration == "refit":
-        _calibrate(detector, development, result)
+        calibrate(detector, development, result)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -260,7 +260,8 @@ def _measuring_sets(
     return sets
 
 
-def _development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
+def development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
+    """What is kept of old domains to stop early and to calibrate on."""
     sets = [divide_replay(item.exemplars.replay)[1] for item in old.values() if item.exemplars is not None]
     return [item for item in sets if len(item)]
 
@@ -291,7 +292,7 @@ def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Po
     ]
 
 
-def _calibrate(detector: Detector, development: Sequence[Features], result: Adapted) -> None:
+def calibrate(detector: Detector, development: Sequence[Features], result: Adapted) -> None:
     """Fit the calibration on development splits, every domain with the same weight; the old one stays on failure."""
     pooled = concatenate(development)
     logits = logits_of(detector, pooled).double().numpy()
