@@ -86,7 +86,7 @@ def read_stock(
     with refusing(source):
         whole, filled = _on_places(weights, rank, places)
     if filled:
-        remarks.append(f"it leaves {filled} of the mixture's adapted layers as they are: zero there")
+        remarks.append(f"it leaves {filled} of the mixture's adapted layers as they are")
     record = ExpertRecord(
         name=name,
         domain=name,
@@ -162,8 +162,15 @@ def _on_places(weights: Arrays, rank: int, places: Places) -> tuple[Arrays, int]
                         f"{shape}."
                     )
                 name = checks.peft_key(block, target, matrix)
-                whole[name] = np.zeros(shape, np.float16) if array is None else array
+                whole[name] = _unused(matrix, shape) if array is None else array
     return whole, places.blocks * len(places.sizes) - len(layers)
+
+
+def _unused(matrix: str, shape: tuple[int, int]) -> NDArray[Any]:
+    """A layer that changes nothing, as a fresh expert's does: B is zero, A is not, so that it could be trained."""
+    if matrix == "lora_B":
+        return np.zeros(shape, np.float16)
+    return (np.random.default_rng(0).normal(size=shape) / math.sqrt(shape[1])).astype(np.float16)
 
 
 def _by_place(weights: Arrays, places: Places) -> dict[tuple[int, str, str], NDArray[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from molex_adapt.registry.records import ExpertRecord
 
 _FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
 _MOST = 10**12
+_LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
+"""What helps in a registry of one's own does not help with a stranger's repository."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def refusing(source: str) -> Iterator[None]:
     try:
         yield
     except (RegistryError, ExpertError) as error:
-        said = str(error).replace(files.RESTORE, "").strip()
+        said = _LOCAL_REMEDY.sub("", str(error))
         reason = "; ".join(printable(line, 400) for line in said.splitlines() if line.strip())
         raise HubError(
             f"{source} was refused: {reason} The registry is as it was. Ask the repository's owner to push it again, "

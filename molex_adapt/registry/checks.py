@@ -83,6 +83,11 @@ def check_router(router: Arrays, experts: int, where: str) -> None:
                     f"need {need}. Restore the file from a copy or roll back."
                 )
             _check_values(name, router[name], ("float32",), where, RegistryError)
+            if part == "spread" and not (router[name] > 0).all():
+                raise RegistryError(
+                    f"{where}: {name}, which routers divide by, is not positive throughout. "
+                    "Restore the file from a copy."
+                )
 
 
 def check_head(head: Arrays, where: str) -> None:
