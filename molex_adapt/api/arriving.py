@@ -17,11 +17,11 @@ from molex_adapt.api.outcome import old_domains
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError, RecipeError, RegistryError
-from molex_adapt.hub import fetch_expert
+from molex_adapt.hub import find_expert
 from molex_adapt.hub.contents import Surroundings
-from molex_adapt.hub.pull import FetchedExpert
+from molex_adapt.hub.pull import FoundExpert
 from molex_adapt.hub.rows import Rows
-from molex_adapt.hub.stock import Places, name_from, read_stock
+from molex_adapt.hub.stock import Places, name_from
 from molex_adapt.hub.unpack import PulledExpert, refusing
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.progress import Progress
@@ -81,22 +81,22 @@ class Arrival:
         if name is not None:
             check_name(name, "expert")
         active = self.store.active
-        fetched = fetch_expert(
+        found = find_expert(
             reference, token=self.token, skip_pickled=self.skip_pickled, progress=self.progress
         )
-        self._require_new(fetched, name, active)
+        self._require_new(found, name, active)
         if active is None:
-            return self._begin(fetched, name)
-        return self._join(fetched, name, active)
+            return self._begin(found, name)
+        return self._join(found, name, active)
 
-    def _require_new(self, fetched: FetchedExpert, name: str | None, active: GenerationRecord | None) -> None:
-        own = fetched.contents.expert if fetched.contents is not None else None
+    def _require_new(self, found: FoundExpert, name: str | None, active: GenerationRecord | None) -> None:
+        own = found.contents.expert if found.contents is not None else None
         for entry in active.experts if active is not None and own is not None else ():
             if own is not None and entry.sha256 == own.weights_sha256:
                 raise RegistryError(
-                    f"{fetched.origin} is here already: expert {entry.name!r} has the same weights. Nothing was changed"
+                    f"{found.origin} is here already: expert {entry.name!r} has the same weights. Nothing was changed"
                 )
-        wanted = name or (own.name if own is not None else name_from(fetched.origin.repository))
+        wanted = name or (own.name if own is not None else name_from(found.origin.repository))
         if wanted in self.store.taken_names():
             raise RegistryError(
                 f"an expert named {wanted!r} is already in registry {self.store.path}, perhaps in a generation that "
@@ -105,17 +105,17 @@ class Arrival:
         if own is not None:
             check_base(own, self.store.base)
 
-    def _join(self, fetched: FetchedExpert, name: str | None, active: GenerationRecord) -> PullReport:
+    def _join(self, found: FoundExpert, name: str | None, active: GenerationRecord) -> PullReport:
         """Beside the experts of the active generation, under its head."""
         recipe = recipe_on(self.store, active, None)
         detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
-        pulled = self._named(self._read(fetched, name, detector), name, fetched.origin)
-        _require_targets(pulled, recipe, detector, fetched.origin)
+        pulled = self._named(self._fetch(found, name, detector), name, found.origin)
+        _require_targets(pulled, recipe, detector, found.origin)
         if pulled.router is not None:
-            with refusing(str(fetched.origin)):
+            with refusing(str(found.origin)):
                 require_router(detector.base, pulled.router, Path(ROUTER))
         own = self.store.router_tensors(active.number)
-        exemplars = exemplars_of(pulled, detector, str(fetched.origin))
+        exemplars = exemplars_of(pulled, detector, str(found.origin))
         rows = choose_rows(pulled, exemplars, detector, own, [entry.sha256 for entry in active.experts])
         remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
         if pulled.head is None:
@@ -130,25 +130,25 @@ class Arrival:
             recipe=self.store.recipe(active.number) or "",
             threshold=active.threshold,
         )
-        return self._adopt(pulled, fetched.origin, detector, rows, recipe, draft, remarks)
+        return self._adopt(pulled, found.origin, detector, rows, recipe, draft, remarks)
 
-    def _begin(self, fetched: FetchedExpert, name: str | None) -> PullReport:
+    def _begin(self, found: FoundExpert, name: str | None) -> PullReport:
         """The first expert of an empty registry, with the head it was trained under."""
-        if fetched.contents is None:
+        if found.contents is None:
             raise RegistryError(
-                f"{fetched.origin} is a stock adapter, and registry {self.store.path} has no head and no routers to "
+                f"{found.origin} is a stock adapter, and registry {self.store.path} has no head and no routers to "
                 "take it in. Begin with a mixture: molex-adapt train, molex-adapt add-expert, or pull one that "
                 "molex-adapt made"
             )
-        pulled = self._named(fetched.read(), name, fetched.origin)
-        mixture, router, head = fetched.contents.mixture, pulled.router or {}, pulled.head or {}
-        with refusing(str(fetched.origin)):
+        pulled = self._named(found.fetch(), name, found.origin)
+        mixture, router, head = found.contents.mixture, pulled.router or {}, pulled.head or {}
+        with refusing(str(found.origin)):
             recipe = _recipe(mixture.recipe)
             base = open_base(self.store)
             require_router(base, router, Path(ROUTER))
             require_head(base, recipe, head, Path(HEAD))
             detector = Detector(base, recipe)
-        _require_targets(pulled, recipe, detector, fetched.origin)
+        _require_targets(pulled, recipe, detector, found.origin)
         _set_up(detector, router, head, mixture)
         detector.to(self.device)
         base.compute_in(recipe.precision)
@@ -158,22 +158,19 @@ class Arrival:
         )
         # A handful of exemplars would fit a worse calibration than the one that came along.
         kept = recipe.model_copy(update={"calibration": "keep"})
-        return self._adopt(pulled, fetched.origin, detector, rows, kept, draft, [*pulled.remarks, _FIRST])
+        return self._adopt(pulled, found.origin, detector, rows, kept, draft, [*pulled.remarks, _FIRST])
 
-    def _read(self, fetched: FetchedExpert, name: str | None, detector: Detector) -> PulledExpert:
-        if fetched.contents is not None:
-            return fetched.read()
+    def _fetch(self, found: FoundExpert, name: str | None, detector: Detector) -> PulledExpert:
+        if found.contents is not None:
+            return found.fetch()
         layers = detector.mixture.layers
         sizes = {
             target: (layer.linear.in_features, layer.linear.out_features)
             for target, layer in layers[0].items()
         }
-        return read_stock(
-            fetched.content,
-            name or name_from(fetched.origin.repository),
+        return found.fetch_stock(
+            name or name_from(found.origin.repository),
             Places(self.store.base, len(layers), sizes),
-            fetched.licence,
-            str(fetched.origin),
             assume_base=self.assume_base,
         )
 

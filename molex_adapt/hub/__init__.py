@@ -2,7 +2,7 @@
 
 from molex_adapt.hub.client import read_token
 from molex_adapt.hub.outdated import outdated
-from molex_adapt.hub.pull import fetch_expert, fetch_mixture
+from molex_adapt.hub.pull import fetch_mixture, find_expert
 from molex_adapt.hub.push import push_expert, push_mixture
 
-__all__ = ["fetch_expert", "fetch_mixture", "outdated", "push_expert", "push_mixture", "read_token"]
+__all__ = ["fetch_mixture", "find_expert", "outdated", "push_expert", "push_mixture", "read_token"]

@@ -12,6 +12,7 @@ from molex_adapt.hub.client import Client, Listing
 from molex_adapt.hub.contents import MIXTURE, ExpertContents
 from molex_adapt.hub.faults import printable
 from molex_adapt.hub.reference import parse_reference
+from molex_adapt.hub.stock import Places, read_stock
 from molex_adapt.hub.unpack import (
     PulledExpert,
     PulledMixture,
@@ -31,30 +32,41 @@ _MOST_FILES = 30_000
 
 
 @dataclass(frozen=True)
-class FetchedExpert:
-    """What a repository gave: an expert of ours, or the two files of a stock adapter.
+class FoundExpert:
+    """A repository with an expert of ours, of which only the record was read, or with a stock adapter.
 
     Attributes:
-        origin: the repository at its commit.
+        listing: the repository at its commit.
         contents: expert.yaml; None for a stock adapter.
-        content: bytes by path.
-        licence: as the Hub's tags say.
+        client: the connection.
     """
 
-    origin: OriginRecord
+    listing: Listing
     contents: ExpertContents | None
-    content: dict[str, bytes]
-    licence: str | None
+    client: Client
 
-    def read(self) -> PulledExpert:
-        """Check every file of an expert of ours.
+    @property
+    def origin(self) -> OriginRecord:
+        """What the registry keeps of it."""
+        return _origin(self.listing)
+
+    def fetch(self) -> PulledExpert:
+        """Download and check every file of an expert of ours.
 
         Raises:
-            HubError: one is missing, changed, damaged or absurd.
+            HubError: one cannot be had, is missing, changed, damaged or absurd.
         """
         if self.contents is None:
-            raise HubError(f"{self.origin} is a stock adapter; it is read against a mixture")
-        return read_expert(self.contents, self.content, str(self.origin))
+            raise HubError(f"{self.listing} is a stock adapter: it is read against a mixture")
+        wanted = [path for path in self.contents.files if path != layout.CARD]
+        return read_expert(self.contents, _content(self.client, self.listing, wanted), str(self.listing))
+
+    def fetch_stock(self, name: str, places: Places, *, assume_base: bool) -> PulledExpert:
+        """Download and check the two files of a stock adapter; see `read_stock`."""
+        content = _content(self.client, self.listing, [layout.ADAPTER_CONFIG, layout.ADAPTER])
+        return read_stock(
+            content, name, places, self.listing.licence, str(self.listing), assume_base=assume_base
+        )
 
 
 @dataclass(frozen=True)
@@ -66,10 +78,10 @@ class FetchedMixture:
     base: dict[str, Path]
 
 
-def fetch_expert(
+def find_expert(
     reference: str, *, token: str | None = None, skip_pickled: bool = False, progress: Progress | None = None
-) -> FetchedExpert:
-    """Download one expert.
+) -> FoundExpert:
+    """Look at a repository with one expert; only its record is downloaded.
 
     Args:
         reference: ORG/REPO or ORG/REPO@REV.
@@ -85,24 +97,20 @@ def fetch_expert(
     _check_listing(listing, skip_pickled)
     if MIXTURE in listing.files:
         raise HubError(
-            f"{listing} holds a whole mixture, not one expert. Pull it into a new registry: molex-adapt pull --mixture "
-            f"{listing.reference} --registry NEW"
+            f"{listing} holds a whole mixture, not one expert. Pull it into a new registry: molex-adapt pull "
+            f"--mixture {listing.reference} --registry NEW"
         )
     if layout.EXPERT not in listing.files:
         _require_adapter(listing)
-        content = _content(client, listing, [layout.ADAPTER_CONFIG, layout.ADAPTER])
-        return FetchedExpert(_origin(listing), None, content, listing.licence)
-    contents = expert_contents(_content(client, listing, [layout.EXPERT])[layout.EXPERT], str(listing))
-    wanted = [path for path in contents.files if path != layout.CARD]
-    return FetchedExpert(
-        _origin(listing), contents, _content(client, listing, wanted), contents.expert.licence
-    )
+        return FoundExpert(listing, None, client)
+    content = _content(client, listing, [layout.EXPERT])
+    return FoundExpert(listing, expert_contents(content[layout.EXPERT], str(listing)), client)
 
 
 def fetch_mixture(
     reference: str, *, token: str | None = None, skip_pickled: bool = False, progress: Progress | None = None
 ) -> FetchedMixture:
-    """Download a whole generation; arguments and errors as for `fetch_expert`."""
+    """Download a whole generation; arguments and errors as for `find_expert`."""
     client = Client(token, progress)
     listing = client.look(parse_reference(reference), "pull of")
     _check_listing(listing, skip_pickled)

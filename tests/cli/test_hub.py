@@ -18,7 +18,13 @@ def test_a_dry_run_lists_files_and_sizes(run, registry):
     ran = run("push", "codec_x", "lab/codec_x", "--dry-run", "--registry", registry)
     assert ran.status == 0
     assert "would go to lab/codec_x" in ran.out
-    for name in ("adapter_config.json", "adapter_model.safetensors", "expert.yaml", "router.safetensors", "README.md"):
+    for name in (
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "expert.yaml",
+        "router.safetensors",
+        "README.md",
+    ):
         assert name in ran.out
     assert "no exemplars were kept" in ran.err
     machine = run("push", "codec_x", "lab/codec_x", "--dry-run", "--registry", registry, "--json").json
@@ -82,7 +88,16 @@ def test_pull_prints_the_contract(run, api, registry):
     api.answers["pull"] = pulled(api.answers["add_expert"])
     ran = run("pull", "lab/codec_x@v2", "--as", "mine", "--skip-pickled", "--registry", registry, "--json")
     assert ran.status == 0
-    assert set(ran.json) >= {"expert", "repository", "commit", "generation", "activated", "rows", "before", "after"}
+    assert set(ran.json) >= {
+        "expert",
+        "repository",
+        "commit",
+        "generation",
+        "activated",
+        "rows",
+        "before",
+        "after",
+    }
     asked = api.last("pull")
     assert asked["arguments"] == ("lab/codec_x@v2",)
     assert (asked["name"], asked["skip_pickled"], asked["assume_base"]) == ("mine", True, False)
@@ -118,7 +133,8 @@ def test_show_says_where_an_expert_is_from(run, registry):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["push", "codec_x", "lab/codec_x", "--dry-run", "--quiet", "--json"], ["outdated", "--json"]]
+    "arguments",
+    [["push", "codec_x", "lab/codec_x", "--dry-run", "--quiet", "--json"], ["outdated", "--json"]],
 )
 def test_pushing_loads_no_model(registry, arguments):
     code = (

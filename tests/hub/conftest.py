@@ -63,12 +63,16 @@ class Hub:
         self.api.create_repo(name, exist_ok=True)
         added = []
         for path, body in content.items():
-            added.append(CommitOperationAdd(path, _Plain(body if isinstance(body, bytes) else body.read_bytes())))
+            added.append(
+                CommitOperationAdd(path, _Plain(body if isinstance(body, bytes) else body.read_bytes()))
+            )
         self.api.create_commit(name, added, commit_message="by hand")
 
     def environment(self, home: Path) -> dict[str, str]:
         """For another process."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))
+        }
         return kept | {
             "HF_ENDPOINT": self.url,
             "HF_TOKEN": self.token,
@@ -126,7 +130,9 @@ def hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.fixture
-def loopback(hub: Hub, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+def loopback(
+    hub: Hub, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LoopbackHub]:
     """The built-in hub itself, to look behind it and to break it; the client's waits between attempts are cut short."""
     if GIVEN:
         pytest.skip("needs the built-in hub")
@@ -135,7 +141,9 @@ def loopback(hub: Hub, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     from huggingface_hub import file_download
     from huggingface_hub.utils import _http
 
-    impatient = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.01)), monotonic=time.monotonic)
+    impatient = SimpleNamespace(
+        sleep=lambda seconds: time.sleep(min(seconds, 0.01)), monotonic=time.monotonic
+    )
     monkeypatch.setattr(_http, "time", impatient)
     monkeypatch.setattr(file_download, "time", impatient)
     found: LoopbackHub = request.getfixturevalue("_loopback")
@@ -159,9 +167,11 @@ def put(loopback: LoopbackHub) -> Callable[..., Repository]:
 
 @pytest.fixture(scope="session")
 def _labs(tmp_path_factory: Any, tiny_folder_of: Any, tiny_recipe: Any, recorded: Any) -> dict[str, Path]:
-    """`ours` has learnt buzz and then hum; `theirs` has learnt tick, with a head and routers of its own; `bare` nothing."""
+    """`ours` has learnt buzz and then hum; `theirs` tick, with a head and routers of its own; `bare` nothing."""
     folder = tmp_path_factory.mktemp("labs")
-    recipe = tiny_recipe(exemplars={"directions": 2, "replay": 8, "check": 8}, gate={"tolerance": 1.0, "bootstrap": 20})
+    recipe = tiny_recipe(
+        exemplars={"directions": 2, "replay": 8, "check": 8}, gate={"tolerance": 1.0, "bootstrap": 20}
+    )
     base = str(tiny_folder_of())
     buzz = recorded(folder / "buzz", bona_fide=16, buzz=16)
     hum = recorded(folder / "hum", bona_fide=16, first=200, a=1, hum=16)

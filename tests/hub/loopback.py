@@ -114,7 +114,7 @@ def _serve(hub: LoopbackHub, where: str) -> _Server:
     return server
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, status: int, code: str | None, message: str) -> None:
         self.status, self.code, self.message = status, code, message
 
@@ -156,15 +156,15 @@ class _Handler(BaseHTTPRequestHandler):
                 if self.fault.page is not None:
                     return self._send(200, self.fault.page.encode(), {"Content-Type": "text/html"})
                 if self.fault.status is not None:
-                    raise _Refused(self.fault.status, self.fault.code, self.fault.message)
+                    raise _RefusedError(self.fault.status, self.fault.code, self.fault.message)
             for wanted, place, pattern, handle in _ROUTES:
                 match = re.fullmatch(pattern, path)
                 if wanted == ("GET" if method == "HEAD" else method) and place == self.where and match:
                     with self.hub.state.lock:
                         prepared = handle(self, *match.groups())
                     return self._send(*prepared)
-            raise _Refused(404, None, f"nothing at {path}")
-        except _Refused as refused:
+            raise _RefusedError(404, None, f"nothing at {path}")
+        except _RefusedError as refused:
             headers = {"X-Error-Message": refused.message}
             if refused.code is not None:
                 headers["X-Error-Code"] = refused.code
@@ -209,24 +209,26 @@ class _Handler(BaseHTTPRequestHandler):
         if self.token is None:
             return None
         if self.token not in self.hub.state.users:
-            raise _Refused(401, None, "Invalid credentials in Authorization header")
+            raise _RefusedError(401, None, "Invalid credentials in Authorization header")
         return self.hub.state.users[self.token]
 
     def _repository(self, kind: str, name: str, *, write: bool = False, content: bool = False) -> Repository:
         user, found = self._user(), self.hub.state.find(kind, name)
         ours = user is not None and name.partition("/")[0] in (user.name, *user.orgs)
         if found is None or (found.private and not ours):
-            raise _Refused(401 if user is None else 404, "RepoNotFound", "Repository not found")
+            raise _RefusedError(401 if user is None else 404, "RepoNotFound", "Repository not found")
         if found.gated and content and not ours:
-            raise _Refused(403, "GatedRepo", f"Access to model {name} is restricted")
+            raise _RefusedError(403, "GatedRepo", f"Access to model {name} is restricted")
         if write and not (ours and user is not None and user.write):
-            raise _Refused(403, None, "You have read access but not the required permissions for this operation")
+            raise _RefusedError(
+                403, None, "You have read access but not the required permissions for this operation"
+            )
         return found
 
     def _revision(self, repository: Repository, revision: str) -> str:
         found = repository.resolve(revision)
         if found is None:
-            raise _Refused(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            raise _RefusedError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return found
 
     # What can be asked.
@@ -234,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
     def who(self) -> tuple[int, bytes]:
         user = self._user()
         if user is None:
-            raise _Refused(401, None, "Invalid username or password.")
+            raise _RefusedError(401, None, "Invalid username or password.")
         return 200, json.dumps({"name": user.name, "orgs": [{"name": org} for org in user.orgs]}).encode()
 
     def create(self) -> tuple[int, bytes]:
@@ -242,10 +244,12 @@ class _Handler(BaseHTTPRequestHandler):
         user = self._user()
         name = f"{asked.get('organization') or (user.name if user else '')}/{asked['name']}"
         if user is None:
-            raise _Refused(401, None, "Invalid username or password.")
+            raise _RefusedError(401, None, "Invalid username or password.")
         if not user.write or name.partition("/")[0] not in (user.name, *user.orgs):
-            raise _Refused(403, None, f"You don't have the rights to create a model under this namespace")
-        answer = json.dumps({"url": f"{self.hub.url}/{name}", "error": "You already created this model repo"}).encode()
+            raise _RefusedError(403, None, "You don't have the rights to create a model under this namespace")
+        answer = json.dumps(
+            {"url": f"{self.hub.url}/{name}", "error": "You already created this model repo"}
+        ).encode()
         kind = asked.get("type", "model")
         if self.hub.state.find(kind, name) is not None:
             return 409, answer
@@ -285,7 +289,11 @@ class _Handler(BaseHTTPRequestHandler):
         files = repository.files(self._revision(repository, revision))
         answer = [
             {"type": "file", "path": path, "size": len(file.content), "oid": file.blob}
-            | ({"lfs": {"oid": file.sha256, "size": len(file.content), "pointerSize": 130}} if file.large else {})
+            | (
+                {"lfs": {"oid": file.sha256, "size": len(file.content), "pointerSize": 130}}
+                if file.large
+                else {}
+            )
             for path, file in sorted(files.items())
         ]
         return 200, json.dumps(answer).encode()
@@ -301,14 +309,16 @@ class _Handler(BaseHTTPRequestHandler):
     def branch(self, name: str, branch: str) -> tuple[int, bytes]:
         repository = self._repository("model", name, write=True)
         if branch in repository.branches:
-            raise _Refused(409, None, "Reference already exists")
+            raise _RefusedError(409, None, "Reference already exists")
         repository.branches[branch] = repository.head
         return 200, b"{}"
 
     def validate(self) -> tuple[int, bytes]:
         content = json.loads(self.body)["content"]
         if not re.match(r"---\n.*?\n---\n", content, re.DOTALL):
-            return 200, json.dumps({"errors": [], "warnings": [{"message": "empty or missing yaml metadata"}]}).encode()
+            return 200, json.dumps(
+                {"errors": [], "warnings": [{"message": "empty or missing yaml metadata"}]}
+            ).encode()
         return 200, b'{"errors": [], "warnings": []}'
 
     def preupload(self, name: str, revision: str) -> tuple[int, bytes]:
@@ -343,7 +353,10 @@ class _Handler(BaseHTTPRequestHandler):
             return {"href": f"{self.hub.storage}/put/{name}/{oid}"}
         count = -(-size // PART)
         header = {str(at + 1): f"{self.hub.storage}/part/{oid}/{at + 1}" for at in range(count)}
-        return {"href": f"{self.hub.url}/lfs-complete/{name}/{oid}", "header": header | {"chunk_size": str(PART)}}
+        return {
+            "href": f"{self.hub.url}/lfs-complete/{name}/{oid}",
+            "header": header | {"chunk_size": str(PART)},
+        }
 
     def complete(self, name: str, oid: str) -> tuple[int, bytes]:
         parts = self.hub.parts.pop(oid)
@@ -356,7 +369,7 @@ class _Handler(BaseHTTPRequestHandler):
         whole = asked["oid"] in there and Stored(there[asked["oid"]], True).sha256 == asked["oid"]
         if not whole or len(there[asked["oid"]]) != asked["size"]:
             there.pop(asked["oid"], None)
-            raise _Refused(422, None, "the object did not arrive whole")
+            raise _RefusedError(422, None, "the object did not arrive whole")
         return 200, b"{}"
 
     def commit(self, name: str, branch: str) -> tuple[int, bytes]:
@@ -364,9 +377,9 @@ class _Handler(BaseHTTPRequestHandler):
         lines = [json.loads(line) for line in self.body.splitlines()]
         header = lines[0]["value"]
         if branch not in repository.branches:
-            raise _Refused(404, "RevisionNotFound", f"Invalid rev id: {branch}")
+            raise _RefusedError(404, "RevisionNotFound", f"Invalid rev id: {branch}")
         if header.get("parentCommit") not in (None, repository.branches[branch]):
-            raise _Refused(412, None, "A commit has happened since. Please refresh and try again.")
+            raise _RefusedError(412, None, "A commit has happened since. Please refresh and try again.")
         added: dict[str, Stored] = {}
         for line in lines[1:]:
             value = line["value"]
@@ -374,7 +387,7 @@ class _Handler(BaseHTTPRequestHandler):
                 added[value["path"]] = Stored(base64.b64decode(value["content"]), False)
             elif line["key"] == "lfsFile":
                 if value["oid"] not in repository.large:
-                    raise _Refused(400, None, f"LFS pointer to a missing object: {value['path']}")
+                    raise _RefusedError(400, None, f"LFS pointer to a missing object: {value['path']}")
                 added[value["path"]] = Stored(repository.large[value["oid"]], True)
         deleted = [line["value"]["path"] for line in lines[1:] if line["key"] == "deletedFile"]
         oid = repository.commit(branch, added, deleted, header["summary"], header.get("description", ""))
@@ -387,7 +400,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = repository.files(commit).get(path)
         headers = {"X-Repo-Commit": commit}
         if found is None:
-            raise _Refused(404, "EntryNotFound", "Entry not found")
+            raise _RefusedError(404, "EntryNotFound", "Entry not found")
         if found.large:
             place = f"{self.hub.storage}/get/{name}/{found.sha256}"
             linked = {"X-Linked-Size": str(len(found.content)), "X-Linked-Etag": f'"{found.sha256}"'}
@@ -400,7 +413,7 @@ class _Handler(BaseHTTPRequestHandler):
     def get(self, name: str, oid: str) -> tuple[int, bytes, dict[str, str]]:
         content = self.hub.state.model(name).large.get(oid)
         if content is None:
-            raise _Refused(404, None, "NoSuchKey")
+            raise _RefusedError(404, None, "NoSuchKey")
         status, body, headers = self._part(content)
         return status, body, {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"} | headers
 
@@ -418,7 +431,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, content, {}
         start, end = int(asked[1]), int(asked[2] or len(content) - 1)
         if start >= len(content):
-            raise _Refused(416, None, "The requested range is not satisfiable")
+            raise _RefusedError(416, None, "The requested range is not satisfiable")
         return 206, content[start : end + 1], {"Content-Range": f"bytes {start}-{end}/{len(content)}"}
 
 

@@ -25,7 +25,9 @@ def pushed(hub, lab):
 def test_a_missing_repository(hub, lab, unchanged):
     bare = lab("bare")
     check = unchanged(bare)
-    with pytest.raises(HubError, match=r"no model repository of this name.*hf auth login.*HF_TOKEN.*--token-file"):
+    with pytest.raises(
+        HubError, match=r"no model repository of this name.*hf auth login.*HF_TOKEN.*--token-file"
+    ):
         bare.pull(f"{hub.namespace}/nothing-here")
     with pytest.raises(HubError, match="expected ORG/REPO"):
         bare.pull("https://hub/lab/buzz")

@@ -222,7 +222,9 @@ def test_another_base(refuses, good):
 
 def test_routers_and_heads(refuses, good):
     router = arrays(good, layout.ROUTER)
-    wide = {key: np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, 1)], "edge") for key, array in router.items()}
+    wide = {
+        key: np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, 1)], "edge") for key, array in router.items()
+    }
     refuses(changed(good, layout.ROUTER, files.dump_tensors(wide)), "routes 2 blocks of width 33")
     router["blocks.0.spread"][0] = np.nan
     refuses(changed(good, layout.ROUTER, files.dump_tensors(router)), "NaN or infinite")
@@ -240,7 +242,9 @@ def test_a_spread_of_zero_or_less_is_refused(refuses, good):
     for value in (0.0, -1.0):
         router = arrays(good, layout.ROUTER)
         router["blocks.0.spread"][3] = value
-        refuses(changed(good, layout.ROUTER, files.dump_tensors(router)), "blocks.0.spread, .* is not positive")
+        refuses(
+            changed(good, layout.ROUTER, files.dump_tensors(router)), "blocks.0.spread, .* is not positive"
+        )
 
 
 def test_exemplars(refuses, good):
@@ -312,7 +316,10 @@ def test_stock_weights(refuses, good):
     refused({key: array for key, array in weights.items() if key != name}, "lora_A is missing beside")
     refused({**weights, name.replace("layers.0", "layers.77"): weights[name]}, "this mixture adapts")
     refused({**weights, "base_model.model.classifier.weight": weights[name]}, "this mixture adapts")
-    refused({**weights, name.replace("output_dense", "x").replace("intermediate_dense", "x"): weights[name]}, "adapts")
+    refused(
+        {**weights, name.replace("output_dense", "x").replace("intermediate_dense", "x"): weights[name]},
+        "adapts",
+    )
     refused({}, "holds no matrix at all")
     refuses(stock(weights), "is a stock adapter, and registry .* has no head", MolexError, registry="bare")
     config = json.loads(good[layout.ADAPTER_CONFIG]) | {"base_model_name_or_path": "someone/else"}
@@ -333,7 +340,10 @@ def test_mixtures(hub, put, whole, tmp_path):
     name = min(weights)
     refused({**whole, adapter: whole[adapter][:-1] + b"\x01"}, "it changed")
     refused({path: body for path, body in whole.items() if path != layout.HEAD}, "missing there")
-    refused(recorded(whole, MIXTURE, files={"experts/../../x/adapter_config.json": "ab" * 32}), "no file of a mixture")
+    refused(
+        recorded(whole, MIXTURE, files={"experts/../../x/adapter_config.json": "ab" * 32}),
+        "no file of a mixture",
+    )
     refused(recorded(whole, MIXTURE, files={"experts/nobody/expert.yaml": "ab" * 32}), "no file of a mixture")
     refused(recorded(whole, MIXTURE, files={"base/evil.py": "ab" * 32}), "no file of a mixture")
     refused(recorded(whole, MIXTURE, generation__surprise=1), "Extra inputs")
@@ -341,6 +351,14 @@ def test_mixtures(hub, put, whole, tmp_path):
     refused(changed(whole, adapter, spoilt, MIXTURE), "it changed")
     config = json.loads(whole["base/config.json"]) | {"auto_map": {"AutoModel": "evil.Model"}}
     refused(changed(whole, "base/config.json", json.dumps(config).encode(), MIXTURE), "no code is taken")
+    for change, words in (
+        ({"hidden_size": 2**40}, "sizes beyond"),
+        ({"num_hidden_layers": 10_000}, "states 10000 blocks"),
+        ({"intermediate_size": 100_000}, "config.json asks for .* of shape"),
+        ({"model_type": "nothing"}, "config.json of its base is none"),
+    ):
+        config = json.loads(whole["base/config.json"]) | change
+        refused(changed(whole, "base/config.json", json.dumps(config).encode(), MIXTURE), words)
     base = arrays(whole, "base/model.safetensors")
     other = min(key for key in base if base[key].size > 4)
     body = files.dump_tensors({**base, other: base[other] + 1})
@@ -353,7 +371,12 @@ def test_mixtures(hub, put, whole, tmp_path):
 
 def test_a_card_cannot_carry_markup(hub, put, lab, good):
     """What a stranger wrote ends up in a card here: as text."""
-    record = {"attacks": ["<script>alert(1)</script>", "](javascript:1)|x"], "digest": "`rm`", "counts": {}, "split_by": "|"}
+    record = {
+        "attacks": ["<script>alert(1)</script>", "](javascript:1)|x"],
+        "digest": "`rm`",
+        "counts": {},
+        "split_by": "|",
+    }
     put(hub.name("markup"), recorded(good, expert__data=record, expert__licence="<b>"))
     theirs = lab("theirs")
     theirs.pull(hub.made[-1], device="cpu")

@@ -1,7 +1,7 @@
 """At the other end there may be nothing but torch, transformers and peft.
 
-The other process reads base and expert from the hub, and may not import anything of ours. `MOLEX_PLAIN_PYTHON` names the
-interpreter of a fresh environment with these three; without it, this one's serves, with molex_adapt barred from it.
+The other process reads base and expert from the hub, and may not import anything of ours. `MOLEX_PLAIN_PYTHON` names
+the interpreter of a fresh environment with these three; without it, this one's serves, with molex_adapt barred from it.
 """
 
 from __future__ import annotations

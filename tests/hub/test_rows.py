@@ -61,14 +61,18 @@ def test_shared_experts_settle_the_level():
         name = f"blocks.{block}"
         old, new = ([found[f"{name}.{part}"] for part in ("centre", "spread")] for found in (sent, own))
         shift = np.random.default_rng(5).normal(size=WIDTH + 1)
-        own[f"{name}.rows"] = (re_express(sent[f"{name}.rows"], tuple(old), tuple(new))[1:] + shift).astype(np.float32)
+        own[f"{name}.rows"] = (re_express(sent[f"{name}.rows"], tuple(old), tuple(new))[1:] + shift).astype(
+            np.float32
+        )
     found = brought_rows(own, ["b", "c"], sent, ["a", "b", "c"])
     assert found.source == "carried"
     for block in range(BLOCKS):
         together = np.vstack([found.values[block], own[f"blocks.{block}.rows"]])
         there = logits(sent, block, sent[f"blocks.{block}.rows"], heard)
         here = logits(own, block, together, heard)
-        np.testing.assert_allclose(here - here.mean(1, keepdims=True), there - there.mean(1, keepdims=True), atol=1e-5)
+        np.testing.assert_allclose(
+            here - here.mean(1, keepdims=True), there - there.mean(1, keepdims=True), atol=1e-5
+        )
 
 
 def test_rows_that_were_trained_since_are_told_apart():

@@ -10,9 +10,9 @@ import torch
 import yaml
 
 from molex_adapt import Registry
+from molex_adapt.api.inputs import recordings
 from molex_adapt.errors import ExpertError, HubError, RegistryError
 from molex_adapt.features import score_table
-from molex_adapt.api.inputs import recordings
 from molex_adapt.registry import layout
 
 pytestmark = pytest.mark.hub
@@ -177,7 +177,7 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
 
 
 def test_an_expert_alone_is_not_heard_of(hub, lab):
-    """Without exemplars and statistics its rows are moved to the level here, and the user is told that this is a guess."""
+    """Without exemplars and statistics its rows are moved to the level here, and the user is told it is a guess."""
     from molex_adapt.hub.contents import ExpertContents
     from molex_adapt.hub.pack import pack_expert
     from molex_adapt.registry import files
@@ -224,7 +224,11 @@ def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
     origin = made.store.generation().origin
     assert (origin.repository, origin.commit) == (name, pushed.commit)
     former, later = ours.store.generation(), made.store.generation()
-    assert (later.experts, later.metrics, later.calibration) == (former.experts, former.metrics, former.calibration)
+    assert (later.experts, later.metrics, later.calibration) == (
+        former.experts,
+        former.metrics,
+        former.calibration,
+    )
     with pytest.raises(RegistryError, match="already holds a registry"):
         Registry.pull_mixture(name, made.store.path)
 
