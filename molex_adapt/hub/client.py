@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from logging import ERROR
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from molex_adapt import __version__
 from molex_adapt.errors import HubError
 from molex_adapt.hub.faults import explained
 from molex_adapt.hub.reference import Reference
+from molex_adapt.hub.streams import Source, counter, quiet, size_of
 from molex_adapt.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -164,11 +162,11 @@ class Client:
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        total = sum(_size(content) for content in files.values())
+        total = sum(size_of(content) for content in files.values())
         self._progress.start(f"upload to {reference.repository}, bytes", max(1, total))
         try:
-            with explained(reference, "push to", self.endpoint), _quiet():
-                sources = {path: _Source(content, self._progress) for path, content in files.items()}
+            with explained(reference, "push to", self.endpoint), quiet():
+                sources = {path: Source(content, self._progress) for path, content in files.items()}
                 added = [CommitOperationAdd(path, cast(BinaryIO, source)) for path, source in sources.items()]
                 for source in sources.values():
                     source.counting = True
@@ -198,14 +196,14 @@ class Client:
 
     def _fetch(self, listing: Listing, path: str) -> Path:
         for again in (False, True):
-            with explained(listing.reference, "pull of", self.endpoint), _quiet():
+            with explained(listing.reference, "pull of", self.endpoint), quiet():
                 found = Path(
                     self.api.hf_hub_download(
                         listing.reference.repository,
                         path,
                         revision=listing.commit,
                         force_download=again,
-                        tqdm_class=_counter(self._progress),
+                        tqdm_class=counter(self._progress),
                     )
                 )
                 if listing.files[path].holds(found.read_bytes()):
@@ -225,112 +223,6 @@ class Client:
                 )
 
 
-def read_token(path: Path | None) -> str | None:
-    """The token in a file; None for no file.
-
-    Raises:
-        HubError: it cannot be read, or holds no single token.
-    """
-    if path is None:
-        return None
-    try:
-        words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise HubError(
-            f"token file {path} cannot be read: {reason}. Give a file that holds the token alone"
-        ) from None
-    if len(words) != 1 or not words[0].isascii():
-        raise HubError(
-            f"token file {path} holds {len(words)} words; the token alone is expected, on one line. Copy it anew"
-        )
-    return words[0]
-
-
-class _Source(io.BufferedIOBase):
-    """A file to upload, opened only while it is read; tells how much of it went out.
-
-    The client sends such objects over plain HTTP, which every Hub understands; files it would hand to Xet, without
-    asking whether the Hub at HF_ENDPOINT has it.
-    """
-
-    def __init__(self, content: bytes | Path, progress: Progress) -> None:
-        self._content, self._progress = content, progress
-        self._size, self._at, self._sent = _size(content), 0, 0
-        self.counting = False
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
-        if isinstance(self._content, bytes):
-            data = self._content[self._at : end]
-        else:
-            with self._content.open("rb") as file:
-                file.seek(self._at)
-                data = file.read(max(0, end - self._at))
-        self._at += len(data)
-        if self.counting and self._at > self._sent:
-            self._progress.advance(self._at - self._sent)
-            self._sent = self._at
-        return data
-
-
-def _counter(progress: Progress) -> Any:
-    """What the client takes for its progress bar; a new one per file."""
-
-    class Counter:
-        def __init__(self, **_options: Any) -> None: ...
-
-        def __enter__(self) -> Counter:
-            return self
-
-        def __exit__(self, *_error: object) -> None: ...
-
-        def update(self, bytes_: float | None = 1) -> None:
-            progress.advance(int(bytes_ or 0))
-
-        def close(self) -> None: ...
-
-    return Counter
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no warnings of the client's own: progress and errors are ours to tell."""
-    import warnings
-
-    from huggingface_hub.utils import logging
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-
-    level, shown = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity(ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        disable_progress_bars()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            if shown:
-                enable_progress_bars()
-
-
 def _listing(reference: Reference, info: ModelInfo) -> Listing:
     if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
         raise ValueError(f"it names no commit but {info.sha!r}")
@@ -348,7 +240,3 @@ def _listing(reference: Reference, info: ModelInfo) -> Listing:
         licences[0] if len(licences) == 1 else None,
         modified.isoformat() if modified is not None else None,
     )
-
-
-def _size(content: bytes | Path) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size

@@ -124,6 +124,7 @@ def hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
     if GIVEN:
         found.namespace = found.api.whoami()["name"]
     yield found
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     for name in found.made if GIVEN else ():
         found.api.delete_repo(name, missing_ok=True)
     huggingface_hub.close_session()
