@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from molex_adapt.analyze import analyse
+from molex_adapt.api.exchange import Exchange
 from molex_adapt.api.inputs import Data, choose_device, recordings, table_of
 from molex_adapt.api.learning import Learning, recipe_on
 from molex_adapt.api.outcome import old_domains
@@ -32,7 +33,7 @@ EMBEDDED = "embedded"
 """What `init` calls the small base that comes with the package."""
 
 
-class Registry:
+class Registry(Exchange):
     """A registry folder and what can be done with it.
 
     Attributes:

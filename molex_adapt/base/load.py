@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import CRITICAL
@@ -43,6 +44,8 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
             "id, or such a folder"
         )
     try:
+        commit = "local" if local else _commit(name, revision)
+        revision = revision if local else commit  # everything is read from one state of the repository
         with _quiet_transformers():
             config: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision)
             _check_kind(config, name)
@@ -70,11 +73,18 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
             "holds config.json and model.safetensors"
         ) from None
     _require_complete(model, set(info["missing_keys"]), {key for key, *_ in info["mismatched_keys"]}, name)
-    commit = "local" if local else str(getattr(config, "_commit_hash", None) or revision or "main")
     identity = BaseIdentity(
         folder.resolve().name if local else str(id_or_folder), commit, weights_hash(model)
     )
     return Base(model, identity, _normalised(folder if local else None, name, revision, config))
+
+
+def _commit(name: str, revision: str | None) -> str:
+    """What a branch or tag stands for now, or, without a network, stood for when it was loaded last."""
+    from huggingface_hub import hf_hub_download
+
+    found = Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
+    return found if re.fullmatch(r"[0-9a-f]{40}", found) else revision or "main"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import molex_adapt
-from molex_adapt.cli.commands import cache, make, measure, registry, train
+from molex_adapt.cli.commands import cache, hub, make, measure, registry, train
 from molex_adapt.cli.errors import reported
 from molex_adapt.cli.output import show
 
@@ -31,6 +31,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Use": {"score": measure.score, "evaluate": measure.evaluate, "analyze": measure.analyze},
     "Make": {"simulate": make.simulate, "pretrain": make.pretrain, "demo": make.demo},
+    "Hub": {"push": hub.push, "pull": hub.pull, "outdated": hub.outdated},
     "Registry": {
         "list": registry.list_experts,
         "show": registry.show,

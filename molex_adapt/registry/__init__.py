@@ -1,7 +1,13 @@
 """Experts and generations on disk: safetensors and YAML, written whole or not at all."""
 
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
-from molex_adapt.registry.records import BaseRecord, DataRecord, ExpertRecord, GenerationRecord
+from molex_adapt.registry.records import (
+    BaseRecord,
+    DataRecord,
+    ExpertRecord,
+    GenerationRecord,
+    OriginRecord,
+)
 from molex_adapt.registry.store import Store
 
 __all__ = [
@@ -11,5 +17,6 @@ __all__ = [
     "GenerationDraft",
     "GenerationRecord",
     "NewExpert",
+    "OriginRecord",
     "Store",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,8 +103,8 @@ def build_detector(
     base = base if base is not None else open_base(store)
     recipe = _read_recipe(store, number, folder / layout.RECIPE)
     router, head = _tensors(store.router_tensors(number)), _tensors(store.head_tensors(number))
-    _check_router(base, router, folder / layout.ROUTER)
-    _check_head(base, recipe, head, folder / layout.HEAD)
+    require_router(base, router, folder / layout.ROUTER)
+    require_head(base, recipe, head, folder / layout.HEAD)
     calibration = Calibration(record.calibration.scale, record.calibration.offset)
     detector = Detector(base, recipe, calibration)
     rows = [router[f"blocks.{block}.rows"] for block in range(len(detector.mixture.routers))]
@@ -172,7 +172,12 @@ def _read_recipe(store: Store, number: int, path: Path) -> Recipe:
     return validate(Recipe, content, str(path))
 
 
-def _check_router(base: Base, router: dict[str, Tensor], path: Path) -> None:
+def require_router(base: Base, router: Mapping[str, Any], path: Path) -> None:
+    """Refuse a router of other blocks or another width; of tensors or arrays, the shapes alone count.
+
+    Raises:
+        RegistryError: it does not fit the base; `path` names it.
+    """
     blocks, width = len(router) // 3, len(router["blocks.0.centre"])
     if (blocks, width) != (len(base.blocks), base.width):
         raise RegistryError(
@@ -181,7 +186,8 @@ def _check_router(base: Base, router: dict[str, Tensor], path: Path) -> None:
         )
 
 
-def _check_head(base: Base, recipe: Recipe, state: dict[str, Tensor], path: Path) -> None:
+def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Path) -> None:
+    """Refuse a head of another structure than base and recipe need; as `require_router`."""
     # Shapes alone: a recipe that asks for a gigantic head is refused before any memory is taken.
     with torch.device("meta"):
         head = Head(base.width, len(base.blocks) + 1, recipe.head)

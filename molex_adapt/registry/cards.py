@@ -45,8 +45,13 @@ far worse; measure on your own recordings before relying on a score. A score is 
 
 def expert_card(record: ExpertRecord) -> str:
     """The card: metadata, what it is, data, figures, use, limits. Names no path of the training machine."""
-    parts = [_metadata(record), _purpose(record), _data(record), _figures(record.metrics)]
-    parts += [_USE.format(base=_base_source(record)), _LIMITS]
+    parts = [
+        _metadata(record),
+        purpose_section(record),
+        data_section(record),
+        figures_section(record.metrics),
+    ]
+    parts += [_USE.format(base=_base_source(record)), limits_section()]
     return "\n".join(part for part in parts if part)
 
 
@@ -58,19 +63,22 @@ def _metadata(record: ExpertRecord) -> str:
     return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---\n"
 
 
-def _purpose(record: ExpertRecord) -> str:
+def purpose_section(record: ExpertRecord) -> str:
+    """What it is, on which base, how it was made."""
+    origin = f"- Pulled from: `{record.origin}`\n" if record.origin is not None else ""
     return (
         f"# {record.name}\n\n"
         f"A LoRA expert for the spoofing domain `{record.domain}`: rank {record.rank}, alpha {record.alpha:g}, on "
-        f"{', '.join(f'`{target}`' for target in record.targets)} of {record.blocks} blocks.\n\n"
+        f"{', '.join(f'`{plain_text(target)}`' for target in record.targets)} of {record.blocks} blocks.\n\n"
         f"- Base: `{plain_text(record.base.id)}` at `{plain_text(record.base.revision)}`, weights sha256 "
         f"`{record.base.sha256}`\n- Trained: {plain_text(record.created)}, seed {record.seed}, with "
         f"{', '.join(f'{plain_text(name)} {plain_text(number)}' for name, number in record.versions.items())}\n"
-        f"- Recipe: verbatim in `expert.yaml`\n- Licence: {plain_text(record.licence)}\n"
+        f"{origin}- Recipe: verbatim in `expert.yaml`\n- Licence: {plain_text(record.licence)}\n"
     )
 
 
-def _data(record: ExpertRecord) -> str:
+def data_section(record: ExpertRecord) -> str:
+    """What it was trained on: counts and a digest, no paths."""
     rows = [
         f"| {plain_text(split)} | {counts.get('bonafide', 0)} | {counts.get('spoof', 0)} |"
         for split, counts in record.data.counts.items()
@@ -83,7 +91,8 @@ def _data(record: ExpertRecord) -> str:
     )
 
 
-def _figures(metrics: dict[str, Any]) -> str:
+def figures_section(metrics: dict[str, Any]) -> str:
+    """Figures per domain, with intervals."""
     rows = list(_rows(metrics))
     if not rows:
         return "## Figures\n\nNot measured.\n"
@@ -113,6 +122,11 @@ def _number(value: Any) -> str:
 
 def _base_source(record: ExpertRecord) -> str:
     return "REGISTRY/base" if record.base.embedded else plain_text(record.base.id).replace('"', "")
+
+
+def limits_section() -> str:
+    """What the figures do not say."""
+    return _LIMITS
 
 
 def plain_text(text: Any) -> str:

@@ -83,6 +83,11 @@ def check_router(router: Arrays, experts: int, where: str) -> None:
                     f"need {need}. Restore the file from a copy or roll back."
                 )
             _check_values(name, router[name], ("float32",), where, RegistryError)
+            if part == "spread" and not (router[name] > 0).all():
+                raise RegistryError(
+                    f"{where}: {name}, which routers divide by, is not positive throughout. "
+                    "Restore the file from a copy."
+                )
 
 
 def check_head(head: Arrays, where: str) -> None:
@@ -99,6 +104,8 @@ def check_head(head: Arrays, where: str) -> None:
 
 def check_exemplars(exemplars: Arrays, where: str) -> None:
     """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,).
+
+    Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers.
 
     For `reads`, the statistics: mean and rest (C, L, D), directions (C, L, P, D).
 
@@ -126,6 +133,27 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
                 "Restore the file from a copy."
             )
         _check_values(f"{part}.frames", frames, ("float16", "float32"), where, ExpertError)
+        _check_utterances(exemplars, part, count, where)
+
+
+def _check_utterances(exemplars: Arrays, part: str, count: int, where: str) -> None:
+    """One entry per utterance, in whole numbers, and nothing that nobody asked for."""
+    needed: dict[str, tuple[tuple[int, ...], str]] = {
+        "lengths": ((count,), "iu"),
+        "bona_fide": ((count,), "biu"),
+    }
+    needed |= {"sources": ((count, 8), "u"), "attacks": ((count,), "i")}
+    for name in sorted(
+        name for name in exemplars if name.startswith(f"{part}.") and name != f"{part}.frames"
+    ):
+        array = exemplars[name]
+        shape, kinds = needed.get(name.partition(".")[2], ((-1,), ""))
+        if array.shape != shape or array.dtype.kind not in kinds:
+            raise ExpertError(
+                f"{where}: {name} holds {array.dtype.name} {array.shape}; for {count} utterances "
+                f"{f'whole numbers {shape}' if kinds else 'no such tensor'} is expected. "
+                "Restore the file from a copy."
+            )
 
 
 def _check_reads(exemplars: Arrays, where: str) -> None:

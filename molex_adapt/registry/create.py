@@ -30,11 +30,11 @@ def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
             f"base {base} is marked {'embedded' if base.embedded else 'not embedded'}, but the folder to copy is "
             f"{embedded_from}; give a folder exactly for an embedded base"
         )
-    _require_free(path)
+    require_free(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with write_lock(path):
-            _require_free(path)
+            require_free(path)
             _fill(path, base, embedded_from)
     except OSError as error:
         raise RegistryError(
@@ -48,11 +48,11 @@ def copy(source: Path, path: Path) -> None:
     Raises:
         RegistryError: the folder is in use or cannot be written.
     """
-    _require_free(path)
+    require_free(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with write_lock(path):
-            _require_free(path)
+            require_free(path)
             (path / CREATING).mkdir(exist_ok=True)
             for name in (BASE, EXPERTS, GENERATIONS):
                 staging.discard(path / name)
@@ -66,7 +66,12 @@ def copy(source: Path, path: Path) -> None:
         ) from None
 
 
-def _require_free(path: Path) -> None:
+def require_free(path: Path) -> None:
+    """Refuse a folder that a registry cannot be made in.
+
+    Raises:
+        RegistryError: it holds a registry or something else, or is a file.
+    """
     if (path / REGISTRY).exists():
         raise RegistryError(
             f"{path} already holds a registry. Use it, or choose another folder by --registry."

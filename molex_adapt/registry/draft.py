@@ -29,6 +29,7 @@ from molex_adapt.registry.records import (
     ExpertRecord,
     ExpertSummary,
     GenerationRecord,
+    OriginRecord,
     package_versions,
     plain,
 )
@@ -66,6 +67,7 @@ class GenerationDraft:
         metrics: {domain: figures}.
         profile: routing shares.
         remarks: anything a reader of the history should know.
+        origin: where the whole mixture was pulled from; None for one made here.
     """
 
     parent: int | None
@@ -80,6 +82,7 @@ class GenerationDraft:
     metrics: dict[str, Any] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    origin: OriginRecord | None = None
 
     def check(self) -> None:
         """Everything that can be known without the disk.
@@ -168,6 +171,7 @@ def generation_files(
         metrics=plain(draft.metrics),
         profile=plain(draft.profile),
         remarks=[str(remark) for remark in draft.remarks],
+        origin=draft.origin,
         files={name: files.sha256(body) for name, body in content.items()},
     )
     return record, content | {GENERATION: files.dump_record(record)}

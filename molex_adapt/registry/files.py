@@ -86,7 +86,20 @@ def read_record(kind: type[R], path: Path, root: Path) -> R:
     Raises:
         RegistryError: unreadable, no plain YAML, another format version, unknown keys or wrong values.
     """
-    content = parse_yaml(read_bytes(path, root, _MOST_YAML_BYTES), path)
+    return parse_record(kind, read_bytes(path, root, _MOST_YAML_BYTES), path)
+
+
+def parse_record(kind: type[R], content: bytes, path: Path) -> R:
+    """`read_record` of bytes; `path` names them in messages."""
+    return validate_record(kind, parse_yaml(content, path), path)
+
+
+def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
+    """`read_record` of what YAML held.
+
+    Raises:
+        RegistryError: another format version, unknown keys or wrong values.
+    """
     if "format" in kind.model_fields and content.get("format") != FORMAT:
         raise RegistryError(
             f"{path} has format {repr(content.get('format'))[:40]}; this version of molex-adapt reads format {FORMAT}. "
@@ -131,17 +144,41 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def _check_events(text: str, loader: Any) -> None:
-    # The parser proper is recursive and written in C: depth is checked on the flat event stream first.
-    depth = 0
+    # The parser proper is recursive and written in C: depth is checked on the flat event stream first. It also takes
+    # the last of two equal keys without a word, so that two readers could see two files.
+    opened: list[_Opened] = []
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
             raise ValueError("it refers to an anchor")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MOST_DEPTH:
+        if isinstance(event, yaml.CollectionEndEvent):
+            opened.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            if opened:
+                opened[-1].take(event)
+            if isinstance(event, yaml.CollectionStartEvent):
+                opened.append(_Opened(isinstance(event, yaml.MappingStartEvent)))
+        if len(opened) > _MOST_DEPTH:
             raise ValueError(f"it nests deeper than {_MOST_DEPTH} levels")
+
+
+class _Opened:
+    """A mapping or list whose end has not come yet."""
+
+    def __init__(self, mapping: bool) -> None:
+        self.mapping = mapping
+        self.keys: set[str] = set()
+        self.nodes = 0
+
+    def take(self, event: Any) -> None:
+        """One more node directly inside: in a mapping, keys and values in turn."""
+        self.nodes += 1
+        if not self.mapping or self.nodes % 2 == 0:
+            return
+        if not isinstance(event, yaml.ScalarEvent):
+            raise ValueError("a key is a mapping or a list")
+        if event.value in self.keys:
+            raise ValueError(f"{event.value[:80]!r} is given twice")
+        self.keys.add(event.value)
 
 
 def dump_record(record: Record) -> bytes:
@@ -187,14 +224,15 @@ def _check_header(content: bytes, path: Path) -> None:
             f"{path} is not a safetensors file: it has {len(content)} bytes and claims a header of {length}. {RESTORE}"
         )
     try:
-        json.loads(content[8 : 8 + length], object_pairs_hook=_unique)
+        json.loads(content[8 : 8 + length], object_pairs_hook=unique_pairs)
     except (ValueError, RecursionError) as error:
         raise RegistryError(
             f"{path} has a broken safetensors header: {str(error)[:200]}. {RESTORE}"
         ) from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: an object's pairs as a mapping; ValueError where a key is given twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]

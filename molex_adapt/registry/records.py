@@ -27,6 +27,12 @@ def _checked_name(name: str) -> str:
     return name
 
 
+def _checked_commit(commit: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise ValueError(f"{commit[:80]!r} is not a commit: 40 hexadecimal digits in lower case")
+    return commit
+
+
 def _checked_digest(digest: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError(f"{digest[:80]!r} is not a sha256: 64 hexadecimal digits in lower case")
@@ -35,6 +41,7 @@ def _checked_digest(digest: str) -> str:
 
 Name = Annotated[str, AfterValidator(_checked_name)]
 Sha256 = Annotated[str, AfterValidator(_checked_digest)]
+Commit = Annotated[str, AfterValidator(_checked_commit)]
 Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -89,6 +96,19 @@ class BaseRecord(Record):
         return f"{self.id}@{self.revision[:7]} (sha256 {self.sha256[:8]}…)"
 
 
+class OriginRecord(Record):
+    """The Hub repository that something was pulled from, pinned to what was read there."""
+
+    repository: str = Field(pattern=r"^[\w.-]{1,100}/[\w.-]{1,100}$")
+    revision: str | None = Field(default=None, max_length=250)
+    """As asked for; None for the default branch."""
+    commit: Commit
+    pulled: str = Field(default_factory=now)
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.commit[:7]}"
+
+
 class DataRecord(Record):
     """What an expert was trained on; no paths."""
 
@@ -120,6 +140,8 @@ class ExpertRecord(Record):
     versions: dict[str, str] = Field(default_factory=package_versions)
     weights_sha256: Sha256 | None = None
     exemplars_sha256: Sha256 | None = None
+    origin: OriginRecord | None = None
+    """Where it was pulled from; None for an expert trained here."""
 
 
 class ExpertEntry(Record):
@@ -171,6 +193,8 @@ class GenerationRecord(Record):
     profile: dict[str, Any] = {}
     """How routing falls out: the shares that `analyze` shows."""
     remarks: list[str] = []
+    origin: OriginRecord | None = None
+    """Where the whole mixture was pulled from; None for one made here."""
     files: dict[str, Sha256]
     """File name to sha256, for every other file of this generation."""
 

@@ -114,7 +114,7 @@ def train_first(
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     development = [data.dev for data in domains.values()]
-    _calibrate(detector, development, result)
+    calibrate(detector, development, result)
     result.threshold = frozen_threshold(detector, development)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
@@ -164,10 +164,10 @@ def add_expert(
         for key, item in old.items()
         if item.exemplars is not None and recipe.expert.distillation + recipe.router_stage.distillation > 0
     }
-    held = _scored_development(detector, old, recipe)
+    held = scored_development(detector, old, recipe)
     append_expert(detector, name, recipe, seed, gates)
     replay = _replay_pools(detector, old, old_logits)
-    development = [data.dev, *_development_sets(old)]
+    development = [data.dev, *development_sets(old)]
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
     pools = [Pool(data.train, 1.0, new_row)]
@@ -188,7 +188,7 @@ def add_expert(
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
     if recipe.calibration != "keep":
-        _calibrate(detector, development, result, held)
+        calibrate(detector, development, result, held)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
     return result
@@ -223,13 +223,13 @@ def retrain_routers(
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     owners = {domain: _row(detector, item) for domain, item in old.items()}
-    held = _scored_development(detector, old, recipe)
+    held = scored_development(detector, old, recipe)
     pools = _replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
-    development = [*_development_sets(old), *(item.dev for item in data.values())]
+    development = [*development_sets(old), *(item.dev for item in data.values())]
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
     if recipe.calibration != "keep":
-        _calibrate(detector, development, result, held)
+        calibrate(detector, development, result, held)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -278,16 +278,17 @@ def _measuring_sets(
     return sets
 
 
-def _development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
+def development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
+    """What is kept of old domains to stop early and to calibrate on."""
     sets = [divide_replay(item.exemplars.replay)[1] for item in old.values() if item.exemplars is not None]
     return [item for item in sets if len(item)]
 
 
-def _scored_development(
+def scored_development(
     detector: Detector, old: Mapping[str, OldDomain], recipe: Recipe
 ) -> tuple[list[Features], NDArray[np.float64]] | None:
     """What the calibration is held by, with its scores at this moment; None where it is not."""
-    sets = _development_sets(old)
+    sets = development_sets(old)
     if recipe.calibration != "hold" or not sets:
         return None
     return sets, detector.calibration.apply(logits_of(detector, concatenate(sets)).double().numpy())
@@ -319,7 +320,7 @@ def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Po
     ]
 
 
-def _calibrate(
+def calibrate(
     detector: Detector,
     development: Sequence[Features],
     result: Adapted,

@@ -87,6 +87,9 @@ def show(
             "attacks": ", ".join(expert.data.attacks) or "-",
             "EER when made": _eers(expert.metrics),
             "licence": expert.licence,
+            "pulled from": "-"
+            if expert.origin is None
+            else f"{expert.origin.repository} at {expert.origin.commit}",
             "sha256": str(expert.weights_sha256),
             "versions": _joined(expert.versions),
         },

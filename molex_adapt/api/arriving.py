@@ -1,0 +1,278 @@
+"""An expert that arrives from the Hub: into the mixture that is there, or as the first of an empty registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from molex_adapt.analyze import analyse
+from molex_adapt.api.fitting import choose_rows, exemplars_of
+from molex_adapt.api.inputs import check_name
+from molex_adapt.api.learning import recipe_on
+from molex_adapt.api.outcome import old_domains
+from molex_adapt.calibration import Calibration
+from molex_adapt.detector import Detector
+from molex_adapt.errors import ExpertError, RecipeError, RegistryError
+from molex_adapt.hub import find_expert
+from molex_adapt.hub.contents import Surroundings
+from molex_adapt.hub.pull import FoundExpert
+from molex_adapt.hub.rows import Rows
+from molex_adapt.hub.stock import Places, name_from
+from molex_adapt.hub.unpack import PulledExpert, refusing
+from molex_adapt.mixture import ExpertSpec
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import Recipe, validate
+from molex_adapt.registry import GenerationDraft, GenerationRecord, NewExpert, OriginRecord, Store
+from molex_adapt.registry.assemble import (
+    arrays_to_weights,
+    build_detector,
+    head_arrays,
+    open_base,
+    require_head,
+    require_router,
+    router_arrays,
+)
+from molex_adapt.registry.checks import check_base
+from molex_adapt.registry.files import Arrays, parse_yaml
+from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
+from molex_adapt.reports import PullReport
+from molex_adapt.train.adapt import Adapted, OldDomain
+from molex_adapt.train.adopt import adopt_expert
+
+_ROWS = {
+    "carried": "its router rows are those it was trained with",
+    "aligned": "its router rows are those it was trained with, brought to the level here by {shared} expert(s) that "
+    "both mixtures have; rows have been trained since, so molex-adapt retrain-router may improve them",
+    "heard": "it comes from another mixture: its router rows were made from what the routers here read of its "
+    "exemplars; molex-adapt retrain-router improves them",
+    "statistics": "it comes from another mixture: its router rows were made from the statistics of its domain; "
+    "molex-adapt retrain-router improves them",
+    "centred": "it comes from another mixture, without exemplars or statistics: its router rows were brought to the "
+    "mean level here, which is a guess; molex-adapt retrain-router DATA improves them",
+    "mean": "nothing is known of where it should act: its router rows are the mean of those here; molex-adapt "
+    "retrain-router DATA teaches the routers when to choose it",
+}
+_OTHER_HEAD = (
+    "it was trained under another head than the one here, which stays: it may serve worse than its card says. "
+    "Measure it on recordings of its domain (molex-adapt evaluate) before relying on it"
+)
+_NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
+_FIRST = "the registry was empty: head, routers, calibration and threshold came with the expert"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One pull into a registry; see `Registry.pull`."""
+
+    store: Store
+    device: torch.device
+    token: str | None
+    skip_pickled: bool
+    assume_base: bool
+    command: str
+    progress: Progress
+
+    def pull(self, reference: str, name: str | None) -> PullReport:
+        """See `Registry.pull`."""
+        if name is not None:
+            check_name(name, "expert")
+        active = self.store.active
+        found = find_expert(
+            reference, token=self.token, skip_pickled=self.skip_pickled, progress=self.progress
+        )
+        self._require_new(found, name, active)
+        if active is None:
+            return self._begin(found, name)
+        return self._join(found, name, active)
+
+    def _require_new(self, found: FoundExpert, name: str | None, active: GenerationRecord | None) -> None:
+        own = found.contents.expert if found.contents is not None else None
+        for entry in active.experts if active is not None and own is not None else ():
+            if own is not None and entry.sha256 == own.weights_sha256:
+                raise RegistryError(
+                    f"{found.origin} is here already: expert {entry.name!r} has the same weights. Nothing was changed"
+                )
+        wanted = name or (own.name if own is not None else name_from(found.origin.repository))
+        if wanted in self.store.taken_names():
+            raise RegistryError(
+                f"an expert named {wanted!r} is already in registry {self.store.path}, perhaps in a generation that "
+                f"is not active. Pull it under another name: --as NAME, or first molex-adapt remove {wanted} --purge"
+            )
+        if own is not None:
+            check_base(own, self.store.base)
+
+    def _join(self, found: FoundExpert, name: str | None, active: GenerationRecord) -> PullReport:
+        """Beside the experts of the active generation, under its head."""
+        recipe = recipe_on(self.store, active, None)
+        detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
+        pulled = self._named(self._fetch(found, name, detector), name, found.origin)
+        _require_targets(pulled, recipe, detector, found.origin)
+        if pulled.router is not None:
+            with refusing(str(found.origin)):
+                require_router(detector.base, pulled.router, Path(ROUTER))
+        own = self.store.router_tensors(active.number)
+        exemplars = exemplars_of(pulled, detector, str(found.origin))
+        rows = choose_rows(pulled, exemplars, detector, own, [entry.sha256 for entry in active.experts])
+        remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
+        if pulled.head is None:
+            remarks.append(_NO_HEAD)
+        elif not _same(pulled.head, head_arrays(detector)):
+            remarks.append(_OTHER_HEAD)
+        draft = GenerationDraft(
+            parent=active.number,
+            experts=[],
+            router={},
+            head=head_arrays(detector),
+            recipe=self.store.recipe(active.number) or "",
+            threshold=active.threshold,
+        )
+        return self._adopt(pulled, found.origin, detector, rows, recipe, draft, remarks)
+
+    def _begin(self, found: FoundExpert, name: str | None) -> PullReport:
+        """The first expert of an empty registry, with the head it was trained under."""
+        if found.contents is None:
+            raise RegistryError(
+                f"{found.origin} is a stock adapter, and registry {self.store.path} has no head and no routers to "
+                "take it in. Begin with a mixture: molex-adapt train, molex-adapt add-expert, or pull one that "
+                "molex-adapt made"
+            )
+        pulled = self._named(found.fetch(), name, found.origin)
+        mixture, router, head = found.contents.mixture, pulled.router or {}, pulled.head or {}
+        with refusing(str(found.origin)):
+            recipe = _recipe(mixture.recipe)
+            base = open_base(self.store)
+            require_router(base, router, Path(ROUTER))
+            require_head(base, recipe, head, Path(HEAD))
+            detector = Detector(base, recipe)
+        _require_targets(pulled, recipe, detector, found.origin)
+        _set_up(detector, router, head, mixture)
+        detector.to(self.device)
+        base.compute_in(recipe.precision)
+        rows = Rows([router[f"blocks.{block}.rows"][0] for block in range(len(base.blocks))], "carried")
+        draft = GenerationDraft(
+            parent=None, experts=[], router={}, head=head, recipe=mixture.recipe, threshold=mixture.threshold
+        )
+        # A handful of exemplars would fit a worse calibration than the one that came along.
+        kept = recipe.model_copy(update={"calibration": "keep"})
+        return self._adopt(pulled, found.origin, detector, rows, kept, draft, [*pulled.remarks, _FIRST])
+
+    def _fetch(self, found: FoundExpert, name: str | None, detector: Detector) -> PulledExpert:
+        if found.contents is not None:
+            return found.fetch()
+        layers = detector.mixture.layers
+        sizes = {
+            target: (layer.linear.in_features, layer.linear.out_features)
+            for target, layer in layers[0].items()
+        }
+        return found.fetch_stock(
+            name or name_from(found.origin.repository),
+            Places(self.store.base, len(layers), sizes),
+            assume_base=self.assume_base,
+        )
+
+    def _named(self, pulled: PulledExpert, name: str | None, origin: OriginRecord) -> PulledExpert:
+        update = {"name": name or pulled.new.record.name, "base": self.store.base, "origin": origin}
+        record = pulled.new.record.model_copy(update=update)
+        return replace(pulled, new=NewExpert(record, pulled.new.weights, pulled.new.exemplars))
+
+    def _adopt(
+        self,
+        pulled: PulledExpert,
+        origin: OriginRecord,
+        detector: Detector,
+        rows: Rows,
+        recipe: Recipe,
+        draft: GenerationDraft,
+        remarks: list[str],
+    ) -> PullReport:
+        record = pulled.new.record
+        old = old_domains(self.store, draft.parent) if draft.parent is not None else {}
+        domain = record.domain if record.domain not in old else f"{record.domain} ({record.name})"
+        result = adopt_expert(
+            detector,
+            ExpertSpec(record.name, record.rank, record.alpha),
+            arrays_to_weights(pulled.new.weights),
+            [torch.from_numpy(row.copy()) for row in rows.values],
+            domain,
+            exemplars_of(pulled, detector, str(origin)),
+            old,
+            draft.threshold,
+            recipe,
+        )
+        remarks = [*remarks, *result.remarks]
+        number = self.store.add_generation(
+            replace(
+                draft,
+                experts=detector.mixture.names,
+                router=router_arrays(detector),
+                calibration=(detector.calibration.scale, detector.calibration.offset),
+                new_experts=[pulled.new],
+                command=self.command,
+                metrics={key: item.as_dict() for key, item in result.after.items()},
+                profile=_profile(detector, result, old),
+                remarks=[f"expert {record.name} was pulled from {origin}", *remarks, *result.refused],
+            ),
+            activate=not result.refused,
+        )
+        return PullReport(
+            expert=record.name,
+            repository=origin.repository,
+            commit=origin.commit,
+            generation=number,
+            activated=not result.refused,
+            rows=rows.source,
+            before=result.before,
+            after=result.after,
+            change=result.changes,
+            novel=domain if result.before else None,
+            remarks=remarks,
+            refused=result.refused,
+            not_measured=result.not_measured,
+        )
+
+
+def _require_targets(pulled: PulledExpert, recipe: Recipe, detector: Detector, origin: OriginRecord) -> None:
+    record, blocks = pulled.new.record, len(detector.base.blocks)
+    if set(record.targets) != set(recipe.lora.targets) or record.blocks != blocks:
+        raise ExpertError(
+            f"{origin} adapts {', '.join(record.targets)} of {record.blocks} blocks; this mixture adapts "
+            f"{', '.join(recipe.lora.targets)} of {blocks}. Pull it into an empty registry on the same base: "
+            "molex-adapt init BASE --no-experts --registry other/"
+        )
+
+
+def _recipe(text: str) -> Recipe:
+    try:
+        return validate(Recipe, parse_yaml(text.encode(), Path(RECIPE)), "its recipe")
+    except RecipeError as error:
+        raise RegistryError(str(error)) from None
+
+
+def _set_up(detector: Detector, router: Arrays, head: Arrays, mixture: Surroundings) -> None:
+    """A detector without experts, with another mixture's standardisation, head and calibration."""
+    for block, module in enumerate(detector.mixture.routers):
+        fixed = {
+            part: torch.from_numpy(router[f"blocks.{block}.{part}"].copy()) for part in ("centre", "spread")
+        }
+        module.load_state_dict(fixed, strict=False)
+    detector.head.load_state_dict(
+        {key: torch.from_numpy(array.astype(np.float32)) for key, array in head.items()}
+    )
+    detector.calibration = Calibration(mixture.calibration.scale, mixture.calibration.offset)
+
+
+def _same(left: Arrays, right: Arrays) -> bool:
+    return left.keys() == right.keys() and all(np.array_equal(left[key], right[key]) for key in left)
+
+
+def _profile(
+    detector: Detector, result: Adapted, old: Mapping[str, OldDomain]
+) -> dict[str, dict[str, float]]:
+    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
+    sets |= {name: item.check for name, item in result.exemplars.items()}
+    sets = {key: item for key, item in sets.items() if len(item)}
+    return analyse(detector, sets).usage if sets else {}

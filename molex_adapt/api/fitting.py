@@ -1,0 +1,74 @@
+"""Where a pulled expert should act in a mixture that it was not trained in, and what it brings to measure it on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from molex_adapt.detector import Detector
+from molex_adapt.errors import HubError
+from molex_adapt.hub.rows import Rows, brought_rows, made_rows, mean_rows, stored_statistics
+from molex_adapt.hub.unpack import PulledExpert
+from molex_adapt.registry.exemplars import arrays_to_features
+from molex_adapt.registry.files import Arrays
+from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.reads import arrays_to_reads, reads_of
+
+
+def exemplars_of(pulled: PulledExpert, detector: Detector, source: str) -> Exemplars | None:
+    """What came along of its domain, as features of this base.
+
+    Raises:
+        HubError: features of another width, or one class alone.
+    """
+    arrays, attacks = pulled.new.exemplars, pulled.new.record.data.attacks
+    if arrays is None:
+        return None
+    shape = (len(detector.base.blocks), detector.base.width)
+    reads = arrays.get("reads.mean")
+    if reads is not None and reads.shape[1:] != shape:
+        raise HubError(
+            f"{source} was refused: reads.mean has shape {reads.shape}; (C, {shape[0]}, {shape[1]}) fits here"
+        )
+    for part in ("replay", "check"):
+        frames = arrays.get(f"{part}.frames")
+        if frames is None or not len(frames):
+            continue
+        labels = arrays[f"{part}.bona_fide"].astype(bool)
+        if frames.shape[1] != detector.base.prefix_width or labels.all() or not labels.any():
+            raise HubError(
+                f"{source} was refused: its {part} exemplars are {frames.shape[1]} wide with {int(labels.sum())} "
+                f"bona fide of {len(labels)}; features {detector.base.prefix_width} wide and both classes are "
+                "expected. Ask its owner"
+            )
+    found = [arrays_to_features(arrays, part, attacks) for part in ("replay", "check")]
+    if found[0] is None or found[1] is None:
+        return None
+    return Exemplars(found[0], found[1], arrays_to_reads(arrays))
+
+
+def choose_rows(
+    pulled: PulledExpert, exemplars: Exemplars | None, detector: Detector, own: Arrays, here: list[str]
+) -> Rows:
+    """The best that is known of where the expert should act; see `Rows.source`."""
+    brought = None
+    if pulled.router is not None and pulled.mixture is not None:
+        brought = brought_rows(own, here, pulled.router, pulled.mixture.experts)
+        if brought.shared:
+            return brought
+    heard = _heard(exemplars, detector)
+    made = made_rows(own, *heard, "heard") if heard is not None else None
+    if made is None and pulled.router is not None and pulled.new.exemplars is not None:
+        stored = stored_statistics(pulled.new.exemplars, pulled.router, own)
+        made = made_rows(own, *stored, "statistics") if stored is not None else None
+    return made or brought or mean_rows(own)
+
+
+def _heard(exemplars: Exemplars | None, detector: Detector) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Mean and variance (L, D) of what the routers here read of its spoofed exemplars."""
+    rows = exemplars.replay.of_class(False) if exemplars is not None and len(exemplars.replay) else []
+    if exemplars is None or len(rows) < 2:
+        return None
+    reads = reads_of(detector, exemplars.replay.pick(rows)).double()
+    return reads.mean(0).numpy(), reads.var(0).numpy()

@@ -1,0 +1,131 @@
+"""A whole mixture that arrives from the Hub, into a registry of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from molex_adapt.errors import HubError, MolexError
+from molex_adapt.hub import fetch_mixture
+from molex_adapt.hub.faults import printable
+from molex_adapt.progress import Progress
+from molex_adapt.registry import GenerationDraft, GenerationRecord, Store
+from molex_adapt.registry.assemble import build_detector
+from molex_adapt.registry.create import require_free
+from molex_adapt.registry.files import read_tensors
+from molex_adapt.reports import PullReport
+
+_MOST_SIZE = 2**20
+_MOST_BLOCKS = 256
+
+
+def restore(
+    reference: str,
+    path: Path,
+    *,
+    token: str | None,
+    skip_pickled: bool,
+    command: str,
+    device: torch.device,
+    progress: Progress,
+) -> PullReport:
+    """A whole generation into a new registry; see `Registry.pull_mixture`.
+
+    It is put together in a folder of its own, loaded as a detector once, and copied to its place when that worked.
+    """
+    require_free(path)  # before anything is downloaded
+    fetched = fetch_mixture(reference, token=token, skip_pickled=skip_pickled, progress=progress)
+    contents, origin = fetched.mixture.contents, fetched.origin
+    generation = contents.generation
+    with TemporaryDirectory(prefix="molex-adapt-") as made:
+        source = _gather(fetched.base, Path(made) / "base") if contents.base.embedded else None
+        try:
+            store = Store.create(Path(made) / "registry", contents.base, source)
+            draft = GenerationDraft(
+                parent=None,
+                experts=generation.names,
+                router=fetched.mixture.router,
+                head=fetched.mixture.head,
+                recipe=fetched.mixture.recipe,
+                calibration=(generation.calibration.scale, generation.calibration.offset),
+                threshold=generation.threshold,
+                new_experts=fetched.mixture.experts,
+                command=command,
+                metrics=generation.metrics,
+                profile=generation.profile,
+                remarks=[f"pulled whole from {origin}"],
+                origin=origin,
+            )
+            number = store.add_generation(draft, activate=True)
+            _require_unchanged(store, generation, str(origin))
+            build_detector(store, number, device)
+        except HubError:
+            raise
+        except MolexError as error:
+            raise HubError(f"{origin} was refused: {error} Nothing was made at {path}.") from None
+        Store.copy(store.path, path)
+    return PullReport(
+        expert=generation.names,
+        repository=origin.repository,
+        commit=origin.commit,
+        generation=number,
+        activated=True,
+        before={},
+        after={},
+    )
+
+
+def _gather(base: Mapping[str, Path], folder: Path) -> Path:
+    """The files of an embedded base under their own names, without links."""
+    folder.mkdir()
+    for name, path in base.items():
+        (folder / name).write_bytes(path.read_bytes())
+    config = folder / "config.json"
+    if config.is_file() and b"auto_map" in config.read_bytes():
+        raise HubError(
+            "the mixture was refused: its base's config.json names code of its own (auto_map), and no code is taken "
+            "from a repository. Ask its owner for one without"
+        )
+    _require_shapes(folder)
+    return folder
+
+
+def _require_shapes(folder: Path) -> None:
+    """A base whose config.json asks for other weights than there are would be drawn at random, at any size."""
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        stated = json.loads((folder / "config.json").read_bytes())
+        sizes = [value for item in stated.values() for value in (item if isinstance(item, list) else [item])]
+        if any(isinstance(value, int) and abs(value) > _MOST_SIZE for value in sizes):
+            raise ValueError(f"it states sizes beyond {_MOST_SIZE}")
+        if not 0 < stated["num_hidden_layers"] <= _MOST_BLOCKS:
+            raise ValueError(f"it states {stated['num_hidden_layers']} blocks")
+        with torch.device("meta"):
+            model = AutoModel.from_config(AutoConfig.for_model(**stated))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise HubError(
+            f"the mixture was refused: the config.json of its base is none ({printable(error)}). Ask its owner"
+        ) from None
+    asked = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    found: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        found |= {name: array.shape for name, array in read_tensors(path, folder).items()}
+    wrong = sorted(name for name in asked.keys() | found.keys() if asked.get(name) != found.get(name))
+    if wrong:
+        raise HubError(
+            f"the mixture was refused: its base's config.json asks for {wrong[0]} of shape {asked.get(wrong[0])}, the "
+            f"weights have {found.get(wrong[0])}. Ask its owner"
+        )
+
+
+def _require_unchanged(store: Store, generation: GenerationRecord, source: str) -> None:
+    written = store.generation()
+    if written.experts != generation.experts:
+        raise HubError(
+            f"{source} was refused: its adapters are not stored as molex-adapt stores them. Ask its owner"
+        )

@@ -1,0 +1,173 @@
+"""From a registry to the files of a repository: stock PEFT at the front, what only we need beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from molex_adapt.hub import cards
+from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
+from molex_adapt.registry import files, layout
+from molex_adapt.registry.draft import adapter_config
+from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.records import FORMAT, ExpertRecord, GenerationRecord
+from molex_adapt.registry.store import Store
+
+
+@dataclass(frozen=True)
+class Package:
+    """What will be uploaded.
+
+    Attributes:
+        files: content by path; large ones by the path of the registry's own file, which never changes.
+        summary: first line of the commit.
+        description: the rest of it.
+        remarks: what whoever uploads it should know.
+    """
+
+    files: dict[str, bytes | Path]
+    summary: str
+    description: str
+    remarks: list[str] = field(default_factory=list)
+
+
+def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Package:
+    """One expert of the active generation, with its rows of the router, its head, calibration and exemplars.
+
+    Args:
+        store: the registry.
+        name: the expert.
+        repository: ORG/REPO, for the card.
+        exemplars: whether features of recordings may travel; statistics of whole domains may always.
+
+    Raises:
+        ExpertError: there is no such expert.
+        RegistryError: a file of it is damaged.
+    """
+    generation = store.generation()
+    record, kept = _travelling(store, store.expert(name), exemplars)
+    store.expert_weights(name)  # says what is wrong, before anything is sent
+    content: dict[str, bytes | Path] = {
+        layout.ADAPTER_CONFIG: adapter_config(record),
+        layout.ADAPTER: (store.expert_folder(name) / layout.ADAPTER).read_bytes(),
+        layout.ROUTER: files.dump_tensors(_rows_first(store.router_tensors(), generation.names.index(name))),
+        layout.HEAD: files.dump_tensors(store.head_tensors()),
+    }
+    if kept is not None:
+        content[layout.EXEMPLARS] = files.dump_tensors(kept)
+    content[layout.CARD] = cards.expert_card(record, repository, generation, kept).encode()
+    own = next(entry.sha256 for entry in generation.experts if entry.name == name)
+    others = [entry.sha256 for entry in generation.experts if entry.name != name]
+    contents = ExpertContents(
+        format=FORMAT,
+        expert=record,
+        mixture=Surroundings(
+            experts=[own, *others],
+            recipe=store.recipe() or "",
+            calibration=generation.calibration,
+            threshold=generation.threshold,
+        ),
+        files={path: files.sha256(body) for path, body in content.items() if isinstance(body, bytes)},
+    )
+    content[layout.EXPERT] = files.dump_record(contents)
+    summary = f"Expert {name} for {record.domain}, {cards.shown_eer(record.metrics, record.domain)}"
+    return Package(content, summary, cards.description([record]), _remarks([record], [kept], exemplars))
+
+
+def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
+    """The whole active generation, with its base where that is embedded.
+
+    Raises:
+        RegistryError: there is none, or a file of it is damaged.
+    """
+    generation = store.generation()
+    content: dict[str, bytes | Path] = {
+        layout.ROUTER: files.dump_tensors(store.router_tensors()),
+        layout.HEAD: files.dump_tensors(store.head_tensors()),
+        layout.RECIPE: (store.recipe() or "").encode(),
+    }
+    digests: dict[str, str] = {}
+    records, kept = [], []
+    for name in generation.names:
+        record, arrays = _travelling(store, store.expert(name), exemplars)
+        _add_expert(store, record, arrays, content, digests)
+        records.append(record)
+        kept.append(arrays)
+    if store.base_folder is not None:
+        for path in sorted(store.base_folder.iterdir()):
+            files.require_plain(path, store.path)
+            content[f"{layout.BASE}/{path.name}"] = path
+            digests[f"{layout.BASE}/{path.name}"] = files.sha256(path.read_bytes())
+    content[layout.CARD] = cards.mixture_card(records, repository, generation, kept).encode()
+    digests |= {path: files.sha256(body) for path, body in content.items() if isinstance(body, bytes)}
+    contents = MixtureContents(
+        format=FORMAT, base=store.base, generation=_without_paths(generation), files=digests
+    )
+    content[MIXTURE] = files.dump_record(contents)
+    summary = f"Mixture of {len(records)} experts: {', '.join(generation.names)}"[:72]
+    return Package(content, summary, cards.description(records), _remarks(records, kept, exemplars))
+
+
+def _add_expert(
+    store: Store,
+    record: ExpertRecord,
+    exemplars: Arrays | None,
+    content: dict[str, bytes | Path],
+    digests: dict[str, str],
+) -> None:
+    folder, prefix = store.expert_folder(record.name), f"{layout.EXPERTS}/{record.name}"
+    store.expert_weights(record.name)
+    content[f"{prefix}/{layout.ADAPTER}"] = folder / layout.ADAPTER
+    digests[f"{prefix}/{layout.ADAPTER}"] = str(record.weights_sha256)
+    content[f"{prefix}/{layout.ADAPTER_CONFIG}"] = adapter_config(record)
+    content[f"{prefix}/{layout.EXPERT}"] = files.dump_record(record)
+    if exemplars is not None:
+        whole = record.exemplars_sha256 == store.expert(record.name).exemplars_sha256
+        content[f"{prefix}/{layout.EXEMPLARS}"] = (
+            folder / layout.EXEMPLARS if whole else files.dump_tensors(exemplars)
+        )
+        digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
+
+
+def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:
+    """The record and the exemplars that may leave this registry."""
+    kept = store.exemplar_tensors(record.name)
+    if kept is None or exemplars:
+        return record, kept
+    statistics = {name: array for name, array in kept.items() if name.startswith("reads.")} or None
+    digest = files.sha256(files.dump_tensors(statistics)) if statistics is not None else None
+    return record.model_copy(update={"exemplars_sha256": digest}), statistics
+
+
+def _rows_first(router: Arrays, index: int) -> Arrays:
+    """The router with one expert's rows before all others."""
+    found = {}
+    for name, array in router.items():
+        if name.endswith(".rows"):
+            array = np.concatenate([array[index : index + 1], np.delete(array, index, axis=0)])
+        found[name] = array
+    return found
+
+
+def _without_paths(generation: GenerationRecord) -> GenerationRecord:
+    """What was typed and remarked may name folders of this machine: neither travels."""
+    return generation.model_copy(update={"command": "", "remarks": []})
+
+
+def _remarks(records: list[ExpertRecord], kept: list[Arrays | None], asked: bool) -> list[str]:
+    heard = sum(
+        len(array) for arrays in kept if arrays for name, array in arrays.items() if name.endswith(".lengths")
+    )
+    if heard:
+        told = (
+            f"features of {heard} recordings travel along as exemplars, so that later experts elsewhere learn not to "
+            "forget. They are no audio, but come from somebody's voice: --no-exemplars keeps them here"
+        )
+        return [told]
+    if asked and records:
+        return [
+            "no exemplars were kept, so none travel: whoever pulls this cannot measure it without data of its own"
+        ]
+    return []

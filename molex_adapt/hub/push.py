@@ -1,0 +1,156 @@
+"""From a registry to the Hub: one commit, repeated safely."""
+
+from __future__ import annotations
+
+from molex_adapt.errors import HubError
+from molex_adapt.hub.client import Client, Listing
+from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE
+from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
+from molex_adapt.hub.reference import Reference, parse_reference
+from molex_adapt.hub.unpack import expert_contents
+from molex_adapt.progress import Progress
+from molex_adapt.registry import layout
+from molex_adapt.registry.store import Store
+from molex_adapt.reports import PushReport
+
+_OF_A_MODEL = ("config.json", "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
+
+
+def push_expert(
+    store: Store,
+    name: str,
+    repository: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    exemplars: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> PushReport:
+    """Upload one expert of the active generation as a repository that stock PEFT loads.
+
+    Args:
+        store: the registry.
+        name: the expert.
+        repository: ORG/REPO; made where it is missing.
+        private: make it private; refused where it is public already.
+        revision: a branch; made where it is missing. None for the default one.
+        token: None for HF_TOKEN, or what `hf auth login` left.
+        exemplars: whether features of recordings travel along.
+        dry_run: only say what would be uploaded; the Hub is not asked.
+        progress: hears of bytes sent.
+
+    Raises:
+        ExpertError: there is no such expert.
+        HubError: not allowed, cut off, the repository holds something else, or somebody else was first.
+    """
+    target = _target(repository, revision)
+    package = pack_expert(store, name, target.repository, exemplars)
+    if dry_run:
+        return _report(target, package, None, changed=False)
+    client = Client(token, progress)
+    former = _prepared(client, target, private)
+    _require_same_expert(client, former, store.expert(name).domain)
+    return _upload(client, target, package, former, set(EXPERT_FILES))
+
+
+def push_mixture(
+    store: Store,
+    repository: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    exemplars: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> PushReport:
+    """Upload the whole active generation, with its base where that is embedded; arguments as for `push_expert`.
+
+    Raises:
+        RegistryError: there is no generation.
+        HubError: as for `push_expert`.
+    """
+    target = _target(repository, revision)
+    package = pack_mixture(store, target.repository, exemplars)
+    if dry_run:
+        return _report(target, package, None, changed=False)
+    client = Client(token, progress)
+    former = _prepared(client, target, private)
+    if layout.EXPERT in former.files:
+        raise HubError(
+            f"push to {target} failed: it holds a single expert. Choose another repository for the mixture, or delete "
+            "that one on the Hub first"
+        )
+    ours = {path for path in former.files if path.startswith((f"{layout.EXPERTS}/", f"{layout.BASE}/"))}
+    return _upload(client, target, package, former, ours if MIXTURE in former.files else set())
+
+
+def _target(repository: str, revision: str | None) -> Reference:
+    found = parse_reference(repository if revision is None else f"{repository}@{revision}")
+    if revision is None and found.revision is not None:
+        raise HubError(
+            f"{repository!r} names a revision; a push takes a branch by --revision {found.revision}"
+        )
+    return found
+
+
+def _prepared(client: Client, target: Reference, private: bool) -> Listing:
+    """The repository as it is, made where it was missing."""
+    known = client.exists(Reference(target.repository), "push to")
+    if known is not None and private and not known.private:
+        raise HubError(
+            f"push to {target} failed: it exists and is public, and --private does not hide what is public. Make it "
+            "private in its settings on the Hub, or choose another name"
+        )
+    listing = client.exists(target, "push to") if target.revision is not None else known
+    if listing is None:
+        client.create(target, private)
+        listing = client.look(target, "push to")
+    model = [name for name in _OF_A_MODEL if name in listing.files]
+    if model:
+        raise HubError(
+            f"push to {target} failed: it holds a whole model ({', '.join(model)}); an expert has a repository of its "
+            "own. Choose another name"
+        )
+    return listing
+
+
+def _require_same_expert(client: Client, former: Listing, domain: str) -> None:
+    """A repository is one expert's: only the same domain replaces what is there."""
+    if MIXTURE in former.files:
+        raise HubError(
+            f"push to {former.reference} failed: it holds a whole mixture. Choose another repository for the expert, "
+            "or push with --mixture"
+        )
+    if layout.EXPERT not in former.files:
+        if layout.ADAPTER in former.files:
+            raise HubError(
+                f"push to {former.reference} failed: it holds an adapter that molex-adapt did not make. Choose another "
+                "repository, or delete that one on the Hub first"
+            )
+        return
+    path = client.fetch(former, [layout.EXPERT])[layout.EXPERT]
+    there = expert_contents(path.read_bytes(), str(former)).expert
+    if there.domain != domain:
+        raise HubError(
+            f"push to {former.reference} failed: it holds expert {there.name!r} for domain {there.domain!r}, not one "
+            f"for {domain!r}. Choose another repository, or delete that one on the Hub first"
+        )
+
+
+def _upload(
+    client: Client, target: Reference, package: Package, former: Listing, ours: set[str]
+) -> PushReport:
+    obsolete = sorted(path for path in ours & set(former.files) if path not in package.files)
+    commit = client.commit(target, package.files, former, package.summary, package.description, obsolete)
+    return _report(target, package, commit, changed=commit != former.commit)
+
+
+def _report(target: Reference, package: Package, commit: str | None, *, changed: bool) -> PushReport:
+    sizes = {
+        path: len(content) if isinstance(content, bytes) else content.stat().st_size
+        for path, content in package.files.items()
+    }
+    return PushReport(target.repository, target.revision, commit, changed, sizes, package.remarks)

@@ -1,0 +1,157 @@
+"""Router rows between mixtures: the same function of the routing input under another centre and spread.
+
+A row scores a routing input u as (w · (u - centre) / spread + b) / √D. Another mixture standardises otherwise, which
+can be undone exactly. What cannot be known is the level: a softmax does not change when all rows change alike, so a row
+says something only beside the other rows it was trained with. Experts that both mixtures have settle that level;
+without any, the mean of all rows stands in for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.registry.files import Arrays
+
+Source = Literal["carried", "aligned", "heard", "statistics", "centred", "mean"]
+"""carried: to the bit, or to rounding, as where it came from. aligned: the same, but rows of shared experts have been
+trained since. heard: made from what this mixture's routers read of its exemplars. statistics: made from the statistics
+that came along. centred: relative to the mean of the rows it came with. mean: the mean of the rows here."""
+
+GATE = 4.0
+"""Gate logit by which a made row stands above the mean of the others in the middle of its domain, and below it in the
+middle of what this mixture knows; the recipe's `expert.gate_start` is the same."""
+
+_CLOSE = 1e-3
+
+Row = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One row per block, and where it comes from.
+
+    Attributes:
+        values: (D + 1,) float32 each.
+        source: see `Source`.
+        shared: how many experts both mixtures have.
+    """
+
+    values: list[NDArray[np.float32]]
+    source: Source
+    shared: int = 0
+
+
+def re_express(
+    rows: NDArray[Any], old: tuple[NDArray[Any], NDArray[Any]], new: tuple[NDArray[Any], NDArray[Any]]
+) -> NDArray[Any]:
+    """Rows (E, D + 1) that give the same logits from inputs standardised otherwise.
+
+    Args:
+        rows: as trained.
+        old: centre and spread (D,) that they were trained with.
+        new: those that they will be used with.
+    """
+    if all(np.array_equal(left, right) for left, right in zip(old, new, strict=True)):
+        return rows
+    (centre, spread), (centre_, spread_) = ([part.astype(np.float64) for part in pair] for pair in (old, new))
+    weights, bias = rows[:, :-1].astype(np.float64) / spread, rows[:, -1].astype(np.float64)
+    return np.concatenate([weights * spread_, (bias + weights @ (centre_ - centre))[:, None]], axis=1)
+
+
+def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_experts: Sequence[str]) -> Rows:
+    """Rows for a pulled expert from those it was trained with.
+
+    Args:
+        own: this mixture's router.
+        own_experts: hashes of the adapters behind its rows.
+        sent: the other mixture's router, the pulled expert's row first.
+        sent_experts: hashes likewise.
+    """
+    pairs = [
+        (own_experts.index(digest), at)
+        for at, digest in enumerate(sent_experts)
+        if at > 0 and digest in own_experts
+    ]
+    values, apart = [], 0.0
+    for block in range(len(own) // 3):
+        name = f"blocks.{block}"
+        moved = re_express(sent[f"{name}.rows"], _standard(sent, name), _standard(own, name))
+        here = own[f"{name}.rows"]
+        if pairs:
+            gaps = np.stack([here[mine].astype(np.float64) - moved[theirs] for mine, theirs in pairs])
+            row = moved[0] + gaps.mean(0)
+            scale = max(1.0, float(np.abs(here).max()))
+            apart = max(apart, float(np.abs(gaps - gaps.mean(0)).max()) / scale)
+        else:
+            row = here.mean(0, dtype=np.float64) + moved[0] - moved.mean(0, dtype=np.float64)
+        values.append(row.astype(np.float32))
+    if pairs:
+        return Rows(values, "carried" if apart < _CLOSE else "aligned", len(pairs))
+    return Rows(values, "centred" if len(sent_experts) > 1 else "mean")
+
+
+def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source: Source) -> Rows | None:
+    """Rows along the linear discriminant between a domain and what this mixture knows; None where there is none.
+
+    In this mixture's standardised input, what it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of
+    both variances, the gate logit above the mean of the others rises from -GATE at zero to +GATE at the domain's mean.
+
+    Args:
+        own: this mixture's router.
+        means: (L, D) of the domain's spoofed speech, standardised as here.
+        variances: (L, D) likewise.
+        source: what to call them.
+    """
+    values = []
+    for block, (mean, variance) in enumerate(
+        zip(means.astype(np.float64), variances.astype(np.float64), strict=True)
+    ):
+        along = mean / ((1 + variance) / 2)
+        # Never steeper than this per standard deviation: a domain in the middle of all others stands apart from none.
+        reach = max(float(along @ mean), float(np.linalg.norm(along)))
+        if not reach > 0:
+            return None
+        rows = own[f"blocks.{block}.rows"]
+        root = np.sqrt(len(mean))
+        step = np.append(2 * GATE * root * along / reach, -GATE * root)
+        values.append((rows.mean(0, dtype=np.float64) + step).astype(np.float32))
+    return Rows(values, source)
+
+
+def mean_rows(own: Arrays) -> Rows:
+    """The mean of the rows here: the expert takes part as the average one does."""
+    blocks = range(len(own) // 3)
+    return Rows(
+        [own[f"blocks.{block}.rows"].mean(0, dtype=np.float64).astype(np.float32) for block in blocks], "mean"
+    )
+
+
+def stored_statistics(exemplars: Arrays, sent: Arrays, own: Arrays) -> tuple[Row, Row] | None:
+    """Mean and variance (L, D) of the domain's spoofed speech under this mixture's standardisation, from `reads.*`.
+
+    None where both classes were not kept: nobody could tell which one it is.
+    """
+    mean = exemplars.get("reads.mean")
+    if mean is None or len(mean) != 2:
+        return None
+    spoof = -1
+    directions, rest = exemplars["reads.directions"][spoof], exemplars["reads.rest"][spoof]
+    variance = rest.astype(np.float64) ** 2 + (directions.astype(np.float64) ** 2).sum(1)
+    means, variances = [], []
+    for block in range(len(own) // 3):
+        (centre, spread), (centre_, spread_) = (
+            _standard(sent, f"blocks.{block}"),
+            _standard(own, f"blocks.{block}"),
+        )
+        means.append((mean[spoof][block].astype(np.float64) * spread + centre - centre_) / spread_)
+        variances.append(variance[block] * (spread.astype(np.float64) / spread_) ** 2)
+    return np.stack(means), np.stack(variances)
+
+
+def _standard(router: Arrays, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    return router[f"{name}.centre"], router[f"{name}.spread"]

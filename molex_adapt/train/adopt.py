@@ -1,0 +1,66 @@
+"""An expert that was trained elsewhere joins the mixture: measured before and after, calibrated, judged by the gate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from molex_adapt.detector import Detector
+from molex_adapt.mixture import ExpertSpec, ExpertWeights
+from molex_adapt.mixture.selftest import check_attached
+from molex_adapt.recipe import Recipe
+from molex_adapt.train.adapt import Adapted, OldDomain, calibrate, development_sets, scored_development
+from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.gate import compare, rates, refusals, score_sets
+
+
+def adopt_expert(
+    detector: Detector,
+    spec: ExpertSpec,
+    weights: ExpertWeights,
+    rows: Sequence[Tensor],
+    domain: str,
+    exemplars: Exemplars | None,
+    old: Mapping[str, OldDomain],
+    threshold: float,
+    recipe: Recipe,
+) -> Adapted:
+    """Add the expert and its rows, fit the calibration anew where the recipe says so, and judge. Nothing is trained.
+
+    Args:
+        detector: the active mixture; changed in place.
+        spec, weights: of the expert.
+        rows: one router row (D + 1,) per block.
+        domain: what it was trained for, under a key that no old domain has.
+        exemplars: what came along of that domain; None for nothing.
+        old: the domains known so far.
+        threshold: frozen, in nats.
+        recipe: the active generation's.
+
+    Raises:
+        ExpertError: the weights do not fit, or have no effect on this base.
+    """
+    started = time.monotonic()
+    result = Adapted([spec.name], threshold)
+    known = {key: item.exemplars for key, item in old.items()} | {domain: exemplars}
+    sets = {key: item.check for key, item in known.items() if item is not None and len(item.check)}
+    result.not_measured = [key for key in known if key not in sets]
+    measurable = bool(sets) and bool(detector.mixture.names)
+    before = score_sets(detector, sets) if measurable else {}
+    held = scored_development(detector, old, recipe) if detector.mixture.names else None
+    detector.mixture.add(spec, weights, list(rows))
+    check_attached(detector.mixture, spec.name)
+    development = development_sets({**old, domain: OldDomain(spec.name, exemplars)})
+    if recipe.calibration != "keep" and development:
+        calibrate(detector, development, result, held)
+    after = score_sets(detector, sets) if sets else {}
+    result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
+    if measurable:
+        result.changes = compare(before, after, threshold, recipe.gate)
+    result.refused = refusals(result.changes, domain, recipe.gate)
+    if exemplars is not None:
+        result.exemplars[spec.name] = exemplars
+    result.seconds["evaluate"] = time.monotonic() - started
+    return result

@@ -1,0 +1,130 @@
+"""At the other end there may be nothing but torch, transformers and peft.
+
+The other process reads base and expert from the hub, and may not import anything of ours. `MOLEX_PLAIN_PYTHON` names
+the interpreter of a fresh environment with these three; without it, this one's serves, with molex_adapt barred from it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from molex_adapt import Registry
+from molex_adapt.hub.pack import pack_expert
+
+pytestmark = pytest.mark.hub
+
+PLAIN = """
+import sys
+
+class Barred:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "molex_adapt":
+            raise ImportError("not here: " + name)
+
+sys.meta_path.insert(0, Barred())
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+base, subfolder, expert, folder, revision, wave, out = sys.argv[1:]
+model = AutoModel.from_pretrained(base, **({"subfolder": subfolder} if subfolder else {}))
+model = PeftModel.from_pretrained(model, expert, revision=revision, **({"subfolder": folder} if folder else {})).eval()
+with torch.no_grad():
+    found = model(load_file(wave)["wave"], output_hidden_states=True)
+states = {str(at): state.contiguous() for at, state in enumerate(found.hidden_states)}
+save_file({**states, "last": found.last_hidden_state}, out)
+assert not [name for name in sys.modules if name.startswith("molex_adapt")]
+"""
+
+
+@pytest.fixture
+def plain(hub, tmp_path):
+    """Hidden states as another process has them from the hub alone."""
+    wave = torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
+    save_file({"wave": wave}, tmp_path / "wave.safetensors")
+
+    def states(base, subfolder, expert, folder, revision):
+        out = tmp_path / "states.safetensors"
+        command = [os.environ.get("MOLEX_PLAIN_PYTHON", sys.executable), "-c", PLAIN]
+        arguments = [base, subfolder, expert, folder, revision, str(tmp_path / "wave.safetensors"), str(out)]
+        environment = hub.environment(tmp_path / "home")
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return wave, load_file(out)
+
+    return states
+
+
+def check(registry, name, wave, theirs):
+    detector = registry.detector("cpu", precision="fp32")
+    lengths = torch.full((len(wave),), wave.shape[1])
+    with torch.no_grad(), detector.mixture.forcing(name):
+        ours = detector.mixture.hidden_states(*detector.base.prefix(wave, lengths))
+        last = detector.base.model.encoder.layer_norm(ours[-1])
+    torch.testing.assert_close(last, theirs["last"], atol=1e-5, rtol=0)
+    for at, state in enumerate(ours[:-1]):
+        torch.testing.assert_close(state, theirs[str(at)], atol=1e-5, rtol=0)
+    with torch.no_grad():
+        detector.mixture.detach()
+        bare = detector.base.model.encoder.layer_norm(
+            detector.base.hidden_states(*detector.base.prefix(wave, lengths))[-1]
+        )
+    assert float((last - bare).abs().max()) > 1e-4  # the expert says something
+
+
+def test_an_expert_in_plain_peft(hub, lab, plain, tiny_folder_of):
+    base, name = hub.name("base"), hub.name("buzz")
+    hub.upload(base, {path.name: path for path in tiny_folder_of().iterdir()})
+    ours, theirs = lab("ours"), lab("theirs")
+    commit = ours.push("buzz", name).commit
+    theirs.pull(name, device="cpu")
+    wave, states = plain(base, "", name, "", commit)
+    check(ours, "buzz", wave, states)
+    check(theirs, "buzz", wave, states)
+
+
+def test_an_expert_of_a_mixture_in_plain_peft(hub, lab, plain, tmp_path):
+    ours, name = lab("ours"), hub.name("mixture")
+    commit = ours.push_mixture(name).commit
+    wave, states = plain(name, "base", name, "experts/hum", commit)
+    check(Registry.pull_mixture(name, tmp_path / "new"), "hum", wave, states)
+
+
+def test_a_base_that_lies_on_the_hub(hub, tiny_folder_of, tmp_path, lab, plain):
+    """Then the adapter says where its base is to be had, and a registry on it says the same."""
+    import json
+
+    base, name = hub.name("base"), hub.name("buzz")
+    hub.upload(base, {path.name: path for path in tiny_folder_of().iterdir()})
+    head = hub.api.model_info(base).sha
+    script = "import sys; from molex_adapt import Registry; Registry.create(sys.argv[1], sys.argv[2])"
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "hosted"), base],
+        check=True,
+        env=hub.environment(tmp_path / "home"),
+        capture_output=True,
+    )
+    hosted = Registry.open(tmp_path / "hosted")
+    assert (hosted.store.base.id, hosted.store.base.revision) == (base, head)
+    lab("ours").push("buzz", name)
+    pull = "import sys; from molex_adapt import Registry; Registry.open(sys.argv[1]).pull(sys.argv[2], device='cpu')"
+    done = subprocess.run(
+        [sys.executable, "-c", pull, str(tmp_path / "hosted"), name],
+        check=False,
+        env=hub.environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    package = pack_expert(Registry.open(tmp_path / "hosted").store, "buzz", name, exemplars=True)
+    config = json.loads(package.files["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == (base, head)
