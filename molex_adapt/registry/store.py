@@ -225,7 +225,8 @@ class Store:
         """Check every file; returns the problems.
 
         Args:
-            repair: delete what interrupted writes left behind. Nothing that a generation names is touched.
+            repair: delete what interrupted writes left behind, and the checkpoints of training that no process is
+                at. Nothing that a generation names is touched.
         """
         return verify.verify(self, repair)
 

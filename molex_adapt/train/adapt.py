@@ -19,6 +19,7 @@ from molex_adapt.metrics import Rates, eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
+from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.likeness import likeness
@@ -82,6 +83,7 @@ def train_first(
     seed: int,
     progress: Progress,
     sharing: Sequence[str] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Train experts, routers and head of an empty mixture together, calibrate, measure.
 
@@ -91,6 +93,7 @@ def train_first(
             there is one domain, and all experts share its data without being led.
         recipe, seed, progress: as everywhere.
         sharing: names of the experts that divide one domain among themselves.
+        checkpoints: where the stages leave their state and go on from it.
     """
     torch.manual_seed(seed)
     names = list(sharing) or list(domains)
@@ -102,7 +105,9 @@ def train_first(
         Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
         for name, data in domains.items()
     ]
-    fitted = fit_jointly(detector, pools, [data.dev for data in domains.values()], recipe, seed, progress)
+    fitted = fit_jointly(
+        detector, pools, [data.dev for data in domains.values()], recipe, seed, progress, checkpoints
+    )
     round_to_half(detector, names)
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
@@ -131,6 +136,7 @@ def add_expert(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Train one new expert with everything old frozen, then the routers briefly, then judge.
 
@@ -142,6 +148,7 @@ def add_expert(
         old: the domains known so far.
         threshold: frozen, in nats.
         recipe, seed, progress: as everywhere.
+        checkpoints: as for `train_first`.
     """
     result = Adapted([name], threshold)
     if detector.mixture.names:
@@ -165,11 +172,19 @@ def add_expert(
     if not alone:
         pools = _shared(pools, replay, recipe.expert.replay_share)
     result.stages["expert"] = fit_expert(
-        detector, name, pools, [data.dev] if alone else development, recipe, seed, progress, _known(old)
+        detector,
+        name,
+        pools,
+        [data.dev] if alone else development,
+        recipe,
+        seed,
+        progress,
+        _known(old),
+        checkpoints,
     )
     round_to_half(detector, [name])
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
     if recipe.calibration == "refit":
         _calibrate(detector, development, result)
     _judge(detector, sets, scored_before, domain, recipe, result)
@@ -185,13 +200,14 @@ def retrain_routers(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Router stage alone, on the exemplars and whatever further data is given.
 
     Args:
         detector: the active mixture; changed in place.
         data: further data per domain; its spoofed speech is led to that domain's expert where there is one.
-        old, threshold, recipe, seed, progress: as for `add_expert`.
+        old, threshold, recipe, seed, progress, checkpoints: as for `add_expert`.
 
     Raises:
         DataError: neither data nor exemplars.
@@ -209,7 +225,7 @@ def retrain_routers(
     pools = _replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*_development_sets(old), *(item.dev for item in data.values())]
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
     if recipe.calibration == "refit":
         _calibrate(detector, development, result)
     _judge(detector, sets, scored_before, None, recipe, result)

@@ -16,6 +16,7 @@ from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, StageOptions
+from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.loop import Fitted, ParameterGroup, fit
 from molex_adapt.train.losses import (
     balance_loss,
@@ -51,6 +52,7 @@ def fit_jointly(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Joint stage: every expert, router and the head together (the training of MoLEx, arXiv 2509.09175)."""
     mixture, options = detector.mixture, recipe.joint
@@ -72,7 +74,7 @@ def fit_jointly(
         value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         return value + options.orthogonality * mixture.orthogonality()
 
-    return _fit(detector, groups, pools, loss, development, recipe, "joint", seed, progress)
+    return _fit(detector, groups, pools, loss, development, recipe, "joint", seed, progress, checkpoints)
 
 
 def fit_expert(
@@ -84,6 +86,7 @@ def fit_expert(
     seed: int,
     progress: Progress,
     known: Sequence[ReadStatistics] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
@@ -115,7 +118,19 @@ def fit_expert(
         return value + options.orthogonality * mixture.orthogonality(name)
 
     with mixture.forcing(name if options.way == "alone" else None):
-        return _fit(detector, groups, pools, loss, development, recipe, "expert", seed, progress)
+        return _fit(
+            detector,
+            groups,
+            pools,
+            loss,
+            development,
+            recipe,
+            "expert",
+            seed,
+            progress,
+            checkpoints,
+            [generator],
+        )
 
 
 def fit_routers(
@@ -125,6 +140,7 @@ def fit_routers(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
     mixture, options = detector.mixture, recipe.router_stage
@@ -140,7 +156,9 @@ def fit_routers(
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
-    return _fit(detector, groups, pools, loss, development, recipe, "router_stage", seed, progress)
+    return _fit(
+        detector, groups, pools, loss, development, recipe, "router_stage", seed, progress, checkpoints
+    )
 
 
 @torch.no_grad()
@@ -183,6 +201,8 @@ def _fit(
     stage: Literal["joint", "expert", "router_stage"],
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Fitted:
     options: StageOptions = getattr(recipe, stage)
     # Long recordings would make early stopping slower than training, and tell it little more.
@@ -197,4 +217,6 @@ def _fit(
         options,
         f"{stage.removesuffix('_stage')} stage",
         progress,
+        checkpoints,
+        generators,
     )
