@@ -174,7 +174,7 @@ class Learning:
     ) -> Origin:
         failed = tuple(item for found in data for item in found.failed)
         remarks = tuple(line for found in data for line in found.remarks)
-        return Origin(parent, old or {}, recipe, self.seed, self.licence, self.command, failed, remarks)
+        return Origin(parent, old or {}, recipe, self.seed, self.licence, self.command, failed, remarks, data)
 
     def _require_free(self, name: str) -> None:
         if name in self.store.taken_names():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import re
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -45,8 +46,8 @@ def now() -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of this package and of those that decide a result; what is not installed is left out."""
-    found = {"molex-adapt": __version__}
+    """Versions of Python, of this package and of those that decide a result; what is not installed is left out."""
+    found = {"molex-adapt": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
@@ -118,6 +119,8 @@ class ExpertRecord(Record):
     licence: str = "other"
     created: str = Field(default_factory=now)
     versions: dict[str, str] = Field(default_factory=package_versions)
+    machine: dict[str, str] = {}
+    """What it was computed on, as far as that decides rounding: processor, device, precision, threads."""
     weights_sha256: Sha256 | None = None
     exemplars_sha256: Sha256 | None = None
 
@@ -162,7 +165,13 @@ class GenerationRecord(Record):
     parent: Number | None
     created: str = Field(default_factory=now)
     command: str = ""
+    seed: int | None = None
+    """Of the training; None where nothing was trained."""
+    data: list[DataRecord] = []
+    """What was trained and measured on, besides exemplars."""
     versions: dict[str, str] = Field(default_factory=package_versions)
+    machine: dict[str, str] = {}
+    """As in `ExpertRecord`."""
     experts: list[ExpertEntry]
     calibration: CalibrationRecord
     threshold: Finite
