@@ -78,18 +78,17 @@ class Run:
         if resume and not folder.is_dir():
             _refuse_other(root, origin)
         try:
-            lock = _locked(root, folder)
+            run = cls(root, folder, _locked(root, folder))
+            try:
+                run._begin(origin, resume)
+            except BaseException:
+                run.release()
+                raise
         except OSError as error:
             raise RegistryError(
                 f"registry {root} cannot keep checkpoints: {error.strerror or error}. Training needs a registry that "
                 "can be written: check space and permissions there, or work on a copy."
             ) from None
-        run = cls(root, folder, lock)
-        try:
-            run._begin(origin, resume)
-        except BaseException:
-            run.release()
-            raise
         return run
 
     def __enter__(self) -> Self:

@@ -4,7 +4,7 @@
 
 A request is a JSON line: {"operation", "registry", ...}, or {"kill": PID}. Answers are lines on stdout: `started PID`,
 `ended PID STATUS`. With "watched", the process writes a byte to EVENTS-FD before every change it makes below its
-registry.
+registry; with "killed_at": [NAME, N], it is killed just before the Nth rename to something of that name.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import torch
 import molex_adapt.train.checkpoints
 from molex_adapt.api import Registry
 from molex_adapt.errors import MolexError
+from molex_adapt.progress import Silent
 from molex_adapt.registry import GenerationDraft, NewExpert, Store
 
 Request = dict[str, Any]
@@ -55,8 +56,15 @@ def draft_of(source: Store, parent: int, name: str = "new") -> GenerationDraft:
     )
 
 
+class Notes(Silent):
+    """Writes what is worth a line to the log."""
+
+    def note(self, text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
+
 def _add(registry: Registry, request: Request) -> None:
-    how = {**HOW, "seed": request.get("seed", 0), "resume": request.get("resume", False)}
+    how = {**HOW, "seed": request.get("seed", 0), "resume": request.get("resume", False), "progress": Notes()}
     registry.add_expert(request["data"], domain=request.get("domain", "new"), **how)
 
 
@@ -75,7 +83,7 @@ def _at_random(registry: Registry, request: Request) -> None:
     store.lock_seconds = 60.0
     changes: list[Callable[[], object]] = [
         lambda: _write(registry, request),
-        lambda: store.remove(chance.choice(store.generation().names)),
+        lambda: store.remove(chance.choice([*store.generation().names, "nobody"])),
         lambda: store.rollback(chance.choice(store.record().generations)),
         lambda: store.verify(repair=True),
     ]
@@ -162,6 +170,8 @@ def _forked(request: Request, events: int) -> int:
         os.dup2(2, 1)
         if request.get("watched"):
             _watch(os.path.realpath(request["registry"]), events)
+        if "killed_at" in request:
+            _die_at(*request["killed_at"])
         _work(request)
         status = 0
     except MolexError as error:
@@ -199,6 +209,19 @@ def _watch(root: str, events: int) -> None:
             written and isinstance(path, str | os.PathLike) and os.path.abspath(path).startswith(root)  # noqa: PTH100  links as they are
         ):
             os.write(events, b".")
+
+    sys.addaudithook(heard)
+
+
+def _die_at(name: str, count: int) -> None:
+    left = count
+
+    def heard(event: str, given: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event == "os.rename" and Path(given[1]).name == name:
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(heard)
 

@@ -46,3 +46,18 @@ def test_a_kill_leaves_the_old_state_or_the_new_one(
         shutil.rmtree(registry)
     record_property("kills", kills)
     record_property("after", done)
+
+
+def test_a_killed_creation_can_be_done_again(made, server, chance, tmp_path):
+    gaps = server.events_of("create", tmp_path / "watched", source=str(made.path))
+    kills = 0
+    while kills < -(-KILLS // len(OPERATIONS)):
+        registry = tmp_path / "registry"
+        event = chance.randrange(len(gaps))
+        if server.kill_at(event, chance.uniform(0, gaps[event]), "create", registry, source=str(made.path)):
+            kills += 1
+            if not (registry / "registry.yaml").exists():
+                assert server.run("create", registry, source=str(made.path)) == 0, server.said()
+            assert Store.open(registry).verify(repair=True) == []
+            assert weights(registry) == weights(made.path)
+        shutil.rmtree(registry, ignore_errors=True)
