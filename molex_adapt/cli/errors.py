@@ -71,10 +71,12 @@ def explain(error: BaseException) -> str | None:
 def _explain_values(error: BaseException) -> str | None:
     from pydantic import ValidationError
 
+    from molex_adapt.plain import shown
+
     if not isinstance(error, ValidationError):
         return None
     faults = [
-        f"  {'.'.join(str(part) for part in fault['loc']) or 'together'} = {fault['input']!r}: {fault['msg']}"
+        f"  {'.'.join(str(part) for part in fault['loc']) or 'together'} = {shown(fault['input'])}: {fault['msg']}"
         for fault in error.errors()
     ]
     return "\n".join(

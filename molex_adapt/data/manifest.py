@@ -13,6 +13,7 @@ from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.plain import short, shown
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
@@ -130,10 +131,17 @@ def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
         accepted = "; ".join(f"{name} (or {', '.join(COLUMNS[name][1:])})" for name in missing)
         raise DataError(
             f"{path} has no column {' and no column '.join(missing)}; its columns are "
-            f"{', '.join(map(str, columns)) or 'none'}. "
+            f"{short(', '.join(map(str, columns)), 400) if columns else 'none'}. "
             f"Expected {accepted}. Name the columns so in the first line (for JSON Lines: in every object)."
         )
-    return {ours: column for ours, column in chosen.items() if column is not None}
+    used = {ours: column for ours, column in chosen.items() if column is not None}
+    for ours, column in used.items():
+        if columns.count(column) > 1:
+            raise DataError(
+                f"{path} has the column {shown(column)} {columns.count(column)} times; nothing tells which of them "
+                f"says the {ours}. Expected it once. Delete or rename the others."
+            )
+    return used
 
 
 def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:

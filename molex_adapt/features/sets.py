@@ -124,7 +124,7 @@ class Features:
 
 def source_id(name: str) -> str:
     """16 hexadecimal digits: tells source recordings apart, in memory and on disk, and does not tell their names."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def concatenate(sets: Sequence[Features]) -> Features:

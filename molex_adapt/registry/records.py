@@ -19,6 +19,10 @@ FORMAT = 1
 
 MOST_GENERATIONS = 100_000
 
+_LARGEST = 2**53
+_MOST_FIGURES = 1_000_000
+_MOST_DEPTH = 12
+
 _PACKAGES = ("numpy", "torch", "transformers", "peft", "safetensors")
 
 
@@ -34,10 +38,37 @@ def _checked_digest(digest: str) -> str:
     return digest
 
 
+def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    left = [(figures, 0)]
+    for count in range(_MOST_FIGURES + 1):
+        if not left:
+            return figures
+        value, depth = left.pop()
+        if depth > _MOST_DEPTH or count == _MOST_FIGURES:
+            raise ValueError(f"more than {_MOST_FIGURES} figures, or more than {_MOST_DEPTH} levels of them")
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                raise ValueError("names of figures must be texts")
+            left += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list):
+            left += [(item, depth + 1) for item in value]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a figure is NaN or infinite; what was not measured is null")
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"a figure is beyond {_LARGEST}")
+        elif not isinstance(value, float | int | str | None):
+            raise ValueError(f"a figure is a {type(value).__name__}, neither number nor text")
+    raise AssertionError
+
+
 Name = Annotated[str, AfterValidator(_checked_name)]
 Sha256 = Annotated[str, AfterValidator(_checked_digest)]
 Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST)]
+Seed = Annotated[StrictInt, Field(ge=-_LARGEST, le=_LARGEST)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Figures = Annotated[dict[str, Any], AfterValidator(_checked_figures)]
+"""Nested mappings and lists of finite numbers and texts, as `plain` leaves them."""
 
 
 def now() -> str:
@@ -94,7 +125,7 @@ class DataRecord(Record):
     """What an expert was trained on; no paths."""
 
     digest: str
-    counts: dict[str, dict[str, int]]
+    counts: dict[str, dict[str, Count]]
     """{split: {class: utterances}}."""
     attacks: list[str] = []
     split_by: str = "auto"
@@ -113,8 +144,8 @@ class ExpertRecord(Record):
     data: DataRecord
     recipe: str
     """The verbatim YAML that made it."""
-    seed: int
-    metrics: dict[str, Any] = {}
+    seed: Seed
+    metrics: Figures = {}
     """{domain: figures as `Rates.as_dict()`} on the test split."""
     licence: str = "other"
     created: str = Field(default_factory=now)
@@ -165,7 +196,7 @@ class GenerationRecord(Record):
     parent: Number | None
     created: str = Field(default_factory=now)
     command: str = ""
-    seed: int | None = None
+    seed: Seed | None = None
     """Of the training; None where nothing was trained."""
     data: list[DataRecord] = []
     """What was trained and measured on, besides exemplars."""
@@ -176,8 +207,8 @@ class GenerationRecord(Record):
     calibration: CalibrationRecord
     threshold: Finite
     """Decision threshold in nats; frozen when the mixture changes."""
-    metrics: dict[str, Any] = {}
-    profile: dict[str, Any] = {}
+    metrics: Figures = {}
+    profile: Figures = {}
     """How routing falls out: the shares that `analyze` shows."""
     remarks: list[str] = []
     files: dict[str, Sha256]

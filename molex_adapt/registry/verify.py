@@ -87,7 +87,9 @@ def _check_adapter_config(store: Store, name: str, number: int) -> None:
     path = layout.expert_folder(store.path, name) / layout.ADAPTER_CONFIG
     expected = json.loads(adapter_config(store.expert(name, number)))
     try:
-        found = json.loads(files.read_bytes(path, store.path, _MOST_CONFIG_BYTES))
+        found = json.loads(
+            files.read_bytes(path, store.path, _MOST_CONFIG_BYTES), object_pairs_hook=files.unique
+        )
     except (ValueError, RecursionError) as error:
         raise ExpertError(f"{path} is not JSON: {str(error)[:100]}. {files.RESTORE}") from None
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):

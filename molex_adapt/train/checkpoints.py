@@ -89,7 +89,15 @@ class StageState:
         Raises:
             KeyError, ValueError, TypeError, RuntimeError: it is the state of something else.
         """
-        standing = Standing(**state["standing"])
+        said = state["standing"]
+        standing = Standing(
+            before=float(said["before"]),
+            best=float(said["best"]),
+            step=int(said["step"]),
+            best_step=int(said["best_step"]),
+            waited=int(said["waited"]),
+            seconds=float(said["seconds"]),
+        )
         with torch.no_grad():
             for at, weight in enumerate(self.trained):
                 _same_shape(weight, found[f"trained.{at}"])

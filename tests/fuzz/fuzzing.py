@@ -1,7 +1,7 @@
 """Fuzz one reader in this process: `python -m tests.fuzz.fuzzing READER COUNT SEED FOLDER`; counts as JSON on stdout.
 
-Memory is limited to what the imports took and half a GiB more; an input that takes five seconds of processor or thirty
-of the clock ends the run. The input at work lies in FOLDER, should the process die of it.
+Memory is limited to what the imports took and half a GiB more; an input that takes five seconds of the processor, or
+five minutes of the clock, ends the run. The input at work lies in FOLDER, should the process die of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from molex_adapt.errors import MolexError
 from tests.fuzz.readers import READERS
 
 MORE_MEMORY = 512 * 2**20
-CPU_SECONDS, CLOCK_SECONDS = 5.0, 30.0
+CPU_SECONDS, CLOCK_SECONDS = 5.0, 300.0
+MOST_SAID = 20_000
 
 
 class Hang(BaseException):
@@ -52,19 +53,20 @@ def fuzz(name: str, count: int, number: int, folder: Path) -> dict[str, Any]:
         given_input = data.draw(reader.inputs)
         counts["inputs"] += 1
         reader.place(given_input)
-        started = time.monotonic()
+        started, said = time.process_time(), 0
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         signal.setitimer(signal.ITIMER_REAL, CLOCK_SECONDS)
         try:
             reader.read(given_input)
             counts["accepted"] += 1
         except MolexError as error:
-            assert len(str(error)) < 20_000, "a message longer than anybody reads"
             counts["refused"] += 1
+            said = len(str(error))
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
-        counts["slowest"] = max(counts["slowest"], round(time.monotonic() - started, 3))
+        assert said < MOST_SAID, "a message longer than anybody reads"
+        counts["slowest"] = max(counts["slowest"], round(time.process_time() - started, 3))
 
     feed()
     counts["memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -33,7 +33,7 @@ def test_no_input_does_more_than_be_refused(reader, tmp_path, record_property):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120 + count,
+        timeout=1800 + count,
     )
     assert done.returncode == 0, f"input left in {tmp_path}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
     counts = json.loads(done.stdout.splitlines()[-1])
