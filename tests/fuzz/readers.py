@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,7 @@ def _folder(folder: Path) -> Reader:
 
 def _put(path: Path, kind: str, root: Path) -> None:
     if kind == "file":
-        path.write_bytes(b"RIFF")
+        path.touch(exist_ok=False)
     elif kind == "folder":
         path.mkdir()
     elif kind == "fifo":
@@ -621,7 +622,7 @@ def _coded() -> list[bytes]:
             stream.layout = "mono"
             frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
             frame.sample_rate = 16_000
-            frame.time_base = stream.time_base
+            frame.time_base, frame.pts = Fraction(1, 16_000), 0
             for packet in [*stream.encode(frame), *stream.encode(None)]:
                 output.mux(packet)
         found.append(sink.getvalue())
