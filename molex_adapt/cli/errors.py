@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.text import Text
 
+from molex_adapt.cli.terminal import terminal
 from molex_adapt.errors import MolexError
 
 FAILED = 1
@@ -94,5 +94,4 @@ def _explain_os(error: OSError) -> str:
 
 
 def _say(message: str) -> None:
-    console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    terminal(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)

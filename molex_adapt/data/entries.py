@@ -20,7 +20,7 @@ from molex_adapt.data.labels import (
     split_of,
 )
 from molex_adapt.data.table import Utterance
-from molex_adapt.plain import shown
+from molex_adapt.plain import short, shown
 
 
 class RowError(Exception):
@@ -77,7 +77,7 @@ def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise RowError(f"the path is {shown(value)}; expected the name of an audio file")
     if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
-        raise RowError(f"{shown(value)} is an address; download the file and name its path")
+        raise RowError(f"{short(value)} is an address; download the file and name its path")
     if "\0" in value:
         raise RowError(f"the path {shown(value)} holds a zero byte")
     return _text(value, "path").strip().replace("\\", "/")

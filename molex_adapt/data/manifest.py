@@ -88,7 +88,7 @@ def write_manifest(table: Table, path: Path | str) -> None:
         part.replace(path)
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{path} cannot be written: {error.object!r} is no valid text. Expected names that UTF-8 can "
+            f"{path} cannot be written: {shown(error.object)} is no valid text. Expected names that UTF-8 can "
             "hold. "
             "Rename that recording."
         ) from error
@@ -108,8 +108,8 @@ def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:
     """
     if paths and not any(_exists(path) for path in paths):
         raise DataError(
-            f"{what}: none of its first {len(paths)} recordings exists, e.g. {paths[0]}. Relative paths "
-            f"start at {base}. "
+            f"{what}: none of its first {len(paths)} recordings exists, e.g. {short(str(paths[0]), 300)}. "
+            f"Relative paths start at {base}. "
             "Put the audio there, or mend the paths."
         )
 
@@ -153,7 +153,8 @@ def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:
 def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
     if faults:
         more = f" (and {len(faults) - _SHOWN_FAULTS} more)" if len(faults) > _SHOWN_FAULTS else ""
-        raise DataError(f"{path}, " + ";\n  ".join(faults[:_SHOWN_FAULTS]) + more + ". Mend the manifest.")
+        said = ";\n  ".join(short(fault, 400) for fault in faults[:_SHOWN_FAULTS])
+        raise DataError(f"{path}, {said}" + more + ". Mend the manifest.")
     if not good:
         raise DataError(
             f"{path} names no recordings. Expected a row for each, with path and label. Add them."

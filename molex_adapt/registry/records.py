@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
 from molex_adapt import __version__
 from molex_adapt.conventions import NAME_PATTERN
@@ -24,6 +33,22 @@ _MOST_FIGURES = 1_000_000
 _MOST_DEPTH = 12
 
 _PACKAGES = ("numpy", "torch", "transformers", "peft", "safetensors")
+
+
+def plain(value: Any) -> Any:
+    """Numpy scalars and arrays, tuples, mappings: to what YAML can hold and reads back equal.
+
+    A number that is not finite becomes None: "not measured".
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | str | None) else str(value)
 
 
 def _checked_name(name: str) -> str:
@@ -47,17 +72,11 @@ def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
         if depth > _MOST_DEPTH or count == _MOST_FIGURES:
             raise ValueError(f"more than {_MOST_FIGURES} figures, or more than {_MOST_DEPTH} levels of them")
         if isinstance(value, dict):
-            if not all(isinstance(key, str) for key in value):
-                raise ValueError("names of figures must be texts")
             left += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list):
             left += [(item, depth + 1) for item in value]
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("a figure is NaN or infinite; what was not measured is null")
         elif isinstance(value, int) and abs(value) > _LARGEST:
             raise ValueError(f"a figure is beyond {_LARGEST}")
-        elif not isinstance(value, float | int | str | None):
-            raise ValueError(f"a figure is a {type(value).__name__}, neither number nor text")
     raise AssertionError
 
 
@@ -67,7 +86,7 @@ Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST)]
 Seed = Annotated[StrictInt, Field(ge=-_LARGEST, le=_LARGEST)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Figures = Annotated[dict[str, Any], AfterValidator(_checked_figures)]
+Figures = Annotated[dict[str, Any], BeforeValidator(plain), AfterValidator(_checked_figures)]
 """Nested mappings and lists of finite numbers and texts, as `plain` leaves them."""
 
 
@@ -85,22 +104,6 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def plain(value: Any) -> Any:
-    """Numpy scalars and arrays, tuples, mappings: to what YAML can hold and reads back equal.
-
-    A number that is not finite becomes None: "not measured".
-    """
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str | None) else str(value)
 
 
 class Record(BaseModel):

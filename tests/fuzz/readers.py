@@ -614,12 +614,12 @@ def _coded() -> list[bytes]:
         ("matroska", "pcm_s16le"),
         ("mov", "alac"),
         ("asf", "wmav2"),
-        ("ac3", "ac3"),
+        ("adts", "aac"),
     ):
         sink = io.BytesIO()
         with av.open(sink, "w", format=container) as output:
             stream = output.add_stream(codec, rate=16_000)
-            stream.layout = "mono"
+            stream.layout, stream.bit_rate = "mono", 32_000
             frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
             frame.sample_rate = 16_000
             frame.time_base, frame.pts = Fraction(1, 16_000), 0

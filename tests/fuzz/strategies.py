@@ -179,7 +179,6 @@ def values() -> st.SearchStrategy[Any]:
         2**31,
         2**63,
         10**30,
-       
         1e308,
         5e-324,
         float("nan"),
