@@ -156,7 +156,14 @@ class Learning:
             **_flat(origin.recipe.model_dump(mode="json"), "recipe "),
         }
         with Run.claim(self.store.path, decides, resume=self.resume) as run:
-            yield Checkpoints(run, self.progress)
+            try:
+                yield Checkpoints(run, self.progress)
+            except (KeyboardInterrupt, RegistryError):
+                if run.stages:
+                    self.progress.note(
+                        "training so far is kept: the same command with --resume goes on from there"
+                    )
+                raise
             run.finish()
 
     def _parent_identity(self, number: int | None) -> str:

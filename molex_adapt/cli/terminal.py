@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RenderHook
 from rich.control import Control
 from rich.measure import Measurement
 from rich.segment import Segment
@@ -37,10 +37,10 @@ def terminal(*, stderr: bool = False, file: IO[str] | None = None, width: int | 
     return console
 
 
-class _Hook:
+class _Hook(RenderHook):
     """Puts every renderable behind `_Visible`."""
 
-    def process_renderables(self, renderables: list[RenderableType]) -> list[RenderableType]:
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         return [item if isinstance(item, Control) else _Visible(item) for item in renderables]
 
 

@@ -127,6 +127,11 @@ class Run:
         files.require_digest(content, record.tensors, place)
         return files.parse_tensors(content, place), record.state
 
+    @property
+    def stages(self) -> list[str]:
+        """Names of the stages that have a state."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if path.name != RUN)
+
     def finish(self) -> None:
         """The run's result is in the registry: delete its state."""
         try:

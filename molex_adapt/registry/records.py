@@ -64,20 +64,18 @@ def _checked_digest(digest: str) -> str:
 
 
 def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    left = [(figures, 0)]
-    for count in range(_MOST_FIGURES + 1):
-        if not left:
-            return figures
+    left: list[tuple[Any, int]] = [(figures, 0)]
+    count = 0
+    while left:
         value, depth = left.pop()
-        if depth > _MOST_DEPTH or count == _MOST_FIGURES:
+        count += 1
+        if depth > _MOST_DEPTH or count > _MOST_FIGURES:
             raise ValueError(f"more than {_MOST_FIGURES} figures, or more than {_MOST_DEPTH} levels of them")
-        if isinstance(value, dict):
-            left += [(item, depth + 1) for item in value.values()]
-        elif isinstance(value, list):
-            left += [(item, depth + 1) for item in value]
+        if isinstance(value, dict | list):
+            left += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
         elif isinstance(value, int) and abs(value) > _LARGEST:
             raise ValueError(f"a figure is beyond {_LARGEST}")
-    raise AssertionError
+    return figures
 
 
 Name = Annotated[str, AfterValidator(_checked_name)]
