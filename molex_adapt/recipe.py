@@ -17,11 +17,21 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RecipeError
 from molex_adapt.plain import load_yaml, shown
 
+_LARGEST = 2**53
+
 
 class Options(BaseModel):
     """A section of a recipe; frozen, and closed to keys it does not know and to numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _integers_are_believable(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise ValueError(f"{name} is beyond {_LARGEST}")
+        return self
 
 
 class LoraOptions(Options):

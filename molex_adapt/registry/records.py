@@ -179,7 +179,8 @@ class ExpertSummary(Record):
     def of(cls, record: ExpertRecord) -> Self:
         """The summary of a whole record."""
         figures = record.metrics.get(record.domain)
-        eer = figures.get("eer") if isinstance(figures, dict) else None
+        said = figures.get("eer") if isinstance(figures, dict) else None
+        eer = float(said) if isinstance(said, int | float) and not isinstance(said, bool) else None
         return cls(name=record.name, domain=record.domain, rank=record.rank, eer=eer, created=record.created)
 
 

@@ -240,20 +240,32 @@ def _recipe(folder: Path) -> Reader:
 
 
 def _overrides(folder: Path) -> Reader:
+    known = [
+        "lora.rank",
+        "expert.steps",
+        "expert",
+        "lora.targets",
+        "data.fractions",
+        "gate.tolerance",
+        "precision",
+    ]
     key = st.one_of(
-        st.sampled_from(
-            ["lora.rank", "expert.steps", "expert", "lora.targets", "data.fractions", "gate.tolerance", ""]
-        ),
-        st.sampled_from(TOKENS),
-        st.text(max_size=10),
+        st.sampled_from(known), st.sampled_from(known), st.sampled_from(TOKENS), st.text(max_size=10)
     )
     value = st.one_of(
+        st.sampled_from(["4", "0.5", "300", "[a.b, c]", "[0.5, 0.25, 0.25]", "{steps: 3}", "fp32"]),
         st.sampled_from(TOKENS),
         st.text(max_size=20),
         values().map(as_yaml).map(lambda text: text.decode("utf-8", "surrogatepass")),
     )
-    text = st.one_of(st.builds(lambda left, right: f"{left}={right}", key, value), key)
-    return Reader(st.lists(text, max_size=3), lambda _: None, lambda found: recipes.load(Recipe, None, found))
+    text = st.builds(
+        lambda left, right, sign: f"{left}{sign}{right}", key, value, st.sampled_from(["=", "=", "=", ""])
+    )
+    return Reader(
+        st.lists(text, max_size=2),
+        lambda _: None,
+        lambda found: recipes.dump(recipes.load(Recipe, None, found)),
+    )
 
 
 # The registry's records
