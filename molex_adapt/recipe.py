@@ -15,12 +15,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RecipeError
+from molex_adapt.plain import load_yaml, shown
+
+_LARGEST = 2**53
 
 
 class Options(BaseModel):
-    """A section of a recipe; frozen, and closed to keys it does not know."""
+    """A section of a recipe; frozen, and closed to keys it does not know and to numbers that are not finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _integers_are_believable(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise ValueError(f"{name} is beyond {_LARGEST}")
+        return self
 
 
 class LoraOptions(Options):
@@ -273,6 +284,9 @@ class DemoRecipe(Options):
 
 R = TypeVar("R", bound=Options)
 
+_MOST_BYTES = 2**20
+_MOST_FAULTS = 20
+
 
 def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | None = None) -> R:
     """Read a recipe file, apply `key.path=value` overrides, validate.
@@ -298,7 +312,9 @@ def validate(kind: type[R], content: Any, where: str) -> R:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        faults = "\n".join(f"  {_describe(kind, fault)}" for fault in error.errors())
+        found = error.errors()
+        faults = "\n".join(f"  {_describe(kind, fault)}" for fault in found[:_MOST_FAULTS])
+        faults += f"\n  and {len(found) - _MOST_FAULTS} more" if len(found) > _MOST_FAULTS else ""
         raise RecipeError(f"{where}: {error.error_count()} wrong option(s):\n{faults}") from None
 
 
@@ -355,12 +371,18 @@ def dump(recipe: Options) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise RecipeError(
+                f"recipe {path} is larger than {_MOST_BYTES} bytes; give the path of a YAML file"
+            )
+        content = load_yaml(text.decode("utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"recipe {path} does not exist; give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path} cannot be read: {error}. Give the path of a YAML file") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except ValueError as error:
         raise RecipeError(f"recipe {path} is not valid YAML: {error}\nMend it there") from None
     if content is None:
         return {}
@@ -373,27 +395,29 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _apply_override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
+    said = shown(override)
     if not equals or not key:
-        raise RecipeError(f"override {override!r} must read key.path=value, e.g. --set lora.rank=4")
+        raise RecipeError(f"override {said} must read key.path=value, e.g. --set lora.rank=4")
     *parents, last = key.strip().split(".")
     for parent in parents:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
-            raise RecipeError(f"override {override!r}: {parent!r} is a value, not a section")
+            raise RecipeError(f"override {said}: {shown(parent)} is a value, not a section")
     try:
-        content[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"override {override!r}: the value is not valid YAML: {error}") from None
+        content[last] = load_yaml(value)
+    except ValueError as error:
+        raise RecipeError(f"override {said}: the value is not valid YAML: {error}") from None
 
 
 def _describe(kind: type[Options], fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"]) or "(recipe)"
+    path = ".".join(shown(part).strip("'") for part in fault["loc"]) or "(recipe)"
+    value = shown(fault["input"])
     if fault["type"] != "extra_forbidden":
-        return f"{path} = {fault['input']!r}: {fault['msg']}"
+        return f"{path} = {value}: {fault['msg'][:300]}"
     known = _keys(kind, fault["loc"][:-1])
-    near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+    near = difflib.get_close_matches(str(fault["loc"][-1])[:100], known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"{path} = {fault['input']!r}: unknown option; {hint}"
+    return f"{path} = {value}: unknown option; {hint}"
 
 
 def _keys(kind: type[Options], location: tuple[Any, ...]) -> list[str]:

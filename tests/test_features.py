@@ -19,6 +19,7 @@ from molex_adapt.features import (
     score_table,
     source_id,
 )
+from molex_adapt.shipped import registry_path
 
 
 @pytest.fixture
@@ -49,6 +50,23 @@ def test_features_of_a_table(detector, table):
     assert len(concatenate([])) == 0
     assert set(features.of_attack("hum").attacks) == {None}
     assert {len(clip) for clip in features.cut(0.2).clips} == {10}
+
+
+@pytest.mark.parametrize("base", ["embedded", "group"])
+def test_kept_features_do_not_depend_on_what_was_computed_beside_them(
+    base, tiny_folder_of, tiny_recipe, tmp_path
+):
+    folder = registry_path() / "base" if base == "embedded" else tiny_folder_of("wav2vec2", "group", False)
+    rng = np.random.default_rng(0)
+    items = []
+    for at, samples in enumerate([16_000, 20_000, 20_000, 30_001, 25_000, 31_000]):
+        soundfile.write(tmp_path / f"{at}.wav", 0.1 * rng.standard_normal(samples), 16_000)
+        items.append(Utterance(tmp_path / f"{at}.wav", "bonafide"))
+    detector = Detector(load_base(folder), tiny_recipe())
+    together, _ = extract(detector, Table(tuple(items), "made up"))
+    for at, item in enumerate(items):
+        alone, _ = extract(detector, Table((item,), "made up"))
+        assert torch.equal(alone.clips[0], together.clips[at]), at
 
 
 def test_scores_of_a_table_are_averaged_over_windows_by_length(detector, table):

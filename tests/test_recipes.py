@@ -123,3 +123,38 @@ def test_a_recipe_for_a_large_model_runs_at_tiny_shape(
     assert report.expert == "codec_x"
     assert set(report.before) >= {"codec_x", "asvspoof5"}
     assert registry.store.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "refers to an anchor"),
+        ("expert: {steps: 3}\nexpert: {steps: 4}\n", "'expert' is given twice, again in line 2"),
+        ("expert: {steps: 3, steps: 4}\n", "'steps' is given twice"),
+        ("expert: " + "[" * 5000, "nests deeper than 60"),
+        ("expert: {steps: 0x%s}\n" % ("f" * 5000), "steps is beyond 9007199254740992"),
+        ("expert: {steps: %s}\n" % ("9" * 5000), "not valid YAML"),
+        ("lora: {rank: 0x%s}\n" % ("f" * 5000), "lora.rank = a number too long to show"),
+        ("expert: {learning_rate: .inf}\n", "learning_rate = inf: .*finite"),
+        ("expert: {learning_rate: .nan}\n", "learning_rate = nan: .*finite"),
+        ("expert: !!python/object/apply:os.system [x]\n", "not valid YAML"),
+        ("expert: 2026-99-99\n", "not valid YAML"),
+        ("{1: 2, [a]: 3}\n", "not valid YAML"),
+        ("x: %s\n" % ("y" * 2**20), "larger than 1048576 bytes"),
+        ("".join(f"k{at}: 1\n" for at in range(500)), "500 wrong option.*and 480 more"),
+    ],
+)
+def test_hostile_recipes_are_refused(tmp_path, text, message):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=f"(?s){message}") as caught:
+        load(Recipe, path)
+    assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize(
+    "text", ["expert.steps=*a", "expert.steps=0x" + "f" * 5000, "lora.rank=[" + "[" * 999, "a=\0", "=", ""]
+)
+def test_hostile_overrides_are_refused(text):
+    with pytest.raises(RecipeError):
+        load(Recipe, None, [text])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, validate, with_structure_of
-from molex_adapt.registry import GenerationRecord, Store
+from molex_adapt.registry import GenerationRecord, Store, layout
 from molex_adapt.registry.assemble import build_detector, open_base
-from molex_adapt.registry.files import parse_yaml
+from molex_adapt.registry.checkpoints import Run
+from molex_adapt.registry.files import parse_yaml, sha256
+from molex_adapt.registry.records import package_versions
 from molex_adapt.reports import StageReport
 from molex_adapt.train.adapt import OldDomain, add_expert, retrain_routers, train_first
+from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.prepare import DomainData, prepare
 
 
@@ -38,6 +42,7 @@ class Learning:
     licence: str
     command: str
     progress: Progress
+    resume: bool = False
 
     def train(self, data: Data, domain: str, experts: int | None) -> StageReport:
         """See `Registry.train`."""
@@ -67,11 +72,21 @@ class Learning:
         detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
         old = _apart_from(domain, old_domains(self.store, active.number))
         prepared = prepare(detector, data, recipe, self.workers, self.progress)
-        result = add_expert(
-            detector, name, domain, prepared, old, active.threshold, recipe, self.seed, self.progress
-        )
         origin = self._origin(recipe, [prepared], active.number, old)
-        return write_generation(self.store, detector, result, {name: (domain, prepared)}, origin)
+        with self._checkpoints("add-expert", {name: domain}, origin, [prepared]) as kept:
+            result = add_expert(
+                detector,
+                name,
+                domain,
+                prepared,
+                old,
+                active.threshold,
+                recipe,
+                self.seed,
+                self.progress,
+                kept,
+            )
+            return write_generation(self.store, detector, result, {name: (domain, prepared)}, origin)
 
     def retrain_router(self, data: Iterable[Data]) -> StageReport:
         """See `Registry.retrain_router`."""
@@ -88,18 +103,23 @@ class Learning:
                     f"attack {twice[0]!r} comes in two of the data sets; put them into one manifest"
                 )
             domains |= found
-        result = retrain_routers(detector, domains, old, active.threshold, recipe, self.seed, self.progress)
         origin = self._origin(recipe, prepared, active.number, old)
-        return write_generation(self.store, detector, result, {}, origin)
+        with self._checkpoints("retrain-router", {}, origin, prepared) as kept:
+            result = retrain_routers(
+                detector, domains, old, active.threshold, recipe, self.seed, self.progress, kept
+            )
+            return write_generation(self.store, detector, result, {}, origin)
 
     def _train_together(self, data: Data, domain: str, names: list[str]) -> StageReport:
         for name in names:
             self._require_free(check_name(name, "expert"))
         detector, recipe = self._empty_detector()
         whole = prepare(detector, data, recipe, self.workers, self.progress)
-        result = train_first(detector, {domain: whole}, recipe, self.seed, self.progress, names)
         owners = dict.fromkeys(names, (domain, whole))
-        return write_generation(self.store, detector, result, owners, self._origin(recipe, [whole]))
+        origin = self._origin(recipe, [whole])
+        with self._checkpoints("train", dict.fromkeys(names, domain), origin, [whole]) as kept:
+            result = train_first(detector, {domain: whole}, recipe, self.seed, self.progress, names, kept)
+            return write_generation(self.store, detector, result, owners, origin)
 
     def _train_by_attack(self, data: Data) -> StageReport:
         detector, recipe = self._empty_detector()
@@ -107,15 +127,50 @@ class Learning:
         domains = by_attack(whole)
         for name in domains:
             self._require_free(name)
-        result = train_first(detector, domains, recipe, self.seed, self.progress)
         owners = {name: (name, item) for name, item in domains.items()}
-        return write_generation(self.store, detector, result, owners, self._origin(recipe, [whole]))
+        origin = self._origin(recipe, [whole])
+        with self._checkpoints("train", {name: name for name in domains}, origin, [whole]) as kept:
+            result = train_first(detector, domains, recipe, self.seed, self.progress, checkpoints=kept)
+            return write_generation(self.store, detector, result, owners, origin)
 
     def _empty_detector(self) -> tuple[Detector, Recipe]:
         recipe = self.recipe or Recipe()
         detector = Detector(open_base(self.store), recipe).to(self.device)
         detector.base.compute_in(recipe.precision)
         return detector, recipe
+
+    @contextmanager
+    def _checkpoints(
+        self, operation: str, experts: Mapping[str, str], origin: Origin, data: list[DomainData]
+    ) -> Iterator[Checkpoints]:
+        """The run's checkpoints; deleted when its result is written, kept when it fails or is killed."""
+        decides = {
+            "command": operation,
+            "experts": ", ".join(f"{name} for {domain}" for name, domain in experts.items()) or "none",
+            "seed": str(self.seed),
+            "data": ", ".join(item.digest() for item in data) or "none",
+            "parent generation": self._parent_identity(origin.parent),
+            "base": self.store.base.sha256,
+            "device": str(self.device),
+            **{f"version of {name}": version for name, version in package_versions().items()},
+            **_flat(origin.recipe.model_dump(mode="json"), "recipe "),
+        }
+        with Run.claim(self.store.path, decides, resume=self.resume) as run:
+            try:
+                yield Checkpoints(run, self.progress)
+            except (KeyboardInterrupt, RegistryError):
+                if run.stages:
+                    self.progress.note(
+                        "training so far is kept: the same command with --resume goes on from there"
+                    )
+                raise
+            run.finish()
+
+    def _parent_identity(self, number: int | None) -> str:
+        if number is None:
+            return "none"
+        path = layout.generation_folder(self.store.path, number) / layout.GENERATION
+        return f"{number}, sha256 {sha256(path.read_bytes())}"
 
     def _origin(
         self,
@@ -126,7 +181,7 @@ class Learning:
     ) -> Origin:
         failed = tuple(item for found in data for item in found.failed)
         remarks = tuple(line for found in data for line in found.remarks)
-        return Origin(parent, old or {}, recipe, self.seed, self.licence, self.command, failed, remarks)
+        return Origin(parent, old or {}, recipe, self.seed, self.licence, self.command, failed, remarks, data)
 
     def _require_free(self, name: str) -> None:
         if name in self.store.taken_names():
@@ -147,6 +202,16 @@ def recipe_on(store: Store, active: GenerationRecord | None, given: Recipe | Non
     text = store.recipe(active.number) or ""
     own = validate(Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "the active generation's recipe")
     return own if given is None else with_structure_of(own, given)
+
+
+def _flat(content: Mapping[str, object], prefix: str) -> dict[str, str]:
+    """Nested options by their paths, such as {"recipe expert.steps": "300"}."""
+    found: dict[str, str] = {}
+    for key, value in content.items():
+        found |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
+        )
+    return found
 
 
 def _apart_from(domain: str, old: Mapping[str, OldDomain]) -> dict[str, OldDomain]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+
+import torch
 
 from molex_adapt.analyze import analyse
 from molex_adapt.conventions import SPLITS
@@ -33,6 +36,7 @@ class Origin:
         command: what the user typed.
         failed: recordings left out.
         remarks: on the data.
+        data: what is trained and measured on.
     """
 
     parent: int | None
@@ -43,6 +47,7 @@ class Origin:
     command: str = ""
     failed: tuple[Failed, ...] = ()
     remarks: tuple[str, ...] = ()
+    data: Sequence[DomainData] = ()
 
 
 def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
@@ -113,6 +118,9 @@ def write_generation(
             for name, (domain, data) in owners.items()
         ],
         command=origin.command,
+        seed=origin.seed,
+        data=[_data_record(item, origin.recipe) for item in origin.data],
+        machine=_machine(detector),
         metrics={domain: rates.as_dict() for domain, rates in result.after.items()},
         profile=_profile(detector, result, origin),
         remarks=[*remarks, *result.refused],
@@ -154,17 +162,31 @@ def _record(
         targets=list(origin.recipe.lora.targets),
         blocks=len(detector.base.blocks),
         base=store.base,
-        data=DataRecord(
-            digest=data.table.digest(),
-            counts={split: data.table.select(split=split).counts() for split in SPLITS},
-            attacks=data.table.attacks,
-            split_by=origin.recipe.data.split_by,
-        ),
+        data=_data_record(data, origin.recipe),
         recipe=dump(origin.recipe),
         seed=origin.seed,
         metrics={domain: rates.as_dict()} if rates is not None else {},
         licence=origin.licence,
+        machine=_machine(detector),
     )
+
+
+def _data_record(data: DomainData, recipe: Recipe) -> DataRecord:
+    return DataRecord(
+        digest=data.table.digest(),
+        counts={split: data.table.select(split=split).counts() for split in SPLITS},
+        attacks=data.table.attacks,
+        split_by=recipe.data.split_by,
+    )
+
+
+def _machine(detector: Detector) -> dict[str, str]:
+    return {
+        "processor": platform.machine(),
+        "device": str(detector.device),
+        "precision": str(detector.base.dtype).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays | None:

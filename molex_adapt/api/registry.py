@@ -231,6 +231,7 @@ class Registry(Exchange):
         licence: str = "other",
         command: str = "",
         progress: Progress | None = None,
+        resume: bool = False,
     ) -> StageReport:
         """Train the first mixture of an empty registry: experts, routers and head together.
 
@@ -243,12 +244,14 @@ class Registry(Exchange):
             device, workers, progress: as for `score`.
             licence: of the experts, for their cards.
             command: what the user typed, for the history.
+            resume: go on from the checkpoints of a run of the same data, recipe and seed that was killed; its result
+                is that of a run that never stopped. Without any, from the beginning.
 
         Raises:
-            RegistryError: there is a mixture already.
+            RegistryError: there is a mixture already; or the only checkpoints there are those of another run.
             DataError: the data cannot be used.
         """
-        learning = self._learning(recipe, seed, device, workers, licence, command, progress)
+        learning = self._learning(recipe, seed, device, workers, licence, command, progress, resume)
         return learning.train(data, domain, experts)
 
     def add_expert(
@@ -264,6 +267,7 @@ class Registry(Exchange):
         licence: str = "other",
         command: str = "",
         progress: Progress | None = None,
+        resume: bool = False,
     ) -> StageReport:
         """Add one expert for a new domain; every old one stays bit-identical. Empty registries get a head as well.
 
@@ -272,7 +276,7 @@ class Registry(Exchange):
             domain: what the expert is for.
             name: of the expert; the domain's by default.
             recipe: training options; the structure is that of the active generation.
-            seed, device, workers, licence, command, progress: as for `train`.
+            seed, device, workers, licence, command, progress, resume: as for `train`.
 
         Returns:
             Figures before and after on the new and on every old domain. With `activated` false the new generation was
@@ -282,7 +286,7 @@ class Registry(Exchange):
             RegistryError: the name is taken, or another writer was first.
             DataError: the data cannot be used.
         """
-        learning = self._learning(recipe, seed, device, workers, licence, command, progress)
+        learning = self._learning(recipe, seed, device, workers, licence, command, progress, resume)
         return learning.add_expert(data, domain, name or domain)
 
     def retrain_router(
@@ -295,14 +299,15 @@ class Registry(Exchange):
         workers: int = 2,
         command: str = "",
         progress: Progress | None = None,
+        resume: bool = False,
     ) -> StageReport:
         """Router stage alone, on the experts' exemplars and further data.
 
         Args:
             data: folders, manifests or tables; an attack named like an expert's domain is led to that expert.
-            recipe, seed, device, workers, command, progress: as for `add_expert`.
+            recipe, seed, device, workers, command, progress, resume: as for `add_expert`.
         """
-        learning = self._learning(recipe, seed, device, workers, "other", command, progress)
+        learning = self._learning(recipe, seed, device, workers, "other", command, progress, resume)
         return learning.retrain_router([data] if isinstance(data, Table | Path | str) else data)
 
     def recipe(self, given: Recipe | None = None) -> Recipe:
@@ -322,6 +327,9 @@ class Registry(Exchange):
         licence: str,
         command: str,
         progress: Progress | None,
+        resume: bool,
     ) -> Learning:
         chosen = choose_device(device)
-        return Learning(self.store, recipe, seed, chosen, workers, licence, command, progress or Silent())
+        return Learning(
+            self.store, recipe, seed, chosen, workers, licence, command, progress or Silent(), resume
+        )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import molex_adapt
-from molex_adapt.cli.commands import cache, hub, make, measure, registry, train
+from molex_adapt.cli.commands import cache, hub, make, measure, registry, reproduce, train
 from molex_adapt.cli.errors import reported
 from molex_adapt.cli.output import show
 
@@ -39,6 +39,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "verify": registry.verify,
         "rollback": registry.rollback,
         "remove": registry.remove,
+        "reproduce": reproduce.reproduce,
     },
 }
 for _panel, _commands in _COMMANDS.items():

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.text import Text
 
+from molex_adapt.cli.terminal import terminal
 from molex_adapt.errors import MolexError
 
 FAILED = 1
@@ -71,10 +71,12 @@ def explain(error: BaseException) -> str | None:
 def _explain_values(error: BaseException) -> str | None:
     from pydantic import ValidationError
 
+    from molex_adapt.plain import shown
+
     if not isinstance(error, ValidationError):
         return None
     faults = [
-        f"  {'.'.join(str(part) for part in fault['loc']) or 'together'} = {fault['input']!r}: {fault['msg']}"
+        f"  {'.'.join(str(part) for part in fault['loc']) or 'together'} = {shown(fault['input'])}: {fault['msg']}"
         for fault in error.errors()
     ]
     return "\n".join(
@@ -92,5 +94,4 @@ def _explain_os(error: OSError) -> str:
 
 
 def _say(message: str) -> None:
-    console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    terminal(stderr=True).print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)

@@ -80,6 +80,14 @@ Workers = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on where this very command was interrupted; the result is that of a run that never stopped.",
+        rich_help_panel=_RUN,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=_RUN)
 ]

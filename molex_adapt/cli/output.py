@@ -13,6 +13,7 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from molex_adapt.cli.terminal import terminal
 from molex_adapt.errors import MolexError
 
 NARROW = 80
@@ -60,14 +61,14 @@ def show(*parts: RenderableType) -> None:
 
 def remark(lines: Iterable[str]) -> None:
     """Print lines to stderr."""
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     for line in lines:
         console.print(Text.assemble(("note: ", "yellow"), line), soft_wrap=True)
 
 
 def stdout() -> Console:
     """Where results go; paths and figures stay uncoloured and unbroken."""
-    return Console(highlight=False)
+    return terminal()
 
 
 def to_json(data: Mapping[str, Any]) -> str:

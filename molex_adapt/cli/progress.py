@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from molex_adapt.cli.terminal import terminal
 from molex_adapt.progress import Progress as Listener
 from molex_adapt.progress import Silent
 
@@ -23,7 +24,7 @@ def listening(quiet: bool) -> Iterator[Listener]:
     if quiet:
         yield Silent()
         return
-    console = Console(stderr=True, highlight=False)
+    console = terminal(stderr=True)
     listener = Bar(console) if console.is_terminal else Lines(console)
     try:
         yield listener

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from molex_adapt.cli.terminal import visible
 from molex_adapt.conventions import NULL_DOMAIN
 
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
@@ -119,7 +120,7 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
     """A table of texts; a long one has no folding and no rules, and is there at once."""
-    content = list(rows)
+    content = [[visible(cell) for cell in row] for row in rows]
     if len(content) > _MOST_LAID_OUT:
         return _aligned(title, columns, content)
     table = _table(title)
@@ -148,8 +149,18 @@ def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
     return table
 
 
+class _Cells(Table):
+    """A table that shows control characters before it lays its cells out, so that columns stay aligned."""
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
+        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **how)
+
+    def add_column(self, header: RenderableType = "", *rest: Any, **how: Any) -> None:
+        super().add_column(visible(header) if isinstance(header, str) else header, *rest, **how)
+
+
 def _table(title: str) -> Table:
-    return Table(
+    return _Cells(
         title=title,
         title_justify="left",
         title_style="bold",

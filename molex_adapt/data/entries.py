@@ -20,6 +20,7 @@ from molex_adapt.data.labels import (
     split_of,
 )
 from molex_adapt.data.table import Utterance
+from molex_adapt.plain import short, shown
 
 
 class RowError(Exception):
@@ -74,12 +75,12 @@ def _below(written: str, base: Path) -> PurePosixPath:
 
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise RowError(f"the path is {value!r}; expected the name of an audio file")
+        raise RowError(f"the path is {shown(value)}; expected the name of an audio file")
     if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
-        raise RowError(f"{value} is an address; download the file and name its path")
+        raise RowError(f"{short(value)} is an address; download the file and name its path")
     if "\0" in value:
-        raise RowError(f"the path {value!r} holds a zero byte")
-    return str(value).strip().replace("\\", "/")
+        raise RowError(f"the path {shown(value)} holds a zero byte")
+    return _text(value, "path").strip().replace("\\", "/")
 
 
 def _label(value: Any) -> Label:
@@ -94,8 +95,17 @@ def _label(value: Any) -> Label:
 
 def _word(row: Mapping[str, Any], name: str) -> str | None:
     value = row.get(name)
-    word = "" if value is None else str(value).strip()
+    word = "" if value is None else _text(str(value), name).strip()
     return None if word in ("", "-") else word
+
+
+def _text(value: str, name: str) -> str:
+    """The value, unless no file could be named so; bytes of a file name that are no UTF-8 come as surrogates."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise RowError(f"the {name} {shown(value)} is no valid text") from None
+    return value
 
 
 def _attack(label: Label, given: str | None, folder: str | None) -> str | None:
@@ -124,8 +134,8 @@ def _seconds(value: Any) -> Seconds | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise RowError(f"its length in seconds is {value!r}; expected a number, or nothing")
+        raise RowError(f"its length in seconds is {shown(value)}; expected a number, or nothing")
     return seconds

@@ -6,6 +6,7 @@ import difflib
 import re
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Split
+from molex_adapt.plain import short
 
 LABEL_WORDS: dict[str, Label] = {
     "bonafide": BONA_FIDE,
@@ -63,7 +64,7 @@ def label_fault(word: str) -> str:
     else:
         near = nearest_label(word)
         hint = f"did you mean '{near}'?" if near else "write 'bonafide' or 'spoof'"
-    return f"label '{word}' is none of {', '.join(LABEL_WORDS)}; {hint}"
+    return f"label '{short(word)}' is none of {', '.join(LABEL_WORDS)}; {hint}"
 
 
 def _plain(word: str) -> str:

@@ -13,6 +13,7 @@ from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.plain import short, shown
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
@@ -87,7 +88,7 @@ def write_manifest(table: Table, path: Path | str) -> None:
         part.replace(path)
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{path} cannot be written: {error.object!r} is no valid text. Expected names that UTF-8 can "
+            f"{path} cannot be written: {shown(error.object)} is no valid text. Expected names that UTF-8 can "
             "hold. "
             "Rename that recording."
         ) from error
@@ -107,8 +108,8 @@ def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:
     """
     if paths and not any(_exists(path) for path in paths):
         raise DataError(
-            f"{what}: none of its first {len(paths)} recordings exists, e.g. {paths[0]}. Relative paths "
-            f"start at {base}. "
+            f"{what}: none of its first {len(paths)} recordings exists, e.g. {short(str(paths[0]), 300)}. "
+            f"Relative paths start at {base}. "
             "Put the audio there, or mend the paths."
         )
 
@@ -130,10 +131,17 @@ def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
         accepted = "; ".join(f"{name} (or {', '.join(COLUMNS[name][1:])})" for name in missing)
         raise DataError(
             f"{path} has no column {' and no column '.join(missing)}; its columns are "
-            f"{', '.join(map(str, columns)) or 'none'}. "
+            f"{short(', '.join(map(str, columns)), 400) if columns else 'none'}. "
             f"Expected {accepted}. Name the columns so in the first line (for JSON Lines: in every object)."
         )
-    return {ours: column for ours, column in chosen.items() if column is not None}
+    used = {ours: column for ours, column in chosen.items() if column is not None}
+    for ours, column in used.items():
+        if columns.count(column) > 1:
+            raise DataError(
+                f"{path} has the column {shown(column)} {columns.count(column)} times; nothing tells which of them "
+                f"says the {ours}. Expected it once. Delete or rename the others."
+            )
+    return used
 
 
 def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:
@@ -145,7 +153,8 @@ def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:
 def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
     if faults:
         more = f" (and {len(faults) - _SHOWN_FAULTS} more)" if len(faults) > _SHOWN_FAULTS else ""
-        raise DataError(f"{path}, " + ";\n  ".join(faults[:_SHOWN_FAULTS]) + more + ". Mend the manifest.")
+        said = ";\n  ".join(short(fault, 400) for fault in faults[:_SHOWN_FAULTS])
+        raise DataError(f"{path}, {said}" + more + ". Mend the manifest.")
     if not good:
         raise DataError(
             f"{path} names no recordings. Expected a row for each, with path and label. Add them."

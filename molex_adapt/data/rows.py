@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.errors import DataError
+from molex_adapt.plain import short
 
 Row = tuple[int, Mapping[str, Any]]
 """A row's place in its file (a line or, in Parquet, a row number, from 1) and its fields."""
@@ -113,7 +114,7 @@ def _as_rows(path: Path, columns: list[str], lines: Iterator[tuple[int, list[str
         if len(fields) < len(columns) or any(field.strip() for field in fields[len(columns) :]):
             raise DataError(
                 f"{path}, line {number}: {len(fields)} fields, but the header has {len(columns)} "
-                f"({', '.join(columns)}). "
+                f"({short(', '.join(columns), 400)}). "
                 "Every row needs as many fields as the header. Mend that line; quote fields that hold the "
                 "delimiter."
             )
@@ -127,7 +128,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}, line {number}: not JSON ({error}): {line.strip()[:60]!r}. Expected one object a "
@@ -145,6 +146,13 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
     return list(columns), iter(rows)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
 def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
     try:
         import pyarrow
@@ -156,9 +164,9 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
         columns = list(file.schema_arrow.names)
         flat = [name for name in columns if not pyarrow.types.is_nested(file.schema_arrow.field(name).type)]
         rows = file.read(columns=flat).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError) as error:
         raise DataError(
-            f"{path} is not a whole Parquet file ({str(error).splitlines()[0]}). Expected one with the "
+            f"{path} is not a whole Parquet file ({short(str(error), 200)}). Expected one with the "
             "columns path and "
             "label. Write it again, or use CSV."
         ) from error

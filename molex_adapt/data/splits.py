@@ -12,6 +12,7 @@ from typing import Literal
 from molex_adapt.conventions import SPLITS, Label, Split
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.plain import short
 
 By = Literal["auto", "speaker", "source"]
 
@@ -108,7 +109,7 @@ def _choose_key(table: Table, by: By) -> Callable[[Utterance], str]:
     if by == "speaker" and unknown:
         raise DataError(
             f"{table.root}: {len(unknown)} of {len(table)} utterances have no speaker, e.g. "
-            f"{unknown[0].path}. Splitting by "
+            f"{short(str(unknown[0].path), 300)}. Splitting by "
             "speaker needs all of them. Add the speaker column, or split by source."
         )
     if by == "auto" and (unknown or len({item.speaker for item in table}) < FEWEST_SPEAKERS):
@@ -163,7 +164,7 @@ def _units(table: Table, key: Callable[[Utterance], str], seed: int) -> dict[str
         name = key(item)
         if not name:
             raise DataError(
-                f"{item.path} has no source. Splits need one for each recording. Read the table again."
+                f"{short(str(item.path), 300)} has no source. Splits need one for each recording. Read the table again."
             )
         unit = units.setdefault(name, _Unit(name, _place(seed, name)))
         unit.labels.add(item.label)
@@ -178,13 +179,15 @@ def _units(table: Table, key: Callable[[Utterance], str], seed: int) -> dict[str
 
 def _divided(one: Utterance, other: Utterance) -> str:
     if one.source == other.source:
-        what = f"source '{one.source}' is"
+        what = f"source '{short(one.source)}' is"
     elif one.speaker == other.speaker:
-        what = f"speaker '{one.speaker}' is"
+        what = f"speaker '{short(one.speaker or '')}' is"
     else:
-        what = f"speakers '{one.speaker}' and '{other.speaker}', who share a source recording, are"
+        names = f"'{short(one.speaker or '')}' and '{short(other.speaker or '')}'"
+        what = f"speakers {names}, who share a source recording, are"
     return (
-        f"The {what} in two splits: {one.path} in {one.split}, {other.path} in {other.split}. What a "
+        f"The {what} in two splits: {short(str(one.path), 300)} in {one.split}, {short(str(other.path), 300)} in "
+        f"{other.split}. What a "
         "detector is tested "
         "on must not have been trained on. Put both into one split, or, if they are different recordings, "
         "give "

@@ -97,8 +97,14 @@ def _computed(
     progress: Progress,
 ) -> Iterator[tuple[int, Tensor]]:
     """Indices and (F, C) float16 on the CPU, in the order of computing."""
+    # Which convolution a processor takes depends on the batch's shape, and with it the last bits. What is kept must not
+    # depend on what else was missing from the cache that day: there, one recording at a time, which is as fast.
+    alone = detector.device.type == "cpu"
     for batch in window_batches(detector, utterances, workers, failed, progress, first_window=True):
-        wave, lengths = pad([row for _, row in batch])
-        features, frames = detector.base.prefix(send(wave, detector.device), send(lengths, detector.device))
-        for (place, _), clip, count in zip(batch, features.half().cpu(), frames.tolist(), strict=True):
-            yield place, clip[:count].clone()
+        for part in [[item] for item in batch] if alone else [batch]:
+            wave, lengths = pad([row for _, row in part])
+            features, frames = detector.base.prefix(
+                send(wave, detector.device), send(lengths, detector.device)
+            )
+            for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
+                yield place, clip[:count].clone()

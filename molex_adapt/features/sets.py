@@ -99,6 +99,19 @@ class Features:
         """All bona fide utterances, and those of one attack."""
         return self.pick([i for i, name in enumerate(self.attacks) if name is None or name == attack])
 
+    def digest(self) -> str:
+        """SHA-256 (hex) of every number and label; of clips that stay in the cache, of their names there."""
+        digest = hashlib.sha256(self.bona_fide.numpy().tobytes())
+        for source, attack in zip(self.sources, self.attacks, strict=True):
+            digest.update(f"{source} {attack}\n".encode("utf-8", "surrogatepass"))
+        if isinstance(self.clips, StoredClips):
+            digest.update(" ".join(self.clips.keys).encode())
+        else:
+            for clip in self.clips:
+                digest.update(f"{tuple(clip.shape)}".encode())
+                digest.update(clip.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def cut(self, seconds: Seconds) -> Features:
         """At most the first `seconds` of each."""
         frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
@@ -111,7 +124,7 @@ class Features:
 
 def source_id(name: str) -> str:
     """16 hexadecimal digits: tells source recordings apart, in memory and on disk, and does not tell their names."""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def concatenate(sets: Sequence[Features]) -> Features:

@@ -179,7 +179,7 @@ def parse_config(content: bytes, where: str) -> dict[str, Any]:
         RegistryError: it is none.
     """
     try:
-        found = json.loads(content.decode("utf-8"), object_pairs_hook=files.unique_pairs)
+        found = json.loads(content.decode("utf-8"), object_pairs_hook=files.unique)
     except (ValueError, RecursionError) as error:
         raise RegistryError(f"{where} is not plain JSON: {str(error)[:200]}.") from None
     if not isinstance(found, dict):

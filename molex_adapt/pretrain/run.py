@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from molex_adapt.pretrain.masked import MaskedPredictor
 from molex_adapt.pretrain.targets import Targets, make_targets
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import PretrainRecipe, dump
+from molex_adapt.registry.records import package_versions
 from molex_adapt.schedule import warmup_cosine
 
 
@@ -55,7 +58,8 @@ def pretrain(
         raise DataError(f"{out} is a file; a base is a folder. Name another place")
     streams, training = prepare(speech, recipe, seed, progress)
     targets = make_targets(streams, recipe, training, progress)
-    return fit(streams, training, targets, out, recipe, seed, progress, started)
+    origin = {"seed": seed, "data": speech.digest(), "versions": package_versions()}
+    return fit(streams, training, targets, out, recipe, seed, progress, started, origin)
 
 
 def fit(
@@ -67,6 +71,7 @@ def fit(
     seed: int,
     progress: Progress,
     started: float,
+    origin: Mapping[str, Any] | None = None,
 ) -> Pretrained:
     """Fit a base to targets, measure it on the development streams, save it to `out`.
 
@@ -76,6 +81,7 @@ def fit(
         targets: of all of them.
         out, recipe, seed, progress: as for `pretrain`.
         started: the monotonic clock's seconds at the beginning of what the report's `seconds` count.
+        origin: what else pretraining.json is to say about where the base comes from.
     """
     torch.manual_seed(seed)
     layers, width = targets.layers[0].shape[1:]
@@ -93,7 +99,8 @@ def fit(
         parameters=sum(weight.numel() for weight in model.base.parameters()),
         **quality,
     )
-    (out / "pretraining.json").write_text(json.dumps({**asdict(report), "folder": out.name}, indent=2) + "\n")
+    written = {**asdict(report), "folder": out.name, **(origin or {})}
+    (out / "pretraining.json").write_text(json.dumps(written, indent=2) + "\n")
     return report
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,10 +33,13 @@ Alone on its base, as any LoRA adapter (hidden states; the classifier is the reg
 from peft import PeftModel
 from transformers import AutoModel
 
-base = AutoModel.from_pretrained("{base}")
+base = AutoModel.from_pretrained({base})
 model = PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER")
 ```
 """
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories that show nothing, or something else than what is there."""
 
 _LIMITS = """\
 ## Limits
@@ -56,9 +62,9 @@ def expert_card(record: ExpertRecord) -> str:
 
 
 def _metadata(record: ExpertRecord) -> str:
-    fields: dict[str, Any] = {"library_name": "peft", "license": plain_text(record.licence)}
+    fields: dict[str, Any] = {"library_name": "peft", "license": _one_line(record.licence)}
     if "/" in record.base.id:
-        fields["base_model"] = record.base.id
+        fields["base_model"] = _one_line(record.base.id)
     fields["tags"] = ["molex-adapt", "lora", "audio-deepfake-detection", "anti-spoofing", record.domain]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---\n"
 
@@ -69,8 +75,8 @@ def purpose_section(record: ExpertRecord) -> str:
     return (
         f"# {record.name}\n\n"
         f"A LoRA expert for the spoofing domain `{record.domain}`: rank {record.rank}, alpha {record.alpha:g}, on "
-        f"{', '.join(f'`{plain_text(target)}`' for target in record.targets)} of {record.blocks} blocks.\n\n"
-        f"- Base: `{plain_text(record.base.id)}` at `{plain_text(record.base.revision)}`, weights sha256 "
+        f"{', '.join(map(code, record.targets))} of {record.blocks} blocks.\n\n"
+        f"- Base: {code(record.base.id)} at {code(record.base.revision)}, weights sha256 "
         f"`{record.base.sha256}`\n- Trained: {plain_text(record.created)}, seed {record.seed}, with "
         f"{', '.join(f'{plain_text(name)} {plain_text(number)}' for name, number in record.versions.items())}\n"
         f"{origin}- Recipe: verbatim in `expert.yaml`\n- Licence: {plain_text(record.licence)}\n"
@@ -87,7 +93,7 @@ def data_section(record: ExpertRecord) -> str:
     table = "\n".join(["| split | bona fide | spoof |", "|---|---|---|", *rows])
     return (
         f"## Data\n\nAttacks: {attacks}. Splits by {plain_text(record.data.split_by)}. "
-        f"Digest of the utterance table: `{plain_text(record.data.digest)}`.\n\n{table}\n"
+        f"Digest of the utterance table: {code(record.data.digest)}.\n\n{table}\n"
     )
 
 
@@ -121,7 +127,14 @@ def _number(value: Any) -> str:
 
 
 def _base_source(record: ExpertRecord) -> str:
-    return "REGISTRY/base" if record.base.embedded else plain_text(record.base.id).replace('"', "")
+    """A Python text."""
+    return json.dumps("REGISTRY/base" if record.base.embedded else _one_line(record.base.id))
+
+
+def _one_line(text: str) -> str:
+    return "".join(" " if unicodedata.category(sign) in _UNSEEN or sign == "`" else sign for sign in text)[
+        :200
+    ]
 
 
 def limits_section() -> str:
@@ -130,6 +143,19 @@ def limits_section() -> str:
 
 
 def plain_text(text: Any) -> str:
-    """One line of text that Markdown leaves alone."""
-    line = " ".join(str(text).split())[:200]
-    return "".join(" " if sign in "|`<>[]{}" else sign for sign in line)
+    """One line of at most 200 characters that Markdown and HTML leave alone and that links nowhere."""
+    line = "".join(" " if unicodedata.category(sign) in _UNSEEN else sign for sign in str(text)[:1000])
+    line = " ".join(line.split())[:200]
+    line = "".join(" " if sign in "|`<>[]{}" else sign for sign in line)
+    line = re.sub(r"[\\*_~#!&]", r"\\\g<0>", line)
+    return re.sub(
+        r"(://|www\.|@)", lambda found: f"{found[0][0]}\u2060{found[0][1:]}", line, flags=re.IGNORECASE
+    )
+
+
+def code(text: Any) -> str:
+    """The same inside backticks, where nothing needs escaping."""
+    line = "".join(
+        " " if unicodedata.category(sign) in _UNSEEN or sign in "`|<>" else sign for sign in str(text)[:1000]
+    )
+    return f"`{' '.join(line.split())[:200]}`"

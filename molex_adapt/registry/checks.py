@@ -13,6 +13,8 @@ from molex_adapt.registry.records import BaseRecord, ExpertRecord
 
 PEFT_PREFIX = "base_model.model."
 
+_LARGEST_HALF = 65504.0
+
 
 def peft_key(block: int, target: str, matrix: str) -> str:
     """Name of a LoRA matrix ("lora_A" or "lora_B") in an adapter file, as PEFT writes it."""
@@ -83,11 +85,11 @@ def check_router(router: Arrays, experts: int, where: str) -> None:
                     f"need {need}. Restore the file from a copy or roll back."
                 )
             _check_values(name, router[name], ("float32",), where, RegistryError)
-            if part == "spread" and not (router[name] > 0).all():
-                raise RegistryError(
-                    f"{where}: {name}, which routers divide by, is not positive throughout. "
-                    "Restore the file from a copy."
-                )
+        if float(router[f"blocks.{block}.spread"].min(initial=1.0)) <= 0:
+            raise RegistryError(
+                f"{where}: blocks.{block}.spread has values of 0 or less; what a router reads is divided by them. "
+                "Restore the file from a copy or roll back."
+            )
 
 
 def check_head(head: Arrays, where: str) -> None:
@@ -116,44 +118,55 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
         if part == "reads":
             _check_reads(exemplars, where)
             continue
-        try:
-            frames, lengths = exemplars[f"{part}.frames"], exemplars[f"{part}.lengths"]
-            count = exemplars[f"{part}.bona_fide"].shape[0]
-        except (KeyError, IndexError) as error:
-            raise ExpertError(f"{where}: no usable tensor {error}. Train the expert again.") from None
-        if part not in ("replay", "check") or frames.ndim != 2 or lengths.shape != (count,):
+        if part not in ("replay", "check"):
             raise ExpertError(
-                f"{where}: {part}.frames {frames.shape}, .lengths {lengths.shape} and {count} labels do not fit "
-                "together; frames (ΣF, C) and one length and label per utterance are expected. "
-                "Restore the file from a copy."
+                f"{where}: {part!r} is no part of exemplars; replay, check and reads are. Train the expert again."
             )
-        if int(lengths.sum()) != len(frames) or (count and int(lengths.min()) < 1):
-            raise ExpertError(
-                f"{where}: {part}.lengths sum to {int(lengths.sum())}, but there are {len(frames)} frames. "
-                "Restore the file from a copy."
-            )
-        _check_values(f"{part}.frames", frames, ("float16", "float32"), where, ExpertError)
-        _check_utterances(exemplars, part, count, where)
+        _check_utterances(exemplars, part, where)
 
 
-def _check_utterances(exemplars: Arrays, part: str, count: int, where: str) -> None:
-    """One entry per utterance, in whole numbers, and nothing that nobody asked for."""
-    needed: dict[str, tuple[tuple[int, ...], str]] = {
-        "lengths": ((count,), "iu"),
-        "bona_fide": ((count,), "biu"),
-    }
-    needed |= {"sources": ((count, 8), "u"), "attacks": ((count,), "i")}
-    for name in sorted(
-        name for name in exemplars if name.startswith(f"{part}.") and name != f"{part}.frames"
+def _check_utterances(exemplars: Arrays, part: str, where: str) -> None:
+    try:
+        frames, lengths, labels = (exemplars[f"{part}.{name}"] for name in ("frames", "lengths", "bona_fide"))
+    except KeyError as error:
+        raise ExpertError(f"{where}: no usable tensor {error}. Train the expert again.") from None
+    count = len(labels) if labels.ndim == 1 else -1
+    pointers = exemplars.get(f"{part}.attacks", lengths)
+    sources = exemplars.get(f"{part}.sources", np.zeros((count if count >= 0 else 0, 8), np.uint8))
+    whole = (
+        lengths.dtype.kind == pointers.dtype.kind == "i"
+        and labels.dtype.kind in "ub"
+        and sources.dtype == np.uint8
+    )
+    if (
+        not whole
+        or frames.ndim != 2
+        or lengths.shape != (count,)
+        or pointers.shape != (count,)
+        or sources.shape != (count, 8)
     ):
-        array = exemplars[name]
-        shape, kinds = needed.get(name.partition(".")[2], ((-1,), ""))
-        if array.shape != shape or array.dtype.kind not in kinds:
-            raise ExpertError(
-                f"{where}: {name} holds {array.dtype.name} {array.shape}; for {count} utterances "
-                f"{f'whole numbers {shape}' if kinds else 'no such tensor'} is expected. "
-                "Restore the file from a copy."
-            )
+        raise ExpertError(
+            f"{where}: {part}.frames {frames.shape}, .lengths {lengths.dtype}{lengths.shape}, .bona_fide "
+            f"{labels.dtype}{labels.shape}, .sources {sources.shape} and .attacks {pointers.shape} do not fit "
+            "together; frames (ΣF, C) and one length, label, source (8 bytes) and attack per utterance are expected. "
+            "Restore the file from a copy."
+        )
+    if count and not 1 <= int(lengths.min()) <= int(lengths.max()) <= len(frames):
+        raise ExpertError(
+            f"{where}: {part}.lengths go from {lengths.min()} to {lengths.max()}, but there are {len(frames)} frames. "
+            "Restore the file from a copy."
+        )
+    if int(lengths.sum()) != len(frames):
+        raise ExpertError(
+            f"{where}: {part}.lengths sum to {int(lengths.sum())}, but there are {len(frames)} frames. "
+            "Restore the file from a copy."
+        )
+    _check_values(f"{part}.frames", frames, ("float16", "float32"), where, ExpertError)
+    if float(np.abs(frames).max(initial=0.0)) > _LARGEST_HALF:
+        raise ExpertError(
+            f"{where}: {part}.frames holds values beyond {_LARGEST_HALF:g}, which half precision cannot hold. "
+            "Restore the file from a copy."
+        )
 
 
 def _check_reads(exemplars: Arrays, where: str) -> None:

@@ -25,6 +25,7 @@ from molex_adapt.registry.layout import (
 )
 from molex_adapt.registry.records import (
     CalibrationRecord,
+    DataRecord,
     ExpertEntry,
     ExpertRecord,
     ExpertSummary,
@@ -64,6 +65,7 @@ class GenerationDraft:
         threshold: nats.
         recipe: the resolved recipe as YAML; its structure is the generation's.
         command: what the user typed.
+        seed, data, machine: what training was decided by besides the recipe; see the record.
         metrics: {domain: figures}.
         profile: routing shares.
         remarks: anything a reader of the history should know.
@@ -79,6 +81,9 @@ class GenerationDraft:
     threshold: float = 0.0
     new_experts: list[NewExpert] = field(default_factory=list)
     command: str = ""
+    seed: int | None = None
+    data: list[DataRecord] = field(default_factory=list)
+    machine: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -164,6 +169,9 @@ def generation_files(
         number=number,
         parent=draft.parent,
         command=draft.command,
+        seed=draft.seed,
+        data=list(draft.data),
+        machine=dict(draft.machine),
         versions=package_versions(),
         experts=[ExpertEntry(name=item.name, sha256=str(item.weights_sha256)) for item in experts],
         calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from molex_adapt.errors import RegistryError
+from molex_adapt.plain import load_yaml, shown
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
 
 Arrays = dict[str, NDArray[Any]]
@@ -26,7 +27,6 @@ _SUMMARIES = TypeAdapter(list[ExpertSummary])
 
 _MOST_YAML_BYTES = 16 * 2**20
 _MOST_HEADER_BYTES = 16 * 2**20
-_MOST_DEPTH = 60
 _NUMPY_TYPES = {
     "F64": "<f8",
     "F32": "<f4",
@@ -102,14 +102,14 @@ def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
     """
     if "format" in kind.model_fields and content.get("format") != FORMAT:
         raise RegistryError(
-            f"{path} has format {repr(content.get('format'))[:40]}; this version of molex-adapt reads format {FORMAT}. "
+            f"{path} has format {shown(content.get('format'), 40)}; this version of molex-adapt reads format {FORMAT}. "
             "Install the release that wrote it, or start a new registry with molex-adapt init."
         )
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         faults = [
-            f"  {'.'.join(map(str, fault['loc'])) or '(file)'} = {str(fault['input'])[:80]}: {fault['msg']}"
+            f"  {_place(fault['loc'])} = {_shown_plainly(fault['input'])}: {fault['msg'][:300]}"
             for fault in error.errors()[:10]
         ]
         raise RegistryError(
@@ -130,55 +130,26 @@ def parse_summaries(content: bytes, path: Path) -> list[ExpertSummary]:
 
 
 def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
-    """A mapping of plain YAML: no anchors, no tags beyond the standard ones, limited depth."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    """A mapping of plain YAML; see `load_yaml`.
+
+    Raises:
+        RegistryError: it is none.
+    """
     try:
-        text = content.decode("utf-8")
-        _check_events(text, loader)
-        found = yaml.load(text, Loader=loader)
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        found = load_yaml(content.decode("utf-8"))
+    except ValueError as error:
         raise RegistryError(f"{path} is not plain YAML: {str(error)[:300]}. {RESTORE}") from None
     if not isinstance(found, dict):
         raise RegistryError(f"{path} holds {type(found).__name__}; a mapping of keys is expected. {RESTORE}")
     return found
 
 
-def _check_events(text: str, loader: Any) -> None:
-    # The parser proper is recursive and written in C: depth is checked on the flat event stream first. It also takes
-    # the last of two equal keys without a word, so that two readers could see two files.
-    opened: list[_Opened] = []
-    for event in yaml.parse(text, Loader=loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("it refers to an anchor")
-        if isinstance(event, yaml.CollectionEndEvent):
-            opened.pop()
-        elif isinstance(event, yaml.NodeEvent):
-            if opened:
-                opened[-1].take(event)
-            if isinstance(event, yaml.CollectionStartEvent):
-                opened.append(_Opened(isinstance(event, yaml.MappingStartEvent)))
-        if len(opened) > _MOST_DEPTH:
-            raise ValueError(f"it nests deeper than {_MOST_DEPTH} levels")
+def _place(location: tuple[Any, ...]) -> str:
+    return ".".join(shown(part).strip("'") for part in location) or "(file)"
 
 
-class _Opened:
-    """A mapping or list whose end has not come yet."""
-
-    def __init__(self, mapping: bool) -> None:
-        self.mapping = mapping
-        self.keys: set[str] = set()
-        self.nodes = 0
-
-    def take(self, event: Any) -> None:
-        """One more node directly inside: in a mapping, keys and values in turn."""
-        self.nodes += 1
-        if not self.mapping or self.nodes % 2 == 0:
-            return
-        if not isinstance(event, yaml.ScalarEvent):
-            raise ValueError("a key is a mapping or a list")
-        if event.value in self.keys:
-            raise ValueError(f"{event.value[:80]!r} is given twice")
-        self.keys.add(event.value)
+def _shown_plainly(value: Any) -> str:
+    return value[:80] if isinstance(value, str) else shown(value)
 
 
 def dump_record(record: Record) -> bytes:
@@ -224,15 +195,19 @@ def _check_header(content: bytes, path: Path) -> None:
             f"{path} is not a safetensors file: it has {len(content)} bytes and claims a header of {length}. {RESTORE}"
         )
     try:
-        json.loads(content[8 : 8 + length], object_pairs_hook=unique_pairs)
+        json.loads(content[8 : 8 + length], object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise RegistryError(
             f"{path} has a broken safetensors header: {str(error)[:200]}. {RESTORE}"
         ) from None
 
 
-def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads`: an object's pairs as a mapping; ValueError where a key is given twice."""
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different, for `object_pairs_hook`.
+
+    Raises:
+        ValueError: a key is given twice.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]

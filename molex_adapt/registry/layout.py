@@ -13,6 +13,8 @@ REGISTRY = "registry.yaml"
 BASE = "base"
 EXPERTS = "experts"
 GENERATIONS = "generations"
+CHECKPOINTS = ".checkpoints"
+"""States of training runs; no part of any generation."""
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"

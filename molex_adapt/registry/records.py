@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+import platform
 import re
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    model_validator,
+)
 
 from molex_adapt import __version__
 from molex_adapt.conventions import NAME_PATTERN
@@ -18,7 +28,27 @@ FORMAT = 1
 
 MOST_GENERATIONS = 100_000
 
+_LARGEST = 2**53
+_MOST_FIGURES = 1_000_000
+_MOST_DEPTH = 12
+
 _PACKAGES = ("numpy", "torch", "transformers", "peft", "safetensors")
+
+
+def plain(value: Any) -> Any:
+    """Numpy scalars and arrays, tuples, mappings: to what YAML can hold and reads back equal.
+
+    A number that is not finite becomes None: "not measured".
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | str | None) else str(value)
 
 
 def _checked_name(name: str) -> str:
@@ -39,11 +69,30 @@ def _checked_digest(digest: str) -> str:
     return digest
 
 
+def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    left: list[tuple[Any, int]] = [(figures, 0)]
+    count = 0
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if depth > _MOST_DEPTH or count > _MOST_FIGURES:
+            raise ValueError(f"more than {_MOST_FIGURES} figures, or more than {_MOST_DEPTH} levels of them")
+        if isinstance(value, dict | list):
+            left += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
+        elif isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"a figure is beyond {_LARGEST}")
+    return figures
+
+
 Name = Annotated[str, AfterValidator(_checked_name)]
-Sha256 = Annotated[str, AfterValidator(_checked_digest)]
 Commit = Annotated[str, AfterValidator(_checked_commit)]
+Sha256 = Annotated[str, AfterValidator(_checked_digest)]
 Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST)]
+Seed = Annotated[StrictInt, Field(ge=-_LARGEST, le=_LARGEST)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Figures = Annotated[dict[str, Any], BeforeValidator(plain), AfterValidator(_checked_figures)]
+"""Nested mappings and lists of finite numbers and texts, as `plain` leaves them."""
 
 
 def now() -> str:
@@ -52,30 +101,14 @@ def now() -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of this package and of those that decide a result; what is not installed is left out."""
-    found = {"molex-adapt": __version__}
+    """Versions of Python, of this package and of those that decide a result; what is not installed is left out."""
+    found = {"molex-adapt": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
     return found
-
-
-def plain(value: Any) -> Any:
-    """Numpy scalars and arrays, tuples, mappings: to what YAML can hold and reads back equal.
-
-    A number that is not finite becomes None: "not measured".
-    """
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str | None) else str(value)
 
 
 class Record(BaseModel):
@@ -113,7 +146,7 @@ class DataRecord(Record):
     """What an expert was trained on; no paths."""
 
     digest: str
-    counts: dict[str, dict[str, int]]
+    counts: dict[str, dict[str, Count]]
     """{split: {class: utterances}}."""
     attacks: list[str] = []
     split_by: str = "auto"
@@ -132,12 +165,14 @@ class ExpertRecord(Record):
     data: DataRecord
     recipe: str
     """The verbatim YAML that made it."""
-    seed: int
-    metrics: dict[str, Any] = {}
+    seed: Seed
+    metrics: Figures = {}
     """{domain: figures as `Rates.as_dict()`} on the test split."""
     licence: str = "other"
     created: str = Field(default_factory=now)
     versions: dict[str, str] = Field(default_factory=package_versions)
+    machine: dict[str, str] = {}
+    """What it was computed on, as far as that decides rounding: processor, device, precision, threads."""
     weights_sha256: Sha256 | None = None
     exemplars_sha256: Sha256 | None = None
     origin: OriginRecord | None = None
@@ -166,7 +201,8 @@ class ExpertSummary(Record):
     def of(cls, record: ExpertRecord) -> Self:
         """The summary of a whole record."""
         figures = record.metrics.get(record.domain)
-        eer = figures.get("eer") if isinstance(figures, dict) else None
+        said = figures.get("eer") if isinstance(figures, dict) else None
+        eer = float(said) if isinstance(said, int | float) and not isinstance(said, bool) else None
         return cls(name=record.name, domain=record.domain, rank=record.rank, eer=eer, created=record.created)
 
 
@@ -184,13 +220,19 @@ class GenerationRecord(Record):
     parent: Number | None
     created: str = Field(default_factory=now)
     command: str = ""
+    seed: Seed | None = None
+    """Of the training; None where nothing was trained."""
+    data: list[DataRecord] = []
+    """What was trained and measured on, besides exemplars."""
     versions: dict[str, str] = Field(default_factory=package_versions)
+    machine: dict[str, str] = {}
+    """As in `ExpertRecord`."""
     experts: list[ExpertEntry]
     calibration: CalibrationRecord
     threshold: Finite
     """Decision threshold in nats; frozen when the mixture changes."""
-    metrics: dict[str, Any] = {}
-    profile: dict[str, Any] = {}
+    metrics: Figures = {}
+    profile: Figures = {}
     """How routing falls out: the shares that `analyze` shows."""
     remarks: list[str] = []
     origin: OriginRecord | None = None

@@ -62,13 +62,12 @@ def leftovers(folder: Path) -> list[Path]:
 
 def discard(path: Path) -> None:
     """Delete a file or folder for good; a folder first loses its name, so that it is never half there."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-        return
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         doomed = path.with_name(_staging_name())
         os.replace(path, doomed)
         shutil.rmtree(doomed)
+    elif os.path.lexists(path):  # a file, a link, or what has no business there, such as a pipe
+        path.unlink()
 
 
 def _staging_name() -> str:

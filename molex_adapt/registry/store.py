@@ -130,7 +130,13 @@ class Store:
         """The resolved recipe of a generation, as YAML; None where there is no generation at all."""
         if number is None and self.record().active is None:
             return None
-        return self._content(number, layout.RECIPE).decode()
+        record = self.generation(number)
+        content = layout.read_generation_file(self.path, record, layout.RECIPE)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            path = layout.generation_folder(self.path, record.number) / layout.RECIPE
+            raise RegistryError(f"{path} is not plain YAML: {error}. {files.RESTORE}") from None
 
     def experts(self, number: int | None = None) -> list[ExpertRecord]:
         """The experts of a generation in router order; of the active one by default, none where there is none."""
@@ -225,7 +231,8 @@ class Store:
         """Check every file; returns the problems.
 
         Args:
-            repair: delete what interrupted writes left behind. Nothing that a generation names is touched.
+            repair: delete what interrupted writes left behind, and the checkpoints of training that no process is
+                at. Nothing that a generation names is touched.
         """
         return verify.verify(self, repair)
 

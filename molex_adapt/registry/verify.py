@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
-from molex_adapt.registry import files, layout, staging
+from molex_adapt.registry import checkpoints, files, layout, staging
 from molex_adapt.registry.draft import adapter_config, summaries
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
@@ -46,6 +46,7 @@ def _repair(store: Store) -> None:
         with write_lock(store.path, store.lock_seconds):
             for rest in _leftovers(store):
                 staging.discard(rest)
+            checkpoints.clear(store.path)
     except OSError as error:
         raise RegistryError(
             f"leftovers in registry {store.path} cannot be deleted: {error}. Check permissions there."
@@ -86,7 +87,9 @@ def _check_adapter_config(store: Store, name: str, number: int) -> None:
     path = layout.expert_folder(store.path, name) / layout.ADAPTER_CONFIG
     expected = json.loads(adapter_config(store.expert(name, number)))
     try:
-        found = json.loads(files.read_bytes(path, store.path, _MOST_CONFIG_BYTES))
+        found = json.loads(
+            files.read_bytes(path, store.path, _MOST_CONFIG_BYTES), object_pairs_hook=files.unique
+        )
     except (ValueError, RecursionError) as error:
         raise ExpertError(f"{path} is not JSON: {str(error)[:100]}. {files.RESTORE}") from None
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):

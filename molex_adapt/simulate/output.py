@@ -11,6 +11,7 @@ import yaml
 
 import molex_adapt
 from molex_adapt.errors import DataError
+from molex_adapt.plain import load_yaml, shown
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.stage import LastStage
 
@@ -70,8 +71,8 @@ def claim(
 
 def _load(record: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(record.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        found = load_yaml(record.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise DataError(
             f"{record} cannot be read ({error}). Expected YAML as simulate writes it; choose another folder."
         ) from error
@@ -84,7 +85,7 @@ def _load(record: Path) -> dict[str, Any]:
 
 def _compare(found: dict[str, Any], wanted: dict[str, Any], record: Path) -> None:
     differences = [
-        f"{key}: there {found.get(key)!r}, now {value!r}"
+        f"{key}: there {shown(found.get(key))}, now {shown(value)}"
         for key, value in wanted.items()
         if found.get(key) != value
     ]

@@ -90,7 +90,11 @@ def simulate(
     jobs = plan_jobs(choose_limited(chosen, limit, seed), attack, out, bona_fide)
     if not jobs:
         raise DataError(describe_nothing(attack, speech, skipped))
-    made_of: dict[str, str | int] = {"speech": speech.root, "recordings": len(jobs)}
+    made_of: dict[str, str | int] = {
+        "speech": speech.root,
+        "data": speech.digest(),
+        "recordings": len(jobs),
+    }
     claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide, made_of=made_of)
     outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)

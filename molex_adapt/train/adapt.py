@@ -25,6 +25,7 @@ from molex_adapt.train.calibrate import (
     held_at,
     holding_boundary,
 )
+from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.likeness import likeness
@@ -88,6 +89,7 @@ def train_first(
     seed: int,
     progress: Progress,
     sharing: Sequence[str] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Train experts, routers and head of an empty mixture together, calibrate, measure.
 
@@ -97,6 +99,7 @@ def train_first(
             there is one domain, and all experts share its data without being led.
         recipe, seed, progress: as everywhere.
         sharing: names of the experts that divide one domain among themselves.
+        checkpoints: where the stages leave their state and go on from it.
     """
     torch.manual_seed(seed)
     names = list(sharing) or list(domains)
@@ -108,7 +111,9 @@ def train_first(
         Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
         for name, data in domains.items()
     ]
-    fitted = fit_jointly(detector, pools, [data.dev for data in domains.values()], recipe, seed, progress)
+    fitted = fit_jointly(
+        detector, pools, [data.dev for data in domains.values()], recipe, seed, progress, checkpoints
+    )
     round_to_half(detector, names)
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
@@ -137,6 +142,7 @@ def add_expert(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Train one new expert with everything old frozen, then the routers briefly, then judge.
 
@@ -148,6 +154,7 @@ def add_expert(
         old: the domains known so far.
         threshold: frozen, in nats.
         recipe, seed, progress: as everywhere.
+        checkpoints: as for `train_first`.
     """
     result = Adapted([name], threshold)
     gates = None
@@ -183,10 +190,11 @@ def add_expert(
         progress,
         _known(old),
         _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
+        checkpoints,
     )
     round_to_half(detector, [name])
     pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
     if recipe.calibration != "keep":
         calibrate(detector, development, result, held)
     _judge(detector, sets, scored_before, domain, recipe, result)
@@ -202,13 +210,14 @@ def retrain_routers(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Router stage alone, on the exemplars and whatever further data is given.
 
     Args:
         detector: the active mixture; changed in place.
         data: further data per domain; its spoofed speech is led to that domain's expert where there is one.
-        old, threshold, recipe, seed, progress: as for `add_expert`.
+        old, threshold, recipe, seed, progress, checkpoints: as for `add_expert`.
 
     Raises:
         DataError: neither data nor exemplars.
@@ -227,7 +236,7 @@ def retrain_routers(
     pools = _replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*development_sets(old), *(item.dev for item in data.values())]
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress)
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
     if recipe.calibration != "keep":
         calibrate(detector, development, result, held)
     _judge(detector, sets, scored_before, None, recipe, result)

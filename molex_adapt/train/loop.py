@@ -15,6 +15,7 @@ from molex_adapt.errors import MolexError
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import StageOptions
 from molex_adapt.schedule import warmup_cosine
+from molex_adapt.train.checkpoints import Checkpoints, StageState, Standing
 from molex_adapt.train.pools import Batch, Sampler
 
 
@@ -53,43 +54,71 @@ def fit(
     options: StageOptions,
     label: str,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Fitted:
     """Train the given weights and nothing else; on return they are the best of all evaluated, including the start.
 
+    Args:
+        detector, groups, sampler, loss, development_loss, options: what is trained, on what, towards what, and how.
+        label: of the stage; its first word names its checkpoint.
+        progress: listener.
+        checkpoints: where the stage leaves its state, and goes on from it; None keeps none.
+        generators: what the loss draws from besides torch's own random numbers.
+
     Raises:
         MolexError: the loss is not finite.
+        RegistryError: the checkpoint to go on from is damaged.
     """
     started = time.monotonic()
+    checkpoints = checkpoints or Checkpoints()
     trained = [parameter for group in groups for parameter in group.parameters]
     optimiser = torch.optim.AdamW(
         [{"params": list(group.parameters), "lr": group.learning_rate} for group in groups],
         weight_decay=options.weight_decay,
     )
     schedule = warmup_cosine(optimiser, options.steps, options.warmup)
-    best = before = development_loss()
-    kept, best_step, waited, step = _copy(trained), 0, 0, 0
+    start = Standing(math.nan, math.nan)
+    state = StageState(
+        trained, _copy(trained), optimiser, schedule, sampler, start, detector.device, generators
+    )
+    stage = label.partition(" ")[0]
+    if not checkpoints.resume(stage, state):
+        start.before = start.best = development_loss()
+    standing, earlier = state.standing, state.standing.seconds
     for parameter in trained:
         parameter.requires_grad_(True)
     progress.start(label, options.steps)
+    if standing.step:
+        progress.advance(standing.step)
     try:
-        for step in range(1, options.steps + 1):
+        while standing.step < options.steps and standing.waited < options.patience:
             _step(detector, trained, sampler, loss, optimiser, options)
             schedule.step()
             progress.advance()
-            if step % options.evaluate_every == 0 or step == options.steps:
-                now = development_loss()
-                waited = 0 if now < best else waited + 1
-                if now < best:
-                    best, best_step, kept = now, step, _copy(trained)
-                if waited >= options.patience:
-                    break
+            standing.step += 1
+            if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
+                _judge(state, development_loss())
+            standing.seconds = earlier + time.monotonic() - started
+            checkpoints.offer(stage, state)
+        standing.seconds = earlier + time.monotonic() - started
+        checkpoints.keep(stage, state)
     finally:
-        _restore(trained, kept)
+        _restore(trained, state.kept)
         for parameter in trained:
             parameter.requires_grad_(False)
         detector.eval()
         progress.stop()
-    return Fitted(step, best_step, before, best, time.monotonic() - started)
+    return Fitted(standing.step, standing.best_step, standing.before, standing.best, standing.seconds)
+
+
+def _judge(state: StageState, now: float) -> None:
+    standing = state.standing
+    if now < standing.best:
+        standing.best, standing.best_step, standing.waited = now, standing.step, 0
+        state.kept = _copy(state.trained)
+    else:
+        standing.waited += 1
 
 
 def _step(

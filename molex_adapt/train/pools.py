@@ -115,6 +115,30 @@ class Sampler:
         joined = (torch.cat(parts) for parts in (padded, frames, bona_fide, expert, old))
         return Batch(*(send(part, device) for part in joined))
 
+    def state(self) -> dict[str, Tensor]:
+        """What decides the next draws."""
+        found = {
+            f"queue.{at}": torch.tensor(queue, dtype=torch.int64) for at, queue in enumerate(self._queues)
+        }
+        credit = torch.tensor(self._credit, dtype=torch.float64)
+        return {**found, "credit": credit, "generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on drawing where another sampler of the same pools stood.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: it was one of other pools.
+        """
+        credit = state["credit"].tolist()
+        queues = [state[f"queue.{at}"].tolist() for at in range(len(self._cells))]
+        for queue, (_, members, _) in zip(queues, self._cells, strict=True):
+            if not set(queue) <= set(members):
+                raise ValueError("the sampler drew from other recordings")
+        if len(credit) != len(self._cells):
+            raise ValueError(f"the sampler had {len(credit)} sources in place of {len(self._cells)}")
+        self._queues, self._credit = queues, credit
+        self.generator.set_state(state["generator"])
+
     def _choose(self) -> list[tuple[Pool, list[int]]]:
         chosen: list[tuple[Pool, list[int]]] = []
         while not chosen:  # with more pools than places in a batch, nothing may be due yet

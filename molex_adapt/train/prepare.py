@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,14 @@ class DomainData:
     test: Features
     failed: tuple[Failed, ...]
     remarks: tuple[str, ...]
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of what is trained and measured on: the table, and the features where there are any."""
+        digest = hashlib.sha256(self.table.digest().encode())
+        for part in (self.train, self.dev, self.test):
+            if isinstance(part, Features):
+                digest.update(part.digest().encode())
+        return digest.hexdigest()
 
     def of_attack(self, attack: str) -> DomainData:
         """All bona fide utterances and one attack's spoofed ones."""

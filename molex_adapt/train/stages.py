@@ -17,6 +17,7 @@ from molex_adapt.mixture.merged import merged
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, StageOptions
+from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.loop import Fitted, ParameterGroup, fit
 from molex_adapt.train.losses import (
     balance_loss,
@@ -63,6 +64,7 @@ def fit_jointly(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Joint stage: every expert, router and the head together (the training of MoLEx, arXiv 2509.09175)."""
     mixture, options = detector.mixture, recipe.joint
@@ -84,7 +86,7 @@ def fit_jointly(
         value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         return value + options.orthogonality * mixture.orthogonality()
 
-    return _fit(detector, groups, pools, loss, development, recipe, "joint", seed, progress)
+    return _fit(detector, groups, pools, loss, development, recipe, "joint", seed, progress, checkpoints)
 
 
 def fit_expert(
@@ -97,6 +99,7 @@ def fit_expert(
     progress: Progress,
     known: Sequence[ReadStatistics] = (),
     own: Tensor | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
@@ -107,7 +110,7 @@ def fit_expert(
     """
     mixture, options = detector.mixture, recipe.expert
     torch.manual_seed(seed)
-    row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
+    row = mixture.index(name)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
         moving = [name] if options.rows == "new" else mixture.names
@@ -124,11 +127,23 @@ def fit_expert(
         if options.distillation > 0:
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         if known and options.keep_out > 0:
-            value = value + options.keep_out * keep_out_loss(detector, row, known, generator)
+            value = value + options.keep_out * keep_out_loss(detector, row, known, torch.default_generator)
         return value + options.orthogonality * mixture.orthogonality(name)
 
     with mixture.forcing(name if options.way == "alone" else None):
-        return _fit(detector, groups, pools, loss, development, recipe, "expert", seed, progress)
+        return _fit(
+            detector,
+            groups,
+            pools,
+            loss,
+            development,
+            recipe,
+            "expert",
+            seed,
+            progress,
+            checkpoints,
+            [generator],
+        )
 
 
 def fit_routers(
@@ -138,6 +153,7 @@ def fit_routers(
     recipe: Recipe,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
     mixture, options = detector.mixture, recipe.router_stage
@@ -153,7 +169,9 @@ def fit_routers(
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
-    return _fit(detector, groups, pools, loss, development, recipe, "router_stage", seed, progress)
+    return _fit(
+        detector, groups, pools, loss, development, recipe, "router_stage", seed, progress, checkpoints
+    )
 
 
 @torch.no_grad()
@@ -196,6 +214,8 @@ def _fit(
     stage: Literal["joint", "expert", "router_stage"],
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None,
+    generators: Sequence[torch.Generator] = (),
 ) -> Fitted:
     options: StageOptions = getattr(recipe, stage)
     # Long recordings would make early stopping slower than training, and tell it little more.
@@ -210,4 +230,6 @@ def _fit(
         options,
         f"{stage.removesuffix('_stage')} stage",
         progress,
+        checkpoints,
+        generators,
     )

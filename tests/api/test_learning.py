@@ -244,3 +244,41 @@ def test_statistics_alone_are_kept_and_serve_the_next_expert(made, empty, tiny_r
     report = empty.add_expert(made.hum, domain="hum", recipe=recipe, **HOW)
     assert report.not_measured == ["buzz"]
     assert empty.store.verify() == []
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypatch, tmp_path):
+    from molex_adapt.progress import Silent
+    from molex_adapt.train import checkpoints, loop
+
+    notes: list[str] = []
+
+    class Ear(Silent):
+        def note(self, text):
+            notes.append(text)
+
+    whole = Registry.create(tmp_path / "whole", str(made.path / "base"))
+    whole.add_expert(made.hum, domain="hum", recipe=registry.recipe(), seed=1, **HOW)
+    broken = Registry.create(tmp_path / "broken", str(made.path / "base"))
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    step, taken = loop._step, []
+
+    def stopped(*given):
+        taken.append(1)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        step(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            broken.add_expert(made.hum, domain="hum", recipe=registry.recipe(), seed=1, progress=Ear(), **HOW)
+    assert notes[-1].endswith("the same command with --resume goes on from there")
+    assert broken.store.verify() == []
+    broken.add_expert(
+        made.hum, domain="hum", recipe=registry.recipe(), seed=1, resume=True, progress=Ear(), **HOW
+    )
+    assert "joint stage: resumed after step 3" in notes
+    assert broken.store.expert("hum").weights_sha256 == whole.store.expert("hum").weights_sha256
+    for name in ("router.safetensors", "head.safetensors"):
+        assert broken.store.generation().files[name] == whole.store.generation().files[name]
+    assert not (broken.store.path / ".checkpoints").exists()

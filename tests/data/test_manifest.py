@@ -220,3 +220,55 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(DataError, match="Rename that recording"):
         write_manifest(Table((bad,), "t"), path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "m.csv",
+            "path,label,label\na.wav,real,fake\n",
+            "column 'label' 2 times; nothing tells which .* says the label",
+        ),
+        ("m.csv", "path,path,label\na.wav,b.wav,real\n", "column 'path' 2 times"),
+        (
+            "m.jsonl",
+            '{"path": "a.wav", "label": "real", "label": "fake"}\n',
+            "line 1: not JSON .a key is given twice",
+        ),
+        ("m.jsonl", '{"path": "\\ud800.wav", "label": "real"}\n', "the path .* is no valid text"),
+        (
+            "m.jsonl",
+            '{"path": "a.wav", "label": "real", "speaker": "\\ud800"}\n',
+            "the speaker .* is no valid text",
+        ),
+        (
+            "m.jsonl",
+            '{"path": "a.wav", "label": "real", "seconds": 1%s}\n' % ("0" * 400),
+            "length in seconds is 1000",
+        ),
+        ("m.jsonl", '{"path": "a.wav", "label": "%s"}\n' % ("x" * 50_000), "label 'x*\\.\\.\\.' is none of"),
+        ("m.jsonl", "[" * 100_000, "line 1: not JSON"),
+        ("m.csv", "path,label\n" + "\0,real\n", "zero byte|the path is ''"),
+    ],
+)
+def test_hostile_rows_are_refused_in_few_words(tmp_path, name, text, message):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        read_manifest(tmp_path / name)
+    assert len(str(caught.value)) < 3000
+
+
+def test_names_of_files_that_are_no_utf8(tmp_path):
+    import os
+
+    from molex_adapt.data import read
+    from molex_adapt.features import source_id
+
+    for place in ("bonafide", "spoof/A07"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / os.fsdecode(b"caf\xe9.wav")).touch()
+    table = read(tmp_path)
+    assert table[0].source == table[1].source == "caf\udce9"
+    assert len(table.digest()) == 64 and len(source_id(table[0].source)) == 16

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import ast
+import re
+
+import pytest
 import yaml
 
 from molex_adapt.registry.cards import expert_card, plain_text
@@ -37,3 +41,62 @@ def test_names_from_the_data_cannot_break_the_card(make_expert):
     assert card.count("\n---\n") == 1
     assert "<script>" not in card
     assert plain_text("a|b\n`c`") == "a b  c "
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![x](https://evil.example/x.png)",
+    "https://evil.example",
+    "www.evil.example",
+    "a@evil.example",
+    "# heading",
+    "*bold* __bold__ ~~gone~~",
+    "x | y | z",
+    "a\n\n## Injected\n\n| a |",
+    "---\nlicense: mine\n---",
+    "```\nrm -rf /\n```",
+    "\u202egnp\u202c\x1b[31m\x00",
+    '"); import os; os.system("x")  # \\',
+    "\\",
+    "&lt;script&gt;",
+    "x" * 10_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_records_of_others_cannot_break_the_card(make_expert, text):
+    record = make_expert("world").record
+    hostile = record.model_copy(
+        update={
+            "licence": text,
+            "created": text,
+            "targets": [text],
+            "base": record.base.model_copy(update={"id": f"a/{text}", "revision": text}),
+            "versions": {text: text},
+            "metrics": {text: {"eer": 0.1, "eer_ci": [text], "min_dcf": text, "bona_fide": text}},
+            "data": record.data.model_copy(
+                update={"attacks": [text], "digest": text, "split_by": text, "counts": {text: {"spoof": 1}}}
+            ),
+        }
+    )
+    card = expert_card(hostile)
+    _, metadata, body = card.split("---\n", 2)
+    assert yaml.safe_load(metadata).keys() == {"library_name", "license", "base_model", "tags"}
+    prose = re.sub(r"```.*?```|`[^`]*`", "", body, flags=re.DOTALL)
+    assert body.count("```") == expert_card(record).count("```")
+    assert not re.search(r"<[a-zA-Z!/]|\]\(|://|www\.|\w@\w", prose)
+    assert not re.search(r"(?<!\\)[*_~!&]", prose)
+    headings = re.findall(r"^#+ .*$", body, re.MULTILINE)
+    assert headings == re.findall(r"^#+ .*$", expert_card(record), re.MULTILINE)
+    assert not {"\x1b", "\x00", "\u202e"} & set(card)
+    assert all(len(line) < 1500 for line in card.splitlines())
+    for block in re.findall(r"```python\n(.*?)```", body, re.DOTALL):
+        tree = ast.parse(block)
+        calls = {ast.unparse(item.func) for item in ast.walk(tree) if isinstance(item, ast.Call)}
+        assert calls <= {
+            "Registry.open('REGISTRY').score",
+            "Registry.open",
+            "AutoModel.from_pretrained",
+            "PeftModel.from_pretrained",
+        }

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
-from molex_adapt.registry import Store, files
+from molex_adapt.registry import Store, checks, files
 from molex_adapt.registry.draft import generation_files
 from molex_adapt.registry.records import ExpertEntry
 
@@ -63,6 +63,10 @@ REGISTRY_FILES = {
     "negative": (changed(GOOD, generations=[-1]), "generations.0 = -1"),
     "path": (changed(GOOD, generations=["../../etc"]), "generations.0"),
     "twice": (changed(GOOD, generations=[1, 1]), "rising order"),
+    "key twice": (GOOD + "active: 1\n", "'active' is given twice, again in line 7"),
+    "key twice below": (GOOD.replace("id: someone", "id: other/x, id: someone"), "'id' is given twice"),
+    "hexadecimal": (f"format: 0x{'f' * 5000}\n", "has format a number too long to show"),
+    "key that is none": ("format: 1\n? [a]\n: 1\n", "not plain YAML"),
     "many": (changed(GOOD, generations=list(range(1, 100_002))), "at most 100000 items"),
 }
 
@@ -245,6 +249,114 @@ def test_weights_are_judged_by_what_they_hold(store, value, rank, message):
         store.expert_weights("world")
     assert "adapter_model.safetensors" in str(caught.value)
     assert any("adapter_model.safetensors" in problem for problem in store.verify())
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "place", "value", "message"),
+    [
+        ("router", "blocks.1.rows", (0, 0), np.nan, "1 of 18 values of blocks.1.rows are NaN"),
+        ("router", "blocks.0.centre", 3, -np.inf, "1 of 8 values of blocks.0.centre are NaN"),
+        ("router", "blocks.0.spread", 3, 0.0, "spread has values of 0 or less"),
+        ("router", "blocks.0.spread", 3, -1.0, "spread has values of 0 or less"),
+        ("head", "classify.weight", (0, 1), np.inf, "1 of 4 values of classify.weight are NaN"),
+    ],
+)
+def test_router_and_head_are_judged_by_what_they_hold(store, file, name, place, value, message):
+    path = store.path / f"generations/1/{file}.safetensors"
+    tensors = {key: array.copy() for key, array in files.read_tensors(path, store.path).items()}
+    tensors[name][place] = value
+    content = files.dump_tensors(tensors)
+    record = store.path / "generations/1/generation.yaml"
+    digests = [files.sha256(item) for item in (path.read_bytes(), content)]
+    record.write_text(record.read_text().replace(*digests))
+    path.write_bytes(content)
+    with pytest.raises(RegistryError, match=message):
+        store.router_tensors() if file == "router" else store.head_tensors()
+    assert any(path.name in problem for problem in store.verify())
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("replay.lengths", np.array([8, -1], np.int32), "go from -1 to 8"),
+        ("replay.lengths", np.array([2**63 - 1, -(2**63) + 8]), "go from"),
+        ("replay.lengths", np.array([np.nan, 7.0], np.float32), "do not fit together"),
+        ("replay.bona_fide", np.ones((2, 3), np.uint8), "do not fit together"),
+        ("replay.bona_fide", np.array(1, np.uint8), "do not fit together"),
+        ("replay.sources", np.ones((2, 7), np.uint8), "do not fit together"),
+        ("replay.attacks", np.array([0.5, 1.5], np.float32), "do not fit together"),
+        ("replay.frames", np.full((7, 4), np.nan, np.float16), "are NaN or infinite"),
+        ("replay.frames", np.full((7, 4), 1e30, np.float32), "beyond 65504"),
+        ("other.frames", np.ones((7, 4), np.float16), "'other' is no part of exemplars"),
+        ("reads.mean", np.ones((2, 1, 8), np.float16), "do not fit together"),
+    ],
+)
+def test_exemplars_are_judged_by_what_they_hold(make_expert, name, array, message):
+    exemplars = make_expert("world").exemplars
+    checks.check_exemplars(exemplars, "e")
+    with pytest.raises(ExpertError, match=message):
+        checks.check_exemplars(exemplars | {name: array}, "e")
+
+
+@pytest.mark.parametrize("value", [1e400, -1, 2**60, "many", [1], None])
+def test_counts_are_counts(store, value):
+    path = store.path / "experts/world/expert.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["data"]["counts"]["train"]["spoof"] = value
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RegistryError, match="data.counts.train.spoof"):
+        store.expert("world")
+
+
+def test_figures_are_figures(store):
+    path = store.path / "experts/world/expert.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["metrics"] = {"world": {"eer": float("nan"), "day": yaml.safe_load("2026-01-01")}}
+    path.write_text(yaml.safe_dump(content))
+    assert store.expert("world").metrics == {"world": {"eer": None, "day": "2026-01-01"}}
+    nested = {"x": 1}
+    for _ in range(20):
+        nested = {"x": nested}
+    for wrong in ({"world": {"eer": 16**4500}}, nested):
+        content["metrics"] = wrong
+        path.write_text(yaml.safe_dump(content) if wrong is nested else path.read_text())
+        if wrong is not nested:
+            text = yaml.safe_dump(content | {"metrics": {}}).replace(
+                "metrics: {}", "metrics: {eer: 0x%s}" % ("f" * 4500)
+            )
+            path.write_text(text)
+        with pytest.raises(RegistryError, match="metrics = "):
+            store.expert("world")
+
+
+def test_repeated_keys_of_an_adapter_are_found(store):
+    path = store.path / "experts/world/adapter_config.json"
+    path.write_text(path.read_text().replace('"r": 2,', '"r": 64,\n  "r": 2,'))
+    (problem,) = store.verify()
+    assert "'r' is given twice" in problem
+
+
+def test_a_recipe_that_is_no_text_is_found(store):
+    path = store.path / "generations/1/recipe.yaml"
+    record = store.path / "generations/1/generation.yaml"
+    digests = [files.sha256(item) for item in (path.read_bytes(), b"\xed\xa0\x80")]
+    record.write_text(record.read_text().replace(*digests))
+    path.write_bytes(b"\xed\xa0\x80")
+    with pytest.raises(RegistryError, match=r"recipe.yaml is not plain YAML"):
+        store.recipe()
+
+
+def test_what_has_no_business_in_a_registry_is_cleared(store, tmp_path):
+    import os
+
+    (tmp_path / "outside").mkdir()
+    os.mkfifo(store.path / "experts" / "pipe")
+    (store.path / "experts" / "link").symlink_to(tmp_path / "outside")
+    (store.path / "generations" / "broken").symlink_to(tmp_path / "nothing")
+    (store.path / "generations" / "file").touch()
+    assert len(store.verify()) == 4
+    assert store.verify(repair=True) == []
+    assert (tmp_path / "outside").is_dir()
 
 
 def test_an_expert_folder_from_another_base_is_refused(store):

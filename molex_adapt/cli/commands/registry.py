@@ -138,7 +138,8 @@ def history(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = False) 
 def verify(
     registry: RegistryFolder = DEFAULT_REGISTRY,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Delete what interrupted writes left behind.")
+        bool,
+        typer.Option("--repair", help="Delete what interrupted writes and interrupted training left behind."),
     ] = False,
     as_json: Json = False,
 ) -> None:

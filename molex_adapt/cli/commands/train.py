@@ -17,6 +17,7 @@ from molex_adapt.cli.options import (
     Quiet,
     RecipeFile,
     RegistryFolder,
+    Resume,
     Seed,
     Workers,
     recipe_for,
@@ -91,6 +92,7 @@ def train(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -114,6 +116,7 @@ def train(
             workers=worker_count(workers),
             command=typed(),
             progress=progress,
+            resume=resume,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)
@@ -133,6 +136,7 @@ def add_expert(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -146,6 +150,7 @@ def add_expert(
 
       molex-adapt add-expert --domain codec_x data/
       molex-adapt add-expert --domain codec_x data/ --set expert.steps=600 --json
+      molex-adapt add-expert --domain codec_x data/ --resume
     """
     from molex_adapt.api import Registry
 
@@ -161,6 +166,7 @@ def add_expert(
             workers=worker_count(workers),
             command=typed(),
             progress=progress,
+            resume=resume,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)
@@ -179,6 +185,7 @@ def retrain_router(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    resume: Resume = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -199,6 +206,7 @@ def retrain_router(
             workers=worker_count(workers),
             command=typed(),
             progress=progress,
+            resume=resume,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)

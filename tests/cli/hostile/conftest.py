@@ -17,7 +17,7 @@ import torch
 
 from molex_adapt import Registry
 from molex_adapt.cli.app import main
-from molex_adapt.registry import lock
+from molex_adapt.registry import layout, lock
 
 KEY = "filename\tcm-label\na\tbonafide\nb\tspoof\n"
 
@@ -150,16 +150,16 @@ def refuses(world, attempt, monkeypatch) -> Callable[[list[Any], int, str, str],
 
 @pytest.fixture
 def tree() -> Callable[[Path], dict[str, str]]:
-    """What a folder holds: sha256 by path, without the lock."""
+    """What a folder holds: sha256 by path, without the lock and what training that failed may go on from."""
     return _tree
 
 
 def _tree(folder: Path) -> dict[str, str]:
-    names = (lock.LOCK_NAME, lock.HOLDER_NAME)
+    names = {lock.LOCK_NAME, lock.HOLDER_NAME, layout.CHECKPOINTS}
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         if path.is_file()
         else ""
         for path in sorted(folder.rglob("*"))
-        if path.name not in names
+        if not names & set(path.relative_to(folder).parts)
     }

@@ -1,0 +1,49 @@
+"""The command that says how to make an expert again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from molex_adapt.cli.commands.registry import ExpertName
+from molex_adapt.cli.options import DEFAULT_REGISTRY, Json, Quiet, RegistryFolder
+from molex_adapt.cli.output import Answer, emit
+
+
+def reproduce(
+    name: ExpertName,
+    save_recipe: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-recipe",
+            metavar="FILE",
+            help="Write the expert's recipe there, and name that file in the commands.",
+            show_default=False,
+        ),
+    ] = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print the commands that make an expert again, bit for bit.
+
+    They work on a copy of the registry, brought back to where it was. The same
+    data, versions and machine give the same weights; where they differ from
+    those on record, a note says so.
+
+    [bold]Examples[/bold]
+
+      molex-adapt reproduce world
+      molex-adapt reproduce world --save-recipe world.yaml
+    """
+    from molex_adapt.registry import Store
+    from molex_adapt.registry.reproduction import reproduce as reproduction
+
+    found = reproduction(Store.open(registry), name, save_recipe)
+    if save_recipe is not None:
+        save_recipe.write_text(found.record.recipe, encoding="utf-8")
+    lines = Text("\n".join(found.commands), no_wrap=True, overflow="ignore")
+    emit(Answer(found.as_dict(), [lines], found.remarks), as_json=as_json, quiet=quiet)

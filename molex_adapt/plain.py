@@ -1,0 +1,80 @@
+"""Plain YAML, and short texts of values: neither takes more time or memory than its input is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_MOST_DEPTH = 60
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Refuses a key that is given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for place, _ in node.value:
+            key = self.construct_object(place, deep=True)
+            try:
+                twice = key in seen
+            except TypeError:  # no key at all; the parser says so
+                continue
+            if twice:
+                raise ValueError(f"{shown(key)} is given twice, again in line {place.start_mark.line + 1}")
+            seen.add(key)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+
+def load_yaml(text: str) -> Any:
+    """YAML without anchors, tags beyond the standard ones, repeated keys, or more than 60 levels.
+
+    Raises:
+        ValueError: it is none; says why in one line.
+    """
+    try:
+        _check_events(text)
+        return yaml.load(text, Loader=_Loader)
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        AttributeError,
+        KeyError,
+    ) as error:
+        raise ValueError(short(str(error), 300) or type(error).__name__) from None
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value in one short line, as in an error message."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer longer than Python turns into text
+        text = "a number too long to show"
+    except RecursionError:
+        text = "something nested too deeply to show"
+    return short(text, most)
+
+
+def short(text: str, most: int = 80) -> str:
+    """A text in one line of limited length."""
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3]}..."
+
+
+def _check_events(text: str) -> None:
+    # The parser proper is recursive and written in C: depth is checked on the flat event stream first.
+    depth = 0
+    for event in yaml.parse(text, Loader=_Base):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it refers to an anchor")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MOST_DEPTH:
+            raise ValueError(f"it nests deeper than {_MOST_DEPTH} levels")

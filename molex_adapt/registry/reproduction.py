@@ -1,0 +1,187 @@
+"""The commands that make an expert again, bit for bit, from what the registry recorded when it was made."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from molex_adapt.errors import RegistryError
+from molex_adapt.registry import layout
+from molex_adapt.registry.records import ExpertRecord, GenerationRecord, package_versions
+from molex_adapt.registry.store import Store
+
+AGAIN = "again"
+"""Name of the registry that the commands make: a copy, brought back to where the expert was not there yet."""
+
+_DATA, _RECIPE = "DATA", "RECIPE.yaml"
+_TRAINING = ("train", "add-expert")
+_FLAGS = ("--json", "--quiet", "-q", "--resume")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How an expert is made again.
+
+    Attributes:
+        record: of the expert.
+        generation: the first one that has it.
+        commands: shell lines, in order; the last one trains.
+        remarks: what has to be as it was, and what is not.
+    """
+
+    record: ExpertRecord
+    generation: GenerationRecord
+    commands: list[str]
+    remarks: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        kept = {"data", "machine", "seed", "versions", "recipe", "weights_sha256"}
+        return {
+            "expert": self.record.name,
+            "generation": self.generation.number,
+            "parent": self.generation.parent,
+            "commands": self.commands,
+            "remarks": self.remarks,
+            **self.record.model_dump(mode="json", include=kept),
+        }
+
+
+def reproduce(store: Store, name: str, recipe: Path | None = None) -> Reproduction:
+    """What to run so that an expert of the active generation is made again.
+
+    Args:
+        store: the registry.
+        name: of the expert.
+        recipe: a file that holds the expert's recipe; without it, that of the generation it came with.
+
+    Raises:
+        ExpertError: there is no such expert.
+        RegistryError: the generation it came with is damaged.
+    """
+    record = store.expert(name)
+    generation = _first_with(store, record)
+    given = recipe or _recipe_of(store, generation, record)
+    typed = shlex.split(generation.command) if _splits(generation.command) else []
+    if typed and typed[0] != "molex-adapt":
+        return Reproduction(record, generation, [generation.command], _remarks(store, record, generation))
+    made = _new_in(store, generation)
+    commands = [*_registry_before(store, generation, made), _training(record, generation, made, given, typed)]
+    remarks = _remarks(store, record, generation)
+    if given is None:
+        remarks.append(f"write the recipe first: molex-adapt reproduce {name} --save-recipe {_RECIPE}")
+    if typed[1:2] and typed[1] not in _TRAINING:
+        remarks.append(
+            f"it came by `{generation.command}`: the mixture that it was trained in is not in this registry, and "
+            "without it other weights come out"
+        )
+    return Reproduction(record, generation, commands, remarks)
+
+
+def _first_with(store: Store, record: ExpertRecord) -> GenerationRecord:
+    for generation in store.history():
+        if any(
+            (item.name, item.sha256) == (record.name, record.weights_sha256) for item in generation.experts
+        ):
+            return generation
+    raise RegistryError(
+        f"no generation of {store.path} names expert {record.name!r}. Run molex-adapt verify."
+    )
+
+
+def _recipe_of(store: Store, generation: GenerationRecord, record: ExpertRecord) -> Path | None:
+    if store.recipe(generation.number) != record.recipe:
+        return None
+    return layout.generation_folder(store.path, generation.number) / layout.RECIPE
+
+
+def _new_in(store: Store, generation: GenerationRecord) -> list[ExpertRecord]:
+    """The experts that came with a generation."""
+    known = store.record().generations
+    old = store.generation(generation.parent).names if generation.parent in known else []
+    return [item for item in store.experts(generation.number) if item.name not in old]
+
+
+def _registry_before(store: Store, generation: GenerationRecord, made: list[ExpertRecord]) -> list[str]:
+    """Lines that make a registry as it was before the expert."""
+    place = shlex.quote(str(store.path))
+    if generation.parent is None:
+        base = f"{place}/{layout.BASE}" if store.base.embedded else shlex.quote(store.base.id)
+        revision = "" if store.base.embedded else f" --revision {shlex.quote(store.base.revision)}"
+        return [f"molex-adapt init {base}{revision} --registry {AGAIN}"]
+    return [
+        f"cp -r {place} {AGAIN}",
+        f"molex-adapt rollback {generation.parent} --registry {AGAIN}",
+        *(f"molex-adapt remove {item.name} --purge --registry {AGAIN}" for item in made),
+    ]
+
+
+def _training(
+    record: ExpertRecord,
+    generation: GenerationRecord,
+    made: list[ExpertRecord],
+    recipe: Path | None,
+    typed: list[str],
+) -> str:
+    words = [_typed_data(typed), "--domain", record.domain]
+    if len(made) == 1:
+        words = ["add-expert", *words, "--name", record.name]
+    elif len({item.domain for item in made}) == 1:
+        words = ["train", *words, "--experts", str(len(made))]
+    else:
+        words = ["train", *words]  # an expert per attack, named after it
+    words += ["--seed", str(_seed(record, generation)), "--licence", record.licence]
+    words += ["--recipe", str(recipe or _RECIPE)]
+    if device := record.machine.get("device", "").partition(":")[0]:
+        words += ["--device", device]
+    line = shlex.join(["molex-adapt", *words, "--registry", AGAIN])
+    threads = record.machine.get("threads", "")
+    return f"OMP_NUM_THREADS={threads} {line}" if threads.isdecimal() else line
+
+
+def _seed(record: ExpertRecord, generation: GenerationRecord) -> int:
+    return record.seed if generation.seed is None else generation.seed
+
+
+def _typed_data(typed: list[str]) -> str:
+    """The one positional argument of the command that was typed; a placeholder where there is no such."""
+    found, rest = [], typed[2:] if typed[1:2] and typed[1] in _TRAINING else []
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            found.append(word)
+        elif word not in _FLAGS and "=" not in word and rest:
+            rest.pop(0)
+    return found[0] if len(found) == 1 else _DATA
+
+
+def _remarks(store: Store, record: ExpertRecord, generation: GenerationRecord) -> list[str]:
+    counts = [
+        sum(split.get(label, 0) for split in record.data.counts.values()) for label in ("bonafide", "spoof")
+    ]
+    found = [
+        f"the data must be what it was: digest {record.data.digest}, {counts[0]} bona fide and {counts[1]} spoof",
+        f"{layout.ADAPTER} comes out with sha256 {record.weights_sha256}",
+    ]
+    if generation.parent is not None and generation.parent not in store.record().generations:
+        found.append(
+            f"generation {generation.parent}, which it was added to, was purged: the registry cannot be brought back"
+        )
+    now = package_versions()
+    differing = [
+        f"{name} {record.versions.get(name, 'unknown')} then, {now.get(name, 'none')} now"
+        for name in now
+        if record.versions.get(name) != now[name]
+    ]
+    if differing:
+        found.append(f"other versions may round otherwise: {'; '.join(differing)}")
+    return found
+
+
+def _splits(command: str) -> bool:
+    try:
+        return bool(shlex.split(command))
+    except ValueError:
+        return False

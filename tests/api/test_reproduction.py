@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+
+import pytest
+import torch
+import yaml
+
+from molex_adapt import Registry
+from molex_adapt.cli.app import main
+from molex_adapt.registry.reproduction import reproduce
+
+HOW = {"workers": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    """An empty folder to work in, without any accelerator."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "at work").mkdir()
+    monkeypatch.chdir(tmp_path / "at work")
+    monkeypatch.setenv("COLUMNS", "60")
+    return tmp_path / "at work"
+
+
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    return int(leaving.value.code or 0)
+
+
+def follow(commands: list[str]) -> None:
+    """Run shell lines; ours in this process."""
+    for line in commands:
+        words = shlex.split(line)
+        if "=" in words[0]:
+            assert words.pop(0) == f"OMP_NUM_THREADS={torch.get_num_threads()}"
+        if words[0] != "molex-adapt":
+            subprocess.run(words, check=True)
+        else:
+            assert run([*words[1:], "--quiet"] if words[1] in ("train", "add-expert") else words[1:]) == 0, (
+                line
+            )
+
+
+def weights(registry: Registry, *names: str) -> dict[str, str | None]:
+    return {name: registry.store.expert(name).weights_sha256 for name in names}
+
+
+def test_the_printed_commands_make_the_same_bits(made, registry, tiny_recipe, at, capsys):
+    recipe = tiny_recipe(expert={"learning_rate": 0.003}, gate={"tolerance": 1.0})
+    typed = f"molex-adapt add-expert {made.hum} --domain hum --name first --seed 3 --quiet --resume"
+    registry.add_expert(
+        made.hum, domain="hum", name="first", recipe=recipe, seed=3, licence="cc-by-4.0", command=typed, **HOW
+    )
+    registry.add_expert(made.both, domain="late", recipe=recipe, seed=4, **HOW)
+    assert run(["reproduce", "first", "--registry", str(made.path)]) == 0
+    out, err = capsys.readouterr()
+    commands = out.splitlines()
+    assert len(commands) == 4 and str(made.hum) in commands[-1]
+    record = registry.store.expert("first")
+    assert f"digest {record.data.digest}" in err and f"sha256 {record.weights_sha256}" in err
+    assert "other versions" not in err
+    follow(commands)
+    again = Registry.open("again")
+    assert weights(again, "first", "buzz") == weights(registry, "first", "buzz")
+    assert again.store.expert("first").licence == "cc-by-4.0"
+    for parts in ("router", "head"):
+        folders = registry.store.path / "generations/2", again.store.path / "generations/2"
+        one, other = ((folder / f"{parts}.safetensors").read_bytes() for folder in folders)
+        assert one == other
+
+
+def test_the_first_experts_are_made_again_from_the_base(made, empty, tiny_recipe, at, capsys):
+    typed = f"molex-adapt train {made.both} --domain all --set expert.steps=6"
+    empty.train(made.both, domain="all", experts=None, recipe=tiny_recipe(), seed=2, command=typed, **HOW)
+    assert run(["reproduce", "b", "--registry", str(empty.store.path), "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["expert"], told["generation"], told["parent"], told["seed"]) == ("b", 1, None, 2)
+    assert told["weights_sha256"] == empty.store.expert("b").weights_sha256
+    follow(told["commands"])
+    assert weights(Registry.open("again"), "a07", "b") == weights(empty, "a07", "b")
+
+
+def test_a_shared_domain_is_trained_together(made, empty, tiny_recipe):
+    empty.train(made.buzz, domain="buzz", experts=2, recipe=tiny_recipe(), **HOW)
+    found = reproduce(empty.store, "buzz-2")
+    assert "train DATA --domain buzz --experts 2" in found.commands[-1]
+
+
+def test_the_recipe_may_be_saved(registry, at, capsys):
+    assert (
+        run(["reproduce", "buzz", "--registry", str(registry.store.path), "--save-recipe", "kept.yaml"]) == 0
+    )
+    assert "--recipe kept.yaml" in capsys.readouterr().out
+    assert (at / "kept.yaml").read_text() == registry.store.expert("buzz").recipe
+
+
+def test_what_differs_is_said(registry, made):
+    path = made.path / "experts/buzz/expert.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["versions"]["torch"] = "1.0"
+    content["recipe"] = "lora: {rank: 2}\n"
+    path.write_text(yaml.safe_dump(content))
+    found = reproduce(registry.store, "buzz")
+    assert any("torch 1.0 then" in remark for remark in found.remarks)
+    assert any("reproduce buzz --save-recipe" in remark for remark in found.remarks)
+    assert "--recipe RECIPE.yaml" in found.commands[-1]
+
+
+def test_every_artefact_says_what_made_it(made, registry):
+    registry.add_expert(made.hum, domain="hum", seed=3, **HOW)
+    record, generation = registry.store.expert("hum"), registry.store.generation()
+    assert generation.seed == record.seed == 3
+    assert generation.data == [record.data]
+    assert generation.versions == record.versions
+    assert {"molex-adapt", "python", "torch", "transformers"} <= set(record.versions)
+    assert generation.machine == record.machine
+    assert record.machine["device"] == "cpu" and record.machine["precision"] == "float32"
+    assert registry.store.recipe() == record.recipe
+    registry.retrain_router(made.hum, seed=5, **HOW)
+    assert registry.store.generation().seed == 5
+    assert registry.store.generation().data == [record.data]
+    registry.store.remove("hum")
+    assert registry.store.generation().seed is None
