@@ -110,7 +110,7 @@ def fit_expert(
     """
     mixture, options = detector.mixture, recipe.expert
     torch.manual_seed(seed)
-    row = mixture.index(name)
+    row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
         moving = [name] if options.rows == "new" else mixture.names
@@ -127,7 +127,7 @@ def fit_expert(
         if options.distillation > 0:
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         if known and options.keep_out > 0:
-            value = value + options.keep_out * keep_out_loss(detector, row, known, torch.default_generator)
+            value = value + options.keep_out * keep_out_loss(detector, row, known, generator)
         return value + options.orthogonality * mixture.orthogonality(name)
 
     with mixture.forcing(name if options.way == "alone" else None):
