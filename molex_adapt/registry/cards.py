@@ -132,7 +132,7 @@ def _base_source(record: ExpertRecord) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(" " if unicodedata.category(sign) in _UNSEEN or sign == "`" else sign for sign in text)[
+    return "".join(" " if unicodedata.category(sign) in _UNSEEN or sign in "`<>" else sign for sign in text)[
         :200
     ]
 

@@ -14,6 +14,8 @@ from molex_adapt.registry.records import BaseRecord, ExpertRecord
 PEFT_PREFIX = "base_model.model."
 
 _LARGEST_HALF = 65504.0
+_PARTS = ("replay", "check")
+_OF_UTTERANCES = ("frames", "lengths", "bona_fide", "sources", "attacks")
 
 
 def peft_key(block: int, target: str, matrix: str) -> str:
@@ -118,7 +120,7 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
         if part == "reads":
             _check_reads(exemplars, where)
             continue
-        if part not in ("replay", "check"):
+        if part not in _PARTS:
             raise ExpertError(
                 f"{where}: {part!r} is no part of exemplars; replay, check and reads are. Train the expert again."
             )
@@ -126,6 +128,12 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
 
 
 def _check_utterances(exemplars: Arrays, part: str, where: str) -> None:
+    own = {name for name in exemplars if name.startswith(f"{part}.")}
+    if unknown := sorted(own - {f"{part}.{name}" for name in _OF_UTTERANCES}):
+        raise ExpertError(
+            f"{where}: {unknown[0]!r} is no such tensor as exemplars have: {', '.join(_OF_UTTERANCES)}. "
+            "Restore the file from a copy."
+        )
     try:
         frames, lengths, labels = (exemplars[f"{part}.{name}"] for name in ("frames", "lengths", "bona_fide"))
     except KeyError as error:
