@@ -178,7 +178,10 @@ def _open_av(path: Path) -> Iterator[Opened]:
     demuxer, options = _RAW_DEMUXERS.get(path.suffix.lower(), (None, {}))
     safe = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(path), format=demuxer, options={**safe, **options}) as container:
+        # Tags may be in any encoding; they are not what is wanted here.
+        with av.open(
+            str(path), format=demuxer, options={**safe, **options}, metadata_errors="replace"
+        ) as container:
             yield _checked(path, _from_av(path, container))
     except av.FFmpegError as error:
         raise damaged(path, error.strerror or str(error)) from error
@@ -188,6 +191,8 @@ def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
     if not container.streams.audio:
         raise AudioError(f"{path} holds no audio stream. Expected a recording. Name another file.")
     stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise damaged(path, "its audio is in a codec that FFmpeg does not know")
     rate = stream.codec_context.sample_rate
     seconds = (
         None if stream.duration is None or stream.time_base is None else stream.duration * stream.time_base

@@ -256,3 +256,20 @@ def test_without_pyav_the_message_says_what_to_install(tmp_path, voice, encode, 
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(AudioError, match="pip install av"):
         decode(path)
+
+
+def test_a_codec_that_nobody_knows_is_damage(tmp_path, voice):
+    soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[20:22] = b"\x34\x12"  # the format tag
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match="a codec that FFmpeg does not know"):
+        decode(tmp_path / "a.wav")
+
+
+def test_tags_in_another_encoding_do_no_harm(tmp_path, voice, encode):
+    path = encode(tmp_path / "a.m4a", "aac", voice(1.0), container="ipod")
+    content = path.read_bytes()
+    assert b"Lavf" in content
+    path.write_bytes(content.replace(b"Lavf", b"\x80\xe9vf"))
+    assert len(decode(path)) > 15_000
