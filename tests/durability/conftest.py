@@ -21,6 +21,7 @@ import pytest
 
 from molex_adapt import Registry
 from molex_adapt.registry import Store
+from tests.hub.loopback import LoopbackHub
 
 HOW = {"workers": 1, "device": "cpu"}
 KILLS = int(os.environ.get("MOLEX_KILLS", "12"))
@@ -32,7 +33,7 @@ REFUSED = 3
 class Server:
     """Starts operations in processes of their own and can kill them."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, environment: dict[str, str]) -> None:
         self.log = log
         self.events, written = os.pipe()
         self._process = subprocess.Popen(
@@ -42,6 +43,7 @@ class Server:
             stderr=log.open("wb"),
             text=True,
             pass_fds=[written],
+            env=os.environ | environment,
         )
         os.close(written)
         self._ended: dict[int, int] = {}
@@ -153,9 +155,13 @@ class Made:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("durable") / "server.log")
-    yield server
-    server.stop()
+    folder = tmp_path_factory.mktemp("durable")
+    with LoopbackHub() as hub:
+        environment = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_writer", "HF_HOME": str(folder / "hf")}
+        environment |= {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
+        server = Server(folder / "server.log", environment)
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -176,6 +182,9 @@ def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Mad
     for operation in ("retrain-router", "remove", "purge", "rollback"):
         made.after[operation] = made.copy(folder / f"after {operation}")
         assert server.run(operation, made.after[operation], **made.request(operation)) == 0, server.said()
+    assert server.run("push", made.after["add-expert"]) == 0, server.said()
+    made.after["pull"] = made.copy(folder / "after pull")
+    assert server.run("pull", made.after["pull"]) == 0, server.said()
     made.after["write"] = made.after["add-expert"]
     for path in (made.path, *made.after.values()):
         made.scores[weights(path)] = scores(path, made.audio)

@@ -114,6 +114,10 @@ def _read_on(registry: Registry, request: Request) -> None:
     Path(request["out"]).write_text(str(seen))
 
 
+REPOSITORY = "lab/new"
+"""On the hub that the environment names."""
+
+
 OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "add-expert": _add,
     "write": _write,
@@ -123,6 +127,8 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "remove": lambda registry, _: registry.store.remove("hum"),
     "purge": lambda registry, _: registry.store.remove("hum", purge=True),
     "rollback": lambda registry, _: registry.store.rollback(1),
+    "push": lambda registry, _: registry.push("new", REPOSITORY),
+    "pull": lambda registry, _: registry.pull(REPOSITORY, device="cpu"),
     "repair": lambda registry, _: registry.store.verify(repair=True),
     "create": _create,
     "at random": _at_random,

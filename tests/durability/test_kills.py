@@ -15,7 +15,7 @@ from .conftest import KILLS, weights
 
 pytestmark = pytest.mark.durability
 
-OPERATIONS = ["add-expert", "remove", "purge", "rollback", "retrain-router", "write"]
+OPERATIONS = ["add-expert", "pull", "remove", "purge", "rollback", "retrain-router", "write"]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
