@@ -52,7 +52,12 @@ def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
     return distance.sum() / known.sum().clamp(min=1)
 
 
-def development_loss(detector: Detector, sets: Sequence[Features], utterances: int) -> Callable[[], float]:
+def development_loss(
+    detector: Detector,
+    sets: Sequence[Features],
+    utterances: int,
+    shares: Sequence[float] | None = None,
+) -> Callable[[], float]:
     """Logistic loss of calibrated scores, half bona fide speech, half the mean of the domains' spoofed speech; nats.
 
     The calibration is fitted anew at every call: what is trained last is overconfident at first, and that is mended
@@ -65,7 +70,9 @@ def development_loss(detector: Detector, sets: Sequence[Features], utterances: i
         detector: as it is at the time of each call.
         sets: one per domain.
         utterances: of each class and set that are used, at even distances.
+        shares: of each set in the mean over spoofed speech; all alike without them.
     """
+    counts = [1.0] * len(sets) if shares is None else list(shares)
     parts: list[Features] = []
     seen: set[str] = set()
     for features in sets:
@@ -75,16 +82,18 @@ def development_loss(detector: Detector, sets: Sequence[Features], utterances: i
     spoofed = [_spread(features, features.of_class(False), utterances) for features in sets]
     heard = concatenate([*parts, *spoofed])
     sizes = [sum(len(part) for part in parts), *(len(part) for part in spoofed)]
-
-    weights = torch.cat([torch.full((size,), 1 / max(1, size)) for size in sizes]).double().numpy()
+    total = sum(count for count, part in zip(counts, spoofed, strict=True) if len(part))
+    each = [1.0, *(count / max(total, 1e-9) for count in counts)]
+    weights = np.concatenate(
+        [np.full(size, own / max(1, size)) for own, size in zip(each, sizes, strict=True)]
+    )
 
     def evaluate() -> float:
         logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights)
         losses = F.binary_cross_entropy_with_logits(logits, heard.bona_fide.float(), reduction="none")
-        real, *forged = [float(part.mean()) if len(part) else None for part in losses.split(sizes)]
-        known = [value for value in forged if value is not None]
-        classes = ([] if real is None else [real]) + ([sum(known) / len(known)] if known else [])
-        return sum(classes) / len(classes)
+        weighted = losses.double().numpy() * weights
+        classes = [part.sum() for part in np.split(weighted, sizes[:1]) if len(part)]
+        return float(sum(classes) / len(classes))
 
     return evaluate
 

@@ -103,6 +103,8 @@ def fit_expert(
 ) -> Fitted:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
+    `development` begins with the new domain's, and weighs it as the batches do.
+
     `expert.way: inside` routes as the product will (old rows and experts frozen, replay in the pools); `alone` forces
     the gate to the new expert, so that its rows learn nothing here and the router stage has to place it. With
     `expert.keep_out` it learns not to be chosen for what is `known`. With `expert.gate_at: domain` its gate starts open
@@ -143,6 +145,7 @@ def fit_expert(
             progress,
             checkpoints,
             [generator],
+            shares_of(len(development), options.replay_share),
         )
 
 
@@ -192,6 +195,13 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
         router.spread.copy_(values.std(0).clamp(min=1e-4))
 
 
+def shares_of(domains: int, replay_share: float) -> list[float]:
+    """What a new domain, the first, and each old one count: as in the batches. Alike, few would decide over one."""
+    if domains < 2:
+        return [1.0] * domains
+    return [1 - replay_share] + [replay_share / (domains - 1)] * (domains - 1)
+
+
 def crop_frames(recipe: Recipe) -> int:
     """Frames of a training crop."""
     return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
@@ -216,6 +226,7 @@ def _fit(
     progress: Progress,
     checkpoints: Checkpoints | None,
     generators: Sequence[torch.Generator] = (),
+    shares: Sequence[float] | None = None,
 ) -> Fitted:
     options: StageOptions = getattr(recipe, stage)
     # Long recordings would make early stopping slower than training, and tell it little more.
@@ -226,7 +237,7 @@ def _fit(
         groups,
         Sampler(pools, options.batch_size, crop, seed, round(options.shortest_crop * crop)),
         loss,
-        development_loss(detector, development, options.development),
+        development_loss(detector, development, options.development, shares),
         options,
         f"{stage.removesuffix('_stage')} stage",
         progress,

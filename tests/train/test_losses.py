@@ -16,6 +16,7 @@ from molex_adapt.train.losses import (
     logits_of,
 )
 from molex_adapt.train.pools import Batch
+from molex_adapt.train.stages import shares_of
 
 
 def test_both_classes_weigh_alike_whatever_their_numbers():
@@ -83,6 +84,25 @@ def test_the_development_loss_gives_every_domain_one_voice(detector_of, features
     logits = logits_of(detector, thinned)
     expected = calibrated_loss(logits[thinned.bona_fide], [logits[~thinned.bona_fide]])
     assert development_loss(detector, [large], 4)() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_share_of_the_development_loss_is_that_of_a_domain(detector_of, features_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(), "world")
+    new, old = features_of(6), features_of(6, 1, channel=5, shift=-3.0)
+    only = development_loss(detector, [new, old], 64, [1.0, 0.0])()
+    other = development_loss(detector, [new, old], 64, [0.0, 1.0])()
+    alike = development_loss(detector, [new, old], 64)()
+    assert development_loss(detector, [new, old], 64, [3.0, 3.0])() == pytest.approx(alike)
+    assert only != pytest.approx(other, rel=1e-3)
+    weights = [(0.5, 0.5), (0.9, 0.1), (1.0, 0.0)]
+    losses = [development_loss(detector, [new, old], 64, pair)() for pair in weights]
+    assert losses[0] == pytest.approx(alike) and losses[2] == pytest.approx(only)
+    assert abs(losses[1] - only) < abs(losses[0] - only)
+
+
+def test_shares_are_those_of_the_batches():
+    assert shares_of(1, 0.4) == [1.0]
+    assert shares_of(5, 0.4) == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
 
 
 def test_bona_fide_speech_that_domains_share_counts_once(detector_of, features_of, tiny_recipe):

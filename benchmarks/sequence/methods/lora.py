@@ -201,7 +201,10 @@ def fit_weights(
         pools, plan.batch_size, crop, setting.seed + number, round(recipe.expert.shortest_crop * crop)
     )
     develop = development_loss(
-        detector, [item.cut(2 * recipe.data.crop_seconds) for item in development], options.development
+        detector,
+        [item.cut(2 * recipe.data.crop_seconds) for item in development],
+        options.development,
+        [pool.share for pool in pools],  # one pool a development set, in the same order
     )
     return fit(detector, groups, sampler, loss, develop, options, "lora", setting.progress)  # type: ignore[arg-type]
 
