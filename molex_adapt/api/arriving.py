@@ -115,7 +115,7 @@ class Arrival:
             with refusing(str(found.origin)):
                 require_router(detector.base, pulled.router, Path(ROUTER))
         own = self.store.router_tensors(active.number)
-        exemplars = exemplars_of(pulled, detector, str(found.origin))
+        exemplars = exemplars_of(pulled.new, detector, str(found.origin))
         rows = choose_rows(pulled, exemplars, detector, own, [entry.sha256 for entry in active.experts])
         remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
         if pulled.head is None:
@@ -198,7 +198,7 @@ class Arrival:
             arrays_to_weights(pulled.new.weights),
             [torch.from_numpy(row.copy()) for row in rows.values],
             domain,
-            exemplars_of(pulled, detector, str(origin)),
+            exemplars_of(pulled.new, detector, str(origin)),
             old,
             draft.threshold,
             recipe,

@@ -10,19 +10,20 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
 from molex_adapt.hub.rows import Rows, brought_rows, made_rows, mean_rows, stored_statistics
 from molex_adapt.hub.unpack import PulledExpert
+from molex_adapt.registry import NewExpert
 from molex_adapt.registry.exemplars import arrays_to_features
 from molex_adapt.registry.files import Arrays
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.reads import arrays_to_reads, reads_of
 
 
-def exemplars_of(pulled: PulledExpert, detector: Detector, source: str) -> Exemplars | None:
+def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars | None:
     """What came along of its domain, as features of this base.
 
     Raises:
         HubError: features of another width, or one class alone.
     """
-    arrays, attacks = pulled.new.exemplars, pulled.new.record.data.attacks
+    arrays, attacks = new.exemplars, new.record.data.attacks
     if arrays is None:
         return None
     shape = (len(detector.base.blocks), detector.base.width)

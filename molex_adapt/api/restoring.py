@@ -9,15 +9,16 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from molex_adapt.api.fitting import exemplars_of
 from molex_adapt.errors import HubError, MolexError
 from molex_adapt.hub import fetch_mixture
 from molex_adapt.hub.faults import printable
+from molex_adapt.hub.pull import FetchedMixture
 from molex_adapt.progress import Progress
-from molex_adapt.registry import GenerationDraft, GenerationRecord, Store
+from molex_adapt.registry import GenerationDraft, Store
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.registry.create import require_free
 from molex_adapt.registry.files import read_tensors
-from molex_adapt.reports import PullReport
 
 _MOST_SIZE = 2**20
 _MOST_BLOCKS = 256
@@ -32,50 +33,46 @@ def restore(
     command: str,
     device: torch.device,
     progress: Progress,
-) -> PullReport:
+) -> None:
     """A whole generation into a new registry; see `Registry.pull_mixture`.
 
     It is put together in a folder of its own, loaded as a detector once, and copied to its place when that worked.
     """
     require_free(path)  # before anything is downloaded
     fetched = fetch_mixture(reference, token=token, skip_pickled=skip_pickled, progress=progress)
-    contents, origin = fetched.mixture.contents, fetched.origin
-    generation = contents.generation
+    base = fetched.mixture.contents.base
     with TemporaryDirectory(prefix="molex-adapt-") as made:
-        source = _gather(fetched.base, Path(made) / "base") if contents.base.embedded else None
+        source = _gather(fetched.base, Path(made) / "base") if base.embedded else None
         try:
-            store = Store.create(Path(made) / "registry", contents.base, source)
-            draft = GenerationDraft(
-                parent=None,
-                experts=generation.names,
-                router=fetched.mixture.router,
-                head=fetched.mixture.head,
-                recipe=fetched.mixture.recipe,
-                calibration=(generation.calibration.scale, generation.calibration.offset),
-                threshold=generation.threshold,
-                new_experts=fetched.mixture.experts,
-                command=command,
-                metrics=generation.metrics,
-                profile=generation.profile,
-                remarks=[f"pulled whole from {origin}"],
-                origin=origin,
-            )
-            number = store.add_generation(draft, activate=True)
-            _require_unchanged(store, generation, str(origin))
-            build_detector(store, number, device)
+            store = Store.create(Path(made) / "registry", base, source)
+            number = store.add_generation(_draft(fetched, command), activate=True)
+            _require_unchanged(store, fetched)
+            detector = build_detector(store, number, device)
+            for new in fetched.mixture.experts:
+                exemplars_of(new, detector, str(fetched.origin))
         except HubError:
             raise
         except MolexError as error:
-            raise HubError(f"{origin} was refused: {error} Nothing was made at {path}.") from None
+            raise HubError(f"{fetched.origin} was refused: {error} Nothing was made at {path}.") from None
         Store.copy(store.path, path)
-    return PullReport(
-        expert=generation.names,
-        repository=origin.repository,
-        commit=origin.commit,
-        generation=number,
-        activated=True,
-        before={},
-        after={},
+
+
+def _draft(fetched: FetchedMixture, command: str) -> GenerationDraft:
+    mixture, generation = fetched.mixture, fetched.mixture.contents.generation
+    return GenerationDraft(
+        parent=None,
+        experts=generation.names,
+        router=mixture.router,
+        head=mixture.head,
+        recipe=mixture.recipe,
+        calibration=(generation.calibration.scale, generation.calibration.offset),
+        threshold=generation.threshold,
+        new_experts=mixture.experts,
+        command=command,
+        metrics=generation.metrics,
+        profile=generation.profile,
+        remarks=[f"pulled whole from {fetched.origin}"],
+        origin=fetched.origin,
     )
 
 
@@ -123,9 +120,9 @@ def _require_shapes(folder: Path) -> None:
         )
 
 
-def _require_unchanged(store: Store, generation: GenerationRecord, source: str) -> None:
-    written = store.generation()
-    if written.experts != generation.experts:
+def _require_unchanged(store: Store, fetched: FetchedMixture) -> None:
+    if store.generation().experts != fetched.mixture.contents.generation.experts:
         raise HubError(
-            f"{source} was refused: its adapters are not stored as molex-adapt stores them. Ask its owner"
+            f"{fetched.origin} was refused: its adapters are not stored as molex-adapt stores them. Ask its owner to "
+            "push it again"
         )

@@ -360,6 +360,16 @@ def test_mixtures(hub, put, whole, tmp_path):
     ):
         config = json.loads(whole["base/config.json"]) | change
         refused(changed(whole, "base/config.json", json.dumps(config).encode(), MIXTURE), words)
+    kept = arrays(whole, "experts/buzz/exemplars.safetensors")
+    kept["check.frames"] = kept["check.frames"][:, :-1].copy()
+    content = {**whole, "experts/buzz/exemplars.safetensors": files.dump_tensors(kept)}
+    record = yaml.safe_load(whole["experts/buzz/expert.yaml"])
+    record["exemplars_sha256"] = files.sha256(content["experts/buzz/exemplars.safetensors"])
+    content = changed(content, "experts/buzz/expert.yaml", yaml.safe_dump(record).encode(), MIXTURE)
+    content = changed(
+        content, "experts/buzz/exemplars.safetensors", content["experts/buzz/exemplars.safetensors"], MIXTURE
+    )
+    refused(content, "exemplars are 15 wide")
     base = arrays(whole, "base/model.safetensors")
     other = min(key for key in base if base[key].size > 4)
     body = files.dump_tensors({**base, other: base[other] + 1})
