@@ -156,6 +156,10 @@ class Learning:
             **_flat(origin.recipe.model_dump(mode="json"), "recipe "),
         }
         with Run.claim(self.store.path, decides, resume=self.resume) as run:
+            if run.forgone:
+                self.progress.note(
+                    "training begins anew; an interrupted run of this very command was there, which --resume goes on from"
+                )
             try:
                 yield Checkpoints(run, self.progress)
             except (KeyboardInterrupt, RegistryError):

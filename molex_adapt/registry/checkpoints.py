@@ -60,6 +60,8 @@ class Run:
         self.root = root
         self.folder = folder
         self._lock = lock
+        self.forgone: list[str] = []
+        """Stages of a former run that were there and deleted, since nobody asked to go on from them."""
 
     @classmethod
     def claim(cls, root: Path, origin: Mapping[str, str], *, resume: bool) -> Run:
@@ -146,6 +148,7 @@ class Run:
         self._lock.release()
 
     def _begin(self, origin: Mapping[str, str], resume: bool) -> None:
+        self.forgone = [] if resume else self.stages
         kept = {RUN, LOCK_NAME} if not resume else {path.name for path in self.folder.iterdir()}
         for path in (*self.folder.iterdir(), *staging.leftovers(self.folder)):
             if path.name not in kept or path.name.startswith(staging.PREFIX):

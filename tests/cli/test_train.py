@@ -151,3 +151,11 @@ def test_the_commands_call_the_real_library_as_it_is(run, api, name):
     asked = api.last(name)
     arguments, registry = asked.pop("arguments"), asked.pop("registry")
     inspect.signature(getattr(RealRegistry, name)).bind(registry, *arguments, progress=None, **asked)
+
+
+@pytest.mark.parametrize("command", ["train", "add-expert", "retrain-router"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_resuming_is_asked_for(run, api, command, resume):
+    domain = [] if command == "retrain-router" else ["--domain", "d"]
+    assert run(command, "data/", *domain, *(["--resume"] if resume else [])).status == 0
+    assert api.last(command.replace("-", "_"))["resume"] is resume

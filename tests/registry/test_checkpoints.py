@@ -48,6 +48,9 @@ def test_without_resume_a_run_starts_anew(store):
     left(store)
     with Run.claim(store.path, ORIGIN, resume=False) as run:
         assert run.read("expert") is None
+        assert run.forgone == ["expert"]
+    with Run.claim(store.path, ORIGIN, resume=False) as run:
+        assert run.forgone == []
 
 
 def test_resuming_where_nothing_is_starts_from_the_beginning(store):

@@ -1,0 +1,231 @@
+"""Readers of what describes data, judges it or says how to train: manifests, protocols, folders, scores, recipes."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from molex_adapt import recipe as recipes
+from molex_adapt.data import Table, assign_splits, describe_split, read
+from molex_adapt.data.manifest import write_manifest
+from molex_adapt.errors import DataError
+from molex_adapt.recipe import Recipe
+from molex_adapt.scorefile import join, read_key, read_scores
+from tests.fuzz.reader import Reader, of_file
+from tests.fuzz.strategies import TOKENS, as_json, as_yaml, changed, damaged, values, written
+
+ROWS = [
+    {
+        "path": "a.wav",
+        "label": "bonafide",
+        "attack": None,
+        "speaker": "s1",
+        "split": "train",
+        "codec": "none",
+    },
+    {"path": "b/c.wav", "label": "spoof", "attack": "A07", "speaker": "s2", "split": None, "codec": "g722"},
+    {
+        "path": "spoof/A07/a.wav",
+        "label": "fake",
+        "attack": "A08",
+        "speaker": None,
+        "seconds": 1.5,
+        "text": "é",
+    },
+]
+
+
+def _audio_there(folder: Path) -> None:
+    for name in ("a.wav", "b/c.wav", "spoof/A07/a.wav", "flac/LA_T_1.flac", "flac_T/T_1.flac"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"RIFF")
+
+
+def _use_table(table: Table, out: Path) -> None:
+    """What training does with a table before any audio is opened."""
+    table.digest(), table.attacks, table.counts_by_attack()
+    again = out / "again.jsonl"
+    try:
+        divided = assign_splits(table, seed=0)
+        describe_split(divided)
+    except DataError:
+        divided = table
+    try:
+        write_manifest(divided, again)
+    except DataError:
+        return
+    found = read(again)
+    assert [item.path for item in found] == [Path(os.path.normpath(item.path)) for item in divided]
+    assert [item.label for item in found] == [item.label for item in divided]
+
+
+def delimited(mark: str) -> bytes:
+    """The rows as delimited text."""
+    names = ["path", "label", "attack", "speaker", "split", "codec", "seconds", "text"]
+    lines = [mark.join(names)] + [mark.join(str(row.get(name) or "") for name in names) for row in ROWS]
+    return "\n".join(lines).encode()
+
+
+def manifest(suffix: str, inputs: st.SearchStrategy[bytes]) -> Callable[[Path], Reader]:
+    """Manifests of that suffix."""
+
+    def make(folder: Path) -> Reader:
+        _audio_there(folder)
+        return of_file(folder, f"m{suffix}", inputs, lambda path: _use_table(read(path), folder / "out"))
+
+    return make
+
+
+def json_lines() -> st.SearchStrategy[bytes]:
+    """JSON Lines."""
+    row = st.sampled_from(ROWS).flatmap(changed).map(as_json)
+    whole = st.lists(row, max_size=5).map(b"\n".join)
+    return st.one_of(whole, damaged([b"\n".join(map(as_json, ROWS))]))
+
+
+def parquet(folder: Path) -> Reader:
+    """Parquet."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    columns = {name: [row.get(name) for row in ROWS] for name in ("path", "label", "attack", "seconds")}
+    seeds = []
+    for compression in ("none", "snappy"):
+        sink = io.BytesIO()
+        table = pyarrow.table({**columns, "day": pyarrow.array([1, 2, 3], pyarrow.timestamp("s"))})
+        parquet.write_table(table, sink, compression=compression)
+        seeds.append(sink.getvalue())
+    return manifest(".parquet", damaged(seeds))(folder)
+
+
+def _protocols() -> st.SearchStrategy[bytes]:
+    la = b"LA_0079 LA_T_1 - - bonafide\nLA_0080 LA_T_2 - A01 spoof\n"
+    five = b"T_4850 T_1 F - - - AC3 A05 spoof -\nT_4851 T_2 M C01 3 T_1 - - bonafide -\n"
+    field = st.one_of(st.sampled_from([*TOKENS, "-", "LA_T_1", "A01", "T_1"]), st.text(max_size=8))
+    lines = st.lists(st.lists(field, min_size=4, max_size=11).map(" ".join), max_size=5)
+    return st.one_of(
+        damaged([la, five]), lines.map(lambda found: "\n".join(found).encode("utf-8", "surrogatepass"))
+    )
+
+
+def protocol(name: str) -> Callable[[Path], Reader]:
+    """Protocols of that name."""
+
+    def make(folder: Path) -> Reader:
+        _audio_there(folder)
+        (folder / "ASVspoof2019_LA_train").mkdir(exist_ok=True)
+        (folder / "ASVspoof2019_LA_train" / "flac").symlink_to(folder / "flac")
+        return of_file(folder, name, _protocols(), lambda path: _use_table(read(path), folder / "out"))
+
+    return make
+
+
+_PART = st.one_of(
+    st.sampled_from(
+        ["bonafide", "spoof", "real", "fake", "bonafid", "A07", ".hidden", "a.wav", "b.FLAC", "manifest.csv"]
+    ),
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=12),
+)
+
+
+def folder(folder: Path) -> Reader:
+    """Trees of odd names: files, folders, links to each other, to themselves and out."""
+    root = folder / "tree"
+    item = st.tuples(
+        st.lists(_PART, min_size=1, max_size=4),
+        st.sampled_from(["file", "folder", "link up", "link out", "loop", "broken", "fifo"]),
+    )
+
+    def place(items: list[tuple[list[str], str]]) -> None:
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        for parts, kind in items:
+            try:
+                path = root.joinpath(*(part for part in parts if part not in (".", "..")))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                put(path, kind, root)
+            except (OSError, ValueError):
+                continue
+
+    sane = st.sampled_from([[], [(["bonafide", "a.wav"], "file"), (["spoof", "A07", "a.wav"], "file")]])
+    inputs = st.builds(lambda some, others: [*some, *others], sane, st.lists(item, max_size=8))
+    return Reader(inputs, place, lambda _: _use_table(read(root), folder / "out"))
+
+
+def put(path: Path, kind: str, root: Path) -> None:
+    """Make a thing of that kind."""
+    if kind == "file":
+        path.touch(exist_ok=False)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        target = {"link up": root, "link out": Path("/proc/self/fd"), "loop": path}.get(kind, root / "none")
+        path.symlink_to(target)
+
+
+def scores(folder: Path) -> Reader:
+    """A score file and its key."""
+    scores, key = folder / "scores.tsv", folder / "key.tsv"
+    valid = b"filename\tcm-score\na\t1.5\nb\t-2\nc\t0.25\n"
+    truth = b"filename\tcm-label\tattack\tcodec\na\tbonafide\t-\tnone\nb\tspoof\tA01\tg722\nc\tfake\tA02\t-\n"
+
+    def place(pair: tuple[bytes, bytes]) -> None:
+        scores.write_bytes(pair[0])
+        key.write_bytes(pair[1])
+
+    def use(_: object) -> None:
+        from molex_adapt.evaluation import evaluate_scores
+
+        joined = join(read_scores(scores), read_key(key))
+        evaluate_scores(joined, bootstrap=2)
+
+    clean = st.just(valid), st.just(truth)
+    inputs = st.one_of(
+        st.tuples(damaged([valid]), clean[1]),
+        st.tuples(clean[0], damaged([truth])),
+        st.tuples(damaged([valid]), damaged([truth])),
+    )
+    return Reader(inputs, place, use)
+
+
+def recipe(folder: Path) -> Reader:
+    """Recipes."""
+    content = Recipe().model_dump(mode="json")
+    return of_file(folder, "r.yaml", written(content), lambda path: recipes.dump(recipes.load(Recipe, path)))
+
+
+def overrides(folder: Path) -> Reader:
+    """Values of `--set`."""
+    known = [
+        "lora.rank",
+        "expert.steps",
+        "expert",
+        "lora.targets",
+        "data.fractions",
+        "gate.tolerance",
+        "precision",
+    ]
+    key = st.one_of(
+        st.sampled_from(known), st.sampled_from(known), st.sampled_from(TOKENS), st.text(max_size=10)
+    )
+    value = st.one_of(
+        st.sampled_from(["4", "0.5", "300", "[a.b, c]", "[0.5, 0.25, 0.25]", "{steps: 3}", "fp32"]),
+        st.sampled_from(TOKENS),
+        st.text(max_size=20),
+        values().map(as_yaml).map(lambda text: text.decode("utf-8", "surrogatepass")),
+    )
+    text = st.builds(
+        lambda left, right, sign: f"{left}{sign}{right}", key, value, st.sampled_from(["=", "=", "=", ""])
+    )
+    return Reader(
+        st.lists(text, max_size=2),
+        lambda _: None,
+        lambda found: recipes.dump(recipes.load(Recipe, None, found)),
+    )
