@@ -33,7 +33,8 @@ from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.detector import Detector
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
-from molex_adapt.train.adapt import OldDomain, add_expert, train_first
+from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.old import OldDomain
 
 Result: TypeAlias = dict[str, Any]
 

@@ -40,8 +40,9 @@ from molex_adapt.registry.checks import check_base
 from molex_adapt.registry.files import Arrays, parse_yaml
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
 from molex_adapt.reports import PullReport
-from molex_adapt.train.adapt import Adapted, OldDomain
+from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.adopt import adopt_expert
+from molex_adapt.train.old import OldDomain
 
 _ROWS = {
     "carried": "its router rows are those it was trained with",

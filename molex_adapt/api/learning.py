@@ -21,8 +21,9 @@ from molex_adapt.registry.checkpoints import Run
 from molex_adapt.registry.files import parse_yaml, sha256
 from molex_adapt.registry.records import package_versions
 from molex_adapt.reports import StageReport
-from molex_adapt.train.adapt import OldDomain, add_expert, retrain_routers, train_first
+from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
 from molex_adapt.train.checkpoints import Checkpoints
+from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData, prepare
 
 
@@ -158,7 +159,7 @@ class Learning:
         with Run.claim(self.store.path, decides, resume=self.resume) as run:
             if run.forgone:
                 self.progress.note(
-                    "training begins anew; an interrupted run of this very command was there, which --resume goes on from"
+                    "training begins anew; an interrupted run of this very command was there: --resume goes on from it"
                 )
             try:
                 yield Checkpoints(run, self.progress)

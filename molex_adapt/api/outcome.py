@@ -18,8 +18,9 @@ from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arr
 from molex_adapt.registry.exemplars import arrays_to_features, features_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
-from molex_adapt.train.adapt import Adapted, OldDomain
+from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.reads import arrays_to_reads, reads_to_arrays
 

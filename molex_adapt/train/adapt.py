@@ -7,29 +7,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate, logits_of
+from molex_adapt.features import Features
 from molex_adapt.metrics import Rates
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
-from molex_adapt.train.calibrate import (
-    equal_weights,
-    fit_calibration,
-    frozen_threshold,
-    held_at,
-    holding_boundary,
-)
+from molex_adapt.train.calibrate import Held, calibrate, frozen_threshold, scores_to_hold
 from molex_adapt.train.checkpoints import Checkpoints
-from molex_adapt.train.exemplars import Exemplars, choose_exemplars, divide_replay
+from molex_adapt.train.exemplars import Exemplars, choose_exemplars
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import Fitted
+from molex_adapt.train.old import (
+    OldDomain,
+    development_sets,
+    known_reads,
+    old_logits,
+    replay_pools,
+    row_of,
+    with_replay,
+)
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.reads import ReadStatistics, reads_of
@@ -69,19 +70,6 @@ class Adapted:
     remarks: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class OldDomain:
-    """What is known of a domain that the mixture already has.
-
-    Attributes:
-        expert: the name of its expert; None where several experts share the domain among themselves.
-        exemplars: what was kept; None where nothing may be kept.
-    """
-
-    expert: str | None
-    exemplars: Exemplars | None
-
-
 def train_first(
     detector: Detector,
     domains: Mapping[str, DomainData],
@@ -119,7 +107,7 @@ def train_first(
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     development = [data.dev for data in domains.values()]
-    calibrate(detector, development, result)
+    result.remarks += calibrate(detector, development)
     result.threshold = frozen_threshold(detector, development)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
@@ -166,20 +154,16 @@ def add_expert(
         gates = found.gates if recipe.expert.start == "merged" else None
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    old_logits = {
-        key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
-        for key, item in old.items()
-        if item.exemplars is not None and recipe.expert.distillation + recipe.router_stage.distillation > 0
-    }
-    held = scored_development(detector, old, recipe)
+    distilled = recipe.expert.distillation + recipe.router_stage.distillation > 0
+    logits = old_logits(detector, old) if distilled else {}
+    held = scores_to_hold(detector, development_sets(old), recipe)
     append_expert(detector, name, recipe, seed, gates)
-    replay = _replay_pools(detector, old, old_logits)
+    replay = replay_pools(detector, old, logits)
     development = [data.dev, *development_sets(old)]
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
-    pools = [Pool(data.train, 1.0, new_row)]
-    if not alone:
-        pools = _shared(pools, replay, recipe.expert.replay_share)
+    new = Pool(data.train, 1.0, new_row)
+    pools = [new] if alone else with_replay(new, replay, recipe.expert.replay_share)
     result.stages["expert"] = fit_expert(
         detector,
         name,
@@ -188,15 +172,14 @@ def add_expert(
         recipe,
         seed,
         progress,
-        _known(old),
+        known_reads(old),
         _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
         checkpoints,
     )
     round_to_half(detector, [name])
-    pools = _shared([Pool(data.train, 1.0, new_row)], replay, recipe.router_stage.replay_share)
+    pools = with_replay(new, replay, recipe.router_stage.replay_share)
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
-    if recipe.calibration != "keep":
-        calibrate(detector, development, result, held)
+    _recalibrate(detector, development, recipe, result, held)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
     return result
@@ -231,14 +214,13 @@ def retrain_routers(
         )
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    owners = {domain: _row(detector, item) for domain, item in old.items()}
-    held = scored_development(detector, old, recipe)
-    pools = _replay_pools(detector, old, {})
+    owners = {domain: row_of(detector, item) for domain, item in old.items()}
+    held = scores_to_hold(detector, development_sets(old), recipe)
+    pools = replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*development_sets(old), *(item.dev for item in data.values())]
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
-    if recipe.calibration != "keep":
-        calibrate(detector, development, result, held)
+    _recalibrate(detector, development, recipe, result, held)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -274,6 +256,13 @@ def _judge(
         result.remarks.append("the router stage brought nothing on the development split and was not kept")
 
 
+def _recalibrate(
+    detector: Detector, development: list[Features], recipe: Recipe, result: Adapted, held: Held | None
+) -> None:
+    if recipe.calibration != "keep":
+        result.remarks += calibrate(detector, development, result.threshold, held)
+
+
 def _measuring_sets(
     domain: str, test: Features, old: Mapping[str, OldDomain], result: Adapted
 ) -> dict[str, Features]:
@@ -285,82 +274,6 @@ def _measuring_sets(
             sets[key] = item.exemplars.check
     sets[domain] = test
     return sets
-
-
-def development_sets(old: Mapping[str, OldDomain]) -> list[Features]:
-    """What is kept of old domains to stop early and to calibrate on."""
-    sets = [divide_replay(item.exemplars.replay)[1] for item in old.values() if item.exemplars is not None]
-    return [item for item in sets if len(item)]
-
-
-def scored_development(
-    detector: Detector, old: Mapping[str, OldDomain], recipe: Recipe
-) -> tuple[list[Features], NDArray[np.float64]] | None:
-    """What the calibration is held by, with its scores at this moment; None where it is not."""
-    sets = development_sets(old)
-    if recipe.calibration != "hold" or not sets:
-        return None
-    return sets, detector.calibration.apply(logits_of(detector, concatenate(sets)).double().numpy())
-
-
-def _replay_pools(
-    detector: Detector, old: Mapping[str, OldDomain], old_logits: Mapping[str, torch.Tensor]
-) -> list[Pool]:
-    pools = []
-    for key, item in old.items():
-        if item.exemplars is None:
-            continue
-        replay, _ = divide_replay(item.exemplars.replay)
-        pools.append(Pool(replay, 1.0, _row(detector, item), old_logits.get(key)))
-    return [pool for pool in pools if len(pool.clips)]
-
-
-def _row(detector: Detector, domain: OldDomain) -> int | None:
-    return None if domain.expert is None else detector.mixture.index(domain.expert)
-
-
-def _shared(new: list[Pool], replay: list[Pool], replay_share: float) -> list[Pool]:
-    if not replay:
-        return new
-    share = replay_share / len(replay)
-    rest = (1 - replay_share) / len(new)
-    return [Pool(p.clips, rest, p.expert, p.old_logits) for p in new] + [
-        Pool(p.clips, share, p.expert, p.old_logits) for p in replay
-    ]
-
-
-def calibrate(
-    detector: Detector,
-    development: Sequence[Features],
-    result: Adapted,
-    held: tuple[Sequence[Features], NDArray[np.float64]] | None = None,
-) -> None:
-    """Fit the calibration anew; the old one stays on failure.
-
-    Args:
-        detector: changed in place.
-        development: of every domain.
-        result: takes the remark of a failure.
-        held: old domains' development sets and their scores before, to be told apart at the threshold as they were.
-    """
-    try:
-        found = fit_calibration(detector, development)
-    except DataError as error:
-        result.remarks.append(f"the calibration is as before: {error}")
-        return
-    if held is not None and held[0]:
-        sets, before = held
-        old = concatenate(list(sets))
-        after = logits_of(detector, old).double().numpy()
-        boundary = holding_boundary(
-            before, after, old.bona_fide.numpy(), equal_weights(sets), result.threshold
-        )
-        found = held_at(found, result.threshold, boundary)
-    detector.calibration = found
-
-
-def _known(old: Mapping[str, OldDomain]) -> list[ReadStatistics]:
-    return [reads for item in old.values() if item.exemplars is not None for reads in item.exemplars.reads]
 
 
 def _mean_read(detector: Detector, data: DomainData) -> torch.Tensor:

@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.metrics import eer_threshold
+from molex_adapt.recipe import Recipe
 
 Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Old domains' development sets, and how they scored before: (N,) calibrated, nats."""
+
+    sets: tuple[Features, ...]
+    scores: Scores
+
+
+def scores_to_hold(detector: Detector, sets: Sequence[Features], recipe: Recipe) -> Held | None:
+    """What the threshold is held by, as it scores at this moment; None where it is not held."""
+    if recipe.calibration != "hold" or not sets:
+        return None
+    logits, _ = _logits(detector, sets)
+    return Held(tuple(sets), detector.calibration.apply(logits))
+
+
+def calibrate(
+    detector: Detector, development: Sequence[Features], threshold: float = 0.0, held: Held | None = None
+) -> list[str]:
+    """Fit the detector's calibration anew; the old one stays on failure.
+
+    Args:
+        detector: changed in place.
+        development: of every domain.
+        threshold: nats; what is held errs at it as it did.
+        held: what is.
+
+    Returns:
+        A remark where it failed.
+    """
+    try:
+        found = fit_calibration(detector, development)
+    except DataError as error:
+        return [f"the calibration is as before: {error}"]
+    if held is not None:
+        after, labels = _logits(detector, held.sets)
+        boundary = holding_boundary(held.scores, after, labels, equal_weights(held.sets), threshold)
+        found = held_at(found, threshold, boundary)
+    detector.calibration = found
+    return []
 
 
 def fit_calibration(detector: Detector, development: Sequence[Features]) -> Calibration:

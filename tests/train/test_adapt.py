@@ -6,8 +6,9 @@ import torch
 from molex_adapt.errors import DataError
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.progress import Silent
-from molex_adapt.train.adapt import OldDomain, add_expert, retrain_routers, round_to_half, train_first
+from molex_adapt.train.adapt import add_expert, retrain_routers, round_to_half, train_first
 from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.old import OldDomain
 
 OLD = ("world", "opus")
 

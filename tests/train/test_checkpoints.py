@@ -9,9 +9,10 @@ from molex_adapt.errors import RegistryError
 from molex_adapt.progress import Silent
 from molex_adapt.registry.checkpoints import Run
 from molex_adapt.train import loop
-from molex_adapt.train.adapt import OldDomain, add_expert, retrain_routers, train_first
+from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.old import OldDomain
 from molex_adapt.train.reads import ReadStatistics, reads_of
 
 ORIGIN = {"command": "add-expert", "seed": "0"}

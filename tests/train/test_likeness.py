@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from molex_adapt.progress import Silent
-from molex_adapt.train.adapt import OldDomain, add_expert, train_first
+from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.likeness import likeness
+from molex_adapt.train.old import OldDomain
 
 
 class Notes(Silent):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from molex_adapt.progress import Silent
-from molex_adapt.train.adapt import OldDomain, add_expert, train_first
+from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.old import OldDomain
 from molex_adapt.train.reads import (
     ReadStatistics,
     arrays_to_reads,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from benchmarks.sequence.domains import Measured
 from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
 from benchmarks.workbench import detector_on
-from molex_adapt.train.adapt import OldDomain, add_expert, train_first
+from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 
 
