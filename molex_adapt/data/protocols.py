@@ -12,6 +12,7 @@ from molex_adapt.data.manifest import require_some_exist
 from molex_adapt.data.rows import read_text
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.plain import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,10 @@ def _utterance(
     label = label_of(key)
     if label is None:
         raise DataError(f"{path}, line {number}: {label_fault(key)}. Mend that line.")
-    if not name:
-        raise DataError(f"{path}, line {number}: no file name. Unpack the protocol again, or mend that line.")
+    if not name or "\0" in name:
+        raise DataError(
+            f"{path}, line {number}: {shown(name)} is no file name. Unpack the protocol again, or mend that line."
+        )
     return Utterance(
         path=audio / f"{name}.flac",
         label=label,
