@@ -12,6 +12,7 @@ from molex_adapt.data.manifest import require_some_exist
 from molex_adapt.data.rows import read_text
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.plain import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,11 @@ def _utterance(
         raise DataError(f"{path}, line {number}: {label_fault(key)}. Mend that line.")
     if not name:
         raise DataError(f"{path}, line {number}: no file name. Unpack the protocol again, or mend that line.")
+    if any(sign in name for sign in "/\\\0"):
+        raise DataError(
+            f"{path}, line {number}: the file name {shown(name)} leads elsewhere. {layout.name} names files, not paths. "
+            "Unpack the protocol again, or mend that line."
+        )
     return Utterance(
         path=audio / f"{name}.flac",
         label=label,
