@@ -159,7 +159,7 @@ class Learning:
         with Run.claim(self.store.path, decides, resume=self.resume) as run:
             if run.forgone:
                 self.progress.note(
-                    "training begins anew; an interrupted run of this very command was there: --resume goes on from it"
+                    "training begins anew; an interrupted run of this command was there, which --resume goes on from"
                 )
             try:
                 yield Checkpoints(run, self.progress)

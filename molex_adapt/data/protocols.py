@@ -188,9 +188,12 @@ def _utterance(
     label = label_of(key)
     if label is None:
         raise DataError(f"{path}, line {number}: {label_fault(key)}. Mend that line.")
-    if not name or "\0" in name:
+    if not name:
+        raise DataError(f"{path}, line {number}: no file name. Unpack the protocol again, or mend that line.")
+    if any(sign in name for sign in "/\\\0"):
         raise DataError(
-            f"{path}, line {number}: {shown(name)} is no file name. Unpack the protocol again, or mend that line."
+            f"{path}, line {number}: the file name {shown(name)} leads elsewhere. {layout.name} names files, not paths. "
+            "Unpack the protocol again, or mend that line."
         )
     return Utterance(
         path=audio / f"{name}.flac",

@@ -141,7 +141,7 @@ class Table:
     def _row(item: Utterance, base: Path) -> str:
         try:
             size = item.path.stat().st_size
-        except OSError:
+        except (OSError, ValueError):
             size = -1
         path = Path(os.path.relpath(item.path, base)).as_posix()
         parts = (path, item.label, item.attack, item.source, item.speaker, item.split, size)
