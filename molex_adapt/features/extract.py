@@ -98,7 +98,7 @@ def _computed(
 ) -> Iterator[tuple[int, Tensor]]:
     """Indices and (F, C) float16 on the CPU, in the order of computing."""
     # Which convolution a processor takes depends on the batch's shape, and with it the last bits. What is kept must not
-    # depend on what else was missing from the cache that day: there, one recording at a time, which is as fast.
+    # depend on what else was missing from the cache that day: there, one recording at a time, at half the cost again.
     alone = detector.device.type == "cpu"
     for batch in window_batches(detector, utterances, workers, failed, progress, first_window=True):
         for part in [[item] for item in batch] if alone else [batch]:
