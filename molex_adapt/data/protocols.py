@@ -192,8 +192,8 @@ def _utterance(
         raise DataError(f"{path}, line {number}: no file name. Unpack the protocol again, or mend that line.")
     if any(sign in name for sign in "/\\\0"):
         raise DataError(
-            f"{path}, line {number}: the file name {shown(name)} leads elsewhere. {layout.name} names files, not paths. "
-            "Unpack the protocol again, or mend that line."
+            f"{path}, line {number}: the file name {shown(name)} leads elsewhere. {layout.name} has names, not "
+            "paths. Unpack the protocol again, or mend that line."
         )
     return Utterance(
         path=audio / f"{name}.flac",
