@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ def _add(registry: Registry, request: Request) -> None:
 
 def _write(registry: Registry, request: Request) -> None:
     draft = draft_of(Store.open(request["source"]), registry.store.record().active or 0)
+    if "name" in request:
+        (item,) = draft.new_experts
+        renamed = replace(item, record=item.record.model_copy(update={"name": request["name"]}))
+        names = [request["name"] if name == item.record.name else name for name in draft.experts]
+        draft = replace(draft, new_experts=[renamed], experts=names)
     registry.store.add_generation(draft, activate=True)
 
 
@@ -82,12 +88,14 @@ def _at_random(registry: Registry, request: Request) -> None:
     store, chance, made = registry.store, random.Random(request["seed"]), 0
     store.lock_seconds = 60.0
     changes: list[Callable[[], object]] = [
-        lambda: _write(registry, request),
+        lambda: _write(registry, {**request, "name": f"new-{request['seed']}-{made}"}),
         lambda: store.remove(chance.choice([*store.generation().names, "nobody"])),
         lambda: store.rollback(chance.choice(store.record().generations)),
         lambda: store.verify(repair=True),
     ]
-    for _ in range(request["count"]):
+    for tried in range(1000):
+        if tried >= request["count"] and made >= request["fewest"]:
+            break
         change = chance.choice(changes)
         try:
             before = change is changes[0] or change is changes[1]

@@ -17,8 +17,9 @@ def test_writers_take_turns_and_readers_see_whole_states(made, server, tmp_path,
     source = str(made.after["add-expert"])
     until = tmp_path / "done"
     reader = server.start("read on", registry, audio=made.audio, until=str(until), out=str(tmp_path / "read"))
+    more = {"source": source, "count": 12, "fewest": 2}
     started = [
-        server.start("at random", registry, source=source, seed=at, count=12, out=str(tmp_path / f"made{at}"))
+        server.start("at random", registry, seed=at, out=str(tmp_path / f"made{at}"), **more)
         for at in range(writers)
     ]
     ends = [server.wait(pid) for pid in started]
@@ -32,7 +33,7 @@ def test_writers_take_turns_and_readers_see_whole_states(made, server, tmp_path,
     assert store.record().generations == list(range(1, 3 + sum(counts))), (
         "every change that was made, and no other"
     )
-    assert sum(counts) >= writers
+    assert min(counts) >= 2
     assert all(isinstance(score, float) for score in scores(registry, made.audio))
 
 
