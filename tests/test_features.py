@@ -11,10 +11,10 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import (
     OnlineFeatures,
     concatenate,
+    crop_at,
     extract,
     length_batches,
     pad,
-    random_crop,
     score_kept,
     score_table,
     source_id,
@@ -109,22 +109,21 @@ def test_prefixes_computed_anew_are_those_kept(detector, table):
     online = OnlineFeatures(detector, items)
     assert (len(online), online.bona_fide.tolist()) == (6, [True] * 3 + [False] * 3)
     # A crop as long as the recording is the recording.
-    clips, frames = online.batch([0, 3], 100, torch.Generator())
+    clips, frames = online.batch([0, 3], 100, [0.2, 0.9])
     kept, _ = extract(detector, Table(items, "x"))
     assert frames.tolist() == [len(kept.clips[at]) for at in (0, 3)]
     for row, at in enumerate((0, 3)):
         torch.testing.assert_close(clips[row, : frames[row]].half(), kept.clips[at], atol=5e-3, rtol=1e-3)
-    cropped, frames = online.batch([0, 3, 4], 12, torch.Generator().manual_seed(0))
+    cropped, frames = online.batch([0, 3, 4], 12, [0.0, 0.5, 0.99])
     assert (cropped.shape, frames.tolist()) == ((3, 12, 16), [12, 12, 12])
 
 
 def test_crops_lie_inside_and_short_clips_stay_whole():
     clip = torch.arange(10)[:, None].float()
-    generator = torch.Generator().manual_seed(0)
-    starts = {int(random_crop(clip, 7, generator)[0, 0]) for _ in range(60)}
-    assert starts == {0, 1, 2, 3}
-    assert random_crop(clip, 10, generator) is clip
-    assert random_crop(clip, 11, generator) is clip
+    starts = [int(crop_at(clip, 7, place)[0, 0]) for place in (0.0, 0.24, 0.26, 0.74, 0.76, 0.9999)]
+    assert starts == [0, 0, 1, 2, 3, 3]
+    assert crop_at(clip, 10, 0.5) is clip
+    assert crop_at(clip, 11, 0.5) is clip
 
 
 def test_batches_are_of_like_length_and_within_budget():

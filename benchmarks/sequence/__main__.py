@@ -15,7 +15,8 @@ import argparse
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
@@ -58,24 +59,24 @@ def main() -> None:
     kept = Kept.load(path, plan)
     missing = [cell for cell in wanted if options.again or cell.name not in kept.runs]
     if missing:
-        _complete(missing, plan, kept, options)
+        _complete(missing, plan, kept, options, path)
     kept.save(path, plan)
     write_page(list(kept.runs.values()), plan, kept.domains, path)
 
 
-def _complete(missing: list[Cell], plan: Plan, kept: Kept, options: argparse.Namespace) -> None:
-    """Run cells, and take their figures among those that are kept."""
+def _complete(missing: list[Cell], plan: Plan, kept: Kept, options: argparse.Namespace, path: Path) -> None:
+    """Run cells, and keep the figures of each as soon as it is done."""
     with listening(False) as progress:
         domains = prepare(plan, options.speech, options.base, options.work, options.workers, progress)
     if options.again:
         for cell in missing:
             (_folder(options) / f"{cell.name}.npz").unlink(missing_ok=True)
-    _run(missing, options)
     kept.domains = {name: described(domains, name) for name in domains.tables}
-    for cell in missing:
+    for cell in _run(missing, options):
         run = load_run(_folder(options) / f"{cell.name}.npz")
         for found in (run, averaged(run)) if cell.method == "alone" else (run,):
             kept.add(figures_of(found, domains))
+        kept.save(path, plan)
 
 
 def _one(cell: Cell, plan: Plan, options: argparse.Namespace) -> None:
@@ -94,8 +95,10 @@ def _folder(options: argparse.Namespace) -> Path:
     return folder
 
 
-def _run(wanted: list[Cell], options: argparse.Namespace) -> None:
+def _run(wanted: list[Cell], options: argparse.Namespace) -> Iterator[Cell]:
+    """Cells as they are done, in processes of one thread each; those that are there already come at once."""
     missing = [cell for cell in wanted if not (_folder(options) / f"{cell.name}.npz").exists()]
+    yield from (cell for cell in wanted if cell not in missing)
     started = time.monotonic()
     passed = [f"--{name}={getattr(options, name)}" for name in ("plan", "base", "work")]
     passed += [f"--speech={options.speech}"] if options.speech else []
@@ -106,10 +109,13 @@ def _run(wanted: list[Cell], options: argparse.Namespace) -> None:
         return cell
 
     with ThreadPoolExecutor(max(1, options.workers)) as pool:
-        for done, cell in enumerate(pool.map(run, missing), start=1):
+        running = [pool.submit(run, cell) for cell in missing]
+        for done, finished in enumerate(as_completed(running), start=1):
             taken = time.monotonic() - started
             left = taken / done * (len(missing) - done)
+            cell = finished.result()
             print(f"{cell.name} done, {done} of {len(missing)}; about {left / 60:.0f} min left", flush=True)
+            yield cell
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Utterance, decode
 from molex_adapt.detector import Detector
-from molex_adapt.features.sets import pad
+from molex_adapt.features.sets import pad, source_id
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,15 @@ class OnlineFeatures:
     utterances: tuple[Utterance, ...]
     workers: int = 1
 
-    @property
+    @cached_property
     def bona_fide(self) -> Tensor:
         """(N,) bool."""
         return torch.tensor([item.label == "bonafide" for item in self.utterances], dtype=torch.bool)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """N ids of source recordings, as `source_id` makes them."""
+        return tuple(source_id(item.source) for item in self.utterances)
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -41,11 +47,10 @@ class OnlineFeatures:
         kept = tuple(item for item in self.utterances if item.attack is None or item.attack == attack)
         return replace(self, utterances=kept)
 
-    def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random crops of at most `crop` frames: (B, F, C) and (B,) int64 frames, on the detector's device."""
+    def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """As `Features.batch`, on the detector's device."""
         base = self.detector.base
         length = (crop - 1) * FRAME_SAMPLES + base.receptive_samples
-        places = torch.rand(len(indices), generator=generator).tolist()
 
         def load(index: int, place: float) -> NDArray[np.float32]:
             item = self.utterances[index]

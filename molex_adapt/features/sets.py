@@ -80,9 +80,13 @@ class Features:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def batch(self, indices: Sequence[int], crop: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random crops of at most `crop` frames: (B, F, C) float32 zero-padded and (B,) int64 frames."""
-        return pad_clips([random_crop(self.clips[i], crop, generator) for i in indices])
+    def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Crops of at most `crop` frames, `places` as for `crop_at`.
+
+        Returns:
+            (B, F, C) float32, zero-padded, and (B,) int64 frames.
+        """
+        return pad_clips([crop_at(self.clips[i], crop, at) for i, at in zip(indices, places, strict=True)])
 
     def pick(self, indices: Sequence[int]) -> Features:
         """The utterances at `indices`, in that order."""
@@ -159,9 +163,9 @@ def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True).float(), frames
 
 
-def random_crop(clip: Tensor, crop: int, generator: torch.Generator) -> Tensor:
-    """`crop` frames from a random place; the whole clip where it is shorter."""
+def crop_at(clip: Tensor, crop: int, place: float) -> Tensor:
+    """`crop` frames from a place between 0, the first, and below 1, the last; the whole clip where it is shorter."""
     if len(clip) <= crop:
         return clip
-    start = int(torch.randint(len(clip) - crop + 1, (1,), generator=generator))
+    start = int(place * (len(clip) - crop + 1))
     return clip[start : start + crop]

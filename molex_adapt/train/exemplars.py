@@ -11,7 +11,7 @@ from molex_adapt.recipe import ExemplarOptions
 from molex_adapt.train.reads import ReadStatistics
 
 DEVELOPMENT_EVERY = 4
-"""Of the replay exemplars of each class, every fourth measures (early stopping) and the others train."""
+"""Of the sources of replay exemplars, every fourth measures (early stopping) and the others train."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Exemplars:
 def choose_exemplars(
     train: Features | OnlineFeatures, test: Features, options: ExemplarOptions, crop: int, seed: int
 ) -> Exemplars:
-    """Pick exemplars of both classes at random.
+    """Pick exemplars of both classes at random, twins together.
 
     Args:
         train, test: the domain's splits.
@@ -42,28 +42,33 @@ def choose_exemplars(
     """
     generator = torch.Generator().manual_seed(seed)
     return Exemplars(
-        _in_memory(train, _pick(train.bona_fide, options.replay, generator), crop).cut(options.seconds),
-        test.pick(_pick(test.bona_fide, options.check, generator)).cut(options.seconds),
+        _in_memory(train, _pick(train, options.replay, generator), crop).cut(options.seconds),
+        test.pick(_pick(test, options.check, generator)).cut(options.seconds),
     )
 
 
 def divide_replay(replay: Features) -> tuple[Features, Features]:
-    """Replay exemplars for training and for the development loss; the same division every time."""
-    train: list[int] = []
-    development: list[int] = []
+    """Replay exemplars for training and for the development loss; the same every time, no source in both."""
+    measures: dict[str, bool] = {}
     for bona_fide in (True, False):
-        for place, index in enumerate(replay.of_class(bona_fide)):
-            (development if place % DEVELOPMENT_EVERY == 0 else train).append(index)
-    return replay.pick(train), replay.pick(development)
+        found = dict.fromkeys(replay.sources[at] for at in replay.of_class(bona_fide))
+        fresh = [source for source in found if source not in measures]
+        measures |= {source: place % DEVELOPMENT_EVERY == 0 for place, source in enumerate(fresh)}
+    rows = range(len(replay))
+    return (
+        replay.pick([at for at in rows if not measures[replay.sources[at]]]),
+        replay.pick([at for at in rows if measures[replay.sources[at]]]),
+    )
 
 
-def _pick(bona_fide: torch.Tensor, count: int, generator: torch.Generator) -> list[int]:
-    picked: list[int] = []
-    for label in (True, False):
-        members = (bona_fide == label).nonzero()[:, 0]
-        order = torch.randperm(len(members), generator=generator)[:count]
-        picked += sorted(members[order].tolist())
-    return picked
+def _pick(clips: Features | OnlineFeatures, count: int, generator: torch.Generator) -> list[int]:
+    """Indices of at most `count` of each class: bona fide at random, forged copies of these before any other."""
+    real, forged = ((clips.bona_fide == label).nonzero()[:, 0] for label in (True, False))
+    chosen = real[torch.randperm(len(real), generator=generator)[:count]].tolist()
+    heard = {clips.sources[at] for at in chosen}
+    order = forged[torch.randperm(len(forged), generator=generator)].tolist()
+    order.sort(key=lambda at: clips.sources[at] not in heard)
+    return sorted(chosen) + sorted(order[:count])
 
 
 def _in_memory(train: Features | OnlineFeatures, indices: list[int], crop: int) -> Features:
@@ -71,7 +76,8 @@ def _in_memory(train: Features | OnlineFeatures, indices: list[int], crop: int) 
         return train.pick(indices)
     if not indices:
         return Features((), torch.zeros(0, dtype=torch.bool), (), ())
-    clips, frames = train.batch(indices, crop, torch.Generator().manual_seed(0))
+    places = torch.rand(len(indices), generator=torch.Generator().manual_seed(0)).tolist()
+    clips, frames = train.batch(indices, crop, places)
     items = [train.utterances[i] for i in indices]
     return Features(
         tuple(clip[:count].half().cpu() for clip, count in zip(clips, frames.tolist(), strict=True)),

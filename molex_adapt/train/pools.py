@@ -1,9 +1,9 @@
-"""Where batches come from: one pool per domain, classes balanced within each."""
+"""Where batches come from: one pool per domain, classes balanced within each, twins together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -19,11 +19,12 @@ class Clips(Protocol):
     @property
     def bona_fide(self) -> Tensor: ...
 
+    @property
+    def sources(self) -> Sequence[str]: ...
+
     def __len__(self) -> int: ...
 
-    def batch(
-        self, indices: Sequence[int], crop: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]: ...
+    def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,30 @@ class Batch:
     old_logit: Tensor
 
 
+@dataclass(frozen=True)
+class _Strand:
+    """What is drawn from one pool by turns: utterances of one class, or forged ones with their bona fide twins.
+
+    Attributes:
+        pool: of all.
+        members: indices; with twins, of the forged ones.
+        share: of a batch, in draws.
+        twins: per member, indices of its bona fide twins.
+    """
+
+    pool: Pool
+    members: list[int]
+    share: float
+    twins: Mapping[int, list[int]] = field(default_factory=dict)
+
+
 class Sampler:
     """Draws batches: pools by share, classes half and half, every utterance once before any comes again.
+
+    A forged copy comes together with the recording that it was made from, cropped at the same place: voice and words
+    then cancel out, and what differs is the attack. Where only part of a pool has twins, so do as many of its draws.
+
+    Source: vocoded speech beside its original in every batch, Wang and Yamagishi (ICASSP 2023, arXiv 2210.10570).
 
     Args:
         pools: where from.
@@ -81,28 +104,26 @@ class Sampler:
         self.crop = crop
         self.shortest = crop if shortest is None else max(1, min(shortest, crop))
         self.generator = torch.Generator().manual_seed(seed)
-        total = sum(pool.share for pool in self.pools)
-        self._cells: list[tuple[Pool, list[int], float]] = []
-        for pool in self.pools:
-            for bona_fide in (True, False):
-                members = (pool.clips.bona_fide == bona_fide).nonzero()[:, 0].tolist()
-                if members:
-                    self._cells.append((pool, members, pool.share / total / 2))
-        classes = {bool(pool.clips.bona_fide[members[0]]) for pool, members, _ in self._cells}
-        if classes != {True, False}:
+        if len({label for pool in self.pools for label in pool.clips.bona_fide.tolist()}) < 2:
             raise DataError(
                 "training needs bona fide and spoofed utterances; one class is missing from the data"
             )
-        self._queues: list[list[int]] = [[] for _ in self._cells]
-        self._credit = [0.0] * len(self._cells)
+        total = sum(pool.share for pool in self.pools)
+        self._strands = [strand for pool in self.pools for strand in _strands(pool, pool.share / total)]
+        self._queues: list[list[int]] = [[] for _ in self._strands]
+        self._credit = [0.0] * len(self._strands)
 
     def draw(self, device: torch.device) -> Batch:
         """The next batch, on `device`."""
         features, frames, bona_fide, expert, old = [], [], [], [], []
         spread = self.crop - self.shortest
         crop = self.shortest + int(torch.randint(spread + 1, (1,), generator=self.generator) if spread else 0)
-        for pool, indices in self._choose():
-            clips, lengths = pool.clips.batch(indices, crop, self.generator)
+        for strand, indices in self._choose():
+            pool = strand.pool
+            places = torch.rand(len(indices), generator=self.generator).tolist()
+            if strand.twins:
+                indices, places = [self._twin(strand, at) for at in indices] + indices, 2 * places
+            clips, lengths = pool.clips.batch(indices, crop, places)
             label = pool.clips.bona_fide[indices]
             features.append(send(clips, device))
             frames.append(send(lengths, device))
@@ -130,33 +151,53 @@ class Sampler:
             KeyError, ValueError, RuntimeError: it was one of other pools.
         """
         credit = state["credit"].tolist()
-        queues = [state[f"queue.{at}"].tolist() for at in range(len(self._cells))]
-        for queue, (_, members, _) in zip(queues, self._cells, strict=True):
-            if not set(queue) <= set(members):
+        queues = [state[f"queue.{at}"].tolist() for at in range(len(self._strands))]
+        for queue, strand in zip(queues, self._strands, strict=True):
+            if not set(queue) <= set(strand.members):
                 raise ValueError("the sampler drew from other recordings")
-        if len(credit) != len(self._cells):
-            raise ValueError(f"the sampler had {len(credit)} sources in place of {len(self._cells)}")
+        if len(credit) != len(self._strands):
+            raise ValueError(f"the sampler had {len(credit)} sources in place of {len(self._strands)}")
         self._queues, self._credit = queues, credit
         self.generator.set_state(state["generator"])
 
-    def _choose(self) -> list[tuple[Pool, list[int]]]:
-        chosen: list[tuple[Pool, list[int]]] = []
+    def _choose(self) -> list[tuple[_Strand, list[int]]]:
+        chosen: list[tuple[_Strand, list[int]]] = []
         while not chosen:  # with more pools than places in a batch, nothing may be due yet
-            taken = [
-                (pool, self._take(number, members, share))
-                for number, (pool, members, share) in enumerate(self._cells)
-            ]
-            chosen = [(pool, indices) for pool, indices in taken if indices]
+            taken = [(strand, self._take(number, strand)) for number, strand in enumerate(self._strands)]
+            chosen = [(strand, indices) for strand, indices in taken if indices]
         return chosen
 
-    def _take(self, number: int, members: list[int], share: float) -> list[int]:
+    def _take(self, number: int, strand: _Strand) -> list[int]:
         # Fractions of an utterance are carried over, so that shares hold over many batches.
-        self._credit[number] += share * self.batch_size
+        self._credit[number] += strand.share * self.batch_size
         count = int(self._credit[number] + 1e-9)
         self._credit[number] -= count
         queue = self._queues[number]
         while len(queue) < count:
-            order = torch.randperm(len(members), generator=self.generator).tolist()
-            queue += [members[i] for i in order]
+            order = torch.randperm(len(strand.members), generator=self.generator).tolist()
+            queue += [strand.members[i] for i in order]
         self._queues[number] = queue[count:]
         return queue[:count]
+
+    def _twin(self, strand: _Strand, forged: int) -> int:
+        found = strand.twins[forged]
+        return found[int(torch.randint(len(found), (1,), generator=self.generator))]
+
+
+def _strands(pool: Pool, share: float) -> list[_Strand]:
+    """A pool's pairs, and what of each class is drawn without a twin."""
+    labels, sources = pool.clips.bona_fide.tolist(), pool.clips.sources
+    classes = [[at for at, label in enumerate(labels) if label is wanted] for wanted in (True, False)]
+    real, forged = classes
+    by_source: dict[str, list[int]] = {}
+    for at in real:
+        by_source.setdefault(sources[at], []).append(at)
+    twins = {at: by_source[sources[at]] for at in forged if sources[at] in by_source}
+    paired: list[set[int]] = [{at for found in twins.values() for at in found}, set(twins)]
+    both = min(len(have) / max(1, len(members)) for have, members in zip(paired, classes, strict=True))
+    strands = [_Strand(pool, list(twins), both * share / 2, twins)] if twins else []
+    for have, members in zip(paired, classes, strict=True):
+        if members and both < 1:
+            rest = [at for at in members if at not in have] or members
+            strands.append(_Strand(pool, rest, (1 - both) * share / 2))
+    return strands

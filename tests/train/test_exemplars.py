@@ -56,6 +56,21 @@ def test_replay_is_divided_without_overlap_and_always_the_same(features_of, coun
     assert [item.sources for item in again] == [train.sources, development.sources]
 
 
+def test_twins_are_kept_together_and_no_source_is_on_both_sides(features_of):
+    train = features_of(40)
+    shuffled = train.pick(
+        [*range(40), *torch.randperm(40, generator=torch.Generator().manual_seed(1)).add(40)]
+    )
+    replay = choose(shuffled, features_of(3), replay=12).replay
+    real, forged = ({replay.sources[at] for at in replay.of_class(label)} for label in (True, False))
+    assert real == forged
+    heard, measured = divide_replay(replay)
+    assert not set(heard.sources) & set(measured.sources)
+    assert [len(item.of_class(False)) for item in (heard, measured)] == [9, 3]
+    alone = choose(train.pick([*range(40), *range(70, 80)]), features_of(3), replay=20).replay
+    assert len(alone.of_class(False)) == 10
+
+
 def test_exemplars_of_what_does_not_fit_into_memory(
     detector_of, features_of, tiny_recipe, recorded, tmp_path
 ):

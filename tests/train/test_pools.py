@@ -14,16 +14,20 @@ CPU = torch.device("cpu")
 class Noted:
     """Clips whose only channel is their index, and that remember what was asked of them."""
 
-    def __init__(self, bona_fide: int, spoof: int) -> None:
+    def __init__(self, bona_fide: int, spoof: int, twins: int = 0) -> None:
         self.bona_fide = torch.arange(bona_fide + spoof) < bona_fide
+        forged = [f"{at}" if at < twins else f"forged {at}" for at in range(spoof)]
+        self.sources = (*map(str, range(bona_fide)), *forged)
+        self.places: list[float] = []
         self.asked: list[int] = []
         self.crops: list[int] = []
 
     def __len__(self) -> int:
         return len(self.bona_fide)
 
-    def batch(self, indices, crop, generator):
+    def batch(self, indices, crop, places):
         self.asked += indices
+        self.places += places
         self.crops.append(crop)
         frames = torch.tensor([1 + index % crop for index in indices])
         clips = torch.zeros(len(indices), int(frames.max()), 1)
@@ -62,6 +66,39 @@ def test_every_utterance_once_before_any_comes_again():
     first = [index for index in clips.asked if index >= 5]
     assert sorted(first[:7]) == list(range(5, 12))
     assert first[:7] != first[7:14]
+
+
+def test_a_forged_copy_comes_with_its_recording_cropped_at_the_same_place():
+    clips = Noted(6, 6, twins=6)
+    sampler = Sampler([Pool(clips, 1.0)], 4, 4, seed=0)
+    for _ in range(30):
+        batch = sampler.draw(CPU)
+        assert float(batch.bona_fide.mean()) == 0.5
+        drawn, places = clips.asked[-4:], clips.places[-4:]
+        assert [at + 6 for at in drawn[:2]] == drawn[2:]
+        assert places[:2] == places[2:]
+    assert set(Counter(clips.asked).values()) == {10}
+
+
+@pytest.mark.parametrize(("real", "forged", "twins"), [(8, 4, 4), (4, 8, 4), (8, 8, 2)])
+def test_with_few_twins_every_utterance_of_a_class_still_comes_alike(real, forged, twins):
+    clips = Noted(real, forged, twins)
+    sampler = Sampler([Pool(clips, 1.0)], 8, 4, seed=0)
+    for _ in range(400):
+        assert float(sampler.draw(CPU).bona_fide.mean()) == 0.5
+    counts = Counter(clips.asked)
+    for members in (range(real), range(real, real + forged)):
+        expected = 1600 / len(members)
+        assert all(0.95 * expected < counts[at] < 1.05 * expected for at in members)
+
+
+def test_one_of_several_recordings_with_the_same_source_is_the_twin():
+    clips = Noted(4, 1, twins=1)
+    clips.sources = ("0",) * 4 + ("0",)
+    sampler = Sampler([Pool(clips, 1.0)], 2, 4, seed=0)
+    for _ in range(60):
+        sampler.draw(CPU)
+    assert {clips.asked.count(at) > 5 for at in range(4)} == {True}
 
 
 def test_the_seed_decides():

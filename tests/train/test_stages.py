@@ -53,7 +53,7 @@ def test_a_new_expert_takes_part_everywhere_at_first(detector_of, features_of, t
     append_expert(detector, "new", recipe, seed=0)
     clips = features_of(8)
     fit_expert(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, 0, Silent())
-    detector.logit(*clips.batch(range(8), 99, torch.Generator()))
+    detector.logit(*clips.batch(range(8), 99, [0.0] * 8))
     for routing in detector.mixture.routings:
         above = routing.logits[:, 0, 2] - routing.logits[:, 0, :2].mean(1)
         torch.testing.assert_close(above, torch.full_like(above, lifted))
@@ -86,7 +86,7 @@ def test_a_gate_may_open_for_the_domain_alone(detector_of, features_of, tiny_rec
 def test_an_expert_may_start_as_the_mixture(detector_of, features_of, tiny_recipe):
     recipe = tiny_recipe()
     detector = detector_of(recipe, "world")
-    clips, frames = features_of(8).batch(range(8), 99, torch.Generator())
+    clips, frames = features_of(8).batch(range(8), 99, [0.0] * 8)
     before = detector.logit(clips, frames)
     append_expert(detector, "new", recipe, seed=0, gates=torch.ones(len(detector.mixture.routers), 1))
     with detector.mixture.forcing("new"):
