@@ -155,6 +155,9 @@ class ExpertStage(StageOptions):
     """Weight of a loss that keeps the new expert from being chosen where old domains' statistics lie."""
     replay_share: float = Field(0.25, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
+    replay_by: Literal["domain", "difficulty"] = "domain"
+    """How old domains divide that share: alike, or by how hard each still is for the mixture; then a new domain that is
+    easier than the old ones leaves them more of it."""
     distillation: float = Field(0.01, ge=0)
     """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
 

@@ -25,9 +25,13 @@ from molex_adapt.train.loop import Fitted
 from molex_adapt.train.old import (
     OldDomain,
     development_sets,
+    difficulties,
+    difficulty,
     known_reads,
     old_logits,
     replay_pools,
+    replay_share,
+    replay_weights,
     row_of,
     with_replay,
 )
@@ -157,13 +161,14 @@ def add_expert(
     distilled = recipe.expert.distillation + recipe.router_stage.distillation > 0
     logits = old_logits(detector, old) if distilled else {}
     held = scores_to_hold(detector, development_sets(old), recipe)
+    weights, share = _replay(detector, data.dev, old, recipe)
     append_expert(detector, name, recipe, seed, gates)
-    replay = replay_pools(detector, old, logits)
+    replay = replay_pools(detector, old, logits, weights)
     development = [data.dev, *development_sets(old)]
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
     new = Pool(data.train, 1.0, new_row)
-    pools = [new] if alone else with_replay(new, replay, recipe.expert.replay_share)
+    pools = [new] if alone else with_replay(new, replay, share)
     result.stages["expert"] = fit_expert(
         detector,
         name,
@@ -175,6 +180,7 @@ def add_expert(
         known_reads(old),
         _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
         checkpoints,
+        share,
     )
     round_to_half(detector, [name])
     pools = with_replay(new, replay, recipe.router_stage.replay_share)
@@ -274,6 +280,18 @@ def _measuring_sets(
             sets[key] = item.exemplars.check
     sets[domain] = test
     return sets
+
+
+def _replay(
+    detector: Detector, development: Features, old: Mapping[str, OldDomain], recipe: Recipe
+) -> tuple[dict[str, float], float]:
+    """Of the expert stage: old domains' weights in what is replayed, and its share of every batch."""
+    options = recipe.expert
+    if options.replay_by == "domain" or not detector.mixture.names:
+        return {}, options.replay_share
+    losses = difficulties(detector, old)
+    new = difficulty(detector, development)
+    return replay_weights(losses), replay_share(1 - options.replay_share, new, losses)
 
 
 def _mean_read(detector: Detector, data: DomainData) -> torch.Tensor:

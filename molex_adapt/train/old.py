@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import mean
 
+import torch
 from torch import Tensor
 
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, logits_of
 from molex_adapt.train.exemplars import Exemplars, divide_replay
+from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.reads import ReadStatistics
 
@@ -45,14 +48,56 @@ def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
     }
 
 
-def replay_pools(detector: Detector, old: OldDomains, logits: Mapping[str, Tensor]) -> list[Pool]:
-    """Replay exemplars for training, a pool a domain."""
+def difficulties(detector: Detector, old: OldDomains) -> dict[str, float]:
+    """What each domain's kept development exemplars cost the mixture at this moment; see `difficulty`."""
+    sets = {
+        key: divide_replay(item.exemplars.replay)[1]
+        for key, item in old.items()
+        if item.exemplars is not None
+    }
+    return {key: difficulty(detector, features) for key, features in sets.items() if len(features)}
+
+
+def difficulty(detector: Detector, features: Features) -> float:
+    """Logistic loss of calibrated scores, both classes alike; nats."""
+    scores = torch.from_numpy(detector.calibration.apply(logits_of(detector, features).double().numpy()))
+    return float(detection_loss(scores.float(), features.bona_fide.float()))
+
+
+def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:
+    """How much each old domain is replayed: harder ones more, none less than a third of the mean."""
+    average = mean(losses.values()) if losses else 0.0
+    return {key: average + 2 * loss for key, loss in losses.items()}
+
+
+def replay_share(most_new: float, new: float, losses: Mapping[str, float]) -> float:
+    """Share of every batch that is replayed.
+
+    Args:
+        most_new: the new domain's share at most.
+        new: its difficulty.
+        losses: those of the old domains; where there are none, nothing is replayed whatever the share.
+    """
+    if not losses:
+        return 1 - most_new
+    own = new / max(new + mean(losses.values()), 1e-9)
+    return 1 - min(most_new, max(own, 1 / (1 + len(losses))))
+
+
+def replay_pools(
+    detector: Detector,
+    old: OldDomains,
+    logits: Mapping[str, Tensor],
+    weights: Mapping[str, float] | None = None,
+) -> list[Pool]:
+    """Replay exemplars for training, a pool a domain; by `weights` where a domain has one, else alike."""
     pools = []
     for key, item in old.items():
         if item.exemplars is None:
             continue
         replay, _ = divide_replay(item.exemplars.replay)
-        pools.append(Pool(replay, 1.0, row_of(detector, item), logits.get(key)))
+        weight = (weights or {}).get(key, 1.0)
+        pools.append(Pool(replay, weight, row_of(detector, item), logits.get(key)))
     return [pool for pool in pools if len(pool.clips)]
 
 
@@ -62,13 +107,13 @@ def row_of(detector: Detector, domain: OldDomain) -> int | None:
 
 
 def with_replay(new: Pool, replay: list[Pool], share: float) -> list[Pool]:
-    """A new domain's pool and the old ones', which together get `share` of every batch."""
+    """A new domain's pool and the old ones', which together get `share` of every batch, divided as theirs are."""
     if not replay:
         return [new]
-    each = share / len(replay)
+    total = sum(pool.share for pool in replay)
     return [
-        Pool(new.clips, 1 - share, new.expert, new.old_logits),
-        *(Pool(pool.clips, each, pool.expert, pool.old_logits) for pool in replay),
+        replace(new, share=1 - share),
+        *(replace(pool, share=share * pool.share / total) for pool in replay),
     ]
 
 

@@ -77,9 +77,11 @@ def test_the_seed_decides_a_first_mixture_to_the_bit(detector_of, domain_of, tin
     assert not torch.equal(made[0]["head classify.weight"], made[2]["head classify.weight"])
 
 
-@pytest.mark.parametrize("way", ["inside", "alone"])
-def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, changed, way):
-    recipe = tiny_recipe(expert={"way": way, "distillation": 0.1}, router_stage={"steps": 0})
+@pytest.mark.parametrize(
+    "options", [{"way": "inside"}, {"way": "alone"}, {"replay_by": "difficulty"}], ids=str
+)
+def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, changed, options):
+    recipe = tiny_recipe(expert={**options, "distillation": 0.1}, router_stage={"steps": 0})
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, 0, Silent())

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from molex_adapt.features import logits_of
+from molex_adapt.train.exemplars import Exemplars, divide_replay
+from molex_adapt.train.losses import detection_loss
+from molex_adapt.train.old import (
+    OldDomain,
+    difficulties,
+    replay_pools,
+    replay_share,
+    replay_weights,
+    with_replay,
+)
+from molex_adapt.train.pools import Pool
+
+
+@pytest.fixture
+def mixed(detector_of, tiny_recipe):
+    """A mixture of two experts."""
+    return detector_of(tiny_recipe(), "world", "opus")
+
+
+@pytest.fixture
+def old(features_of) -> dict[str, OldDomain]:
+    """Two old domains with exemplars, and one that keeps none."""
+    kept = {
+        name: OldDomain(name, Exemplars(features_of(8, at, name, 4 + at), features_of(0)))
+        for at, name in enumerate(("world", "opus"))
+    }
+    return kept | {"kept nothing": OldDomain("world", None)}
+
+
+def test_difficulty_is_the_loss_on_what_is_kept_to_measure(mixed, old):
+    losses = difficulties(mixed, old)
+    assert set(losses) == {"world", "opus"}
+    measured = divide_replay(old["opus"].exemplars.replay)[1]
+    scores = mixed.calibration.apply(logits_of(mixed, measured).double().numpy())
+    expected = detection_loss(torch.from_numpy(scores), measured.bona_fide.double())
+    assert losses["opus"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_harder_domains_are_replayed_more_and_none_is_left_out():
+    weights = replay_weights({"easy": 0.0, "hard": 0.6})
+    assert weights["hard"] / weights["easy"] == pytest.approx(5.0)
+    assert replay_weights({"one": 0.2, "other": 0.2}) == pytest.approx({"one": 0.6, "other": 0.6})
+    assert replay_weights({}) == {}
+
+
+def test_a_new_domain_that_is_easy_leaves_more_to_the_old():
+    losses = {"one": 0.3, "other": 0.5}
+    assert replay_share(0.5, 2.0, losses) == pytest.approx(0.5)
+    assert replay_share(0.75, 0.4, losses) == pytest.approx(0.5)
+    assert replay_share(0.5, 0.2, losses) == pytest.approx(2 / 3)
+    assert replay_share(0.5, 0.0, losses) == pytest.approx(2 / 3)  # never less than an equal part
+    assert replay_share(0.5, 0.1, {}) == pytest.approx(0.5)
+
+
+def test_what_is_replayed_is_divided_by_weight(mixed, old, features_of):
+    replay = replay_pools(mixed, old, {}, {"world": 1.0, "opus": 3.0})
+    new = Pool(features_of(4, 9), 1.0, 0)
+    assert [pool.share for pool in with_replay(new, replay, 0.4)] == pytest.approx([0.6, 0.1, 0.3])
+    even = with_replay(new, replay_pools(mixed, old, {}), 0.5)
+    assert [pool.share for pool in even] == pytest.approx([0.5, 0.25, 0.25])
+    assert with_replay(new, [], 0.5) == [new]
