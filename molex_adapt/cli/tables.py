@@ -289,7 +289,9 @@ def _forgotten(report: Forgetting) -> list[RenderableType]:
     means = [_difference(report.mean()) + ("*" if starred else ""), _difference(report.mean(same=True))]
     table.add_row("mean", "", "", "", *means)
     star = "*" if worst and worst[0] in starred else ""
-    table.add_row("worst", "", "", "", _difference(worst and worst[1]) + star, _difference(alike and alike[1]))
+    table.add_row(
+        "worst", "", "", "", _difference(worst and worst[1]) + star, _difference(alike and alike[1])
+    )
     return [table, *([Padding(_STARRED, (0, 1))] if starred else [])]
 
 

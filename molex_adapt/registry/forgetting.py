@@ -86,7 +86,7 @@ class Course:
     def forgetting(self) -> float | None:
         """Present EER minus the best before, a fraction; negative where it was never better. None for the control.
 
-        Source: Chaudhry et al., Riemannian Walk for Incremental Learning, eq. 3.
+        Source: Chaudhry et al., Riemannian Walk for Incremental Learning (2018), with EER in place of accuracy.
         """
         return self._since(self.best)
 

@@ -134,6 +134,19 @@ def test_what_is_given_to_retrain_router_is_no_exemplars(along):
     assert (other.known, other.present, other.forgetting) == ((False, True, False), None, None)
 
 
+def test_only_generations_that_know_a_domain_count(along):
+    found = along(
+        generation(1, "b", {"a": measured(0.01)}),
+        generation(2, "a b", {"a": measured(0.1, SPLIT)}),
+        generation(3, "a b", {"a": measured(0.2)}),
+    )
+    course = courses(found)["a"]
+    assert (course.known, course.first.generation) == ((False, True, True), 2)
+    assert course.forgetting == pytest.approx(0.1)
+    removed = along(generation(1, "a b", {"a": measured(0.1)}), generation(2, "b", {"a": measured(0.3)}))
+    assert (courses(removed)["a"].present, removed.mean()) == (None, None)
+
+
 @pytest.mark.parametrize(
     "figures",
     [None, 7, [], {}, {"eer": None}, {"eer": float("nan")}, {"eer": True}, {"eer": "0.1"}, {"eer": 1e308}],
@@ -230,6 +243,18 @@ def test_the_control_is_never_forgotten(along):
 def test_a_mixture_pulled_whole_brings_figures_of_no_known_split(along):
     chain = generation(1, "a", {"a": measured(0.1)}, origin=ORIGIN), generation(2, "a", {"a": measured(0.2)})
     assert along(*chain).mean(same=True) == pytest.approx(0.1)
+
+
+def test_a_mixture_pulled_whole_may_have_been_measured_while_it_grew(along, expert):
+    metrics = {"a (a)": measured(0.1), "a": measured(0.5)}
+    found = along(generation(1, "a again", metrics, origin=ORIGIN), again=expert("again", "a"))
+    assert eers(found) == {"a": [0.1], "a (again)": [0.5]}
+
+
+def test_after_a_gap_nothing_counts_as_new(along):
+    found = along(generation(5, "a", {"a": measured(0.1)}), generation(6, "a", {"a": measured(0.2)}))
+    assert (found.missing_parent, found.steps[0].added) == (4, ())
+    assert found.mean(same=True) == pytest.approx(0.1)
 
 
 def test_a_store_follows_parents_from_the_active_generation(store, make_draft, make_expert):
