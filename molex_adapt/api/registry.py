@@ -37,7 +37,7 @@ class Registry(Exchange):
     """A registry folder and what can be done with it.
 
     Attributes:
-        store: the files: list, show, history, verify, rollback, remove.
+        store: the files: list, show, history, forgetting, verify, rollback, remove.
     """
 
     def __init__(self, store: Store) -> None:

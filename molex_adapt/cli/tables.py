@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
+from rich.columns import Columns
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +19,7 @@ from molex_adapt.conventions import NULL_DOMAIN
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.data import Failed
     from molex_adapt.metrics import Rates
+    from molex_adapt.registry.forgetting import Course, Figure, Forgetting, Step
     from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -24,7 +27,12 @@ _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
 _MOST_LISTED = 10
 _MOST_COLUMNS = 7
 _MOST_LAID_OUT = 500
+_MOST_STEPS = 12
 _TITLE_WIDTH = 78
+_STARRED = (
+    "* measured on other recordings than now: a new domain is measured on its whole test split, later on the exemplars "
+    "kept of it. The last column compares the same recordings only."
+)
 
 
 def stage_table(report: StageReport) -> list[RenderableType]:
@@ -102,6 +110,22 @@ def analysis_table(report: Analysis) -> list[RenderableType]:
         table.add_row(row, *cells, *count)
     by_block = [_block_table(report)] if len(report.attacks) <= _MOST_COLUMNS else []
     return [table, *by_block, *failures(report.failed)]
+
+
+def forgetting_tables(report: Forgetting) -> list[RenderableType]:
+    """EER by domain and generation, what each generation was, and present against best; generations are columns."""
+    steps = range(len(report.steps))[-_MOST_STEPS:]
+    matrix = _table("EER in % by domain and generation")
+    matrix.padding = (0, 0)  # a dozen columns
+    matrix.add_column("domain", overflow="fold")
+    for at in steps:
+        matrix.add_column(str(report.steps[at].generation), justify="right", no_wrap=True)
+    for course in report.courses:
+        matrix.add_row(course.domain, *(_percentage(course.figures[at]) for at in steps))
+    told = [f"{report.steps[at].generation} {_told(report.steps[at])}" for at in steps]
+    if len(steps) < len(report.steps):
+        told.append(f"(the first {len(report.steps) - len(steps)}: see --json)")
+    return [matrix, Padding(Columns(told, padding=(0, 2)), (0, 1)), Text(), *_forgotten(report)]
 
 
 def failures(failed: Sequence[Failed]) -> list[RenderableType]:
@@ -238,6 +262,67 @@ def _outcome(report: StageReport) -> list[RenderableType]:
     if not report.activated:
         reasons.append(Text(f"  To activate it all the same: molex-adapt rollback {report.generation}"))
     return [line, *reasons]
+
+
+def _told(step: Step) -> str:
+    """What a generation added and took away, else by which command it came."""
+    added = [f"{len(step.added)} experts"] if len(step.added) > 1 else [f"+{name}" for name in step.added]
+    return " ".join([*added, *(f"-{name}" for name in step.removed)]) or step.command or "?"
+
+
+def _forgotten(report: Forgetting) -> list[RenderableType]:
+    table = _table("Forgotten: EER now minus the best before (of generation), in points")
+    table.add_column("domain", overflow="fold")
+    for name in ("first", "best", "now (95 %)", "forgotten", "same set"):
+        table.add_column(name, justify="right", no_wrap=True)
+    starred = {course.domain for course in report.courses if _elsewhere(course.best, course.present)}
+    for course in report.courses:
+        table.add_row(
+            course.domain,
+            *(_with_generation(item, course.present) for item in (course.first, course.best)),
+            _present(course),
+            _difference(course.forgetting) + ("*" if course.domain in starred else ""),
+            _difference(course.forgetting_same),
+        )
+    table.add_section()
+    worst, alike = report.worst(), report.worst(same=True)
+    means = [_difference(report.mean()) + ("*" if starred else ""), _difference(report.mean(same=True))]
+    table.add_row("mean", "", "", "", *means)
+    star = "*" if worst and worst[0] in starred else ""
+    table.add_row(
+        "worst", "", "", "", _difference(worst and worst[1]) + star, _difference(alike and alike[1])
+    )
+    return [table, *([Padding(_STARRED, (0, 1))] if starred else [])]
+
+
+def _elsewhere(figure: Figure | None, present: Figure | None) -> bool:
+    """Whether a figure stands on other recordings than the present one."""
+    if figure is None or present is None or figure is present:
+        return False
+    return not figure.same_recordings(present)
+
+
+def _with_generation(figure: Figure | None, present: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    return f"{_percentage(figure)}{'*' if _elsewhere(figure, present) else ''} ({figure.generation})"
+
+
+def _present(course: Course) -> str:
+    if not course.known[-1]:
+        return "removed"
+    if course.present is None or course.present.eer_ci is None:
+        return _percentage(course.present)
+    low, high = course.present.eer_ci
+    return f"{_percentage(course.present)} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def _percentage(figure: Figure | None) -> str:
+    return "-" if figure is None else f"{100 * figure.eer:.1f}"
+
+
+def _difference(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}"
 
 
 def _codec_table(by_codec: Mapping[str, Rates | None]) -> Table:

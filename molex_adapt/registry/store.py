@@ -12,6 +12,7 @@ from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import checks, create, files, layout, verify, write
 from molex_adapt.registry.draft import GenerationDraft
 from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.forgetting import Forgetting, chain_to, forgetting
 from molex_adapt.registry.lock import LOCK_SECONDS
 from molex_adapt.registry.records import (
     BaseRecord,
@@ -125,6 +126,19 @@ class Store:
     def history(self) -> list[GenerationRecord]:
         """All generations, oldest first; those that the gate refused as well."""
         return [self._generation(number) for number in self.record().generations]
+
+    def forgetting(self) -> Forgetting:
+        """Every domain's EER along the generations that led to the active one, as they recorded it.
+
+        Raises:
+            RegistryError: no generation is active, or a record is damaged.
+        """
+        active = self.generation()
+        chain = chain_to(active, self.history())
+        base, entries = self.base, {entry.name: entry for record in chain for entry in record.experts}
+        return forgetting(
+            chain, {name: layout.read_expert(self.path, entry, base) for name, entry in entries.items()}
+        )
 
     def recipe(self, number: int | None = None) -> str | None:
         """The resolved recipe of a generation, as YAML; None where there is no generation at all."""

@@ -189,6 +189,33 @@ def test_routers_retrained_on_data_say_what_was_left_out(made, registry, sound, 
         registry.retrain_router([data, made.buzz], **HOW)
 
 
+def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_recipe):
+    how = {"recipe": tiny_recipe(gate={"bootstrap": 20, "tolerance": 1.0}), **HOW}
+    reports = [
+        made.report,
+        registry.add_expert(made.hum, domain="buzz", name="again", **how),
+        registry.retrain_router(**how),
+        registry.add_expert(made.both, domain="both", **how),
+    ]
+    keys = {
+        "buzz": ["buzz", "buzz (buzz)", "buzz", "buzz"],
+        "buzz (again)": [None, "buzz", *["buzz (again)"] * 2],
+    }
+    found = registry.store.forgetting()
+    assert [step.added for step in found.steps] == [("buzz",), ("again",), (), ("both",)]
+    assert [course.domain for course in found.courses] == [*keys, "both"]
+    for course in found.courses[:2]:
+        expected = [
+            key and report.after[key] for key, report in zip(keys[course.domain], reports, strict=True)
+        ]
+        assert [item and item.eer for item in course.figures] == [item and item.eer for item in expected]
+        assert [item.test_split for item in course.figures if item] == [True, *[False] * 3][
+            : sum(course.known)
+        ]
+    then, now = (report.after["buzz (again)"].eer for report in reports[2:])
+    assert found.courses[1].forgetting_same == pytest.approx(now - then)
+
+
 def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):
     recipe = tiny_recipe(exemplars={"replay": 0, "check": 0})
     empty.add_expert(made.buzz, domain="buzz", recipe=recipe, **HOW)

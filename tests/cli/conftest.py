@@ -173,26 +173,38 @@ def new_expert(name: str) -> NewExpert:
     return NewExpert(record, weights)
 
 
+def add_generation(store: Store, name: str, eers: dict[str, float]) -> int:
+    """One more expert beside those that are there, and what its generation measured."""
+    active = store.active
+    experts = [*(active.names if active else []), name]
+    draft = GenerationDraft(
+        parent=active.number if active else None,
+        experts=experts,
+        new_experts=[new_expert(name)],
+        router={
+            "blocks.0.rows": np.ones((len(experts), 5), np.float32),
+            "blocks.0.centre": np.zeros(4, np.float32),
+            "blocks.0.spread": np.ones(4, np.float32),
+        },
+        head={"classify.weight": np.ones((1, 4), np.float32)},
+        recipe="expert:\n  steps: 123\n",
+        threshold=0.25,
+        command=f"add-expert --domain {name}",
+        metrics={domain: rates(eer).as_dict() for domain, eer in eers.items()},
+    )
+    return store.add_generation(draft, activate=True)
+
+
+@pytest.fixture
+def learn():
+    """Add an expert to a store: (store, name, {domain: EER}) to the generation's number."""
+    return add_generation
+
+
 @pytest.fixture
 def registry(tmp_path) -> Path:
     """A registry with generation 1 (world) and the active generation 2 (world, codec_x)."""
     store = Store.create(tmp_path / "registry", base_record())
-    names = ["world", "codec_x"]
-    for count in (1, 2):
-        draft = GenerationDraft(
-            parent=None if count == 1 else 1,
-            experts=names[:count],
-            new_experts=[new_expert(names[count - 1])],
-            router={
-                "blocks.0.rows": np.ones((count, 5), np.float32),
-                "blocks.0.centre": np.zeros(4, np.float32),
-                "blocks.0.spread": np.ones(4, np.float32),
-            },
-            head={"classify.weight": np.ones((1, 4), np.float32)},
-            recipe="expert:\n  steps: 123\n",
-            threshold=0.25,
-            command=f"add-expert --domain {names[count - 1]}",
-            metrics={name: rates(0.02).as_dict() for name in names[:count]},
-        )
-        assert store.add_generation(draft, activate=True) == count
+    assert add_generation(store, "world", {"world": 0.02}) == 1
+    assert add_generation(store, "codec_x", {"world": 0.02, "codec_x": 0.02}) == 2
     return store.path

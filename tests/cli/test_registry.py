@@ -49,6 +49,57 @@ def test_history_rollback_and_remove(run, registry):
     assert run("rollback", 9, "--registry", registry).status == 1
 
 
+def test_history_by_domain(run, registry):
+    plain = run("history", "--registry", registry, "--json").json
+    found = run("history", "--domains", "--registry", registry, "--json")
+    assert (found.status, found.err) == (0, "")
+    assert {key: value for key, value in found.json.items() if key != "forgetting"} == plain
+    forgetting = found.json["forgetting"]
+    assert [step["added"] for step in forgetting["steps"]] == [["world"], ["codec_x"]]
+    assert {name: item["eer"] for name, item in forgetting["domains"].items()} == {
+        "world": [0.02, 0.02],
+        "codec_x": [None, 0.02],
+    }
+    assert (forgetting["mean"], forgetting["worst"]) == (0.0, {"domain": "world", "forgetting": 0.0})
+    text = run("history", "--domains", "--registry", registry).out
+    assert "world 2.0* (1) 2.0* (1) 2.0 (0.0–4.0) +0.0* -" in " ".join(text.split())
+    assert "1 +world" in text and "2 +codec_x" in text and "other recordings" in text
+
+
+def test_history_by_domain_fits_the_screen(run, registry, learn):
+    store = Store.open(registry)
+    domains = [f"domain_number_{number}" for number in range(10)]
+    for number in range(10):
+        learn(store, domains[number], dict.fromkeys(["world", "codec_x", *domains[: number + 1]], 0.5))
+    lines = run("history", "--domains", "--registry", registry).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    header = next(line for line in lines if line.startswith(" domain"))
+    assert header.split() == ["domain", *map(str, range(1, 13))]
+    assert [line.split() for line in lines if line.startswith(" domain_number_9 ")] == [
+        ["domain_number_9", *["-"] * 11, "50.0"],
+        ["domain_number_9", "50.0", "(12)", "-", "50.0", "(48.0–52.0)", "-", "-"],
+    ]
+    learn(store, "last", {"world": 0.1})
+    text = run("history", "--domains", "--registry", registry).out
+    assert "the first 1: see --json" in text and "+last" in text and "4 +domain_number_1" in text
+
+
+def test_history_by_domain_says_what_it_cannot_know(run, registry, tmp_path):
+    run("remove", "world", "--registry", registry)
+    ran = run("history", "--domains", "--registry", registry)
+    assert "removed" in ran.out and "3 -world" in ran.out
+    assert "generation 3 (remove) measured nothing" in ran.err
+    run("remove", "world", "--purge", "--registry", registry)
+    assert (
+        "generation 2 and what led to it are gone" in run("history", "--domains", "--registry", registry).err
+    )
+    store = Store.create(tmp_path / "empty", Store.open(registry).base)
+    for options in ([], ["--json"]):
+        ran = run("history", "--domains", "--registry", store.path, *options)
+        assert (ran.status, ran.out) == (1, "")
+        assert "no expert was trained yet" in ran.err
+
+
 def test_verify(run, registry):
     assert run("verify", "--registry", registry, "--json").json == {"ok": True, "problems": []}
     weights = registry / "experts" / "world" / "adapter_model.safetensors"
@@ -66,7 +117,16 @@ def test_a_missing_registry_says_what_to_do(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["show"], ["history"], ["verify"], ["add-expert", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["list"],
+        ["show"],
+        ["history"],
+        ["history", "--domains"],
+        ["verify"],
+        ["add-expert", "--help"],
+    ],
 )
 def test_reading_the_registry_loads_no_model(registry, arguments):
     code = (

@@ -8,10 +8,11 @@ import typer
 
 from molex_adapt.cli.options import DEFAULT_REGISTRY, Json, Quiet, RegistryFolder
 from molex_adapt.cli.output import Answer, emit
-from molex_adapt.cli.tables import pairs, plain_table
+from molex_adapt.cli.tables import forgetting_tables, pairs, plain_table
 
 if TYPE_CHECKING:
     from molex_adapt.registry import GenerationRecord, Store
+    from molex_adapt.registry.forgetting import Forgetting
 
 ExpertName = Annotated[str, typer.Argument(metavar="NAME", help="Of the expert.", show_default=False)]
 
@@ -97,18 +98,30 @@ def show(
     emit(Answer(expert.model_dump(mode="json"), [view]), as_json=as_json)
 
 
-def history(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = False) -> None:
+def history(
+    domains: Annotated[
+        bool,
+        typer.Option(
+            "--domains",
+            help="Each domain's EER along the generations that led to the active one, and what was forgotten.",
+        ),
+    ] = False,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    as_json: Json = False,
+) -> None:
     """List all generations, those that the gate refused as well.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       molex-adapt history
+      molex-adapt history --domains
     """
     from molex_adapt.registry import Store
 
     store = Store.open(registry)
+    forgetting = store.forgetting() if domains else None
     active, records = store.record().active, store.history()
-    data = {
+    data: dict[str, Any] = {
         "active": active,
         "generations": [
             {
@@ -120,6 +133,10 @@ def history(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = False) 
             for item in records
         ],
     }
+    if forgetting is not None:
+        data["forgetting"] = forgetting.as_dict()
+        emit(Answer(data, forgetting_tables(forgetting), _unknown(forgetting)), as_json=as_json)
+        return
     rows = [
         (
             f"{item.number}{' *' if item.number == active else ''}",
@@ -231,6 +248,22 @@ def _generation_view(record: GenerationRecord) -> Any:
             "versions": _joined(record.versions),
         },
     )
+
+
+def _unknown(forgetting: Forgetting) -> list[str]:
+    last = forgetting.steps[-1]
+    found = []
+    if forgetting.missing_parent is not None:
+        found.append(
+            f"generation {forgetting.missing_parent} and what led to it are gone: purging an expert deletes every "
+            "generation that names it"
+        )
+    if forgetting.courses and not any(course.present for course in forgetting.courses):
+        found.append(
+            f"generation {last.generation} ({last.command or 'active'}) measured nothing: what it forgot is not known. "
+            "molex-adapt retrain-router measures, but trains as well; molex-adapt evaluate DATA only measures"
+        )
+    return found
 
 
 def _own_eer(metrics: dict[str, Any], domain: str) -> str:

@@ -40,6 +40,13 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, s
         "buzz/expert.yaml",
         COPY,
     ),
+    "expert record, in a history": (
+        "experts/buzz/expert.yaml",
+        lambda _: b"name: ../x",
+        ["history", "--domains"],
+        "buzz/expert.yaml",
+        COPY,
+    ),
     "listing": ("generations/2/experts.json", lambda _: b"[]", ["list"], "experts.json has sha256", COPY),
     "expert rank": (
         "experts/buzz/expert.yaml",

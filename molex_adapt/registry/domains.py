@@ -1,0 +1,72 @@
+"""Which domain a figure in a generation's metrics is about.
+
+A domain goes by its name there. Experts that came to it later, with data of their own, go by "domain (expert)"; but
+while `add-expert` adds one, the new one has the bare name and the old one is "domain (expert)" or "domain (known)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from molex_adapt.registry.records import ExpertRecord, GenerationRecord
+
+Experts = Mapping[str, ExpertRecord]
+
+
+def labels(names: Iterable[str], experts: Experts) -> dict[str, str]:
+    """Experts to what their domain is called throughout; those trained together on one share it.
+
+    Args:
+        names: of experts, oldest first.
+        experts: the record of each.
+    """
+    found: dict[str, str] = {}
+    called: dict[tuple[str, str | None], str] = {}
+    for name in names:
+        domain = experts[name].domain
+        label = f"{domain} ({name})" if domain in called.values() else domain
+        found[name] = called.setdefault(_trained_together(experts[name]), label)
+    return found
+
+
+def trained(record: GenerationRecord, parent: GenerationRecord | None, experts: Experts) -> set[str]:
+    """The experts that were trained for this generation, not pulled.
+
+    Args:
+        record: the generation.
+        parent: what it was made from; None for nothing, or where that is gone.
+        experts: the record of each of its experts.
+    """
+    if record.origin is not None or (parent is None and record.parent is not None):
+        return set()
+    old = [] if parent is None else parent.names
+    return {name for name in record.names if name not in old and experts[name].origin is None}
+
+
+def owners(record: GenerationRecord, new: Collection[str], experts: Experts) -> dict[str, str]:
+    """Keys that the generation's metrics may have to the expert that each is about.
+
+    Args:
+        record: the generation.
+        new: experts that were trained for it.
+        experts: the record of each of its experts.
+    """
+    firsts: dict[tuple[str, str | None], str] = {}
+    for name in record.names:
+        firsts.setdefault(_trained_together(experts[name]), name)
+    by_domain: dict[str, list[str]] = {}
+    for (domain, _), name in firsts.items():
+        by_domain.setdefault(domain, []).append(name)
+    found: dict[str, str] = {}
+    for domain, names in by_domain.items():
+        first, newest = names[0], names[-1]
+        found |= {f"{domain} ({name})": name for name in names[1:]} | {domain: first}
+        apart = (f"{domain} ({first})", f"{domain} (known)")
+        if len(names) > 1 and (newest in new or any(key in record.metrics for key in apart)):
+            found |= dict.fromkeys(apart, first) | {domain: newest}
+    return found
+
+
+def _trained_together(expert: ExpertRecord) -> tuple[str, str | None]:
+    """What experts that were trained together on one domain have in common, and no others."""
+    return expert.domain, expert.exemplars_sha256

@@ -1,0 +1,259 @@
+"""What was forgotten: every domain's EER along the generations that led to the active one, as they recorded it.
+
+No model is loaded and nothing is measured. A domain is first measured on the whole test split that it came with, and
+in later generations on the check exemplars kept of it: fewer recordings, each cut short. Figures therefore say whether
+they stand on the same recordings as the present one, as far as records tell. Paired changes, and errors at the frozen
+threshold, are not on record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from molex_adapt.conventions import NULL_DOMAIN
+from molex_adapt.registry.domains import labels, owners, trained
+from molex_adapt.registry.records import ExpertRecord, GenerationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One domain in one generation."""
+
+    generation: int
+    eer: float
+    """A fraction."""
+    eer_ci: tuple[float, float] | None
+    bona_fide: int | None
+    """Utterances that it was measured on; None where that is not on record."""
+    spoof: int | None
+    test_split: bool
+    """Whether these are the test split of data that the command was given."""
+
+    def same_recordings(self, other: Figure) -> bool:
+        """Whether both were measured on the same recordings, as far as their records tell."""
+        if self.test_split or other.test_split or self.bona_fide is None or self.spoof is None:
+            return False
+        return (self.bona_fide, self.spoof) == (other.bona_fide, other.spoof)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One generation, and what it did to the experts of the one before."""
+
+    generation: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    command: str
+    """The command's name, such as retrain-router; empty where none is on record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One domain along the generations; `known` and `figures` have an entry for each."""
+
+    domain: str
+    """As metrics name it; a second expert with data of its own has a row "domain (expert)"."""
+    known: tuple[bool, ...]
+    """Whether the generation has an expert for it; for a domain that never had one, whether it was measured."""
+    figures: tuple[Figure | None, ...]
+    """None where it was not measured."""
+
+    @property
+    def present(self) -> Figure | None:
+        """Under the active generation; None where that does not know it, or has not measured it."""
+        return self.figures[-1] if self.known[-1] else None
+
+    @property
+    def first(self) -> Figure | None:
+        """The first one on record since it is known."""
+        return next(iter(self._all), None)
+
+    @property
+    def best(self) -> Figure | None:
+        """The lowest EER before the present one; the earliest of equals."""
+        return min(self._earlier, key=lambda item: item.eer, default=None)
+
+    @property
+    def best_same(self) -> Figure | None:
+        """The same among those on the recordings of the present one."""
+        now = self.present
+        alike = [item for item in self._earlier if now is not None and item.same_recordings(now)]
+        return min(alike, key=lambda item: item.eer, default=None)
+
+    @property
+    def forgetting(self) -> float | None:
+        """Present EER minus the best before, a fraction; negative where it was never better. None for the control.
+
+        Source: Chaudhry et al., Riemannian Walk for Incremental Learning (2018), with EER in place of accuracy.
+        """
+        return self._since(self.best)
+
+    @property
+    def forgetting_same(self) -> float | None:
+        """The same over figures on the same recordings."""
+        return self._since(self.best_same)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        now, best = self.present, self.best
+        alike = None if now is None or best is None else best.same_recordings(now)
+        figures = {"first": self.first, "best": best, "best_same_recordings": self.best_same, "present": now}
+        return {
+            "known": list(self.known),
+            "eer": [None if item is None else item.eer for item in self.figures],
+            **{key: None if item is None else asdict(item) for key, item in figures.items()},
+            "same_recordings": alike,
+            "forgetting": self.forgetting,
+            "forgetting_same_recordings": self.forgetting_same,
+        }
+
+    @property
+    def _all(self) -> list[Figure]:
+        pairs = zip(self.known, self.figures, strict=True)
+        return [item for known, item in pairs if known and item is not None]
+
+    @property
+    def _earlier(self) -> list[Figure]:
+        return [item for item in self._all if item is not self.figures[-1]]
+
+    def _since(self, best: Figure | None) -> float | None:
+        now = self.present
+        return None if now is None or best is None or self.domain == NULL_DOMAIN else now.eer - best.eer
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetting:
+    """All domains along the generations, oldest first."""
+
+    steps: tuple[Step, ...]
+    courses: tuple[Course, ...]
+    """In the order in which domains became known."""
+    missing_parent: int | None = None
+    """The generation that the first of these was made from, where it was deleted."""
+
+    def mean(self, *, same: bool = False) -> float | None:
+        """Mean forgetting over the domains that have one; None where none has.
+
+        Args:
+            same: over figures on the same recordings.
+        """
+        values = self._values(same)
+        return sum(values.values()) / len(values) if values else None
+
+    def worst(self, *, same: bool = False) -> tuple[str, float] | None:
+        """The domain that was forgotten most, and by how much; arguments as `mean`."""
+        return max(self._values(same).items(), key=lambda item: item[1], default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values; lists of a domain have one entry per step."""
+        content: dict[str, Any] = {
+            "steps": [asdict(step) for step in self.steps],
+            "missing_parent": self.missing_parent,
+            "domains": {course.domain: course.as_dict() for course in self.courses},
+        }
+        for suffix, same in (("", False), ("_same_recordings", True)):
+            worst = self.worst(same=same)
+            content[f"mean{suffix}"] = self.mean(same=same)
+            content[f"worst{suffix}"] = (
+                None if worst is None else dict(zip(("domain", "forgetting"), worst, strict=True))
+            )
+        return content
+
+    def _values(self, same: bool) -> dict[str, float]:
+        found = {item.domain: item.forgetting_same if same else item.forgetting for item in self.courses}
+        return {domain: value for domain, value in found.items() if value is not None}
+
+
+def chain_to(active: GenerationRecord, records: Iterable[GenerationRecord]) -> list[GenerationRecord]:
+    """The generations that led to this one, oldest first; none that was refused or rolled back.
+
+    Args:
+        active: the last of them.
+        records: where parents are looked up; the chain begins after one that is not there.
+    """
+    known = {record.number: record for record in records}
+    chain = [active]
+    while (parent := chain[-1].parent) in known:
+        chain.append(known[parent])
+    return chain[::-1]
+
+
+def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRecord]) -> Forgetting:
+    """Every domain along a chain of generations.
+
+    Args:
+        chain: one or more, oldest first, each made from the one before.
+        experts: the record of every expert that any of them names.
+
+    Source: own.
+    """
+    parents = [None, *chain[:-1]]
+    called = labels((name for record in chain for name in record.names), experts)
+    known = [{called[name]: True for name in record.names} for record in chain]
+    figures = [
+        _figures(record, trained(record, parent, experts), experts, called)
+        for record, parent in zip(chain, parents, strict=True)
+    ]
+    owned = set(called.values())
+    order = dict.fromkeys(name for pair in zip(known, figures, strict=True) for part in pair for name in part)
+    return Forgetting(
+        tuple(map(_step, chain, parents)),
+        tuple(
+            Course(
+                domain,
+                tuple(domain in part for part in (known if domain in owned else figures)),
+                tuple(part.get(domain) for part in figures),
+            )
+            for domain in order
+        ),
+        chain[0].parent,
+    )
+
+
+def _figures(
+    record: GenerationRecord, new: set[str], experts: Mapping[str, ExpertRecord], called: Mapping[str, str]
+) -> dict[str, Figure]:
+    """What a generation measured, by what each domain is called throughout."""
+    about = owners(record, new, experts)
+    # retrain-router measures what it is given; add-expert measures the new domain alone on what it is given.
+    given = set() if new else {attack.lower() for data in record.data for attack in data.attacks}
+    found = {}
+    for key, value in record.metrics.items():
+        figure = _figure(record.number, value, about.get(key) in new or key in given)
+        if figure is not None:
+            found[called[about[key]] if key in about else key] = figure
+    return found
+
+
+def _figure(generation: int, value: Any, test_split: bool) -> Figure | None:
+    """None where that is no EER."""
+    if not isinstance(value, dict) or not _is_rate(value.get("eer")):
+        return None
+    interval = value.get("eer_ci")
+    if isinstance(interval, list) and len(interval) == 2 and all(map(_is_rate, interval)):
+        eer_ci = float(interval[0]), float(interval[1])
+    else:
+        eer_ci = None
+    bona_fide, spoof = (_count(value.get(key)) for key in ("bona_fide", "spoof"))
+    return Figure(generation, float(value["eer"]), eer_ci, bona_fide, spoof, test_split)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _step(record: GenerationRecord, parent: GenerationRecord | None) -> Step:
+    old = parent.names if parent is not None else record.names if record.parent is not None else []
+    words = record.command.removeprefix("molex-adapt ").split()
+    return Step(
+        record.number,
+        tuple(name for name in record.names if name not in old),
+        tuple(name for name in old if name not in record.names),
+        words[0] if words else "",
+    )
