@@ -115,6 +115,8 @@ class StageOptions(Options):
     """Utterances of each class and domain that such an evaluation uses."""
     head: Literal["frozen", "trained"] = "frozen"
     """Whether the shared head moves along, at `head_learning_rate` (expert and router stage; `train` always does)."""
+    twin_loss: float = Field(1.0, ge=0)
+    """Weight of a loss that ranks every recording above the forged copy of it in the same batch."""
     shortest_crop: float = Field(1.0, gt=0, le=1)
     """Share of `data.crop_seconds`; every batch is cropped to a length drawn between this and the whole."""
 

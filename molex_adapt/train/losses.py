@@ -24,6 +24,27 @@ def detection_loss(logit: Tensor, bona_fide: Tensor) -> Tensor:
     return _class_mean(loss, bona_fide > 0.5)
 
 
+def twin_loss(logit: Tensor, twin: Tensor) -> Tensor:
+    """Logistic loss of the difference between a recording's logit and its forged copy's; scalar, nats.
+
+    What both share, voice and words and channel, cancels out: what is left to learn from is the attack.
+
+    Args:
+        logit: (B,).
+        twin: (B,) as in `Batch`.
+    """
+    forged = (twin >= 0).nonzero()[:, 0]
+    if not len(forged):
+        return logit.new_zeros(())
+    return F.softplus(logit[forged] - logit[twin[forged]]).mean()
+
+
+def told_apart(detector: Detector, batch: Batch, twins: float) -> tuple[Tensor, Tensor]:
+    """(B,) logits of a batch, and `detection_loss` of them with `twins` times `twin_loss`."""
+    logit = detector.logit(batch.features, batch.frames)
+    return logit, detection_loss(logit, batch.bona_fide) + twins * twin_loss(logit, batch.twin)
+
+
 def domain_loss(detector: Detector, batch: Batch) -> Tensor:
     """Cross-entropy of every block's gate logits against the expert that the spoofed speech belongs to; scalar."""
     known = batch.expert >= 0

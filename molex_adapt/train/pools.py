@@ -54,6 +54,7 @@ class Batch:
         bona_fide: (B,) float32, 1 for bona fide.
         expert: (B,) int64, for spoofed speech only.
         old_logit: (B,) float32.
+        twin: (B,) int64, of a forged copy the row of the recording it was made from; -1 for none.
     """
 
     features: Tensor
@@ -61,6 +62,7 @@ class Batch:
     bona_fide: Tensor
     expert: Tensor
     old_logit: Tensor
+    twin: Tensor
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class Sampler:
 
     def draw(self, device: torch.device) -> Batch:
         """The next batch, on `device`."""
-        features, frames, bona_fide, expert, old = [], [], [], [], []
+        features, frames, bona_fide, expert, old, twin = [], [], [], [], [], []
+        rows = 0
         spread = self.crop - self.shortest
         crop = self.shortest + int(torch.randint(spread + 1, (1,), generator=self.generator) if spread else 0)
         for strand, indices in self._choose():
@@ -125,6 +128,11 @@ class Sampler:
                 indices, places = [self._twin(strand, at) for at in indices] + indices, 2 * places
             clips, lengths = pool.clips.batch(indices, crop, places)
             label = pool.clips.bona_fide[indices]
+            pairs = len(indices) // 2 if strand.twins else 0
+            twin.append(
+                torch.cat([torch.full((len(indices) - pairs,), -1), torch.arange(rows, rows + pairs)])
+            )
+            rows += len(indices)
             features.append(send(clips, device))
             frames.append(send(lengths, device))
             bona_fide.append(label.float())
@@ -133,7 +141,7 @@ class Sampler:
             old.append(nothing if pool.old_logits is None else pool.old_logits[indices])
         width = max(clips.shape[1] for clips in features)
         padded = [torch.nn.functional.pad(clips, (0, 0, 0, width - clips.shape[1])) for clips in features]
-        joined = (torch.cat(parts) for parts in (padded, frames, bona_fide, expert, old))
+        joined = (torch.cat(parts) for parts in (padded, frames, bona_fide, expert, old, twin))
         return Batch(*(send(part, device) for part in joined))
 
     def state(self) -> dict[str, Tensor]:

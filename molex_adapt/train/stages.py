@@ -21,10 +21,10 @@ from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.loop import Fitted, ParameterGroup, fit
 from molex_adapt.train.losses import (
     balance_loss,
-    detection_loss,
     development_loss,
     distillation_loss,
     domain_loss,
+    told_apart,
 )
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import ReadStatistics, caught_reads, keep_out_loss
@@ -81,7 +81,7 @@ def fit_jointly(
     ]
 
     def loss(batch: Batch) -> Tensor:
-        value = detection_loss(detector.logit(batch.features, batch.frames), batch.bona_fide)
+        _, value = told_apart(detector, batch, options.twin_loss)
         value = value + recipe.router.load_balance * balance_loss(detector, batch)
         value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         return value + options.orthogonality * mixture.orthogonality()
@@ -123,8 +123,7 @@ def fit_expert(
             router.lift(row, options.gate_start, None if own is None else own[block])
 
     def loss(batch: Batch) -> Tensor:
-        logit = detector.logit(batch.features, batch.frames)
-        value = detection_loss(logit, batch.bona_fide)
+        logit, value = told_apart(detector, batch, options.twin_loss)
         if options.way == "inside":
             value = value + options.domain_loss * domain_loss(detector, batch)
         if options.distillation > 0:
@@ -166,8 +165,7 @@ def fit_routers(
     groups = [ParameterGroup(rows, options.learning_rate), *_head(detector, options)]
 
     def loss(batch: Batch) -> Tensor:
-        logit = detector.logit(batch.features, batch.frames)
-        value = detection_loss(logit, batch.bona_fide)
+        logit, value = told_apart(detector, batch, options.twin_loss)
         value = value + recipe.router.load_balance * balance_loss(detector, batch)
         if options.distillation > 0:
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)

@@ -14,6 +14,7 @@ from molex_adapt.train.losses import (
     distillation_loss,
     domain_loss,
     logits_of,
+    twin_loss,
 )
 from molex_adapt.train.pools import Batch
 from molex_adapt.train.stages import shares_of
@@ -32,6 +33,15 @@ def test_distillation_counts_known_rows_only():
     assert float(distillation_loss(torch.tensor([2.0]), torch.tensor([float("nan")]))) == 0.0
 
 
+def test_a_recording_is_ranked_above_its_forged_copy():
+    logit, twin = torch.tensor([2.0, -1.0, 0.5, 3.0]), torch.tensor([-1, -1, 1, 0])
+    expected = (F.softplus(torch.tensor(0.5 + 1.0)) + F.softplus(torch.tensor(3.0 - 2.0))) / 2
+    assert float(twin_loss(logit, twin)) == pytest.approx(float(expected))
+    assert float(twin_loss(logit, twin.flip(0).clamp(max=-1))) == 0.0
+    shifted = twin_loss(logit + torch.tensor([5.0, 7.0, 7.0, 5.0]), twin)  # what both share cancels out
+    assert float(shifted) == pytest.approx(float(expected))
+
+
 class Routed:
     """Stands in for a detector whose routers have just decided."""
 
@@ -44,7 +54,14 @@ class Routed:
 def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:
     count = len(frames)
     zeros = torch.zeros(count)
-    return Batch(torch.zeros(count, width, 1), torch.tensor(frames), zeros, torch.tensor(expert), zeros)
+    return Batch(
+        torch.zeros(count, width, 1),
+        torch.tensor(frames),
+        zeros,
+        torch.tensor(expert),
+        zeros,
+        torch.full((count,), -1),
+    )
 
 
 def test_domain_loss_leads_known_spoofs_only_and_not_by_padding():

@@ -77,7 +77,15 @@ def test_a_forged_copy_comes_with_its_recording_cropped_at_the_same_place():
         drawn, places = clips.asked[-4:], clips.places[-4:]
         assert [at + 6 for at in drawn[:2]] == drawn[2:]
         assert places[:2] == places[2:]
+        assert batch.twin.tolist() == [-1, -1, 0, 1]
     assert set(Counter(clips.asked).values()) == {10}
+
+
+def test_rows_of_twins_are_those_of_the_whole_batch():
+    apart, twins = Noted(6, 6), Noted(6, 6, twins=6)
+    batch = Sampler([Pool(apart, 1.0), Pool(twins, 1.0)], 8, 4, seed=0).draw(CPU)
+    assert batch.twin.tolist() == [-1] * 6 + [4, 5]
+    assert batch.features[6:, 0, 0].tolist() == [at + 6 for at in batch.features[4:6, 0, 0].tolist()]
 
 
 @pytest.mark.parametrize(("real", "forged", "twins"), [(8, 4, 4), (4, 8, 4), (8, 8, 2)])
