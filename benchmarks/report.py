@@ -16,6 +16,7 @@ from transformers import WavLMConfig
 from benchmarks.cost import TOP_K
 from benchmarks.forms import RANK
 from benchmarks.markdown import row, rule
+from benchmarks.sequence.page import grouped, summary
 from benchmarks.startup import FEW, MANY
 from benchmarks.workbench import RESULTS, demo_recipe
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
@@ -43,6 +44,7 @@ def main() -> None:
         *_pretraining(),
         *_adaptation(),
         *_held_out(),
+        *_sequences(),
         *_probes(),
         *_speed(),
         *_startup(),
@@ -156,6 +158,21 @@ def _held_out() -> list[str]:
         ]
         lines.append(row([novel, *cells]))
     return [*lines, ""] if runs else []
+
+
+def _sequences() -> list[str]:
+    """The summaries of what `benchmarks.sequence` found, and where the rest stands."""
+    titles = {
+        "sequence": "A sequence of attacks",
+        "ablations": "A shorter sequence, one option changed at a time",
+    }
+    lines = []
+    for name, title in titles.items():
+        for found in _load(f"{name}.json"):
+            command = f"`python -m benchmarks.sequence --plan benchmarks/sequence/{name}.yaml`"
+            _, *table = summary(grouped(found["runs"]))
+            lines += [f"## {title}\n", f"{command}; [everything](results/{name}.md)\n", *table]
+    return lines
 
 
 def _probes() -> list[str]:

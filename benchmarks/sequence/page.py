@@ -47,11 +47,7 @@ def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], pa
         about: per domain, how much speech it has.
         path: of the JSON that stands beside them.
     """
-    by_method: dict[str, list[Figures]] = {}
-    for item in figures:
-        by_method.setdefault(item["method"], []).append(item)
-    order = [*TITLES, *sorted(by_method.keys() - TITLES.keys())]
-    by_method = {name: by_method[name] for name in order if name in by_method}
+    by_method = grouped(figures)
     _plot(by_method, path.with_suffix(".png"))
     parts = [
         "# A sequence of attacks\n",
@@ -64,7 +60,7 @@ def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], pa
         f"![Average EER over the steps]({path.stem}.png)\n",
         *targets(by_method),
         *_variants(plan),
-        *_summary(by_method),
+        *summary(by_method),
         *_thresholds(by_method),
         *_costs(by_method),
         *_domains(about, by_method),
@@ -80,6 +76,15 @@ def write_page(figures: list[Figures], plan: Plan, about: dict[str, Figures], pa
     path.with_suffix(".md").write_text("\n".join(parts) + "\n")
 
 
+def grouped(figures: list[Figures]) -> dict[str, list[Figures]]:
+    """Runs by method, in the order of the tables."""
+    by_method: dict[str, list[Figures]] = {}
+    for item in figures:
+        by_method.setdefault(item["method"], []).append(item)
+    order = [*TITLES, *sorted(by_method.keys() - TITLES.keys())]
+    return {name: by_method[name] for name in order if name in by_method}
+
+
 def _variants(plan: Plan) -> list[str]:
     """What every variant is."""
     if not plan.variants:
@@ -92,7 +97,8 @@ def _variants(plan: Plan) -> list[str]:
     return ["## Variants\n", row(header), rule(3), *map(row, rows), ""]
 
 
-def _summary(by_method: dict[str, list[Figures]]) -> list[str]:
+def summary(by_method: dict[str, list[Figures]]) -> list[str]:
+    """A table with a line a method."""
     header = [
         "method",
         "runs",
