@@ -131,15 +131,16 @@ class JointStage(StageOptions):
 
 
 class ExpertStage(StageOptions):
-    """A new expert and its router row (`add-expert`)."""
+    """A new expert and its router row (`add-expert`). The defaults are what won in benchmarks/results/ablations.md."""
 
     steps: int = Field(300, ge=0)
-    learning_rate: float = Field(4e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    head: Literal["frozen", "trained"] = "trained"
     shortest_crop: float = Field(0.5, gt=0, le=1)
     """Exemplars are no longer than a crop: whole, they would be heard alike every time."""
     way: Literal["inside", "alone"] = "inside"
     """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
-    start: Literal["fresh", "merged"] = "fresh"
+    start: Literal["fresh", "merged"] = "merged"
     """`merged`: the new expert starts as the nearest of its rank to what the mixture does on the new domain, and so
     from what is known already; `fresh`: from nothing."""
     gate_start: float = 4.0
@@ -149,23 +150,30 @@ class ExpertStage(StageOptions):
     """Where that start applies: to all speech, or to what looks like the mean of the new domain's spoofed speech."""
     rows: Literal["new", "all"] = "new"
     """Whether the old experts' router rows move along."""
-    orthogonality: float = Field(1e-3, ge=0)
+    then_routers: bool = False
+    """Whether a router stage follows; after `way: alone` it does anyhow, or nothing would be sent to the new expert."""
+    orthogonality: float = Field(0.0, ge=0)
     domain_loss: float = Field(0.0, ge=0)
     """As `router.domain_loss`, of the new expert's stage: it keeps old spoofed speech with the experts it has, and so
     from what the new one could do for it."""
     keep_out: float = Field(0.0, ge=0)
     """Weight of a loss that keeps the new expert from being chosen where old domains' statistics lie."""
-    replay_share: float = Field(0.25, ge=0, lt=1)
+    replay_share: float = Field(0.5, ge=0, lt=1)
     """Share of every batch that is drawn from the old domains' exemplars."""
-    replay_by: Literal["domain", "difficulty"] = "domain"
+    replay_by: Literal["domain", "difficulty"] = "difficulty"
     """How old domains divide that share: alike, or by how hard each still is for the mixture; then a new domain that is
     easier than the old ones leaves them more of it."""
-    distillation: float = Field(0.01, ge=0)
+    distillation: float = Field(0.0, ge=0)
     """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
+
+    @property
+    def routers_follow(self) -> bool:
+        """Whether a router stage follows."""
+        return self.then_routers or self.way == "alone"
 
 
 class RouterStage(StageOptions):
-    """All router rows, briefly."""
+    """All router rows, briefly (`retrain-router`, and `add-expert` with `expert.then_routers`)."""
 
     steps: int = Field(60, ge=0)
     learning_rate: float = Field(1e-2, gt=0)
@@ -178,7 +186,7 @@ class RouterStage(StageOptions):
 class ExemplarOptions(Options):
     """What an expert keeps of its domain, as frozen-prefix features."""
 
-    replay: int = Field(48, ge=0)
+    replay: int = Field(64, ge=0)
     """Utterances of each class from the training split, for later experts' stages."""
     check: int = Field(64, ge=0)
     """Utterances of each class from the test split, for later gates."""
@@ -213,7 +221,7 @@ class Recipe(Options):
     router_stage: RouterStage = RouterStage()
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: GateOptions = GateOptions()
-    calibration: Literal["hold", "refit", "keep"] = "refit"
+    calibration: Literal["hold", "refit", "keep"] = "hold"
     """After a new expert or new routers: `refit` fits the calibration anew on the development splits and exemplars;
     `hold` does so too, but has the old domains' exemplars err at the frozen threshold as they did; `keep` leaves that
     of the first mixture."""

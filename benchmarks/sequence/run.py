@@ -61,7 +61,7 @@ def plan_recipe(plan: Plan, overrides: list[str]) -> Recipe:
         "exemplars.check=0",
     ]
     recipe = adaptation_recipe([*budget, *overrides])
-    routers = min(recipe.router_stage.steps, plan.steps - 1)
+    routers = min(recipe.router_stage.steps, plan.steps - 1) if recipe.expert.routers_follow else 0
     return recipe.model_copy(
         update={"expert": recipe.expert.model_copy(update={"steps": plan.steps - routers})}
     )

@@ -136,7 +136,7 @@ def add_expert(
     progress: Progress,
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
-    """Train one new expert with everything old frozen, then the routers briefly, then judge.
+    """Train one new expert with everything old frozen, then the routers where the recipe says so, then judge.
 
     Args:
         detector: the active mixture; changed in place.
@@ -158,8 +158,8 @@ def add_expert(
         gates = found.gates if recipe.expert.start == "merged" else None
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    distilled = recipe.expert.distillation + recipe.router_stage.distillation > 0
-    logits = old_logits(detector, old) if distilled else {}
+    later = recipe.router_stage.distillation if recipe.expert.routers_follow else 0.0
+    logits = old_logits(detector, old) if recipe.expert.distillation + later > 0 else {}
     held = scores_to_hold(detector, development_sets(old), recipe)
     weights, share = _replay(detector, data.dev, old, recipe)
     append_expert(detector, name, recipe, seed, gates)
@@ -183,8 +183,11 @@ def add_expert(
         share,
     )
     round_to_half(detector, [name])
-    pools = with_replay(new, replay, recipe.router_stage.replay_share)
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
+    if recipe.expert.routers_follow:
+        pools = with_replay(new, replay, recipe.router_stage.replay_share)
+        result.stages["router"] = fit_routers(
+            detector, pools, development, recipe, seed, progress, checkpoints
+        )
     _recalibrate(detector, development, recipe, result, held)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
@@ -247,8 +250,7 @@ def _judge(
     recipe: Recipe,
     result: Adapted,
 ) -> None:
-    result.seconds["expert"] = result.stages["expert"].seconds if "expert" in result.stages else 0.0
-    result.seconds["router"] = result.stages["router"].seconds
+    result.seconds |= {stage: fitted.seconds for stage, fitted in result.stages.items()}
 
     def measure_both() -> None:
         scored_after = score_sets(detector, sets)
@@ -258,7 +260,7 @@ def _judge(
 
     _timed(result, measure_both)
     result.refused = refusals(result.changes, new_domain, recipe.gate)
-    if result.stages["router"].best_step == 0 and recipe.router_stage.steps > 0:
+    if "router" in result.stages and result.stages["router"].best_step == 0:
         result.remarks.append("the router stage brought nothing on the development split and was not kept")
 
 

@@ -38,7 +38,7 @@ def training(detector_of, features_of, domain_of, tiny_recipe):
     stage = {"steps": 8, "batch_size": 8, "evaluate_every": 3, "patience": 9}
     recipe = tiny_recipe(
         joint=stage,
-        expert=stage | {"distillation": 0.5, "keep_out": 1.0},
+        expert=stage | {"distillation": 0.5, "keep_out": 1.0, "then_routers": True},
         router_stage=stage | {"steps": 5},
         router={"noise": 0.3},
         head={"dropout": 0.2},

@@ -24,11 +24,19 @@ def inverted(features: Features) -> Features:
     return Features(features.clips, ~features.bona_fide, features.sources, features.attacks)
 
 
-@pytest.mark.parametrize("way", ["inside", "alone"])
-def test_the_expert_stage_moves_the_new_expert_and_nothing_else(
-    detector_of, features_of, tiny_recipe, state, changed, way
+@pytest.mark.parametrize(
+    ("options", "moved"),
+    [
+        ({}, {"expert new", "row new", "head"}),
+        ({"head": "frozen"}, {"expert new", "row new"}),
+        ({"way": "alone"}, {"expert new"}),
+    ],
+    ids=str,
+)
+def test_the_expert_stage_moves_the_new_expert_and_nothing_old(
+    detector_of, features_of, tiny_recipe, state, changed, options, moved
 ):
-    recipe = tiny_recipe(expert={"way": way, "distillation": 0.5}, router={"domain_loss": 0.5})
+    recipe = tiny_recipe(expert={**options, "distillation": 0.5}, router={"domain_loss": 0.5})
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     append_expert(detector, "new", recipe, seed=0)
@@ -40,8 +48,8 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_else(
     fitted = fit_expert(detector, "new", pools, [features_of(8, 1, channel=3)], recipe, 0, Silent())
     assert fitted.best_step > 0
     assert fitted.loss_best < fitted.loss_before
-    assert changed(before, detector) == set()
-    assert changed(fresh, detector) == ({"expert new", "row new"} if way == "inside" else {"expert new"})
+    assert changed(before, detector) == moved - {"expert new", "row new"}
+    assert changed(fresh, detector) == moved
     assert [router.forced for router in detector.mixture.routers] == [None, None]
     assert not any(weight.requires_grad for weight in detector.parameters())
 
