@@ -84,7 +84,7 @@ def test_the_seed_decides_a_first_mixture_to_the_bit(detector_of, domain_of, tin
         ({"replay_by": "domain", "head": "frozen"}, {"expert"}, set()),
         ({"way": "alone"}, {"expert", "router"}, set()),
     ],
-    ids=str,
+    ids=["inside", "head frozen", "alone"],
 )
 def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, changed, options, stages, moved):
     recipe = tiny_recipe(expert={**options, "distillation": 0.1}, router_stage={"steps": 0})

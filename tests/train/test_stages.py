@@ -31,7 +31,7 @@ def inverted(features: Features) -> Features:
         ({"head": "frozen"}, {"expert new", "row new"}),
         ({"way": "alone"}, {"expert new"}),
     ],
-    ids=str,
+    ids=["inside", "head frozen", "alone"],
 )
 def test_the_expert_stage_moves_the_new_expert_and_nothing_old(
     detector_of, features_of, tiny_recipe, state, changed, options, moved
