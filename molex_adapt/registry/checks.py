@@ -48,9 +48,9 @@ def check_expert(record: ExpertRecord, weights: Arrays, where: str) -> None:
     if expected != set(weights):
         missing, extra = sorted(expected - set(weights)), sorted(set(weights) - expected)
         raise ExpertError(
-            f"{where}: expert {record.name!r} must hold lora_A and lora_B of {short(', '.join(record.targets), 200)} in "
-            f"{record.blocks} blocks; missing: {_first(missing)}; unexpected: {_first(extra)}. "
-            "Train the expert again, or restore its folder from a copy."
+            f"{where}: expert {record.name!r} must hold lora_A and lora_B of "
+            f"{short(', '.join(record.targets), 200)} in {record.blocks} blocks; missing: {_first(missing)}; "
+            f"unexpected: {_first(extra)}. Train the expert again, or restore its folder from a copy."
         )
     for name, weight in sorted(weights.items()):
         rank = weight.shape[0 if name.endswith(".lora_A.weight") else -1] if weight.ndim == 2 else None
