@@ -111,7 +111,8 @@ def _rows(metrics: dict[str, Any]) -> Iterator[str]:
     for domain, rates in metrics.items():
         if not isinstance(rates, dict) or not isinstance(rates.get("eer"), int | float):
             continue
-        low, high = [*(rates.get("eer_ci") or ()), None, None][:2]
+        pair = rates.get("eer_ci")
+        low, high = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, None)
         shown = [_number(rates.get(key)) for key in ("min_dcf", "act_dcf", "cllr")]
         counts = [str(rates.get(key, "")) for key in ("bona_fide", "spoof")]
         interval = f"{_percent(rates['eer'])} ({_percent(low)}–{_percent(high)})"

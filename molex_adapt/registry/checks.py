@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.errors import ExpertError, RegistryError
+from molex_adapt.plain import short
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, ExpertRecord
 
@@ -47,9 +48,9 @@ def check_expert(record: ExpertRecord, weights: Arrays, where: str) -> None:
     if expected != set(weights):
         missing, extra = sorted(expected - set(weights)), sorted(set(weights) - expected)
         raise ExpertError(
-            f"{where}: expert {record.name!r} must hold lora_A and lora_B of {', '.join(record.targets)} in "
-            f"{record.blocks} blocks; missing: {_first(missing)}; unexpected: {_first(extra)}. "
-            "Train the expert again, or restore its folder from a copy."
+            f"{where}: expert {record.name!r} must hold lora_A and lora_B of "
+            f"{short(', '.join(record.targets), 200)} in {record.blocks} blocks; missing: {_first(missing)}; "
+            f"unexpected: {_first(extra)}. Train the expert again, or restore its folder from a copy."
         )
     for name, weight in sorted(weights.items()):
         rank = weight.shape[0 if name.endswith(".lora_A.weight") else -1] if weight.ndim == 2 else None
@@ -216,4 +217,7 @@ def _check_values(
 
 
 def _first(names: list[str]) -> str:
-    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else (names[0] if names else "none")
+    if not names:
+        return "none"
+    first = short(names[0], 200)
+    return f"{first} and {len(names) - 1} more" if len(names) > 1 else first

@@ -32,6 +32,14 @@ def test_a_card_without_figures_says_so(make_expert):
     assert "Not measured." in expert_card(record)
 
 
+@pytest.mark.parametrize("interval", [True, 7, "ab", [0.1], None])
+def test_an_interval_that_is_none_is_not_shown(make_expert, interval):
+    record = make_expert("world").record.model_copy(
+        update={"metrics": {"world": {"eer": 0.2, "eer_ci": interval}}}
+    )
+    assert "| world | 20.0 (?–?) |" in expert_card(record)
+
+
 def test_names_from_the_data_cannot_break_the_card(make_expert):
     record = make_expert("world").record
     data = record.data.model_copy(

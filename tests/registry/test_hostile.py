@@ -388,3 +388,10 @@ def test_generation_files_are_reproducible(make_draft):
     draft = make_draft(None, "")
     first, second = (generation_files(draft, 1, [])[0].files for _ in range(2))
     assert first == second
+
+
+def test_a_target_of_absurd_length_is_refused_in_few_words(store):
+    record = store.expert("world").model_copy(update={"targets": ["x" * 50_000, "output_dense"]})
+    with pytest.raises(ExpertError, match="must hold lora_A and lora_B of x+\\.\\.\\. in") as caught:
+        checks.check_expert(record, {}, "experts/world")
+    assert len(str(caught.value)) < 1_000
