@@ -111,7 +111,10 @@ def _adaptation() -> list[str]:
     runs = _load("adaptation-*.json")
     lines = [
         "## Each domain in turn as the novel one\n",
-        "`python -m benchmarks.adaptation --novel DOMAIN --seed S`\n",
+        (
+            "`python -m benchmarks.adaptation --novel DOMAIN --seed S`, with the former recipe: a fresh expert, a frozen "
+            "head, a router stage, no twins\n"
+        ),
     ]
     header = [
         "novel",
