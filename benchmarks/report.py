@@ -112,8 +112,8 @@ def _adaptation() -> list[str]:
     lines = [
         "## Each domain in turn as the novel one\n",
         (
-            "`python -m benchmarks.adaptation --novel DOMAIN --seed S`, with the former recipe: a fresh expert, a frozen "
-            "head, a router stage, no twins\n"
+            "`python -m benchmarks.adaptation --novel DOMAIN --seed S`, with the former recipe: a fresh expert, a "
+            "frozen head, a router stage, no twins\n"
         ),
     ]
     header = [
