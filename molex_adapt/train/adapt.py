@@ -16,17 +16,15 @@ from molex_adapt.metrics import Rates
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
-from molex_adapt.train.calibrate import Held, calibrate, frozen_threshold, scores_to_hold
+from molex_adapt.train.calibrate import Scored, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
-from molex_adapt.train.likeness import likeness
+from molex_adapt.train.likeness import Likeness, likeness
 from molex_adapt.train.loop import Fitted
 from molex_adapt.train.old import (
     OldDomain,
     development_sets,
-    difficulties,
-    difficulty,
     known_reads,
     old_logits,
     replay_pools,
@@ -149,22 +147,21 @@ def add_expert(
         checkpoints: as for `train_first`.
     """
     result = Adapted([name], threshold)
-    gates = None
-    if detector.mixture.names:
-        found = likeness(detector, data.dev, recipe.gate)
-        if found.eer <= recipe.gate.known:
-            result.remarks.append(found.remark(domain))
-            progress.note(result.remarks[-1])
-        gates = found.gates if recipe.expert.start == "merged" else None
+    found = likeness(detector, data.dev, recipe.gate) if detector.mixture.names else None
+    if found is not None and found.eer <= recipe.gate.known:
+        result.remarks.append(found.remark(domain))
+        progress.note(result.remarks[-1])
+    gates = found.gates if found is not None and recipe.expert.start == "merged" else None
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     later = recipe.router_stage.distillation if recipe.expert.routers_follow else 0.0
     logits = old_logits(detector, old) if recipe.expert.distillation + later > 0 else {}
-    held = scores_to_hold(detector, development_sets(old), recipe)
-    weights, share = _replay(detector, data.dev, old, recipe)
+    known = development_sets(old)
+    before = score_development(detector, known)
+    weights, share = _replay(found, before, recipe)
     append_expert(detector, name, recipe, seed, gates)
     replay = replay_pools(detector, old, logits, weights)
-    development = [data.dev, *development_sets(old)]
+    development = [data.dev, *known.values()]
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
     new = Pool(data.train, 1.0, new_row)
@@ -180,7 +177,6 @@ def add_expert(
         known_reads(old),
         _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
         checkpoints,
-        share,
     )
     round_to_half(detector, [name])
     if recipe.expert.routers_follow:
@@ -188,7 +184,7 @@ def add_expert(
         result.stages["router"] = fit_routers(
             detector, pools, development, recipe, seed, progress, checkpoints
         )
-    _recalibrate(detector, development, recipe, result, held)
+    _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
     return result
@@ -224,12 +220,13 @@ def retrain_routers(
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
-    held = scores_to_hold(detector, development_sets(old), recipe)
+    known = development_sets(old)
+    before = score_development(detector, known if recipe.calibration == "hold" else {})
     pools = replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
-    development = [*development_sets(old), *(item.dev for item in data.values())]
+    development = [*known.values(), *(item.dev for item in data.values())]
     result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
-    _recalibrate(detector, development, recipe, result, held)
+    _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -265,9 +262,10 @@ def _judge(
 
 
 def _recalibrate(
-    detector: Detector, development: list[Features], recipe: Recipe, result: Adapted, held: Held | None
+    detector: Detector, development: list[Features], recipe: Recipe, result: Adapted, before: Scored
 ) -> None:
     if recipe.calibration != "keep":
+        held = before if recipe.calibration == "hold" else None
         result.remarks += calibrate(detector, development, result.threshold, held)
 
 
@@ -284,16 +282,13 @@ def _measuring_sets(
     return sets
 
 
-def _replay(
-    detector: Detector, development: Features, old: Mapping[str, OldDomain], recipe: Recipe
-) -> tuple[dict[str, float], float]:
+def _replay(found: Likeness | None, before: Scored, recipe: Recipe) -> tuple[dict[str, float], float]:
     """Of the expert stage: old domains' weights in what is replayed, and its share of every batch."""
     options = recipe.expert
-    if options.replay_by == "domain" or not detector.mixture.names:
+    if options.replay_by == "domain" or found is None:
         return {}, options.replay_share
-    losses = difficulties(detector, old)
-    new = difficulty(detector, development)
-    return replay_weights(losses), replay_share(1 - options.replay_share, new, losses)
+    losses = before.losses()
+    return replay_weights(losses), replay_share(1 - options.replay_share, found.loss, losses)
 
 
 def _mean_read(detector: Detector, data: DomainData) -> torch.Tensor:

@@ -12,7 +12,7 @@ from molex_adapt.mixture import ExpertSpec, ExpertWeights
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe
 from molex_adapt.train.adapt import Adapted
-from molex_adapt.train.calibrate import calibrate, scores_to_hold
+from molex_adapt.train.calibrate import calibrate, score_development
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.gate import compare, rates, refusals, score_sets
 from molex_adapt.train.old import OldDomain, development_sets
@@ -51,10 +51,11 @@ def adopt_expert(
     result.not_measured = [key for key in known if key not in sets]
     measurable = bool(sets) and bool(detector.mixture.names)
     before = score_sets(detector, sets) if measurable else {}
-    held = scores_to_hold(detector, development_sets(old), recipe) if detector.mixture.names else None
+    holds = recipe.calibration == "hold" and bool(detector.mixture.names)
+    held = score_development(detector, development_sets(old)) if holds else None
     detector.mixture.add(spec, weights, list(rows))
     check_attached(detector.mixture, spec.name)
-    development = development_sets({**old, domain: OldDomain(spec.name, exemplars)})
+    development = list(development_sets({**old, domain: OldDomain(spec.name, exemplars)}).values())
     if recipe.calibration != "keep" and development:
         result.remarks += calibrate(detector, development, threshold, held)
     after = score_sets(detector, sets) if sets else {}

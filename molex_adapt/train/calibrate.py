@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,29 +13,36 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.metrics import eer_threshold
-from molex_adapt.recipe import Recipe
+from molex_adapt.train.losses import scored_loss
 
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Held:
-    """Old domains' development sets, and how they scored before: (N,) calibrated, nats."""
+class Scored:
+    """Old domains' development sets, and how a mixture scores them: (N,) of all together, calibrated, nats."""
 
-    sets: tuple[Features, ...]
+    sets: Mapping[str, Features]
     scores: Scores
 
+    def losses(self) -> dict[str, float]:
+        """Per domain the logistic loss, both classes alike; nats."""
+        found, start = {}, 0
+        for domain, features in self.sets.items():
+            end = start + len(features)
+            found[domain] = scored_loss(self.scores[start:end], features.bona_fide)
+            start = end
+        return found
 
-def scores_to_hold(detector: Detector, sets: Sequence[Features], recipe: Recipe) -> Held | None:
-    """What the threshold is held by, as it scores at this moment; None where it is not held."""
-    if recipe.calibration != "hold" or not sets:
-        return None
-    logits, _ = _logits(detector, sets)
-    return Held(tuple(sets), detector.calibration.apply(logits))
+
+def score_development(detector: Detector, sets: Mapping[str, Features]) -> Scored:
+    """As they score at this moment."""
+    logits = _logits(detector, list(sets.values()))[0] if sets else np.zeros(0)
+    return Scored(sets, detector.calibration.apply(logits))
 
 
 def calibrate(
-    detector: Detector, development: Sequence[Features], threshold: float = 0.0, held: Held | None = None
+    detector: Detector, development: Sequence[Features], threshold: float = 0.0, held: Scored | None = None
 ) -> list[str]:
     """Fit the detector's calibration anew; the old one stays on failure.
 
@@ -43,7 +50,7 @@ def calibrate(
         detector: changed in place.
         development: of every domain.
         threshold: nats; what is held errs at it as it did.
-        held: what is.
+        held: old domains as they scored before; None, or none of them, holds nothing.
 
     Returns:
         A remark where it failed.
@@ -52,9 +59,10 @@ def calibrate(
         found = fit_calibration(detector, development)
     except DataError as error:
         return [f"the calibration is as before: {error}"]
-    if held is not None:
-        after, labels = _logits(detector, held.sets)
-        boundary = holding_boundary(held.scores, after, labels, equal_weights(held.sets), threshold)
+    if held is not None and held.sets:
+        sets = list(held.sets.values())
+        after, labels = _logits(detector, sets)
+        boundary = holding_boundary(held.scores, after, labels, equal_weights(sets), threshold)
         found = held_at(found, threshold, boundary)
     detector.calibration = found
     return []

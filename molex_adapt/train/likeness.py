@@ -12,6 +12,7 @@ from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.metrics import eer_interval
 from molex_adapt.recipe import GateOptions
 from molex_adapt.routing import collect
+from molex_adapt.train.losses import scored_loss
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Likeness:
 
     Attributes:
         eer: fraction.
+        loss: logistic, of calibrated scores, both classes alike; nats.
         interval: bootstrap interval of it.
         expert: the one that its spoofed speech is mostly sent to.
         share: mean gate of that expert on it, over utterances and blocks.
@@ -27,6 +29,7 @@ class Likeness:
     """
 
     eer: float
+    loss: float
     interval: tuple[float, float]
     expert: str
     share: float
@@ -68,6 +71,7 @@ def likeness(detector: Detector, development: Features, options: GateOptions) ->
     most = int(shares.argmax())
     return Likeness(
         float(equal_error_rate(scores[real], scores[~real])),
+        scored_loss(detector.calibration.apply(scores), development.bona_fide),
         interval,
         detector.mixture.names[most],
         float(shares[most]),

@@ -39,6 +39,11 @@ def twin_loss(logit: Tensor, twin: Tensor) -> Tensor:
     return F.softplus(logit[forged] - logit[twin[forged]]).mean()
 
 
+def scored_loss(scores: NDArray[np.float64], bona_fide: Tensor) -> float:
+    """`detection_loss` of calibrated scores (N,); nats."""
+    return float(detection_loss(torch.from_numpy(scores), bona_fide.double()))
+
+
 def told_apart(detector: Detector, batch: Batch, twins: float) -> tuple[Tensor, Tensor]:
     """(B,) logits of a batch, and `detection_loss` of them with `twins` times `twin_loss`."""
     logit = detector.logit(batch.features, batch.frames)

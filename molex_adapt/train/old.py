@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import mean
 
-import torch
 from torch import Tensor
 
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, logits_of
 from molex_adapt.train.exemplars import Exemplars, divide_replay
-from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.reads import ReadStatistics
 
@@ -33,10 +31,14 @@ class OldDomain:
 OldDomains = Mapping[str, OldDomain]
 
 
-def development_sets(old: OldDomains) -> list[Features]:
-    """What is kept of old domains to stop early and to calibrate on."""
-    sets = [divide_replay(item.exemplars.replay)[1] for item in old.values() if item.exemplars is not None]
-    return [item for item in sets if len(item)]
+def development_sets(old: OldDomains) -> dict[str, Features]:
+    """What is kept of old domains to stop early and to calibrate on; of those that keep something."""
+    sets = {
+        key: divide_replay(item.exemplars.replay)[1]
+        for key, item in old.items()
+        if item.exemplars is not None
+    }
+    return {key: features for key, features in sets.items() if len(features)}
 
 
 def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
@@ -48,25 +50,12 @@ def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
     }
 
 
-def difficulties(detector: Detector, old: OldDomains) -> dict[str, float]:
-    """What each domain's kept development exemplars cost the mixture at this moment; see `difficulty`."""
-    sets = {
-        key: divide_replay(item.exemplars.replay)[1]
-        for key, item in old.items()
-        if item.exemplars is not None
-    }
-    return {key: difficulty(detector, features) for key, features in sets.items() if len(features)}
-
-
-def difficulty(detector: Detector, features: Features) -> float:
-    """Logistic loss of calibrated scores, both classes alike; nats."""
-    scores = torch.from_numpy(detector.calibration.apply(logits_of(detector, features).double().numpy()))
-    return float(detection_loss(scores.float(), features.bona_fide.float()))
-
-
 def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:
-    """How much each old domain is replayed: harder ones more, none less than a third of the mean."""
-    average = mean(losses.values()) if losses else 0.0
+    """How much each old domain is replayed, from what it costs the mixture now: harder ones more, none much less.
+
+    An easy domain gets a third of what one of average difficulty gets; where nothing costs anything, all are alike.
+    """
+    average = max(mean(losses.values()), 1e-9) if losses else 0.0
     return {key: average + 2 * loss for key, loss in losses.items()}
 
 
@@ -75,8 +64,8 @@ def replay_share(most_new: float, new: float, losses: Mapping[str, float]) -> fl
 
     Args:
         most_new: the new domain's share at most.
-        new: its difficulty.
-        losses: those of the old domains; where there are none, nothing is replayed whatever the share.
+        new: what it costs the mixture now, nats.
+        losses: what old domains cost; where there are none, nothing is replayed whatever the share.
     """
     if not losses:
         return 1 - most_new

@@ -100,11 +100,10 @@ def fit_expert(
     known: Sequence[ReadStatistics] = (),
     own: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
-    replay_share: float = 0.0,
 ) -> Fitted:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
-    `development` begins with the new domain's, and weighs it as the batches do, of which `replay_share` is replayed.
+    `pools` and `development` begin with the new domain's; early stopping weighs it as the batches do.
 
     `expert.way: inside` routes as the product will (old rows and experts frozen, replay in the pools); `alone` forces
     the gate to the new expert, so that its rows learn nothing here and the router stage has to place it. With
@@ -145,7 +144,7 @@ def fit_expert(
             progress,
             checkpoints,
             [generator],
-            shares_of(len(development), replay_share),
+            shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools)),
         )
 
 

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from molex_adapt.features import logits_of
+from molex_adapt.train.calibrate import score_development
 from molex_adapt.train.exemplars import Exemplars, divide_replay
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.old import (
     OldDomain,
-    difficulties,
+    development_sets,
     replay_pools,
     replay_share,
     replay_weights,
@@ -33,13 +34,14 @@ def old(features_of) -> dict[str, OldDomain]:
     return kept | {"kept nothing": OldDomain("world", None)}
 
 
-def test_difficulty_is_the_loss_on_what_is_kept_to_measure(mixed, old):
-    losses = difficulties(mixed, old)
+def test_what_an_old_domain_costs_is_the_loss_on_what_is_kept_to_measure(mixed, old):
+    losses = score_development(mixed, development_sets(old)).losses()
     assert set(losses) == {"world", "opus"}
     measured = divide_replay(old["opus"].exemplars.replay)[1]
     scores = mixed.calibration.apply(logits_of(mixed, measured).double().numpy())
     expected = detection_loss(torch.from_numpy(scores), measured.bona_fide.double())
     assert losses["opus"] == pytest.approx(float(expected), rel=1e-5)
+    assert score_development(mixed, {}).losses() == {}
 
 
 def test_harder_domains_are_replayed_more_and_none_is_left_out():
@@ -47,6 +49,8 @@ def test_harder_domains_are_replayed_more_and_none_is_left_out():
     assert weights["hard"] / weights["easy"] == pytest.approx(5.0)
     assert replay_weights({"one": 0.2, "other": 0.2}) == pytest.approx({"one": 0.6, "other": 0.6})
     assert replay_weights({}) == {}
+    nothing = replay_weights({"one": 0.0, "other": 0.0})  # all told apart beyond what a float shows
+    assert nothing["one"] == nothing["other"] > 0
 
 
 def test_a_new_domain_that_is_easy_leaves_more_to_the_old():

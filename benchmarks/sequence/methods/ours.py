@@ -45,11 +45,13 @@ class Ours:
         exemplars = result.exemplars[name]
         self.old[name] = OldDomain(name, exemplars)
         weights = [*detector.mixture.expert_parameters(name), *detector.mixture.router_rows(name)]
-        if len(self.old) == 1:
-            weights += list(detector.head.parameters())
-        trainable = sum(weight.numel() for weight in weights)
+        own = sum(weight.numel() for weight in weights)
+        head = sum(weight.numel() for weight in detector.head.parameters())
+        options = setting.recipe.expert
+        first, moves = len(self.old) == 1, options.way == "inside" and options.head == "trained"
         kept = sum(clip.numel() * clip.element_size() for clip in exemplars.replay.clips)
-        return Learnt(trainable, 2 * trainable + kept, kept)
+        # One head serves all domains: only the first step adds it to what is stored.
+        return Learnt(own + head * (first or moves), 2 * (own + head * first) + kept, kept)
 
     def scores(self, measured: Measured) -> Scores:
         """Calibrated."""

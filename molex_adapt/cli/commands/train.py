@@ -142,9 +142,9 @@ def add_expert(
 ) -> None:
     """Train one expert on a new attack; every old expert stays as it is.
 
-    Then every domain is measured before
-    and after. If an old one suffers beyond the recipe's tolerance, the new
-    generation is kept but not activated, and the exit status is 1.
+    Every domain is measured before and after. If an old one suffers beyond
+    the recipe's tolerance, the new generation is kept but not activated, and
+    the exit status is 1.
 
     [bold]Examples[/bold]
 
