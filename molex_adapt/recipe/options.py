@@ -1,21 +1,13 @@
-"""Recipes: YAML in, validated options out.
-
-A recipe states everything that decides a result besides the data and the seed. Unknown keys are refused,
-all faults are reported together with their key path, and the verbatim YAML travels with what it made.
-"""
+"""What a recipe can say: sections of options with their defaults and bounds."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from molex_adapt.conventions import Seconds
-from molex_adapt.errors import RecipeError
-from molex_adapt.plain import load_yaml, shown
 
 _LARGEST = 2**53
 
@@ -296,151 +288,3 @@ class DemoRecipe(Options):
         if self.novel not in self.domains:
             raise ValueError(f"novel {self.novel!r} is not among the domains {sorted(self.domains)}")
         return self
-
-
-R = TypeVar("R", bound=Options)
-
-_MOST_BYTES = 2**20
-_MOST_FAULTS = 20
-
-
-def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | None = None) -> R:
-    """Read a recipe file, apply `key.path=value` overrides, validate.
-
-    Args:
-        kind: the recipe model, e.g. `Recipe`.
-        path: YAML file; None for the defaults.
-        overrides: as given to `--set`; values are parsed as YAML.
-
-    Raises:
-        RecipeError: unreadable file, broken YAML, unknown keys or bad values (all of them in one message).
-    """
-    content = _read_yaml(Path(path)) if path is not None else {}
-    for override in overrides or []:
-        _apply_override(content, override)
-    return validate(kind, content, str(path) if path is not None else "recipe")
-
-
-def validate(kind: type[R], content: Any, where: str) -> R:
-    """Validate parsed YAML; `where` names its origin in messages."""
-    if not isinstance(content, dict):
-        raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}. Mend it")
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        found = error.errors()
-        faults = "\n".join(f"  {_describe(kind, fault)}" for fault in found[:_MOST_FAULTS])
-        faults += f"\n  and {len(found) - _MOST_FAULTS} more" if len(found) > _MOST_FAULTS else ""
-        raise RecipeError(f"{where}: {error.error_count()} wrong option(s):\n{faults}") from None
-
-
-def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
-    """`key.path=value` texts to the nested values they stand for; values are parsed as YAML.
-
-    Raises:
-        RecipeError: an override has another form.
-    """
-    content: dict[str, Any] = {}
-    for override in overrides or []:
-        _apply_override(content, override)
-    return content
-
-
-def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
-    """The given recipe on the structure of an existing mixture.
-
-    Adapted layers, routing, head and window are what the mixture was built with; the rank of a new expert is free.
-
-    Raises:
-        RecipeError: the given recipe asks for another structure in so many words.
-    """
-    fixed = (
-        ("lora", ("targets",)),
-        ("router", ("routing", "top_k")),
-        ("head", ("width", "attention")),
-        ("data", ("window_seconds",)),
-    )
-    updates, conflicts = {}, []
-    for section, keys in fixed:
-        here, there = getattr(given, section), getattr(active, section)
-        conflicts += [
-            f"  {section}.{key} = {getattr(here, key)!r}; the mixture has {getattr(there, key)!r}"
-            for key in keys
-            if section in given.model_fields_set
-            and key in here.model_fields_set
-            and getattr(here, key) != getattr(there, key)
-        ]
-        updates[section] = here.model_copy(update={key: getattr(there, key) for key in keys})
-    if conflicts:
-        raise RecipeError(
-            "the recipe asks for another structure than this registry's mixture was built with:\n"
-            + "\n".join(conflicts)
-            + "\nLeave these options out, or start another registry with molex-adapt init"
-        )
-    return given.model_copy(update=updates)
-
-
-def dump(recipe: Options) -> str:
-    """The recipe as YAML, every option spelt out; reads back to an equal recipe."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise RecipeError(
-                f"recipe {path} is larger than {_MOST_BYTES} bytes; give the path of a YAML file"
-            )
-        content = load_yaml(text.decode("utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"recipe {path} does not exist; give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path} cannot be read: {error}. Give the path of a YAML file") from None
-    except ValueError as error:
-        raise RecipeError(f"recipe {path} is not valid YAML: {error}\nMend it there") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise RecipeError(
-            f"recipe {path}: expected a mapping of options, found {type(content).__name__}. Mend it"
-        )
-    return content
-
-
-def _apply_override(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    said = shown(override)
-    if not equals or not key:
-        raise RecipeError(f"override {said} must read key.path=value, e.g. --set lora.rank=4")
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
-            raise RecipeError(f"override {said}: {shown(parent)} is a value, not a section")
-    try:
-        content[last] = load_yaml(value)
-    except ValueError as error:
-        raise RecipeError(f"override {said}: the value is not valid YAML: {error}") from None
-
-
-def _describe(kind: type[Options], fault: Any) -> str:
-    path = ".".join(shown(part).strip("'") for part in fault["loc"]) or "(recipe)"
-    value = shown(fault["input"])
-    if fault["type"] != "extra_forbidden":
-        return f"{path} = {value}: {fault['msg'][:300]}"
-    known = _keys(kind, fault["loc"][:-1])
-    near = difflib.get_close_matches(str(fault["loc"][-1])[:100], known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"{path} = {value}: unknown option; {hint}"
-
-
-def _keys(kind: type[Options], location: tuple[Any, ...]) -> list[str]:
-    for part in location:
-        field = kind.model_fields.get(str(part))
-        annotation = field.annotation if field is not None else None
-        if not (isinstance(annotation, type) and issubclass(annotation, Options)):
-            return []
-        kind = annotation
-    return list(kind.model_fields)

@@ -1,0 +1,46 @@
+"""Recipes: everything that decides a result besides the data and the seed.
+
+They are YAML, and the verbatim YAML travels with what it made.
+"""
+
+from molex_adapt.recipe.options import (
+    DataOptions,
+    DemoDomain,
+    DemoRecipe,
+    ExemplarOptions,
+    ExpertStage,
+    GateOptions,
+    HeadOptions,
+    JointStage,
+    LoraOptions,
+    Options,
+    PretrainRecipe,
+    Recipe,
+    RouterOptions,
+    RouterStage,
+    StageOptions,
+)
+from molex_adapt.recipe.reading import dump, load, parse_overrides, validate, with_structure_of
+
+__all__ = [
+    "DataOptions",
+    "DemoDomain",
+    "DemoRecipe",
+    "ExemplarOptions",
+    "ExpertStage",
+    "GateOptions",
+    "HeadOptions",
+    "JointStage",
+    "LoraOptions",
+    "Options",
+    "PretrainRecipe",
+    "Recipe",
+    "RouterOptions",
+    "RouterStage",
+    "StageOptions",
+    "dump",
+    "load",
+    "parse_overrides",
+    "validate",
+    "with_structure_of",
+]
