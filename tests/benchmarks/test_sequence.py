@@ -163,7 +163,14 @@ def test_the_page_has_every_method_and_domain(plan, kept, tmp_path):
     page = (tmp_path / "sequence.md").read_text()
     assert all(f"| {name} |" in page for name in kept.domains)
     assert "probe: duration" in page and "EWC" in page and "averaged" in page
+    assert "What is claimed" not in page
     assert (tmp_path / "sequence.png").stat().st_size > 10_000
+
+
+def test_the_page_of_a_long_sequence_judges_what_is_claimed(plan, kept, tmp_path):
+    long = plan.model_copy(update={"domains": {f"d{at}": plan.domains["lpc"] for at in range(10)}})
+    write_page(list(kept.runs.values()), long, kept.domains, tmp_path / "sequence.json")
+    assert "## What is claimed, and whether it holds" in (tmp_path / "sequence.md").read_text()
 
 
 def test_kept_figures_are_read_back_by_the_same_plan_alone(plan, kept, tmp_path):
