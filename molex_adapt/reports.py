@@ -31,6 +31,10 @@ class Change:
     spoof_shift: float
     """Mean score of spoofed speech, after minus before, in nats."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"eer": self.eer, "eer_ci": list(self.interval), **self.drift()}
+
     def drift(self) -> dict[str, Any]:
         """All but the EER, as JSON values; pairs are [before, after]."""
         return {

@@ -214,6 +214,7 @@ class Arrival:
                 new_experts=[pulled.new],
                 command=self.command,
                 metrics={key: item.as_dict() for key, item in result.after.items()},
+                changes={key: item.as_dict() for key, item in result.changes.items()},
                 profile=_profile(detector, result, old),
                 remarks=[f"expert {record.name} was pulled from {origin}", *remarks, *result.refused],
             ),

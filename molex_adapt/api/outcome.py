@@ -123,6 +123,7 @@ def write_generation(
         data=[_data_record(item, origin.recipe) for item in origin.data],
         machine=_machine(detector),
         metrics={domain: rates.as_dict() for domain, rates in result.after.items()},
+        changes={domain: change.as_dict() for domain, change in result.changes.items()},
         profile=_profile(detector, result, origin),
         remarks=[*remarks, *result.refused],
     )

@@ -31,7 +31,7 @@ _MOST_STEPS = 12
 _TITLE_WIDTH = 78
 _STARRED = (
     "* measured on other recordings than now: a new domain is measured on its whole test split, later on the exemplars "
-    "kept of it. The last column compares the same recordings only."
+    "kept of it. The last column is from changes on the same recordings."
 )
 
 
@@ -273,7 +273,7 @@ def _told(step: Step) -> str:
 def _forgotten(report: Forgetting) -> list[RenderableType]:
     table = _table("Forgotten: EER now minus the best before (of generation), in points")
     table.add_column("domain", overflow="fold")
-    for name in ("first", "best", "now (95 %)", "forgotten", "same set"):
+    for name in ("first", "best", "now (95 %)", "forgotten", "paired"):
         table.add_column(name, justify="right", no_wrap=True)
     starred = {course.domain for course in report.courses if _elsewhere(course.best, course.present)}
     for course in report.courses:
@@ -282,11 +282,11 @@ def _forgotten(report: Forgetting) -> list[RenderableType]:
             *(_with_generation(item, course.present) for item in (course.first, course.best)),
             _present(course),
             _difference(course.forgetting) + ("*" if course.domain in starred else ""),
-            _difference(course.forgetting_same),
+            _difference(course.forgetting_paired),
         )
     table.add_section()
-    worst, alike = report.worst(), report.worst(same=True)
-    means = [_difference(report.mean()) + ("*" if starred else ""), _difference(report.mean(same=True))]
+    worst, alike = report.worst(), report.worst(paired=True)
+    means = [_difference(report.mean()) + ("*" if starred else ""), _difference(report.mean(paired=True))]
     table.add_row("mean", "", "", "", *means)
     star = "*" if worst and worst[0] in starred else ""
     table.add_row(

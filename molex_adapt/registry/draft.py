@@ -67,6 +67,7 @@ class GenerationDraft:
         command: what the user typed.
         seed, data, machine: what training was decided by besides the recipe; see the record.
         metrics: {domain: figures}.
+        changes: {domain: what changed against the parent, on the same recordings}.
         profile: routing shares.
         remarks: anything a reader of the history should know.
         origin: where the whole mixture was pulled from; None for one made here.
@@ -85,6 +86,7 @@ class GenerationDraft:
     data: list[DataRecord] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     origin: OriginRecord | None = None
@@ -177,6 +179,7 @@ def generation_files(
         calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),
         threshold=float(draft.threshold),
         metrics=plain(draft.metrics),
+        changes=plain(draft.changes),
         profile=plain(draft.profile),
         remarks=[str(remark) for remark in draft.remarks],
         origin=draft.origin,

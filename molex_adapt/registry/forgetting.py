@@ -2,8 +2,8 @@
 
 No model is loaded and nothing is measured. A domain is first measured on the whole test split that it came with, and
 in later generations on the check exemplars kept of it: fewer recordings, each cut short. Figures therefore say whether
-they stand on the same recordings as the present one, as far as records tell. Paired changes, and errors at the frozen
-threshold, are not on record.
+they stand on the same recordings as the present one, as far as records tell. Every generation also records what it
+changed against the one before on the same recordings; these changes add up to what was forgotten.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """One domain along the generations; `known` and `figures` have an entry for each."""
+    """One domain along the generations; `known`, `figures` and `changes` have an entry for each."""
 
     domain: str
     """As metrics name it; a second expert with data of its own has a row "domain (expert)"."""
@@ -59,6 +59,8 @@ class Course:
     """Whether the generation has an expert for it; for a domain that never had one, whether it was measured."""
     figures: tuple[Figure | None, ...]
     """None where it was not measured."""
+    changes: tuple[float | None, ...]
+    """EER minus that under the generation before, on the same recordings; None where that is not on record."""
 
     @property
     def present(self) -> Figure | None:
@@ -76,37 +78,33 @@ class Course:
         return min(self._earlier, key=lambda item: item.eer, default=None)
 
     @property
-    def best_same(self) -> Figure | None:
-        """The same among those on the recordings of the present one."""
-        now = self.present
-        alike = [item for item in self._earlier if now is not None and item.same_recordings(now)]
-        return min(alike, key=lambda item: item.eer, default=None)
-
-    @property
     def forgetting(self) -> float | None:
         """Present EER minus the best before, a fraction; negative where it was never better. None for the control.
 
         Source: Chaudhry et al., Riemannian Walk for Incremental Learning (2018), with EER in place of accuracy.
         """
-        return self._since(self.best)
+        now, best = self.present, self.best
+        return None if now is None or best is None or self._is_control else now.eer - best.eer
 
     @property
-    def forgetting_same(self) -> float | None:
-        """The same over figures on the same recordings."""
-        return self._since(self.best_same)
+    def forgetting_paired(self) -> float | None:
+        """The same on the same recordings, as far back as every generation can be held against the one before."""
+        path = self._path()
+        return None if len(path) < 2 or self._is_control else path[-1] - min(path[:-1])
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         now, best = self.present, self.best
         alike = None if now is None or best is None else best.same_recordings(now)
-        figures = {"first": self.first, "best": best, "best_same_recordings": self.best_same, "present": now}
+        figures = {"first": self.first, "best": best, "present": now}
         return {
             "known": list(self.known),
             "eer": [None if item is None else item.eer for item in self.figures],
+            "change": list(self.changes),
             **{key: None if item is None else asdict(item) for key, item in figures.items()},
             "same_recordings": alike,
             "forgetting": self.forgetting,
-            "forgetting_same_recordings": self.forgetting_same,
+            "forgetting_paired": self.forgetting_paired,
         }
 
     @property
@@ -118,9 +116,32 @@ class Course:
     def _earlier(self) -> list[Figure]:
         return [item for item in self._all if item is not self.figures[-1]]
 
-    def _since(self, best: Figure | None) -> float | None:
-        now = self.present
-        return None if now is None or best is None or self.domain == NULL_DOMAIN else now.eer - best.eer
+    @property
+    def _is_control(self) -> bool:
+        return self.domain == NULL_DOMAIN
+
+    def _path(self) -> list[float]:
+        """EER under each generation that measured it minus that under the first, from paired changes.
+
+        It begins anew where one cannot be held against the one before; empty where there is no present one.
+        """
+        if self.present is None:
+            return []
+        path: list[float] = []
+        last: Figure | None = None
+        skipped = False
+        for known, figure, change in zip(self.known, self.figures, self.changes, strict=True):
+            if not known or figure is None:
+                skipped = True
+                continue
+            if last is not None and change is not None and not skipped:
+                path.append(path[-1] + change)
+            elif last is not None and figure.same_recordings(last):
+                path.append(path[-1] + figure.eer - last.eer)
+            else:
+                path = [0.0]
+            last, skipped = figure, False
+        return path
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +154,18 @@ class Forgetting:
     missing_parent: int | None = None
     """The generation that the first of these was made from, where it was deleted."""
 
-    def mean(self, *, same: bool = False) -> float | None:
+    def mean(self, *, paired: bool = False) -> float | None:
         """Mean forgetting over the domains that have one; None where none has.
 
         Args:
-            same: over figures on the same recordings.
+            paired: from changes on the same recordings.
         """
-        values = self._values(same)
+        values = self._values(paired)
         return sum(values.values()) / len(values) if values else None
 
-    def worst(self, *, same: bool = False) -> tuple[str, float] | None:
+    def worst(self, *, paired: bool = False) -> tuple[str, float] | None:
         """The domain that was forgotten most, and by how much; arguments as `mean`."""
-        return max(self._values(same).items(), key=lambda item: item[1], default=None)
+        return max(self._values(paired).items(), key=lambda item: item[1], default=None)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; lists of a domain have one entry per step."""
@@ -153,16 +174,16 @@ class Forgetting:
             "missing_parent": self.missing_parent,
             "domains": {course.domain: course.as_dict() for course in self.courses},
         }
-        for suffix, same in (("", False), ("_same_recordings", True)):
-            worst = self.worst(same=same)
-            content[f"mean{suffix}"] = self.mean(same=same)
+        for suffix, paired in (("", False), ("_paired", True)):
+            worst = self.worst(paired=paired)
+            content[f"mean{suffix}"] = self.mean(paired=paired)
             content[f"worst{suffix}"] = (
                 None if worst is None else dict(zip(("domain", "forgetting"), worst, strict=True))
             )
         return content
 
-    def _values(self, same: bool) -> dict[str, float]:
-        found = {item.domain: item.forgetting_same if same else item.forgetting for item in self.courses}
+    def _values(self, paired: bool) -> dict[str, float]:
+        found = {item.domain: item.forgetting_paired if paired else item.forgetting for item in self.courses}
         return {domain: value for domain, value in found.items() if value is not None}
 
 
@@ -192,10 +213,12 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
     parents = [None, *chain[:-1]]
     called = labels((name for record in chain for name in record.names), experts)
     known = [{called[name]: True for name in record.names} for record in chain]
-    figures = [
-        _figures(record, trained(record, parent, experts), experts, called)
-        for record, parent in zip(chain, parents, strict=True)
-    ]
+    figures, changes = [], []
+    for record, parent in zip(chain, parents, strict=True):
+        new = trained(record, parent, experts)
+        about = owners(record, new, experts)
+        figures.append(_figures(record, new, about, called))
+        changes.append(_changes(record, about, called))
     owned = set(called.values())
     order = dict.fromkeys(name for pair in zip(known, figures, strict=True) for part in pair for name in part)
     return Forgetting(
@@ -205,6 +228,7 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
                 domain,
                 tuple(domain in part for part in (known if domain in owned else figures)),
                 tuple(part.get(domain) for part in figures),
+                tuple(part.get(domain) for part in changes),
             )
             for domain in order
         ),
@@ -213,10 +237,9 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
 
 
 def _figures(
-    record: GenerationRecord, new: set[str], experts: Mapping[str, ExpertRecord], called: Mapping[str, str]
+    record: GenerationRecord, new: set[str], about: Mapping[str, str], called: Mapping[str, str]
 ) -> dict[str, Figure]:
     """What a generation measured, by what each domain is called throughout."""
-    about = owners(record, new, experts)
     # retrain-router measures what it is given; add-expert measures the new domain alone on what it is given.
     given = set() if new else {attack.lower() for data in record.data for attack in data.attacks}
     found = {}
@@ -225,6 +248,17 @@ def _figures(
         if figure is not None:
             found[called[about[key]] if key in about else key] = figure
     return found
+
+
+def _changes(
+    record: GenerationRecord, about: Mapping[str, str], called: Mapping[str, str]
+) -> dict[str, float]:
+    """What a generation changed against the one before, by what each domain is called throughout."""
+    return {
+        called[about[key]] if key in about else key: float(value["eer"])
+        for key, value in record.changes.items()
+        if isinstance(value, dict) and _is_change(value.get("eer"))
+    }
 
 
 def _figure(generation: int, value: Any, test_split: bool) -> Figure | None:
@@ -245,7 +279,11 @@ def _count(value: Any) -> int | None:
 
 
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return _is_change(value) and value >= 0
+
+
+def _is_change(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1 <= value <= 1
 
 
 def _step(record: GenerationRecord, parent: GenerationRecord | None) -> Step:

@@ -232,6 +232,8 @@ class GenerationRecord(Record):
     threshold: Finite
     """Decision threshold in nats; frozen when the mixture changes."""
     metrics: Figures = {}
+    changes: Figures = {}
+    """Per domain, what this generation changed against its parent, on the same recordings before and after."""
     profile: Figures = {}
     """How routing falls out: the shares that `analyze` shows."""
     remarks: list[str] = []

@@ -37,6 +37,7 @@ def test_history_rollback_and_remove(run, registry):
     found = run("history", "--registry", registry, "--json").json
     assert (found["active"], [item["active"] for item in found["generations"]]) == (2, [False, True])
     assert found["generations"][1]["parent"] == 1
+    assert found["generations"][0]["changes"] == {}
 
     back = run("rollback", "--registry", registry, "--json")
     assert back.json == {"generation": 1, "before": 2, "experts": ["world"]}

@@ -111,14 +111,48 @@ def test_a_sequence_by_hand(four):
 def test_figures_on_other_recordings_are_told_apart(four):
     found = courses(four)
     assert [item.as_dict()["same_recordings"] for item in found.values()] == [False, True, True, None]
-    assert [item.forgetting_same for item in found.values()] == pytest.approx([0.01, 0.02, 0.03, None])
-    assert four.mean(same=True) == pytest.approx(0.02)
+    assert [item.forgetting_paired for item in found.values()] == pytest.approx([0.01, 0.02, 0.03, None])
+    assert four.mean(paired=True) == pytest.approx(0.02)
+
+
+def change(**domains: float) -> dict[str, Any]:
+    return {name: {"eer": eer, "eer_ci": [eer, eer]} for name, eer in domains.items()}
+
+
+def test_changes_on_the_same_recordings_add_up_from_a_domain_s_own_generation_on(along):
+    found = along(
+        generation(1, "a", {"a": measured(0.01, SPLIT)}),
+        generation(2, "a b", {"a": measured(0.2), "b": measured(0.1, SPLIT)}, changes=change(a=0.05, b=-0.3)),
+        generation(3, "a b", {"a": measured(0.1), "b": measured(0.1)}, changes=change(a=-0.1, b=0.02)),
+        generation(4, "a b", {"a": measured(0.13), "b": measured(0.1)}, changes=change(a=0.03, b=-0.01)),
+    )
+    a, b = found.courses
+    assert (a.forgetting_paired, b.forgetting_paired) == (pytest.approx(0.03), pytest.approx(0.01))
+    assert found.mean(paired=True) == pytest.approx(0.02)
+    assert found.worst(paired=True) == ("a", pytest.approx(0.03))
+    assert found.as_dict()["domains"]["a"]["change"] == [None, 0.05, -0.1, 0.03]
+
+
+def test_where_a_change_is_missing_only_what_came_later_is_paired(along):
+    def missing(**second: Any) -> float | None:
+        found = along(
+            generation(1, "a", {"a": measured(0.01, SPLIT)}),
+            generation(2, "a", {"a": measured(0.2)} if second else {}, **second),
+            generation(3, "a", {"a": measured(0.3, KEPT + 1)}, changes=change(a=0.04)),
+        )
+        return courses(found)["a"].forgetting_paired
+
+    assert missing() is None
+    assert missing(changes=change(a=0.5)) == pytest.approx(0.04 + 0.5)
+    assert missing(changes=change(b=0.5)) == pytest.approx(0.04)
+    for broken in ({"a": 7}, {"a": {"eer": "0.5"}}, {"a": {"eer": True}}, {"a": {"eer": 3.0}}):
+        assert missing(changes=broken) == pytest.approx(0.04)
 
 
 def test_a_test_split_no_larger_than_what_is_kept_is_still_another_set(along):
     found = along(generation(1, "a", {"a": measured(0.01)}), generation(2, "a b", {"a": measured(0.02)}))
     course = courses(found)["a"]
-    assert (course.forgetting, course.forgetting_same) == (pytest.approx(0.01), None)
+    assert (course.forgetting, course.forgetting_paired) == (pytest.approx(0.01), None)
 
 
 def test_what_is_given_to_retrain_router_is_no_exemplars(along):
@@ -129,7 +163,7 @@ def test_what_is_given_to_retrain_router_is_no_exemplars(along):
         generation(3, "a", {"a": measured(0.02)}),
     )
     course = courses(found)["a"]
-    assert (course.forgetting, course.forgetting_same) == (pytest.approx(0.01), None)
+    assert (course.forgetting, course.forgetting_paired) == (pytest.approx(0.01), None)
     other = courses(found)["other"]
     assert (other.known, other.present, other.forgetting) == ((False, True, False), None, None)
 
@@ -168,7 +202,7 @@ def test_figures_without_counts_or_interval_compare_with_nothing(along):
     found = along(generation(1, "a", {}), generation(2, "a", bare), generation(3, "a", bare))
     course = courses(found)["a"]
     assert (course.present.eer_ci, course.present.bona_fide) == (None, None)
-    assert (course.forgetting, course.forgetting_same) == (0.0, None)
+    assert (course.forgetting, course.forgetting_paired) == (0.0, None)
 
 
 def test_a_chain_leaves_out_what_was_refused_or_rolled_back():
@@ -204,7 +238,7 @@ def test_figures_stay_with_their_expert_when_a_second_one_takes_the_bare_name(al
         "a (again)": [None, 0.5, 0.6, 0.7],
         "b": [None, None, 0.1, None],
     }
-    assert courses(found)["a (again)"].forgetting_same == pytest.approx(0.1)
+    assert courses(found)["a (again)"].forgetting_paired == pytest.approx(0.1)
 
 
 def test_a_second_expert_beside_one_that_kept_nothing_has_the_bare_name_too(along, expert):
@@ -221,7 +255,7 @@ def test_a_pulled_second_expert_leaves_the_bare_name_to_the_first(along, expert)
         theirs=expert("theirs", "a", origin=ORIGIN),
     )
     assert eers(found) == {"a": [0.1, 0.2, 0.2], "a (theirs)": [None, 0.5, 0.4]}
-    assert courses(found)["a (theirs)"].forgetting_same == pytest.approx(-0.1)
+    assert courses(found)["a (theirs)"].forgetting_paired == pytest.approx(-0.1)
 
 
 def test_experts_trained_together_are_one_domain(along, expert):
@@ -242,7 +276,7 @@ def test_the_control_is_never_forgotten(along):
 
 def test_a_mixture_pulled_whole_brings_figures_of_no_known_split(along):
     chain = generation(1, "a", {"a": measured(0.1)}, origin=ORIGIN), generation(2, "a", {"a": measured(0.2)})
-    assert along(*chain).mean(same=True) == pytest.approx(0.1)
+    assert along(*chain).mean(paired=True) == pytest.approx(0.1)
 
 
 def test_a_mixture_pulled_whole_may_have_been_measured_while_it_grew(along, expert):
@@ -254,7 +288,7 @@ def test_a_mixture_pulled_whole_may_have_been_measured_while_it_grew(along, expe
 def test_after_a_gap_nothing_counts_as_new(along):
     found = along(generation(5, "a", {"a": measured(0.1)}), generation(6, "a", {"a": measured(0.2)}))
     assert (found.missing_parent, found.steps[0].added) == (4, ())
-    assert found.mean(same=True) == pytest.approx(0.1)
+    assert found.mean(paired=True) == pytest.approx(0.1)
 
 
 def test_a_store_follows_parents_from_the_active_generation(store, make_draft, make_expert):

@@ -126,7 +126,8 @@ def history(
         "generations": [
             {
                 **item.model_dump(
-                    mode="json", include={"number", "parent", "created", "command", "metrics", "remarks"}
+                    mode="json",
+                    include={"number", "parent", "created", "command", "metrics", "changes", "remarks"},
                 )
             }
             | {"experts": item.names, "active": item.number == active}
