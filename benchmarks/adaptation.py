@@ -89,7 +89,7 @@ def run(
     old = {name: OldDomain(name, first.exemplars[name]) for name in known}
     for way in options.ways:
         steps = recipe.model_copy(update={"expert": recipe.expert.model_copy(update={"way": way})})
-        with _restored(detector):
+        with restored(detector):
             added = add_expert(
                 detector, novel, novel, bench.domains[novel], old, first.threshold, steps, seed, progress
             )
@@ -116,19 +116,23 @@ def _measure(result: Result, state: str, detector: Detector, bench: Workbench, k
 
 
 @contextmanager
-def _restored(detector: Detector) -> Iterator[None]:
-    """Afterwards the mixture is as it was: without what was added, old rows as they were."""
-    names = detector.mixture.names
-    rows = {name: [row.detach().clone() for row in detector.mixture.router_rows(name)] for name in names}
+def restored(detector: Detector) -> Iterator[None]:
+    """Afterwards the detector is as it was: without what was added, rows, head and calibration as they were."""
+    names, calibration = detector.mixture.names, detector.calibration
+
+    def shared() -> list[torch.Tensor]:
+        rows = [row for name in names for row in detector.mixture.router_rows(name)]
+        return [weight.detach() for weight in (*rows, *detector.head.parameters())]
+
+    before = [weight.clone() for weight in shared()]
     try:
         yield
     finally:
         for name in [name for name in detector.mixture.names if name not in names]:
             detector.mixture.remove(name)
-        with torch.no_grad():
-            for name in names:
-                for row, before in zip(detector.mixture.router_rows(name), rows[name], strict=True):
-                    row.copy_(before)
+        detector.calibration = calibration
+        for weight, value in zip(shared(), before, strict=True):
+            weight.copy_(value)
 
 
 if __name__ == "__main__":
