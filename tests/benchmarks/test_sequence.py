@@ -137,7 +137,14 @@ def test_a_cell_that_was_cut_off_goes_on_where_it_was(
 
 def test_only_methods_with_replay_keep_speech(runs):
     keeping = {name for name, run in runs.items() if run.steps[-1]["kept"]}
-    assert keeping == {"ours", "dense", "joint", "replay", "head"}
+    assert keeping == {"ours", "dense", "shared", "first_reads", "heads", "joint", "replay", "head"}
+
+
+def test_altered_structures_begin_as_ours_and_then_differ(runs):
+    for altered in ("shared", "heads"):
+        assert np.array_equal(runs[altered].scores[0], runs["ours"].scores[0])
+        assert not np.array_equal(runs[altered].scores[1], runs["ours"].scores[1])
+    assert not np.array_equal(runs["first_reads"].scores[2], runs["ours"].scores[2])
 
 
 def test_naive_training_on_one_domain_is_the_lora_alone(runs):
@@ -242,7 +249,9 @@ def test_arrow_is_that_of_peft():
 
 def test_the_committed_plan_is_whole():
     plan = read_plan()
-    assert {name.partition("+")[0] for name in plan.runs} == set(METHODS)
+    plans = [read_plan(path) for path in PLAN.parent.glob("*.yaml")]
+    assert {name.partition("+")[0] for item in plans for name in item.runs} == set(METHODS)
+    assert {*SEQUENTIAL, "joint", "alone"} <= {*plan.runs, "averaged"}
     assert len(plan.domains) >= 10
     assert sorted(plan.order(1)) == sorted(plan.domains) and plan.order(1) != plan.order(2)
     assert len({order for order, _ in plan.runs["ours"]}) == 3
