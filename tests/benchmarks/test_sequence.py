@@ -285,3 +285,16 @@ def test_targets_are_judged_from_figures(kept):
     by_method["replay"][0]["final_mean"] = {"eer": 0.01, "eer_ci": [0.0, 0.15]}
     lower = next(line for line in targets(by_method) if "below every sequential" in line)
     assert "replay lower than ours" in lower and lower.endswith("| no |")
+
+
+def test_other_methods_are_compared_in_the_orders_that_both_were_run_in(kept):
+    ours, joint = (copy.deepcopy(kept.runs[f"{name}-0-0"]) for name in ("ours", "joint"))
+    ours["final_mean"]["eer"], joint["final_mean"]["eer"] = 0.10, 0.09
+    easier = copy.deepcopy(ours) | {"order": 1, "final_mean": {"eer": 0.01, "eer_ci": [0.0, 0.02]}}
+
+    def found(*runs):
+        lines = targets({"ours": list(runs), "joint": [joint]})
+        return next(line for line in lines if "joint training" in line)
+
+    assert "| +1.0 | no |" in found(ours, easier)
+    assert "not measured" in found(easier)
