@@ -53,6 +53,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 CLIPS, SECONDS = 4, 4
 TOP_K = 2
+"""Of the peers too, where they choose."""
+DEFAULT_TOP_K = RouterOptions().top_k
 COUNTS = (8, 64, 256)
 ROUTINGS = ("utterance", "frame")
 
@@ -121,7 +123,11 @@ def scoring(folder: Path, precision: str, rounds: int, peers: bool) -> dict[str,
     for count in COUNTS:
         mixture = mixture_of(base, count)
         for routing in ROUTINGS:
-            candidates[f"mixture, {count} experts, {routing}"] = _routed(base, mixture, routing, wave)
+            for top_k in (TOP_K, DEFAULT_TOP_K):
+                name = f"mixture, {count} experts, {routing}" + (
+                    f", {top_k} chosen" if top_k != TOP_K else ""
+                )
+                candidates[name] = _routed(base, mixture, routing, wave, top_k)
         if peers and count <= 64:
             for name, form in (("loop", loop_form), ("einsum", einsum_form)):
                 if name == "loop" or count == 8:
@@ -173,8 +179,8 @@ def mixture_of(base: Base, count: int) -> Mixture:
     return mixture.requires_grad_(False).eval()
 
 
-def _routed(base: Base, mixture: Mixture, routing: str, wave: torch.Tensor) -> Candidate:
-    options = RouterOptions.model_validate({"top_k": TOP_K, "routing": routing})
+def _routed(base: Base, mixture: Mixture, routing: str, wave: torch.Tensor, top_k: int = TOP_K) -> Candidate:
+    options = RouterOptions.model_validate({"top_k": top_k, "routing": routing})
 
     def score() -> None:
         for router in mixture.routers:

@@ -62,7 +62,7 @@ class Kept:
 
 def fingerprint(plan: Plan) -> str:
     """Of everything in a plan that decides a cell's figures; not of which cells there are."""
-    content = plan.model_dump(mode="json", exclude={"runs", "variants"})
+    content = plan.model_dump(mode="json", exclude={"runs", "options", "variants"})
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

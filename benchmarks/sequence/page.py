@@ -94,12 +94,14 @@ def _variants(plan: Plan) -> list[str]:
     """What every variant is."""
     if not plan.variants:
         return []
+    common = " ".join(f"`{option}`" for option in plan.options)
+    about = [f"All methods, ours too, with {common}.\n"] if common else []
     rows = [
         [f"+{name}", variant.about, " ".join(f"`{option}`" for option in variant.options)]
         for name, variant in plan.variants.items()
     ]
     header = ["variant", "is", "options"]
-    return ["## Variants\n", row(header), rule(3), *map(row, rows), ""]
+    return ["## Variants\n", *about, row(header), rule(3), *map(row, rows), ""]
 
 
 def summary(by_method: dict[str, list[Figures]]) -> list[str]:

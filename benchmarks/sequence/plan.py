@@ -48,6 +48,8 @@ class Plan(Options):
     runs: dict[str, list[tuple[int, int]]]
     """Per method, pairs of order and seed."""
 
+    options: list[str] = Field([])
+    """`key=value` of the recipe, for every method."""
     variants: dict[str, Variant] = Field({})
     """Ablations: a method called NAME+VARIANT is NAME with the variant's options."""
 
@@ -58,7 +60,7 @@ class Plan(Options):
             KeyError: no such variant.
         """
         variant = method.partition("+")[2]
-        return list(self.variants[variant].options) if variant else []
+        return [*self.options, *(self.variants[variant].options if variant else [])]
 
     def order(self, number: int) -> list[str]:
         """The domains in the order of one sequence; 0 is the plan's own, others are shuffled by their number."""

@@ -45,7 +45,8 @@ class RouterOptions(Options):
     """How a block chooses among the experts."""
 
     routing: Literal["utterance", "frame"] = "utterance"
-    top_k: int = Field(2, ge=1)
+    top_k: int = Field(4, ge=1)
+    """Experts that act in a block; all of them where there are fewer."""
     noise: float = Field(0.1, ge=0)
     """Standard deviation of the Gaussian noise on the gate logits while training."""
     load_balance: float = Field(0.01, ge=0)
