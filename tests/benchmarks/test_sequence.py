@@ -21,6 +21,7 @@ from benchmarks.sequence.page import write_page
 from benchmarks.sequence.plan import PLAN, Cell, Plan, cells, read_plan
 from benchmarks.sequence.run import load_run, plan_recipe, prepare, run_cell, save_run
 from benchmarks.sequence.targets import SEQUENTIAL, targets
+from benchmarks.workbench import RESULTS
 from molex_adapt.mixture import ExpertLinear, ExpertSpec
 from molex_adapt.progress import Silent
 
@@ -265,6 +266,24 @@ def test_every_variant_of_a_committed_plan_is_a_recipe_and_is_run(path):
         assert method.partition("+")[0] in METHODS
         plan_recipe(plan, plan.overrides(method))
     assert {f"ours+{name}" for name in plan.variants} <= set(plan.runs)
+
+
+@pytest.mark.parametrize("path", sorted(PLAN.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_committed_figures_are_of_the_committed_plan(path):
+    figures = RESULTS / f"{path.stem}.json"
+    committed = json.loads(figures.read_text())["runs"]
+    assert committed and len(Kept.load(figures, read_plan(path)).runs) == len(committed)
+
+
+def test_options_of_a_plan_hold_for_every_method_and_a_variant_goes_before_them(plan, kept, tmp_path):
+    variants = {"wide": {"about": "all experts", "options": ["router.top_k=9"]}}
+    planned = Plan.model_validate(plan.model_dump() | {"options": ["router.top_k=1"], "variants": variants})
+    chosen = [
+        plan_recipe(planned, planned.overrides(name)).router.top_k for name in ("ours", "naive", "ours+wide")
+    ]
+    assert chosen == [1, 1, 9]
+    write_page(list(kept.runs.values()), planned, kept.domains, tmp_path / "page.json")
+    assert "All methods, ours too, with `router.top_k=1`" in (tmp_path / "page.md").read_text()
 
 
 def test_targets_are_judged_from_figures(kept):
