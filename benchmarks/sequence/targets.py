@@ -14,7 +14,8 @@ Runs = dict[str, list[Figures]]
 
 SEQUENTIAL = ("replay", "naive", "ewc", "lwf", "arrow", "averaged", "dense", "head", "lfcc")
 """Methods that learn one domain after the other, as ours does."""
-STATISTICS = "ours+statistics"
+STATISTICS, WITH_REPLAY = "ours+statistics", "ours+top_2"
+"""Runs that differ in what is kept alone."""
 
 
 def targets(by_method: Runs) -> list[str]:
@@ -93,8 +94,7 @@ def _as_alone(by_method: Runs) -> list[str]:
 
 def _statistics(by_method: Runs) -> list[str]:
     title = "final average with statistics only, over that with replay, points"
-    found = _difference(by_method, STATISTICS, _final)
-    found = None if found is None else -found
+    found = _difference(by_method, WITH_REPLAY, _final, STATISTICS)
     return _judged(title, "≤ 1.5", found, lambda found: found <= 1.5 + 1e-9, "{:+.1f}")
 
 
@@ -143,10 +143,10 @@ def _median(runs: list[Figures], value: Callable[[Figures], float]) -> float:
     return median(value(run) for run in runs)
 
 
-def _beside(by_method: Runs, other: str) -> list[Figures]:
+def _beside(by_method: Runs, other: str, ours: str = "ours") -> list[Figures]:
     """Our runs in the orders that another method was run in: some orders are harder than others."""
     orders = {run["order"] for run in by_method.get(other, [])}
-    return [run for run in by_method["ours"] if run["order"] in orders]
+    return [run for run in by_method.get(ours, []) if run["order"] in orders]
 
 
 def _apart(lower: list[Figures], higher: list[Figures]) -> bool:
@@ -156,10 +156,12 @@ def _apart(lower: list[Figures], higher: list[Figures]) -> bool:
     )
 
 
-def _difference(by_method: Runs, other: str, value: Callable[[Figures], float]) -> float | None:
+def _difference(
+    by_method: Runs, other: str, value: Callable[[Figures], float], ours: str = "ours"
+) -> float | None:
     """Ours minus another method's, in the orders that both were run in; None where there are none."""
-    ours = _beside(by_method, other)
-    return _median(ours, value) - _median(by_method[other], value) if ours else None
+    own, others = _beside(by_method, other, ours), _beside(by_method, ours, other)
+    return _median(own, value) - _median(others, value) if own else None
 
 
 def _judged(
