@@ -12,7 +12,7 @@ from molex_adapt.reports import Analysis, Comparison
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2330; }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100% } td, th { padding: .35rem .6rem; text-align: right }
+table { border-collapse: collapse; width: 100% } table + table { margin-top: 1.2rem } td, th { padding: .35rem .6rem; text-align: right }
 td:first-child, th:first-child { text-align: left } th { border-bottom: 2px solid #1c2330; font-weight: 600 }
 tr:nth-child(even) td { background: #f5f7fa } tr.novel td { font-weight: 600 }
 .bar { display: inline-block; height: .7rem; vertical-align: middle; border-radius: 2px }
@@ -41,13 +41,13 @@ def write_report(
     titles = ("Test recordings, voices known from training", f"The held-out voice ({held_out})")
     parts = [f"<h1>molex-adapt meets {escape(novel)}</h1>"]
     parts.append(
-        f"<p>The shipped mixture had never seen <b>{escape(novel)}</b>. One new expert was trained on it; the base, "
-        "the head and every old expert stayed frozen. EER in per cent, with 95 % bootstrap intervals; lower is "
-        "better, and <b>null</b> (processing without an attack) must stay near 50.</p>"
+        f"<p>The shipped mixture had never seen <b>{escape(novel)}</b>. One new expert was trained on it, and the "
+        "shared head with it; the base and every old expert stayed frozen. EER in per cent, with 95 % bootstrap "
+        "intervals; lower is better, and <b>null</b> (processing without an attack) must stay near 50.</p>"
     )
     for title, report in zip(titles, voices, strict=True):
         if report is not None:
-            parts += [f"<h2>{escape(title)}</h2>", _changes(report, novel)]
+            parts += [f"<h2>{escape(title)}</h2>", _changes(report, novel), _errors(report)]
     parts += ["<h2>Which experts did the work</h2>", _shares(analysis)]
     steps = " · ".join(f"{escape(name)} {value:.0f} s" for name, value in seconds.items())
     parts.append(f"<p><small>{steps}</small></p>")
@@ -69,6 +69,18 @@ def _changes(report: Comparison, novel: str) -> str:
         cells.append(f"<td>{after.bona_fide} + {after.spoof}</td>")
         rows.append(f"<tr{' class=novel' if domain == novel else ''}>{''.join(cells)}</tr>")
     header = "<tr><th>domain</th><th>before</th><th>after</th><th>change</th><th></th><th>n</th></tr>"
+    return f"<table>{header}{''.join(rows)}</table>"
+
+
+def _errors(report: Comparison) -> str:
+    """What a deployed system feels: errors at the threshold that was frozen before."""
+    if not report.change:
+        return ""
+    rows = []
+    for domain, change in report.change.items():
+        both = (f"{100 * old:.1f} → {100 * new:.1f} %" for old, new in (change.miss, change.false_alarm))
+        rows.append(f"<tr><td>{escape(domain)}</td>{''.join(f'<td>{cell}</td>' for cell in both)}</tr>")
+    header = "<tr><th>at the frozen threshold</th><th>bona fide refused</th><th>spoof accepted</th></tr>"
     return f"<table>{header}{''.join(rows)}</table>"
 
 
