@@ -12,7 +12,8 @@ from molex_adapt.reports import Analysis, Comparison
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c2330; }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100% } table + table { margin-top: 1.2rem } td, th { padding: .35rem .6rem; text-align: right }
+table { border-collapse: collapse; width: 100% } table + table { margin-top: 1.2rem }
+td, th { padding: .35rem .6rem; text-align: right }
 td:first-child, th:first-child { text-align: left } th { border-bottom: 2px solid #1c2330; font-weight: 600 }
 tr:nth-child(even) td { background: #f5f7fa } tr.novel td { font-weight: 600 }
 .bar { display: inline-block; height: .7rem; vertical-align: middle; border-radius: 2px }
