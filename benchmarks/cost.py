@@ -2,8 +2,8 @@
 
     python -m benchmarks.cost
 
-One run, interleaved: in every round each candidate scores the same clips once, and is compared with the frozen base of
-the same round. Writes results/cost.json.
+Interleaved: in every round each candidate scores the same clips once, and is compared with the frozen base of the same
+round. Writes results/cost.json, after every shape; shapes that a call leaves out keep what was found before.
 """
 
 from __future__ import annotations
@@ -72,20 +72,23 @@ def main() -> None:
         "--peers", nargs="*", default=["wavlm-base"], help="shapes that the others are measured on"
     )
     options = parser.parse_args()
-    result: dict[str, Any] = {
-        "machine": machine(),
-        "clips": CLIPS,
-        "seconds": SECONDS,
-        "rounds": options.rounds,
-    }
+    about = {"machine": machine(), "clips": CLIPS, "seconds": SECONDS, "rounds": options.rounds}
+    result = former(RESULTS / "cost.json", about)
     for shape in options.shapes:
         folder = shape_folder(shape)
         for precision in ("fp32", "bf16"):
             ours = scoring(folder, precision, options.rounds, shape in options.peers and precision == "fp32")
-            result.setdefault("scoring", {}).setdefault(shape, {})[precision] = ours
+            result["scoring"].setdefault(shape, {})[precision] = ours
             print(shape, precision, json.dumps(ours), flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cost.json").write_text(json.dumps(result, indent=1) + "\n")
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "cost.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def former(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """What was found before under the same conditions; else nothing yet."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    same = all(found.get(key) == value for key, value in about.items())
+    return about | {"scoring": found["scoring"] if same else {}}
 
 
 def machine() -> dict[str, Any]:

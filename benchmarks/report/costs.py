@@ -80,8 +80,9 @@ def cost() -> list[str]:
         "`python -m benchmarks.cost`\n",
         (
             f"Time of scoring {found['clips']} clips of {found['seconds']} s over the frozen base's in the same round, "
-            f"median of {found['rounds']} rounds; {_machine(found)}. Two experts are chosen in every block where no "
-            "other number is named. Bases other than the embedded one have random weights.\n"
+            f"median of {found['rounds']} rounds, each column a run of its own; {_machine(found)}. Two experts are "
+            "chosen in every block where no other number is named. Bases other than the embedded one have random "
+            "weights.\n"
         ),
         row(["", *runs]),
         rule(len(runs) + 1),
