@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-adapt format clean
+.PHONY: help demo test check bench bench-adapt bench-ablations format clean
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -40,6 +40,9 @@ bench: $(STAMP) ## Measure what everything costs, against its peers, into benchm
 bench-adapt: $(STAMP) ## Learn a sequence of attacks by every method, resuming where it stopped (hours)
 	@tools/install_speech.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence
+
+bench-ablations: $(STAMP) ## Learn a shorter sequence with parts of the method changed, resuming as well (hours)
+	@tools/install_speech.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence --plan benchmarks/sequence/ablations.yaml
 
 format: $(STAMP) ## Format the code and mend what lint can mend
