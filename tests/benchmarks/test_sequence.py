@@ -317,3 +317,21 @@ def test_other_methods_are_compared_in_the_orders_that_both_were_run_in(kept):
 
     assert "| +1.0 | no |" in found(ours, easier)
     assert "not measured" in found(easier)
+
+
+def test_statistics_are_compared_with_runs_that_differ_in_what_is_kept_alone(kept):
+    def run(method, order, eer):
+        made = copy.deepcopy(kept.runs["ours-0-0"]) | {"method": method, "order": order}
+        return made | {"final_mean": {"eer": eer, "eer_ci": [0.0, 1.0]}}
+
+    def found(*others):
+        by_method = {"ours": [run("ours", 0, 0.01)]}
+        for other in others:
+            by_method.setdefault(other["method"], []).append(other)
+        return next(line for line in targets(by_method) if "statistics only" in line)
+
+    alike, another_order = run("ours+top_2", 0, 0.09), run("ours+top_2", 1, 0.01)
+    statistics = run("ours+statistics", 0, 0.10)
+    assert "| +1.0 | yes |" in found(statistics, alike, another_order)
+    assert "not measured" in found(statistics, another_order)
+    assert "not measured" in found(statistics)
