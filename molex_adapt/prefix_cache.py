@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from molex_adapt.atomic import replacing
 from molex_adapt.cache import cache_root
 from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RecipeError
@@ -97,14 +97,8 @@ class PrefixCache:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.save(file, features)
-                os.replace(aside, path)
-            except BaseException:
-                Path(aside).unlink(missing_ok=True)
-                raise
+            with replacing(path, durable=False) as staged:
+                np.save(staged, features)
         except OSError:
             return
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from molex_adapt.atomic import write_output
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data.labels import label_fault, label_of
 from molex_adapt.errors import DataError
@@ -117,7 +117,12 @@ def write_scores(path: Path | str, filenames: Sequence[str], scores: ArrayLike) 
     _check_writable(Path(path), filenames, values)
     lines = [f"{FILENAME}\t{SCORE}"]
     lines += [f"{name}\t{float(value)!r}" for name, value in zip(filenames, values, strict=True)]
-    _replace(Path(path), "\n".join(lines) + "\n")
+    try:
+        write_output(Path(path), "\n".join(lines) + "\n")
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error}). Expected a writable place. Choose one."
+        ) from error
 
 
 def join(scores: Scores, key: Key) -> Joined:
@@ -249,23 +254,3 @@ def _check_writable(path: Path, filenames: Sequence[str], values: NDArray[np.flo
             seen.add(name)
             continue
         raise DataError(f"{path}: {name!r} {fault}. Nothing was written; mend the list and write it again.")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one, never half of one."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        if path.exists() and not path.is_file():  # a pipe or terminal: nothing there to keep whole
-            path.write_text(text, encoding="utf-8")
-            return
-        with staged.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error}). Expected a writable place. Choose one."
-        ) from error
-    finally:
-        staged.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ LEVELS = [
     {"data"},
     {"calibration"},
     {"attention", "metrics", "recipe", "schedule"},
-    {"cache", "plain", "progress", "shipped"},
+    {"atomic", "cache", "plain", "progress", "shipped"},
     {"errors", "conventions"},
 ]
 """From the top down. A module imports from levels below its own; inside one package, from wherever it likes."""

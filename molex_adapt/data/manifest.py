@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from molex_adapt.atomic import replacing
 from molex_adapt.conventions import Label, Split
 from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
@@ -82,10 +83,9 @@ def write_manifest(table: Table, path: Path | str) -> None:
         name for name in COLUMNS if name != "seconds" or any(item.seconds is not None for item in table)
     ]
     rows = [[_field(item, name, base) for name in columns] for item in table]
-    part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
     try:
-        write_rows(part, columns, rows)
-        part.replace(path)
+        with replacing(path) as staged:
+            write_rows(staged, columns, rows)
     except UnicodeEncodeError as error:
         raise DataError(
             f"{path} cannot be written: {shown(error.object)} is no valid text. Expected names that UTF-8 can "
@@ -96,8 +96,6 @@ def write_manifest(table: Table, path: Path | str) -> None:
         raise DataError(
             f"{path} cannot be written ({error.strerror}). Check the folder and its free space."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:

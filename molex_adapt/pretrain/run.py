@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor
 
+from molex_adapt.atomic import replace_file
 from molex_adapt.base import normalise
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Table, assign_splits
@@ -100,7 +101,7 @@ def fit(
         **quality,
     )
     written = {**asdict(report), "folder": out.name, **(origin or {})}
-    (out / "pretraining.json").write_text(json.dumps(written, indent=2) + "\n")
+    replace_file(out / "pretraining.json", f"{json.dumps(written, indent=2)}\n".encode())
     return report
 
 
@@ -235,4 +236,4 @@ def _save(model: MaskedPredictor, out: Path, recipe: PretrainRecipe) -> None:
         sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=True
     )
     extractor.save_pretrained(out)
-    (out / "recipe.yaml").write_text(dump(recipe))
+    replace_file(out / "recipe.yaml", dump(recipe).encode())

@@ -20,8 +20,9 @@ from typing import Any, Self, TypeVar
 from filelock import FileLock, Timeout
 from pydantic import StrictInt, ValidationError
 
+from molex_adapt import atomic
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry import files, layout, staging
+from molex_adapt.registry import files, layout
 from molex_adapt.registry.lock import LOCK_NAME
 from molex_adapt.registry.records import Record, Sha256
 
@@ -107,9 +108,9 @@ class Run:
         """
         content = files.dump_tensors(tensors)
         digest = files.sha256(content)
-        staging.replace_file(self._tensors(stage, digest), content)
+        atomic.replace_file(self._tensors(stage, digest), content)
         record = StageRecord(format=FORMAT, tensors=digest, state=dict(state))
-        staging.replace_file(self.folder / f"{stage}.json", record.model_dump_json(indent=1).encode())
+        atomic.replace_file(self.folder / f"{stage}.json", record.model_dump_json(indent=1).encode())
         for old in self.folder.glob(f"{stage}-*.safetensors"):
             if old != self._tensors(stage, digest):
                 old.unlink()
@@ -137,7 +138,7 @@ class Run:
     def finish(self) -> None:
         """The run's result is in the registry: delete its state."""
         try:
-            staging.discard(self.folder)
+            atomic.discard(self.folder)
             self.folder.parent.rmdir()
         except OSError:
             pass  # other runs are there, or it stays for verify --repair
@@ -150,12 +151,12 @@ class Run:
     def _begin(self, origin: Mapping[str, str], resume: bool) -> None:
         self.forgone = [] if resume else self.stages
         kept = {RUN, LOCK_NAME} if not resume else {path.name for path in self.folder.iterdir()}
-        for path in (*self.folder.iterdir(), *staging.leftovers(self.folder)):
-            if path.name not in kept or path.name.startswith(staging.PREFIX):
-                staging.discard(path)
+        for path in (*self.folder.iterdir(), *atomic.leftovers(self.folder)):
+            if path.name not in kept or path.name.startswith(atomic.PREFIX):
+                atomic.discard(path)
         if not (self.folder / RUN).exists():
             record = RunRecord(format=FORMAT, origin=dict(origin))
-            staging.replace_file(self.folder / RUN, record.model_dump_json(indent=1).encode())
+            atomic.replace_file(self.folder / RUN, record.model_dump_json(indent=1).encode())
 
     def _tensors(self, stage: str, digest: str) -> Path:
         return self.folder / f"{stage}-{digest[:16]}.safetensors"
@@ -180,7 +181,7 @@ def clear(root: Path) -> None:
         except Timeout:
             continue
         try:
-            staging.discard(folder)
+            atomic.discard(folder)
         finally:
             lock.release()
     if home.is_dir() and not any(home.iterdir()):

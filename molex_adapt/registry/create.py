@@ -6,14 +6,15 @@ import fnmatch
 import shutil
 from pathlib import Path
 
+from molex_adapt import atomic
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry import files, staging
+from molex_adapt.registry import files
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import BASE, EXPERTS, GENERATIONS, REGISTRY
 from molex_adapt.registry.lock import HOLDER_NAME, LOCK_NAME, write_lock
 from molex_adapt.registry.records import FORMAT, BaseRecord, RegistryRecord
 
-CREATING = f"{staging.PREFIX}create"
+CREATING = f"{atomic.PREFIX}create"
 """Stands in a folder while its registry is being made; with it there, everything else in it is ours."""
 
 _BASE_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "LICENSE*")
@@ -55,11 +56,11 @@ def copy(source: Path, path: Path) -> None:
             require_free(path)
             (path / CREATING).mkdir(exist_ok=True)
             for name in (BASE, EXPERTS, GENERATIONS):
-                staging.discard(path / name)
+                atomic.discard(path / name)
                 if (source / name).is_dir():
                     shutil.copytree(source / name, path / name)
-            staging.replace_file(path / REGISTRY, (source / REGISTRY).read_bytes())
-            staging.discard(path / CREATING)
+            atomic.replace_file(path / REGISTRY, (source / REGISTRY).read_bytes())
+            atomic.discard(path / CREATING)
     except OSError as error:
         raise RegistryError(
             f"registry {source} cannot be copied to {path}: {error}. Choose a folder you may write to."
@@ -91,22 +92,22 @@ def require_free(path: Path) -> None:
 def _fill(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
     (path / CREATING).mkdir(exist_ok=True)
     for name in (BASE, EXPERTS, GENERATIONS):
-        staging.discard(path / name)
+        atomic.discard(path / name)
     for name in (EXPERTS, GENERATIONS):
         (path / name).mkdir()
     if embedded_from is not None:
         _copy_base(embedded_from, path, base)
     record = RegistryRecord(format=FORMAT, base=base, active=None, generations=[])
-    staging.replace_file(path / REGISTRY, files.dump_record(record))
-    for rest in staging.leftovers(path):
-        staging.discard(rest)
+    atomic.replace_file(path / REGISTRY, files.dump_record(record))
+    for rest in atomic.leftovers(path):
+        atomic.discard(rest)
 
 
 def _copy_base(source: Path, registry: Path, base: BaseRecord) -> None:
-    with staging.publishing(registry / BASE) as staged:
+    with atomic.publishing(registry / BASE) as staged:
         for item in sorted(source.iterdir()) if source.is_dir() else []:
             if item.is_file() and any(fnmatch.fnmatch(item.name, kind) for kind in _BASE_FILES):
-                staging.put(staged, item.name, item.read_bytes())
+                atomic.put(staged, item.name, item.read_bytes())
         names = sorted(item.name for item in staged.iterdir())
         if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
             raise RegistryError(

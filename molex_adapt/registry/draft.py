@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from molex_adapt import atomic
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry import checks, files, staging
+from molex_adapt.registry import checks, files
 from molex_adapt.registry.cards import expert_card
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.layout import (
@@ -196,6 +197,6 @@ def summaries(experts: list[ExpertRecord]) -> bytes:
 
 def publish(target: Path, content: dict[str, bytes]) -> None:
     """Write a folder whole, or not at all."""
-    with staging.publishing(target) as staged:
+    with atomic.publishing(target) as staged:
         for name, body in content.items():
-            staging.put(staged, name, body)
+            atomic.put(staged, name, body)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from molex_adapt.atomic import replacing
 from molex_adapt.cache import packed_files, packed_path
 from molex_adapt.mixture import ExpertSpec, Mixture
 from molex_adapt.registry import layout
@@ -76,14 +76,8 @@ def keep(root: Path, generation: GenerationRecord, mixture: Mixture) -> None:
     experts = json.dumps([[spec.name, spec.rank, spec.alpha] for spec in mixture.specs])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        os.close(handle)
-        try:
-            save_file(tensors, aside, {"experts": experts})
-            os.replace(aside, path)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        with replacing(path, durable=False) as staged:
+            save_file(tensors, staged, {"experts": experts})
         for old in sorted(packed_files(), key=lambda file: file.stat().st_mtime)[:-KEPT]:
             old.unlink(missing_ok=True)
     except (OSError, SafetensorError):

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molex_adapt import atomic
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
-from molex_adapt.registry import checkpoints, files, layout, staging
+from molex_adapt.registry import checkpoints, files, layout
 from molex_adapt.registry.draft import adapter_config, summaries
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
@@ -45,7 +46,7 @@ def _repair(store: Store) -> None:
     try:
         with write_lock(store.path, store.lock_seconds):
             for rest in _leftovers(store):
-                staging.discard(rest)
+                atomic.discard(rest)
             checkpoints.clear(store.path)
     except OSError as error:
         raise RegistryError(
@@ -123,7 +124,7 @@ def _base_problems(store: Store) -> list[str]:
 def _leftovers(store: Store) -> list[Path]:
     """Staging rests, and folders that no generation names."""
     experts, generations = store.path / layout.EXPERTS, store.path / layout.GENERATIONS
-    found = [rest for folder in (store.path, experts, generations) for rest in staging.leftovers(folder)]
+    found = [rest for folder in (store.path, experts, generations) for rest in atomic.leftovers(folder)]
     record = store.record()
     readable = readable_generations(store)
     numbers = {str(number) for number in record.generations}
@@ -137,7 +138,7 @@ def _leftovers(store: Store) -> list[Path]:
 
 def _items(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [item for item in found if not item.name.startswith(staging.PREFIX)]
+    return [item for item in found if not item.name.startswith(atomic.PREFIX)]
 
 
 def readable_generations(store: Store) -> list[GenerationRecord]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molex_adapt import atomic
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.registry import checks, draft, files, layout, staging, verify
+from molex_adapt.registry import checks, draft, files, layout, verify
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
@@ -80,7 +81,7 @@ def _add(store: Store, record: RegistryRecord, new: GenerationDraft, activate: b
     finally:
         if number not in store.record().generations:
             for folder in published:
-                staging.discard(folder)
+                atomic.discard(folder)
     return number
 
 
@@ -112,7 +113,7 @@ def _publish_expert(store: Store, item: NewExpert, published: list[Path]) -> Exp
 
 def _publish(target: Path, content: dict[str, bytes], published: list[Path]) -> None:
     # No generation names this folder: if it is there, an interrupted write left it.
-    staging.discard(target)
+    atomic.discard(target)
     published.append(target)
     draft.publish(target, content)
 
@@ -140,8 +141,8 @@ def _purge(store: Store, name: str) -> None:
     doomed = [generation.number for generation in store.history() if name in generation.names]
     _replace(store, store.record(), dropped=doomed)
     for number in doomed:
-        staging.discard(layout.generation_folder(store.path, number))
-    staging.discard(layout.expert_folder(store.path, name))
+        atomic.discard(layout.generation_folder(store.path, number))
+    atomic.discard(layout.expert_folder(store.path, name))
 
 
 def _replace(
@@ -158,7 +159,7 @@ def _replace(
         "active": record.active if active is None else active,
         "generations": [*generations, *([] if added is None else [added])],
     }
-    staging.replace_file(
+    atomic.replace_file(
         store.path / layout.REGISTRY, files.dump_record(RegistryRecord.model_validate(content))
     )
 
@@ -170,8 +171,8 @@ def _writing(store: Store) -> Iterator[RegistryRecord]:
         layout.require_own_folders(store.path)
         with write_lock(store.path, store.lock_seconds):
             for folder in (store.path, store.path / layout.EXPERTS, store.path / layout.GENERATIONS):
-                for rest in staging.leftovers(folder):
-                    staging.discard(rest)
+                for rest in atomic.leftovers(folder):
+                    atomic.discard(rest)
             yield store.record()
     except OSError as error:
         raise RegistryError(

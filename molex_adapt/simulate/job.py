@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from molex_adapt.atomic import replacing
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.data.audio import decode
 from molex_adapt.errors import AudioError, MolexError
@@ -98,10 +98,9 @@ def _is_fresh(path: Path, audio: Path) -> bool:
 
 
 def _save(wave: Wave, path: Path) -> None:
-    """Write 16-bit FLAC under a temporary name, then rename: a killed run leaves no half file under a real name."""
+    """Write 16-bit FLAC; a killed run leaves no half file under a real name."""
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    soundfile.write(draft, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    os.replace(draft, path)
+    with replacing(path, durable=False) as staged:
+        soundfile.write(staged, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")

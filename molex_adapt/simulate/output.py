@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 import molex_adapt
+from molex_adapt.atomic import replace_file
 from molex_adapt.errors import DataError
 from molex_adapt.plain import load_yaml, shown
 from molex_adapt.simulate.attack import Attack
@@ -64,9 +64,7 @@ def claim(
         )
     out.mkdir(parents=True, exist_ok=True)
     written = {**wanted, **made_of, "made_with": f"molex-adapt {molex_adapt.__version__}"}
-    draft = out / f".{RECORD}.{os.getpid()}.part"  # two runs may begin in one folder
-    draft.write_text(_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    os.replace(draft, record)
+    replace_file(record, (_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True)).encode())
 
 
 def _load(record: Path) -> dict[str, Any]:

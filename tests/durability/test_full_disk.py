@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from molex_adapt import atomic
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry import Store, staging
+from molex_adapt.registry import Store
 
 from .conftest import KILLS, REFUSED, weights
 from .durable import draft_of
@@ -54,7 +55,7 @@ def test_a_full_disk_at_each_write(made, server, whole, tmpfs, operation):
 def test_a_failing_disk_at_each_write_call(made, tmp_path, monkeypatch):
     """Without a disk of its own: half of a file is written, then there is no more room."""
     source = Store.open(made.after["add-expert"])
-    write, left = staging._write, 0
+    write, left = atomic._write, 0
 
     def fail(path: Path, content: bytes) -> None:
         nonlocal left
@@ -64,7 +65,7 @@ def test_a_failing_disk_at_each_write_call(made, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
-    monkeypatch.setattr(staging, "_write", fail)
+    monkeypatch.setattr(atomic, "_write", fail)
     for step in range(1, 99):
         store = Store.open(made.copy(tmp_path / str(step)))
         left, said = step, ""

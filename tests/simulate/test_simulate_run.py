@@ -184,7 +184,7 @@ def test_bad_recordings_are_counted_not_fatal(recordings, tmp_path, workers):
     assert {Path(item.path).stem for item in done.failed} == {"silent", "broken", "gone"}
     assert all(item.reason for item in done.failed)
     assert len(read_manifest(done.manifest)) == 4
-    assert not list((tmp_path / "out").rglob("*.part"))
+    assert not list((tmp_path / "out").rglob(".staging-*"))
 
 
 def test_nothing_usable_is_an_error(recordings, tmp_path):
