@@ -14,6 +14,7 @@ import molex_adapt
 PACKAGE = Path(molex_adapt.__file__).parent
 
 LEVELS = [
+    {"__main__"},
     {"cli"},
     {"demo"},
     {"api"},

@@ -103,7 +103,7 @@ def test_a_reader_that_leaves_is_no_traceback(registry, options):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "molex_adapt.cli.app", "history", "--registry", str(registry), *options],
+        [sys.executable, "-m", "molex_adapt", "history", "--registry", str(registry), *options],
         stdout=writing,
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stderr=subprocess.PIPE,
@@ -112,3 +112,11 @@ def test_a_reader_that_leaves_is_no_traceback(registry, options):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_package_is_a_module_to_run():
+    done = subprocess.run(
+        [sys.executable, "-m", "molex_adapt", "score"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "molex-adapt score" in done.stderr

@@ -52,7 +52,7 @@ def test_the_readmes_tree_names_every_part():
     text = README.read_text(encoding="utf-8")
     package = Path(molex_adapt.__file__).parent
     parts = [f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").exists()]
-    parts += [path.name for path in package.glob("*.py") if path.name != "__init__.py"]
+    parts += [path.name for path in package.glob("*.py") if not path.name.startswith("__")]
     assert [part for part in parts if f" {part} " not in text] == []
 
 
