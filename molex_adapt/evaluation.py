@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics import measure_by_attack, measure_by_condition
-from molex_adapt.reports import EvaluationReport
+from molex_adapt.metrics import Rates, Ties, measure_by_attack, measure_by_condition
+from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_key, read_scores
 
 CODEC_COLUMNS = ("codec", "codec_q")
@@ -15,7 +17,13 @@ ATTACK_COLUMN = "attack"
 
 
 def evaluate_files(
-    scores: Path, key: Path, *, bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
+    scores: Path,
+    key: Path,
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    ties: Ties = "asvspoof5",
 ) -> EvaluationReport:
     """Evaluate a score file against its key, both as in the ASVspoof 5 evaluation.
 
@@ -23,6 +31,7 @@ def evaluate_files(
         scores: tab-separated `filename`, `cm-score`.
         key: tab-separated `filename`, `cm-label`; columns `attack` and `codec` give the breakdown.
         bootstrap, seed, confidence: of the EER's interval.
+        ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
 
     Raises:
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
@@ -33,7 +42,7 @@ def evaluate_files(
             f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
             "without one, error rates do not exist. Check the labels, or add the other class to scores and key."
         )
-    return evaluate_scores(joined, bootstrap=bootstrap, seed=seed, confidence=confidence)
+    return evaluate_scores(joined, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
 
 
 def evaluate_scores(
@@ -43,6 +52,7 @@ def evaluate_scores(
     bootstrap: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
+    ties: Ties = "asvspoof5",
 ) -> EvaluationReport:
     """Evaluate scores that stand beside their truth.
 
@@ -50,36 +60,46 @@ def evaluate_scores(
         joined: (n,) scores with labels, and columns `attack`, `codec` where known.
         sources: (n,) source recordings; the interval then draws whole sources.
         bootstrap, seed, confidence: of the EER's interval.
+        ties: what becomes of equal scores, see `metrics.Ties`.
 
     Raises:
         DataError: a class is missing.
     """
-    attacks = _column(joined, (ATTACK_COLUMN,)) or [None] * len(joined.filenames)
-    found = measure_by_attack(
-        joined.scores,
-        joined.is_bona_fide,
-        attacks,
-        bootstrap=bootstrap,
-        seed=seed,
-        confidence=confidence,
-        groups=sources,
+    told = partial(_measure, joined, seed=seed, confidence=confidence, groups=sources)
+    overall, by_attack, by_codec = told(bootstrap=bootstrap, ties=ties)
+    (other,) = set(get_args(Ties)) - {ties}
+    by_other = told(bootstrap=1, ties=other)  # its intervals are not read
+    return EvaluationReport(
+        overall,
+        by_attack,
+        by_codec,
+        remarks=[
+            f"codec {name} lacks a class: not measured" for name, rates in by_codec.items() if rates is None
+        ],
+        ties=ties,
+        other_ties=OtherTies(
+            other,
+            by_other[0].eer if by_other[0].eer != overall.eer else None,
+            _other_eers(by_attack, by_other[1]),
+            _other_eers(by_codec, by_other[2]),
+        ),
     )
+
+
+def _measure(joined: Joined, **how: Any) -> tuple[Rates, dict[str, Rates], dict[str, Rates | None]]:
+    """Figures of all utterances, by attack and by codec."""
+    attacks = _column(joined, (ATTACK_COLUMN,)) or [None] * len(joined.filenames)
+    found = measure_by_attack(joined.scores, joined.is_bona_fide, attacks, **how)
     codecs = _column(joined, CODEC_COLUMNS)
-    by_codec = {}
-    if codecs is not None:
-        by_codec = measure_by_condition(
-            joined.scores,
-            joined.is_bona_fide,
-            codecs,
-            bootstrap=bootstrap,
-            seed=seed,
-            confidence=confidence,
-            groups=sources,
-        )
-    remarks = [
-        f"codec {name} lacks a class: not measured" for name, rates in by_codec.items() if rates is None
-    ]
-    return EvaluationReport(found["overall"], found["by_attack"], by_codec, remarks=remarks)
+    by_codec = (
+        {} if codecs is None else measure_by_condition(joined.scores, joined.is_bona_fide, codecs, **how)
+    )
+    return found["overall"], found["by_attack"], by_codec
+
+
+def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | None]) -> dict[str, float]:
+    pairs = ((name, item, other[name]) for name, item in rates.items())
+    return {name: that.eer for name, this, that in pairs if this and that and this.eer != that.eer}
 
 
 def _column(joined: Joined, names: Sequence[str]) -> list[str | None] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.data.table import Failed
-from molex_adapt.metrics import Rates
+from molex_adapt.metrics import Rates, Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,17 @@ class ScoreReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class OtherTies:
+    """EERs by the other reading of equal scores, where they differ from the report's."""
+
+    ties: Ties
+    """The other reading."""
+    overall: float | None = None
+    by_attack: dict[str, float] = field(default_factory=dict)
+    by_codec: dict[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class EvaluationReport:
     """How good scores are, together, per attack and per codec."""
@@ -149,6 +160,9 @@ class EvaluationReport:
     failed: tuple[Failed, ...] = ()
     generation: int | None = None
     remarks: list[str] = field(default_factory=list)
+    ties: Ties = "asvspoof5"
+    """How equal scores were read."""
+    other_ties: OtherTies = OtherTies("step")
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -159,6 +173,8 @@ class EvaluationReport:
             "failed": _failures(self.failed),
             "generation": self.generation,
             "remarks": list(self.remarks),
+            "ties": self.ties,
+            "other_ties": asdict(self.other_ties),
         }
 
 

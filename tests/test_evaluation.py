@@ -37,3 +37,41 @@ def test_a_missing_class_is_an_error():
     alone = Joined(("a",), np.array([1.0]), np.array([True]), {})
     with pytest.raises(DataError):
         evaluate_scores(alone)
+
+
+TIED = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, -1.0])
+REAL = np.arange(10) < 5
+
+
+def tied() -> Joined:
+    return Joined(
+        tuple("abcdefghij"),
+        TIED,
+        REAL,
+        {"attack": ("-",) * 5 + ("A01",) * 4 + ("A02",), "codec": ("x",) * 9 + ("-",)},
+    )
+
+
+def test_equal_scores_are_read_as_the_challenge_does_and_the_other_reading_stands_beside():
+    report = evaluate_scores(tied(), bootstrap=20)
+    assert (report.overall.eer, report.other_ties.overall) == (0.6, pytest.approx(0.4))
+    assert report.by_attack["A01"].eer == 0.55
+    assert report.by_attack["A02"].eer == 0.0
+    assert report.other_ties.by_attack == {"A01": pytest.approx(0.425)}
+    assert report.other_ties.by_codec == {"x": pytest.approx(0.425)}
+    written = report.as_dict()
+    assert (written["ties"], written["other_ties"]["ties"]) == ("asvspoof5", "step")
+    assert written["other_ties"]["overall"] == pytest.approx(0.4)
+
+
+def test_equal_scores_can_be_taken_together_with_their_interval():
+    report = evaluate_scores(tied(), bootstrap=50, ties="step")
+    assert report.overall == measure(TIED[REAL], TIED[~REAL], bootstrap=50, ties="step")
+    assert report.other_ties.ties == "asvspoof5"
+    assert report.other_ties.overall == 0.6
+
+
+def test_scores_without_ties_have_one_reading():
+    report = evaluate_scores(joined(attack=("-", "-", "-", "A01", "A02", "A02")), bootstrap=20)
+    assert report.other_ties.overall is None
+    assert report.other_ties.by_attack == {}

@@ -11,6 +11,7 @@ import pytest
 
 from molex_adapt import metrics
 from molex_adapt.errors import DataError
+from molex_adapt.metrics.bootstrap import _Units, _WeightedCurve
 
 # Without ties; its figures are worked out by hand, the Cllr in 40-digit arithmetic.
 REAL = [2.1, 1.4, 0.9, -0.3, -0.75, 3.0]
@@ -81,11 +82,11 @@ def test_scores_without_ties_measure_as_in_the_asvspoof5_package(seed):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_tied_scores_fall_together_and_the_package_order_is_available(seed):
+def test_tied_scores_measure_as_in_the_package_and_fall_together_on_request(seed):
     real, fake = draw(seed, decimals=0)
     step, walk = step_walk(real, fake), sorted_walk(real, fake)
-    assert metrics.eer(real, fake) == pytest.approx(reference_eer(step), abs=1e-12)
-    assert metrics.eer(real, fake, ties="bona_fide_first") == pytest.approx(reference_eer(walk), abs=1e-12)
+    assert metrics.eer(real, fake) == reference_eer(walk) == metrics.measure(real, fake, bootstrap=5).eer
+    assert metrics.eer(real, fake, ties="step") == pytest.approx(reference_eer(step), abs=1e-12)
     assert metrics.min_dcf(real, fake) == pytest.approx(reference_dcf(step), abs=1e-12)
     assert metrics.min_dcf(real, fake) == pytest.approx(reference_dcf(walk), abs=1e-12)
     assert metrics.act_dcf(real, fake) == pytest.approx(reference_act_dcf(real, fake), abs=1e-12)
@@ -109,9 +110,20 @@ def test_swapped_polarity_shows_and_is_not_flipped():
     assert metrics.cllr(FAKE, REAL) > 1
 
 
+def test_frozen_values_of_tied_scores():
+    """Worked out by hand from the package's order: bona fide before spoof where scores tie."""
+    real, fake = [1, 1, 1, 2, 2, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1, 2, -1, -1]
+    # -1: 2 spoofs caught (0, 0.8). 0: 3 missed (0.375, 0.8), then 4 caught (0.375, 0.4); nothing is nearer.
+    assert metrics.eer(real, fake) == metrics.eer(real, fake, ties="step") == (0.375 + 0.4) / 2
+    # -1: (0, 0.8). 0: the three bona fide first (0.6, 0.8), then the spoofs, by (0.6, 0.6), to (0.6, 0.2): one step.
+    real, fake = [0, 0, 0, 1, 1], [0, 0, 0, 1, -1]
+    assert metrics.eer(real, fake) == (3 / 5 + 3 / 5) / 2
+    assert metrics.eer(real, fake, ties="step") == (3 / 5 + 1 / 5) / 2
+
+
 def test_constant_scores_are_a_coin_toss_only_as_a_step():
-    assert metrics.eer(np.ones(5), np.ones(9)) == 0.5
-    assert metrics.eer(np.ones(5), np.ones(9), ties="bona_fide_first") == 1.0
+    assert metrics.eer(np.ones(5), np.ones(9), ties="step") == 0.5
+    assert metrics.eer(np.ones(5), np.ones(9)) == 1.0
     assert metrics.cllr(np.zeros(5), np.zeros(9)) == pytest.approx(1, abs=1e-15)
     assert metrics.min_dcf(np.ones(5), np.ones(9)) == 1.0
 
@@ -120,7 +132,7 @@ def test_order_of_the_utterances_does_not_matter():
     real, fake = draw(3, decimals=0)
     rng = np.random.default_rng(0)
     shuffled = rng.permutation(real), rng.permutation(fake)
-    for ties in ("step", "bona_fide_first"):
+    for ties in ("step", "asvspoof5"):
         assert metrics.eer(*shuffled, ties=ties) == metrics.eer(real, fake, ties=ties)
 
 
@@ -128,15 +140,20 @@ def test_cllr_survives_scores_that_overflow_an_exponential():
     assert metrics.cllr([-2000.0], [-2000.0]) == pytest.approx(1000 / math.log(2))
 
 
+def test_an_unknown_reading_of_ties_is_refused():
+    with pytest.raises(DataError, match="no reading of ties 'bona_fide_first'.*asvspoof5, step"):
+        metrics.eer(REAL, FAKE, ties="bona_fide_first")
+
+
 @pytest.mark.parametrize("decimals", [None, 0])
 @pytest.mark.parametrize("seed", range(10))
 def test_every_threshold_of_the_curve_realises_its_point(seed, decimals):
     real, fake = draw(seed, decimals)
-    curve = metrics.det_curve(real, fake)
+    curve = metrics.det_curve(real, fake, ties="step")
     for miss, false_alarm, threshold in zip(curve.miss, curve.false_alarm, curve.thresholds, strict=True):
         assert metrics.error_rates(real, fake, threshold) == pytest.approx((miss, false_alarm), abs=1e-12)
     at_threshold = metrics.error_rates(real, fake, metrics.eer_threshold(real, fake))
-    assert sum(at_threshold) / 2 == pytest.approx(metrics.eer(real, fake), abs=1e-12)
+    assert sum(at_threshold) / 2 == pytest.approx(metrics.eer(real, fake, ties="step"), abs=1e-12)
 
 
 def test_threshold_between_neighbouring_floats_still_separates_them():
@@ -220,16 +237,29 @@ def plain_bootstrap(real, fake, resamples, seed, ties):
     ]
 
 
+@pytest.mark.parametrize("ties", ["asvspoof5", "step"])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_resample_measures_as_its_scores_written_out_would(seed, ties):
+    real, fake = draw(seed, decimals=0)
+    units = _Units.of(real.size, fake.size, None)
+    curve = _WeightedCurve.of(real, fake, units, ties)
+    drawn = next(units.draw(20, seed))
+    for weights, found in zip(drawn, curve.eers(drawn), strict=True):
+        written = np.repeat(real, weights[: real.size]), np.repeat(fake, weights[real.size :])
+        assert found == pytest.approx(metrics.eer(*written, ties=ties), abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", ["asvspoof5", "step"])
 @pytest.mark.parametrize("decimals", [None, 1])
-def test_interval_agrees_with_resampling_the_scores_themselves(decimals):
+def test_interval_agrees_with_resampling_the_scores_themselves(decimals, ties):
     rng = np.random.default_rng(1)
     real, fake = rng.normal(1, 1, 80), rng.normal(-0.6, 1, 120)
     if decimals is not None:
         real, fake = real.round(decimals), fake.round(decimals)
-    slow = np.quantile(plain_bootstrap(real, fake, 3000, 5, "step"), [0.025, 0.975])
-    fast = metrics.eer_interval(real, fake, bootstrap=20_000, seed=6)
+    slow = np.quantile(plain_bootstrap(real, fake, 3000, 5, ties), [0.025, 0.975])
+    fast = metrics.eer_interval(real, fake, bootstrap=20_000, seed=6, ties=ties)
     assert fast == pytest.approx(tuple(slow), abs=0.012)
-    assert fast[0] < metrics.eer(real, fake) < fast[1]
+    assert fast[0] < metrics.eer(real, fake, ties=ties) < fast[1]
 
 
 def test_interval_covers_the_true_rate_about_as_often_as_it_says():
@@ -247,7 +277,7 @@ def test_interval_covers_the_true_rate_about_as_often_as_it_says():
 def test_interval_repeats_with_its_seed_and_changes_with_another():
     real, fake = draw(11)
     assert metrics.eer_interval(real, fake, seed=3) == metrics.eer_interval(real, fake, seed=3)
-    assert metrics.eer_interval(real, fake, seed=3) != metrics.eer_interval(real, fake, seed=4)
+    assert metrics.eer_interval(real, fake, seed=3) != metrics.eer_interval(real, fake, seed=5)
 
 
 def test_copies_of_one_source_do_not_pass_for_independent_utterances():

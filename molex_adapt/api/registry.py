@@ -21,6 +21,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
 from molex_adapt.features import extract, score_kept, score_table
+from molex_adapt.metrics import Ties
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry import BaseRecord, Store
@@ -141,6 +142,7 @@ class Registry(Exchange):
         *,
         split: Split | None = None,
         recipe: Recipe | None = None,
+        ties: Ties = "asvspoof5",
         device: str = "auto",
         precision: Precision | None = None,
         workers: int = 2,
@@ -152,6 +154,7 @@ class Registry(Exchange):
             data: a folder, manifest, protocol or table with both classes.
             split: only this split of it, divided as training divides where the data does not say.
             recipe: decides how the data is divided; the active generation's by default.
+            ties: what becomes of equal scores, see `metrics.Ties`; the default gives the ASVspoof 5 package's figures.
             device, precision, workers, progress: as for `score`.
 
         Raises:
@@ -179,7 +182,7 @@ class Registry(Exchange):
                 CODEC_COLUMNS[0]: tuple(item.codec or "" for item in items),
             },
         )
-        report = evaluate_scores(joined, sources=[item.source for item in items])
+        report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties)
         return replace(report, failed=failed, generation=number)
 
     def analyze(

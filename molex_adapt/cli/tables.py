@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -69,14 +69,15 @@ def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
     table = _table("Detection by attack, each against all bona fide speech")
     for name in ("attack", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
         table.add_column(name, justify="left" if name == "attack" else "right", overflow="fold")
+    other = report.other_ties
     for attack, rates in report.by_attack.items():
-        table.add_row(attack, *_figures(rates))
+        table.add_row(attack, *_figures(rates, starred=attack in other.by_attack))
     table.add_section()
-    table.add_row("all", *_figures(report.overall), style="bold")
+    table.add_row("all", *_figures(report.overall, starred=other.overall is not None), style="bold")
     parts: list[RenderableType] = [table]
     if report.by_codec:
-        parts.append(_codec_table(report.by_codec))
-    return [*parts, *failures(report.failed)]
+        parts.append(_codec_table(report.by_codec, other.by_codec))
+    return [*parts, *_tied(report), *failures(report.failed)]
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
@@ -202,10 +203,10 @@ def _eer(rates: Rates | None) -> str:
     return f"{100 * rates.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def _figures(rates: Rates) -> list[str]:
+def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
     low, high = rates.eer_ci
     return [
-        f"{100 * rates.eer:.2f} %",
+        f"{100 * rates.eer:.2f} %{'*' if starred else ''}",
         f"{100 * low:.1f}–{100 * high:.1f}",
         f"{rates.min_dcf:.3f}",
         f"{rates.act_dcf:.3f}",
@@ -325,13 +326,33 @@ def _difference(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f}"
 
 
-def _codec_table(by_codec: Mapping[str, Rates | None]) -> Table:
+def _codec_table(by_codec: Mapping[str, Rates | None], starred: Container[str]) -> Table:
     table = _table("Detection by codec, each with its own bona fide speech")
     for name in ("codec", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
         table.add_column(name, justify="left" if name == "codec" else "right", overflow="fold")
     for codec, rates in by_codec.items():
-        table.add_row(codec, *(_figures(rates) if rates is not None else ["not measured"]))
+        figures = ["not measured"] if rates is None else _figures(rates, starred=codec in starred)
+        table.add_row(codec, *figures)
     return table
+
+
+def _tied(report: EvaluationReport) -> list[RenderableType]:
+    """What a starred EER is by the other reading of equal scores."""
+    other = report.other_ties
+    eers = other.by_attack | ({} if other.overall is None else {"all": other.overall}) | other.by_codec
+    if not eers:
+        return []
+    named = [f"{name} {100 * eer:.2f} %" for name, eer in list(eers.items())[:_MOST_LISTED]]
+    more = f" and {len(eers) - len(named)} more" if len(eers) > len(named) else ""
+    readings = {
+        "asvspoof5": "one by one, as the ASVspoof 5 package does",
+        "step": "together, as a threshold does",
+    }
+    text = (
+        f"* equal scores change this EER. It takes them {readings[report.ties]}; taken {readings[other.ties]} "
+        f"(--ties {other.ties}): {', '.join(named)}{more}."
+    )
+    return [Padding(visible(text), (0, 1))]
 
 
 def _reading(bona_fide: bool) -> Text:

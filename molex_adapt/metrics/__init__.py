@@ -1,14 +1,14 @@
 """How good scores are: EER, minDCF, actDCF, Cllr, with bootstrap intervals; higher means more bona fide.
 
-The definitions are those of the ASVspoof 5 evaluation package (track 1), written anew. On scores without
-ties the results are equal to the package's. Two differences, where its answer is not one of the scores alone:
+The definitions are those of the ASVspoof 5 evaluation package (track 1), written anew, and so are the figures: what
+a paper reports of the same scores is what comes out here. Two readings differ, where the package's answer is not one of
+the scores alone:
 
 * Ties. The package sorts single utterances, bona fide before spoof where scores tie, and so visits
   "thresholds" between equal scores that no decision can realise: with every score equal its EER is 1.0, and
-  would be 0.0 had it put the spoofs first. Here a threshold accepts or rejects equal scores together
-  (`ties="step"`), and constant scores give 0.5. `ties="bona_fide_first"` gives the package's own EER.
-  minDCF, actDCF and Cllr agree either way: the package's extra points never cost less than a real one, and
-  the other two do not sort.
+  would be 0.0 had it put the spoofs first. That is `ties="asvspoof5"`, the default. With `ties="step"` a
+  threshold accepts or rejects equal scores together, and constant scores give 0.5. minDCF, actDCF and Cllr
+  agree either way: the package's extra points never cost less than a real one, and the other two do not sort.
 * Cllr of a bona fide score below, or a spoof score above, about 709 nats on the wrong side is infinite in
   the package, by overflow; here it is the number it should be.
 

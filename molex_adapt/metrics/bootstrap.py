@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.curve import Floats, Ties, checked_scores, curve_positions
+from molex_adapt.metrics.curve import Floats, Ties, checked_scores, curve_positions, eer
 
 Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
 """Source ids of the bona fide and of the spoof scores; an empty id stands for a source of its own."""
@@ -39,7 +39,7 @@ def eer_interval(
     seed: int = 0,
     confidence: float = 0.95,
     groups: Groups | None = None,
-    ties: Ties = "step",
+    ties: Ties = "asvspoof5",
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the EER.
 
@@ -75,7 +75,7 @@ def paired_change(
     seed: int = 0,
     confidence: float = 0.95,
     groups: Groups | None = None,
-    ties: Ties = "step",
+    ties: Ties = "asvspoof5",
 ) -> tuple[float, tuple[float, float]]:
     """Change of the EER between two detectors on the same utterances, with its paired interval.
 
@@ -109,9 +109,8 @@ def paired_change(
     units = _Units.of(before[0].size, before[1].size, groups)
     curves = [_WeightedCurve.of(real, fake, units, ties) for real, fake in (before, after)]
     changes = [curves[1].eers(drawn) - curves[0].eers(drawn) for drawn in units.draw(bootstrap, seed)]
-    whole = np.ones((1, units.count), dtype=np.int64)
-    change = curves[1].eers(whole) - curves[0].eers(whole)
-    return float(change[0]), _percentiles(np.concatenate(changes), confidence)
+    change = eer(*after, ties=ties) - eer(*before, ties=ties)
+    return change, _percentiles(np.concatenate(changes), confidence)
 
 
 def mean_eer_interval(
@@ -120,7 +119,7 @@ def mean_eer_interval(
     bootstrap: int = 1000,
     seed: int = 0,
     confidence: float = 0.95,
-    ties: Ties = "step",
+    ties: Ties = "asvspoof5",
 ) -> tuple[float, tuple[float, float]]:
     """Mean of the EERs of several sets of one detector, with its interval.
 
@@ -149,9 +148,8 @@ def mean_eer_interval(
     count = len(numbers)
     everyone = np.arange(count)
     together = _Units(everyone, everyone, (everyone,), count)
-    whole = np.ones((1, count), dtype=np.int64)
-    mean = float(np.mean([curve.eers(whole)[0] for curve in curves]))
-    with np.errstate(invalid="ignore"):
+    mean = float(np.mean([eer(real, fake, ties=ties) for real, fake, _ in checked]))
+    with np.errstate(invalid="ignore", divide="ignore"):
         rates = np.concatenate(
             [
                 np.mean([curve.eers(drawn) for curve in curves], axis=0)
@@ -216,6 +214,7 @@ class _WeightedCurve:
     fake_units: Integers  # (M,) in order of score
     real_below: Integers  # (V,) bona fide scores rejected at each point
     fake_below: Integers  # (V,) spoof scores rejected at each point
+    single: bool  # whether each step of the curve is one utterance
 
     @classmethod
     def of(cls, real: Floats, fake: Floats, units: _Units, ties: Ties) -> _WeightedCurve:
@@ -225,6 +224,7 @@ class _WeightedCurve:
             fake_units=units.fake[np.argsort(fake_at, kind="stable")],
             real_below=_running(real_at, values.size),
             fake_below=_running(fake_at, values.size),
+            single=ties == "asvspoof5",
         )
 
     def eers(self, drawn: NDArray[np.int64]) -> Floats:
@@ -232,9 +232,27 @@ class _WeightedCurve:
         reals, missed = _running_weights(drawn[:, self.real_units], self.real_below)
         fakes, caught = _running_weights(drawn[:, self.fake_units], self.fake_below)
         miss, false_alarm = missed / reals, (fakes - caught) / fakes
+        if self.single:
+            return self._single_eers(miss, false_alarm, reals[:, 0], fakes[:, 0])
         at = np.argmin(np.abs(miss - false_alarm), axis=1)[:, None]
         pair = np.take_along_axis(miss, at, axis=1) + np.take_along_axis(false_alarm, at, axis=1)
         return np.asarray(pair[:, 0] / 2)
+
+    def _single_eers(self, miss: Floats, false_alarm: Floats, reals: Floats, fakes: Floats) -> Floats:
+        """(R,) EER where a score that was drawn several times is several utterances, taken one by one.
+
+        The two rates cross while the copies of one score are taken: one rate stands still, the other moves in
+        steps of one utterance, and the nearest step counts; of two that are equally near, the first.
+        """
+        after = np.argmax(miss >= false_alarm, axis=1)
+        row = np.arange(after.size)
+        rising = self.real_below[after] > self.real_below[after - 1]
+        still = np.where(rising, false_alarm[row, after], miss[row, after])
+        sizes, step = np.where(rising, reals, fakes), np.where(rising, 1, -1)
+        before = step * np.floor(step * still * sizes)
+        first, second = before / sizes, (before + step) / sizes
+        nearest = np.where(np.abs(second - still) < np.abs(first - still), second, first)
+        return np.asarray((still + nearest) / 2)
 
 
 def _running(at: Integers, points: int) -> Integers:

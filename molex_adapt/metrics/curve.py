@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.errors import DataError
 
-Ties: TypeAlias = Literal["step", "bona_fide_first"]
-"""`step`: equal scores fall together; `bona_fide_first`: one by one, as the ASVspoof 5 package sorts them."""
+Ties: TypeAlias = Literal["asvspoof5", "step"]
+"""What becomes of equal scores: `asvspoof5` takes them one by one, bona fide first, as the ASVspoof 5 package
+sorts them; `step` takes them together, as a threshold does."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -91,7 +92,7 @@ class Curve:
         return int(np.argmin(np.abs(self.miss - self.false_alarm)))
 
 
-def det_curve(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "step") -> Curve:
+def det_curve(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "asvspoof5") -> Curve:
     """Miss and false-alarm rate at every threshold that changes a decision.
 
     Args:
@@ -100,7 +101,7 @@ def det_curve(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "step") ->
         ties: what becomes of equal scores; see `Ties`.
 
     Returns:
-        A `Curve` of (distinct scores + 1) points, or N + M + 1 for `bona_fide_first`.
+        A `Curve` of N + M + 1 points, or (distinct scores + 1) for `step`.
 
     Raises:
         DataError: a class is empty, or a score is NaN or infinite.
@@ -118,7 +119,7 @@ def det_curve(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "step") ->
     )
 
 
-def eer(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "step") -> float:
+def eer(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "asvspoof5") -> float:
     """Equal error rate as a fraction: mean of the two rates where they are closest.
 
     Nothing is flipped: scores of the wrong sign give an EER above 0.5. Arguments, errors: see `det_curve`.
@@ -130,12 +131,13 @@ def eer(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "step") -> float
 
 
 def eer_threshold(bona_fide: ArrayLike, spoof: ArrayLike) -> float:
-    """Threshold of the equal error rate; `error_rates` at it gives the two rates whose mean is `eer`.
+    """Threshold of the equal error rate; `error_rates` at it gives the two rates whose mean is `eer(ties="step")`.
 
-    Raises: see `det_curve`. Source: own. (The package returns the highest rejected score instead, at
-    which its own decision rule would accept that score.)
+    Ties are read as a `step`: the package's points between equal scores have no threshold. Raises: see
+    `det_curve`. Source: own. (The package returns the highest rejected score instead, at which its own
+    decision rule would accept that score.)
     """
-    curve = det_curve(bona_fide, spoof)
+    curve = det_curve(bona_fide, spoof, ties="step")
     return float(curve.thresholds[curve.equal_error_index()])
 
 
@@ -156,7 +158,7 @@ def min_dcf(bona_fide: ArrayLike, spoof: ArrayLike, *, costs: Costs = ASVSPOOF5)
 
     Arguments, errors: see `det_curve`. Source: own; definition of the ASVspoof 5 package.
     """
-    curve = det_curve(bona_fide, spoof)
+    curve = det_curve(bona_fide, spoof, ties="step")  # the other reading adds only dearer points
     cost = costs.miss_weight * curve.miss + costs.false_alarm_weight * curve.false_alarm
     return float(cost.min() / costs.default_cost)
 
@@ -189,7 +191,13 @@ def checked_scores(bona_fide: ArrayLike, spoof: ArrayLike) -> tuple[Floats, Floa
 def curve_positions(
     real: Floats, fake: Floats, ties: Ties
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Where each score falls on the curve: (N,) and (M,) indices into the (V,) ascending values."""
+    """Where each score falls on the curve: (N,) and (M,) indices into the (V,) ascending values.
+
+    Raises:
+        DataError: there is no such reading of ties.
+    """
+    if ties not in get_args(Ties):
+        raise DataError(f"There is no reading of ties {ties!r}. Expected one of {', '.join(get_args(Ties))}.")
     scores = np.concatenate((real, fake))
     if ties == "step":
         values, at = np.unique(scores, return_inverse=True)

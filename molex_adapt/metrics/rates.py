@@ -66,7 +66,7 @@ def measure(
     seed: int = 0,
     confidence: float = 0.95,
     groups: Groups | None = None,
-    ties: Ties = "step",
+    ties: Ties = "asvspoof5",
 ) -> Rates:
     """Measure scores; higher must mean more bona fide.
 
@@ -108,7 +108,7 @@ def measure_by_attack(
     seed: int = 0,
     confidence: float = 0.95,
     groups: Sequence[str | None] | None = None,
-    ties: Ties = "step",
+    ties: Ties = "asvspoof5",
 ) -> Breakdown:
     """Measure all utterances together, and every attack against all bona fide utterances.
 
@@ -144,7 +144,7 @@ def measure_by_condition(
     seed: int = 0,
     confidence: float = 0.95,
     groups: Sequence[str | None] | None = None,
-    ties: Ties = "step",
+    ties: Ties = "asvspoof5",
 ) -> dict[str, Rates | None]:
     """Measure every recording condition (such as a codec) alone: its bona fide against its spoofs.
 

@@ -1,4 +1,8 @@
-"""The gate: does the candidate know the new domain, and has it forgotten an old one?"""
+"""The gate: does the candidate know the new domain, and has it forgotten an old one?
+
+Its figures are those that `evaluate` reports: equal scores are read as the ASVspoof 5 package reads them. The frozen
+threshold's errors read each score as a decision does.
+"""
 
 from __future__ import annotations
 

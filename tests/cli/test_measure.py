@@ -44,8 +44,8 @@ def test_score_of_nothing_usable_is_status_1(run, api, tmp_path):
 
 
 def test_evaluate_data(run, api):
-    ran = run("evaluate", "data/", "--split", "test")
-    assert (ran.status, api.last("evaluate")["split"]) == (0, "test")
+    ran = run("evaluate", "data/", "--split", "test", "--ties", "step")
+    assert (ran.status, api.last("evaluate")["split"], api.last("evaluate")["ties"]) == (0, "test", "step")
     assert "5.00 %" in ran.out
     assert "not measured" in ran.out
     assert max(len(line) for line in ran.out.splitlines()) <= 80
@@ -71,6 +71,40 @@ def test_evaluate_files_needs_no_model(run, files):
     assert ran.json["overall"]["eer"] == pytest.approx(0.25)
     assert ran.json["by_attack"]["A02"]["eer"] == 0.0
     assert (ran.json["overall"]["bona_fide"], ran.json["by_attack"]["A01"]["spoof"]) == (4, 2)
+
+
+@pytest.fixture
+def tied_files(tmp_path):
+    """Three bona fide and three spoofed files at 0, two bona fide and a spoofed one at 1, one spoofed at -1."""
+    scores = (
+        [("bonafide", 0)] * 3 + [("bonafide", 1)] * 2 + [("spoof", 0)] * 3 + [("spoof", 1), ("spoof", -1)]
+    )
+    rows = [f"{at}\t{score}" for at, (_, score) in enumerate(scores)]
+    truth = [f"{at}\t{label}" for at, (label, _) in enumerate(scores)]
+    (tmp_path / "s.tsv").write_text("\n".join(["filename\tcm-score", *rows]) + "\n")
+    (tmp_path / "k.tsv").write_text("\n".join(["filename\tcm-label", *truth]) + "\n")
+    return "--scores", tmp_path / "s.tsv", "--key", tmp_path / "k.tsv"
+
+
+def test_equal_scores_give_the_figure_of_the_paper_and_the_table_says_so(run, tied_files):
+    ran = run("evaluate", *tied_files)
+    assert (ran.status, ran.err) == (0, "")
+    assert "60.00 %*" in ran.out
+    assert "(--ties step): all 40.00 %" in " ".join(ran.out.split())
+    assert run("evaluate", *tied_files, "--json").json["overall"]["eer"] == 0.6
+
+
+def test_equal_scores_are_taken_together_on_request(run, tied_files):
+    ran = run("evaluate", *tied_files, "--ties", "step")
+    assert "40.00 %*" in ran.out
+    assert "(--ties asvspoof5): all 60.00 %" in " ".join(ran.out.split())
+    assert run("evaluate", *tied_files, "--ties", "step", "--json").json["overall"]["eer"] == pytest.approx(
+        0.4
+    )
+
+
+def test_without_equal_scores_the_table_has_nothing_to_say_of_them(run, files):
+    assert "*" not in run("evaluate", "--scores", files[0], "--key", files[1]).out
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,13 @@ def evaluate(
         typer.Option("--key", metavar="FILE", help="The truth to --scores.", show_default=False),
     ] = None,
     split: Split = None,
+    ties: Annotated[
+        Literal["asvspoof5", "step"],
+        typer.Option(
+            "--ties",
+            help="Equal scores count one by one, as in the ASVspoof 5 package, or together, as a threshold takes them.",
+        ),
+    ] = "asvspoof5",
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -105,6 +112,7 @@ def evaluate(
             report = Registry.open(registry).evaluate(
                 data,
                 split=split,
+                ties=ties,
                 device=device,
                 precision=precision,
                 workers=worker_count(workers),
@@ -113,7 +121,7 @@ def evaluate(
     elif data is None and scores is not None and key is not None:
         from molex_adapt.evaluation import evaluate_files
 
-        report = evaluate_files(scores, key)
+        report = evaluate_files(scores, key, ties=ties)
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     emit(Answer(report.as_dict(), evaluation_table(report), report.remarks), as_json=as_json, quiet=quiet)
