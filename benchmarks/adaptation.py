@@ -33,6 +33,7 @@ from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.detector import Detector
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
+from molex_adapt.run import Run
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.old import OldDomain
 
@@ -82,7 +83,9 @@ def run(
 ) -> Result:
     """All states of one run: before, after each way, the single LoRA."""
     detector = detector_on(base, recipe)
-    first = train_first(detector, {name: bench.domains[name] for name in known}, recipe, seed, progress)
+    first = train_first(
+        detector, {name: bench.domains[name] for name in known}, recipe, Run(seed=seed, progress=progress)
+    )
     result: Result = {"novel": novel, "known": known, "seed": seed, "known_voices": {}, "held_out_voice": {}}
     result["seconds"] = {"joint": first.seconds["expert"]}
     _measure(result, "before", detector, bench, known)
@@ -91,7 +94,14 @@ def run(
         steps = recipe.model_copy(update={"expert": recipe.expert.model_copy(update={"way": way})})
         with restored(detector):
             added = add_expert(
-                detector, novel, novel, bench.domains[novel], old, first.threshold, steps, seed, progress
+                detector,
+                novel,
+                novel,
+                bench.domains[novel],
+                old,
+                first.threshold,
+                steps,
+                Run(seed=seed, progress=progress),
             )
             _measure(result, way, detector, bench, known)
             result["seconds"][way] = added.seconds
@@ -104,7 +114,7 @@ def run(
             update={"steps": recipe.expert.steps, "batch_size": recipe.expert.batch_size}
         )
         alone = recipe.model_copy(update={"joint": joint})
-        train_first(single, {novel: bench.domains[novel]}, alone, seed, progress)
+        train_first(single, {novel: bench.domains[novel]}, alone, Run(seed=seed, progress=progress))
         _measure(result, "single_lora", single, bench, known)
         result["seconds"]["single_lora"] = time.monotonic() - started
     return result

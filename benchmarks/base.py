@@ -28,6 +28,7 @@ from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.pretrain.run import save_untrained
 from molex_adapt.recipe import PretrainRecipe, load
+from molex_adapt.run import Run
 from molex_adapt.shipped import recipe_path
 from molex_adapt.train.adapt import train_first
 
@@ -54,7 +55,12 @@ def main() -> None:
         bench = set_up(base, list(demo.domains), recipe, options.workers, progress)
         detector = detector_on(base, recipe)
         torch.manual_seed(options.seed)
-        train_first(detector, {name: bench.domains[name] for name in known}, recipe, options.seed, progress)
+        train_first(
+            detector,
+            {name: bench.domains[name] for name in known},
+            recipe,
+            Run(seed=options.seed, progress=progress),
+        )
     result = {
         "known": known,
         "seed": options.seed,

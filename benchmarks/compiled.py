@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.cost import CLIPS, SECONDS, interleaved, machine, mixture_of, shape_folder
 from benchmarks.workbench import RESULTS
-from molex_adapt.base import Precision, load_base
-from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.base import load_base
+from molex_adapt.conventions import SAMPLE_RATE, Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 

@@ -58,8 +58,8 @@ def main() -> None:
 def _plain(table: Table) -> dict[str, Any]:
     """Seconds of audio per second, three times, and their median."""
     detector = Registry.open("registry").detector("cpu")
-    audio = sum(item.seconds for item in score_table(detector, table, workers=2)[0])
-    times = interleaved({"score": lambda: score_table(detector, table, workers=2)}, 3)["score"]
+    audio = sum(item.seconds for item in score_table(detector, table)[0])
+    times = interleaved({"score": lambda: score_table(detector, table)}, 3)["score"]
     return {"recordings": len(table), "times_real_time": audio / median(times)}
 
 
@@ -87,7 +87,7 @@ def _mixed(speech: tuple[Utterance, ...], rounds: int) -> dict[str, Any]:
         ones = [Table((item,), "one") for item in items]
         ways: dict[str, Callable[[], object]] = {
             "one_by_one": lambda: [score_table(detector, one) for one in ones],
-            "batches": lambda: score_table(detector, table, workers=2),
+            "batches": lambda: score_table(detector, table),
         }
         times = interleaved(ways, rounds)
         with _timed(detector) as model:

@@ -32,8 +32,8 @@ from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, source_id
 from molex_adapt.head import Head
-from molex_adapt.progress import Silent
 from molex_adapt.recipe import HeadOptions, Recipe
+from molex_adapt.run import Run
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.stages import append_expert, fit_expert
@@ -118,12 +118,12 @@ def _train_ours(folder: Path, precision: str, clips: int, seconds: float, steps:
     for number, name in enumerate(("old-1", "old-2", "old-3", "old-4", "new")):
         append_expert(detector, name, recipe, number)
     develop = [data.pick([0, 1])]
-    fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, recipe, 0, Silent())
+    fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, recipe, Run())
     measured = recipe.model_copy(
         update={"expert": recipe.expert.model_copy(update={"steps": steps, "evaluate_every": steps + 1})}
     )
     started = time.perf_counter()
-    fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, measured, 0, Silent())
+    fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, measured, Run())
     return time.perf_counter() - started
 
 

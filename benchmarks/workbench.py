@@ -21,6 +21,7 @@ from molex_adapt.features import Features, concatenate, extract, logits_of
 from molex_adapt.metrics import Rates, measure
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe, Recipe, load
+from molex_adapt.run import Run
 from molex_adapt.shipped import recipe_path
 from molex_adapt.simulate import LastStage, make_attack, simulate
 from molex_adapt.train.prepare import DomainData
@@ -191,7 +192,7 @@ def features_of(
     if kept.exists():
         arrays = load_file(kept)
         return Features(tuple(torch.split(arrays["frames"], arrays["lengths"].tolist())), labels, *about)
-    features, failed = extract(detector, table, workers=workers, progress=progress)
+    features, failed = extract(detector, table, Run(workers=workers, progress=progress))
     if failed:
         raise SystemExit(f"{name}: {len(failed)} recordings failed, first {failed[0]}")
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from molex_adapt.run import Run
+
 if TYPE_CHECKING:
     from molex_adapt.api import Registry
 
-__all__ = ["Registry", "__version__"]
+__all__ = ["Registry", "Run", "__version__"]
 
 __version__ = "0.1.0"
 

@@ -13,9 +13,9 @@ import platformdirs
 FOLDER = "MOLEX_CACHE"
 
 
-def cache_root() -> Path | None:
-    """The folder, as the environment says; None where it is switched off."""
-    folder = os.environ.get(FOLDER)
+def cache_root(stated: Path | str | None = None) -> Path | None:
+    """The folder that is stated, else what the environment says; None where it is switched off."""
+    folder = os.environ.get(FOLDER) if stated is None else str(stated)
     if folder is not None and folder.lower() in ("", "off", "0"):
         return None
     return Path(folder) if folder else Path(platformdirs.user_cache_path("molex-adapt"))

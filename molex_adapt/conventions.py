@@ -17,6 +17,7 @@ FRAME_SAMPLES = 320
 
 Label: TypeAlias = Literal["bonafide", "spoof"]
 Split: TypeAlias = Literal["train", "dev", "test"]
+Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
 Seconds: TypeAlias = float
 Hertz: TypeAlias = float
 Decibels: TypeAlias = float

@@ -48,8 +48,8 @@ class PrefixCache:
         self.limit = limit
 
     @classmethod
-    def standard(cls) -> PrefixCache:
-        """Where the environment says, else in the user's cache folder.
+    def standard(cls, folder: Path | str | None = None) -> PrefixCache:
+        """In that folder, else where the environment says, else in the user's cache folder.
 
         Raises:
             RecipeError: the limit is not a number of GiB.
@@ -61,7 +61,7 @@ class PrefixCache:
             limit = -1
         if limit < 0:
             raise RecipeError(f"{LIMIT}={stated!r} is not a size; give a number of GiB, e.g. {LIMIT}=20")
-        root = cache_root()
+        root = cache_root(folder)
         return cls(None if root is None else root / "prefix", limit)
 
     def key(self, recording: Path, base: Base, window: Seconds) -> str | None:

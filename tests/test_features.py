@@ -5,6 +5,7 @@ import pytest
 import soundfile
 import torch
 
+from molex_adapt import Run
 from molex_adapt.base import load_base
 from molex_adapt.data import Table, Utterance, read
 from molex_adapt.detector import Detector
@@ -36,7 +37,7 @@ def table(recorded, tmp_path) -> Table:
 
 
 def test_features_of_a_table(detector, table):
-    features, failed = extract(detector, table, workers=2)
+    features, failed = extract(detector, table, Run(workers=2))
     assert [item.path for item in failed] == [str(table[0].path)]
     assert features.attacks == (None,) * 3 + ("buzz",) * 3
     assert features.bona_fide.tolist() == [True] * 3 + [False] * 3
@@ -70,7 +71,7 @@ def test_kept_features_do_not_depend_on_what_was_computed_beside_them(
 
 
 def test_scores_of_a_table_are_averaged_over_windows_by_length(detector, table):
-    scored, failed = score_table(detector, table, workers=1)
+    scored, failed = score_table(detector, table, Run(workers=1))
     assert [item.utterance for item in scored] == list(table)[1:]
     assert len(failed) == 1
     for item in scored:
@@ -84,7 +85,7 @@ def test_scores_of_a_table_are_averaged_over_windows_by_length(detector, table):
 
 
 def test_company_and_workers_do_not_change_scores(detector, table):
-    together, _ = score_table(detector, table, workers=3)
+    together, _ = score_table(detector, table, Run(workers=3))
     for item in together:
         (alone,), _ = score_table(detector, Table((item.utterance,), "one"))
         assert item.score == pytest.approx(alone.score, abs=1e-5)

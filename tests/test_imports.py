@@ -30,7 +30,7 @@ LEVELS = [
     {"scorefile", "reports"},
     {"data"},
     {"calibration"},
-    {"attention", "metrics", "recipe", "schedule"},
+    {"attention", "metrics", "recipe", "run", "schedule"},
     {"atomic", "cache", "plain", "progress", "shipped"},
     {"errors", "conventions"},
 ]
@@ -46,6 +46,7 @@ LIGHT = [
     "molex_adapt.metrics",
     "molex_adapt.recipe",
     "molex_adapt.registry.store",
+    "molex_adapt.run",
     "molex_adapt.reports",
     "molex_adapt.scorefile",
     "molex_adapt.simulate",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from molex_adapt import Run
 from molex_adapt.base import load_base
 from molex_adapt.cache import cache_root
 from molex_adapt.cli.app import app
@@ -153,3 +154,11 @@ def test_the_commands_show_and_delete(cache):
     assert "MiB of at most 20.0 GiB" in run(app, ["cache", "info"]).stdout
     assert json.loads(run(app, ["cache", "clear", "--json"]).stdout)["recordings"] == 1
     assert cache.info().recordings == 0 and not packed.exists()
+
+
+def test_a_run_may_name_a_cache_of_its_own_or_none(cache, detector, recorded, tmp_path):
+    table, own = read(recorded(tmp_path / "data", bona_fide=2, buzz=2)), tmp_path / "own"
+    assert len(extract(detector, table, Run(cache="off"))[0]) == 4
+    assert len(extract(detector, table, Run(cache=own))[0]) == 4
+    assert PrefixCache.standard(own).info().recordings == 4
+    assert cache.info().recordings == 0

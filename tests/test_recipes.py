@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from molex_adapt.api import Registry
+from molex_adapt.api import Registry, Run
 from molex_adapt.errors import RecipeError
 from molex_adapt.recipe import DemoRecipe, Options, PretrainRecipe, Recipe, dump, load, with_structure_of
 from molex_adapt.shipped import recipe_names, recipe_path
@@ -116,10 +116,10 @@ def test_a_recipe_for_a_large_model_runs_at_tiny_shape(
 ) -> None:
     registry = Registry.create(tmp_path / "registry", str(tiny_base_folder))
     recipe = load(Recipe, recipe_path(name), SMALL)
-    report = registry.train(asvspoof5, domain="asvspoof5", experts=2, recipe=recipe, workers=1)
+    report = registry.train(asvspoof5, domain="asvspoof5", experts=2, recipe=recipe, run=Run(workers=1))
     assert report.activated
     assert [record.name for record in registry.store.experts()] == ["asvspoof5-1", "asvspoof5-2"]
-    report = registry.add_expert(asvspoof5, domain="codec_x", recipe=recipe, workers=1)
+    report = registry.add_expert(asvspoof5, domain="codec_x", recipe=recipe, run=Run(workers=1))
     assert report.expert == "codec_x"
     assert set(report.before) >= {"codec_x", "asvspoof5"}
     assert registry.store.verify() == []

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.workbench import demo_recipe, simulate_all
-from molex_adapt.api import EMBEDDED, Registry
+from molex_adapt.api import EMBEDDED, Registry, Run
 from molex_adapt.base import load_base
 from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
@@ -53,11 +53,13 @@ def main() -> None:
             domain="shipped",
             experts=None,
             recipe=load(Recipe, recipe_path("shipped"), options.set),
-            seed=options.seed,
-            workers=options.workers,
             licence=LICENCE,
-            command="python -m tools.build_registry --base registry/base --out new-registry",
-            progress=progress,
+            run=Run(
+                seed=options.seed,
+                workers=options.workers,
+                progress=progress,
+                command="python -m tools.build_registry --base registry/base --out new-registry",
+            ),
         )
     for domain, rates in report.after.items():
         low, high = rates.eer_ci

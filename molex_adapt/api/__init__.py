@@ -7,7 +7,8 @@ Example::
     print(report.after["codec_x"].eer, registry.score(["suspect.wav"]).scores[0].score)
 """
 
-from molex_adapt.api.inputs import Data, choose_device
+from molex_adapt.api.inputs import Data
 from molex_adapt.api.registry import EMBEDDED, Registry
+from molex_adapt.run import Run
 
-__all__ = ["EMBEDDED", "Data", "Registry", "choose_device"]
+__all__ = ["EMBEDDED", "Data", "Registry", "Run"]

@@ -24,7 +24,6 @@ from molex_adapt.hub.rows import Rows
 from molex_adapt.hub.stock import Places, name_from
 from molex_adapt.hub.unpack import PulledExpert, refusing
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, validate
 from molex_adapt.registry import GenerationDraft, GenerationRecord, NewExpert, OriginRecord, Store
 from molex_adapt.registry.assemble import (
@@ -40,6 +39,7 @@ from molex_adapt.registry.checks import check_base
 from molex_adapt.registry.files import Arrays, parse_yaml
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
 from molex_adapt.reports import PullReport
+from molex_adapt.run import Run
 from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.adopt import adopt_expert
 from molex_adapt.train.old import OldDomain
@@ -70,12 +70,10 @@ class Arrival:
     """One pull into a registry; see `Registry.pull`."""
 
     store: Store
-    device: torch.device
     token: str | None
     skip_pickled: bool
     assume_base: bool
-    command: str
-    progress: Progress
+    run: Run
 
     def pull(self, reference: str, name: str | None) -> PullReport:
         """See `Registry.pull`."""
@@ -83,7 +81,7 @@ class Arrival:
             check_name(name, "expert")
         active = self.store.active
         found = find_expert(
-            reference, token=self.token, skip_pickled=self.skip_pickled, progress=self.progress
+            reference, token=self.token, skip_pickled=self.skip_pickled, progress=self.run.progress
         )
         self._require_new(found, name, active)
         if active is None:
@@ -109,7 +107,9 @@ class Arrival:
     def _join(self, found: FoundExpert, name: str | None, active: GenerationRecord) -> PullReport:
         """Beside the experts of the active generation, under its head."""
         recipe = recipe_on(self.store, active, None)
-        detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
+        detector = build_detector(
+            self.store, active.number, self.run.find_device(), precision=self.run.precision
+        )
         pulled = self._named(self._fetch(found, name, detector), name, found.origin)
         _require_targets(pulled, recipe, detector, found.origin)
         if pulled.router is not None:
@@ -151,8 +151,8 @@ class Arrival:
             detector = Detector(base, recipe)
         _require_targets(pulled, recipe, detector, found.origin)
         _set_up(detector, router, head, mixture)
-        detector.to(self.device)
-        base.compute_in(recipe.precision)
+        detector.to(self.run.find_device())
+        base.compute_in(self.run.precision or recipe.precision)
         rows = Rows([router[f"blocks.{block}.rows"][0] for block in range(len(base.blocks))], "carried")
         draft = GenerationDraft(
             parent=None, experts=[], router={}, head=head, recipe=mixture.recipe, threshold=mixture.threshold
@@ -212,7 +212,7 @@ class Arrival:
                 router=router_arrays(detector),
                 calibration=(detector.calibration.scale, detector.calibration.offset),
                 new_experts=[pulled.new],
-                command=self.command,
+                command=self.run.command,
                 metrics={key: item.as_dict() for key, item in result.after.items()},
                 changes={key: item.as_dict() for key, item in result.changes.items()},
                 profile=_profile(detector, result, old),

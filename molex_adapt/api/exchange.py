@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Self
 
 from molex_adapt.api.arriving import Arrival
-from molex_adapt.api.inputs import choose_device
 from molex_adapt.api.restoring import restore
 from molex_adapt.hub import outdated, push_expert, push_mixture
-from molex_adapt.progress import Progress, Silent
 from molex_adapt.registry import Store
 from molex_adapt.reports import PullReport, PushReport, Upstream
+from molex_adapt.run import Run
 
 
 class Exchange:
@@ -34,7 +33,7 @@ class Exchange:
         token: str | None = None,
         exemplars: bool = True,
         dry_run: bool = False,
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> PushReport:
         """Upload one expert of the active generation as a Hub repository that stock PEFT loads.
 
@@ -46,7 +45,7 @@ class Exchange:
             token: None for HF_TOKEN, or what `hf auth login` left.
             exemplars: whether features of recordings travel along.
             dry_run: only say what would be uploaded; the Hub is not asked.
-            progress: who listens.
+            run: who listens.
 
         Raises:
             ExpertError: there is no such expert.
@@ -61,7 +60,7 @@ class Exchange:
             token=token,
             exemplars=exemplars,
             dry_run=dry_run,
-            progress=progress,
+            progress=run.progress,
         )
 
     def push_mixture(
@@ -73,7 +72,7 @@ class Exchange:
         token: str | None = None,
         exemplars: bool = True,
         dry_run: bool = False,
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> PushReport:
         """Upload the whole active generation, with its base where that is embedded; arguments as for `push`."""
         return push_mixture(
@@ -84,7 +83,7 @@ class Exchange:
             token=token,
             exemplars=exemplars,
             dry_run=dry_run,
-            progress=progress,
+            progress=run.progress,
         )
 
     def pull(
@@ -95,9 +94,7 @@ class Exchange:
         token: str | None = None,
         skip_pickled: bool = False,
         assume_base: bool = False,
-        device: str = "auto",
-        command: str = "",
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> PullReport:
         """Add one expert from the Hub, working at once: one of ours, or a stock PEFT LoRA that fits.
 
@@ -107,7 +104,7 @@ class Exchange:
             token: None for HF_TOKEN, or what `hf auth login` left.
             skip_pickled: take what is safe of a repository that holds pickled files, instead of refusing it.
             assume_base: take a stock adapter for one of this base, whatever it calls its base.
-            device, command, progress: as for `add_expert`.
+            run: where, what was typed, and who listens.
 
         Returns:
             Figures before and after on every domain that can be measured. With `activated` false the new generation was
@@ -118,10 +115,7 @@ class Exchange:
             ExpertError: it is of another base, or adapts other layers.
             RegistryError: its name is taken, or another writer was first.
         """
-        arrival = Arrival(
-            self.store, choose_device(device), token, skip_pickled, assume_base, command, progress or Silent()
-        )
-        return arrival.pull(reference, name)
+        return Arrival(self.store, token, skip_pickled, assume_base, run).pull(reference, name)
 
     @classmethod
     def pull_mixture(
@@ -131,17 +125,14 @@ class Exchange:
         *,
         token: str | None = None,
         skip_pickled: bool = False,
-        device: str = "cpu",
-        command: str = "",
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> Self:
         """A new registry with a whole generation from the Hub.
 
         Args:
             reference: ORG/REPO or ORG/REPO@REV.
             path: a new or empty folder.
-            token, skip_pickled, command, progress: as for `pull`.
-            device: where it is put together once, to see that it works.
+            token, skip_pickled, run: as for `pull`; it is put together once, to see that it works.
 
         Raises:
             HubError: it cannot be had, or is not to be trusted.
@@ -152,9 +143,7 @@ class Exchange:
             Path(path),
             token=token,
             skip_pickled=skip_pickled,
-            command=command,
-            device=choose_device(device),
-            progress=progress or Silent(),
+            run=run,
         )
         return cls(Store.open(path))
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
-
 from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, SPLITS
 from molex_adapt.data import Table, Utterance, find_audio, read
-from molex_adapt.errors import DataError, RecipeError
+from molex_adapt.errors import DataError
 from molex_adapt.train.prepare import DomainData
 
 Data: TypeAlias = Table | Path | str
@@ -73,18 +71,3 @@ def by_attack(whole: DomainData) -> dict[str, DomainData]:
             )
         domains[name] = whole.of_attack(attack)
     return domains
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, else Apple's MPS, else the CPU.
-
-    Raises:
-        RecipeError: the device does not exist here.
-    """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if name == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    kind = name.partition(":")[0]
-    if not {"cpu": True, "cuda": cuda, "mps": mps}.get(kind, False):
-        raise RecipeError(f"device {name!r} is not available here; use --device auto, or cpu")
-    return torch.device(name)

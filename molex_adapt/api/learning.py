@@ -7,20 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from molex_adapt.api.inputs import Data, by_attack, check_name
 from molex_adapt.api.outcome import Origin, old_domains, write_generation
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, validate, with_structure_of
 from molex_adapt.registry import GenerationRecord, Store, layout
 from molex_adapt.registry.assemble import build_detector, open_base
-from molex_adapt.registry.checkpoints import Run
+from molex_adapt.registry.checkpoints import RunFolder
 from molex_adapt.registry.files import parse_yaml, sha256
 from molex_adapt.registry.records import package_versions
 from molex_adapt.reports import StageReport
+from molex_adapt.run import Run
 from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.old import OldDomain
@@ -37,13 +35,8 @@ class Learning:
 
     store: Store
     recipe: Recipe | None
-    seed: int
-    device: torch.device
-    workers: int
     licence: str
-    command: str
-    progress: Progress
-    resume: bool = False
+    run: Run
 
     def train(self, data: Data, domain: str, experts: int | None) -> StageReport:
         """See `Registry.train`."""
@@ -69,10 +62,12 @@ class Learning:
         if active is None:
             return self._train_together(data, domain, [name])
         self._require_free(name)
-        recipe = recipe_on(self.store, active, self.recipe)
-        detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
+        recipe = self._recipe(active)
+        detector = build_detector(
+            self.store, active.number, self.run.find_device(), precision=recipe.precision
+        )
         old = _apart_from(domain, old_domains(self.store, active.number))
-        prepared = prepare(detector, data, recipe, self.workers, self.progress)
+        prepared = prepare(detector, data, recipe, self.run)
         origin = self._origin(recipe, [prepared], active.number, old)
         with self._checkpoints("add-expert", {name: domain}, origin, [prepared]) as kept:
             result = add_expert(
@@ -83,8 +78,7 @@ class Learning:
                 old,
                 active.threshold,
                 recipe,
-                self.seed,
-                self.progress,
+                self.run,
                 kept,
             )
             return write_generation(self.store, detector, result, {name: (domain, prepared)}, origin)
@@ -92,10 +86,12 @@ class Learning:
     def retrain_router(self, data: Iterable[Data]) -> StageReport:
         """See `Registry.retrain_router`."""
         active = self.store.generation()
-        recipe = recipe_on(self.store, active, self.recipe)
-        detector = build_detector(self.store, active.number, self.device, precision=recipe.precision)
+        recipe = self._recipe(active)
+        detector = build_detector(
+            self.store, active.number, self.run.find_device(), precision=recipe.precision
+        )
         old = old_domains(self.store, active.number)
-        prepared = [prepare(detector, item, recipe, self.workers, self.progress) for item in data]
+        prepared = [prepare(detector, item, recipe, self.run) for item in data]
         domains: dict[str, DomainData] = {}
         for found in map(by_attack, prepared):
             twice = sorted(found.keys() & domains.keys())
@@ -106,37 +102,35 @@ class Learning:
             domains |= found
         origin = self._origin(recipe, prepared, active.number, old)
         with self._checkpoints("retrain-router", {}, origin, prepared) as kept:
-            result = retrain_routers(
-                detector, domains, old, active.threshold, recipe, self.seed, self.progress, kept
-            )
+            result = retrain_routers(detector, domains, old, active.threshold, recipe, self.run, kept)
             return write_generation(self.store, detector, result, {}, origin)
 
     def _train_together(self, data: Data, domain: str, names: list[str]) -> StageReport:
         for name in names:
             self._require_free(check_name(name, "expert"))
         detector, recipe = self._empty_detector()
-        whole = prepare(detector, data, recipe, self.workers, self.progress)
+        whole = prepare(detector, data, recipe, self.run)
         owners = dict.fromkeys(names, (domain, whole))
         origin = self._origin(recipe, [whole])
         with self._checkpoints("train", dict.fromkeys(names, domain), origin, [whole]) as kept:
-            result = train_first(detector, {domain: whole}, recipe, self.seed, self.progress, names, kept)
+            result = train_first(detector, {domain: whole}, recipe, self.run, names, kept)
             return write_generation(self.store, detector, result, owners, origin)
 
     def _train_by_attack(self, data: Data) -> StageReport:
         detector, recipe = self._empty_detector()
-        whole = prepare(detector, data, recipe, self.workers, self.progress)
+        whole = prepare(detector, data, recipe, self.run)
         domains = by_attack(whole)
         for name in domains:
             self._require_free(name)
         owners = {name: (name, item) for name, item in domains.items()}
         origin = self._origin(recipe, [whole])
         with self._checkpoints("train", {name: name for name in domains}, origin, [whole]) as kept:
-            result = train_first(detector, domains, recipe, self.seed, self.progress, checkpoints=kept)
+            result = train_first(detector, domains, recipe, self.run, checkpoints=kept)
             return write_generation(self.store, detector, result, owners, origin)
 
     def _empty_detector(self) -> tuple[Detector, Recipe]:
-        recipe = self.recipe or Recipe()
-        detector = Detector(open_base(self.store), recipe).to(self.device)
+        recipe = self._recipe(None)
+        detector = Detector(open_base(self.store), recipe).to(self.run.find_device())
         detector.base.compute_in(recipe.precision)
         return detector, recipe
 
@@ -148,28 +142,28 @@ class Learning:
         decides = {
             "command": operation,
             "experts": ", ".join(f"{name} for {domain}" for name, domain in experts.items()) or "none",
-            "seed": str(self.seed),
+            "seed": str(self.run.seed),
             "data": ", ".join(item.digest() for item in data) or "none",
             "parent generation": self._parent_identity(origin.parent),
             "base": self.store.base.sha256,
-            "device": str(self.device),
+            "device": str(self.run.find_device()),
             **{f"version of {name}": version for name, version in package_versions().items()},
             **_flat(origin.recipe.model_dump(mode="json"), "recipe "),
         }
-        with Run.claim(self.store.path, decides, resume=self.resume) as run:
-            if run.forgone:
-                self.progress.note(
+        with RunFolder.claim(self.store.path, decides, resume=self.run.resume) as folder:
+            if folder.forgone:
+                self.run.progress.note(
                     "training begins anew; an interrupted run of this command was there, which --resume goes on from"
                 )
             try:
-                yield Checkpoints(run, self.progress)
+                yield Checkpoints(folder, self.run.progress)
             except (KeyboardInterrupt, RegistryError):
-                if run.stages:
-                    self.progress.note(
+                if folder.stages:
+                    self.run.progress.note(
                         "training so far is kept: the same command with --resume goes on from there"
                     )
                 raise
-            run.finish()
+            folder.finish()
 
     def _parent_identity(self, number: int | None) -> str:
         if number is None:
@@ -186,7 +180,14 @@ class Learning:
     ) -> Origin:
         failed = tuple(item for found in data for item in found.failed)
         remarks = tuple(line for found in data for line in found.remarks)
-        return Origin(parent, old or {}, recipe, self.seed, self.licence, self.command, failed, remarks, data)
+        return Origin(
+            parent, old or {}, recipe, self.run.seed, self.licence, self.run.command, failed, remarks, data
+        )
+
+    def _recipe(self, active: GenerationRecord | None) -> Recipe:
+        recipe = recipe_on(self.store, active, self.recipe)
+        precision = self.run.precision or recipe.precision
+        return recipe.model_copy(update={"precision": precision})
 
     def _require_free(self, name: str) -> None:
         if name in self.store.taken_names():

@@ -11,10 +11,10 @@ import numpy as np
 
 from molex_adapt.analyze import analyse
 from molex_adapt.api.exchange import Exchange
-from molex_adapt.api.inputs import Data, choose_device, recordings, table_of
+from molex_adapt.api.inputs import Data, recordings, table_of
 from molex_adapt.api.learning import Learning, recipe_on
 from molex_adapt.api.outcome import old_domains
-from molex_adapt.base import Precision, load_base
+from molex_adapt.base import load_base
 from molex_adapt.conventions import BONA_FIDE, Split
 from molex_adapt.data import Failed, Table, assign_splits
 from molex_adapt.detector import Detector
@@ -22,11 +22,11 @@ from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
 from molex_adapt.features import extract, score_kept, score_table
 from molex_adapt.metrics import Ties
-from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.registry.assemble import build_detector, embeddable
 from molex_adapt.reports import Analysis, EvaluationReport, Scored, ScoreReport, StageReport
+from molex_adapt.run import Run
 from molex_adapt.scorefile import Joined
 from molex_adapt.shipped import registry_path
 
@@ -82,30 +82,24 @@ class Registry(Exchange):
         """
         return cls(Store.open(path))
 
-    def detector(
-        self, device: str = "auto", generation: int | None = None, *, precision: Precision | None = None
-    ) -> Detector:
+    def detector(self, generation: int | None = None, *, run: Run = Run()) -> Detector:
         """The detector of the active (or another) generation.
 
         Args:
-            device: where to put it; "auto" for a GPU where there is one.
             generation: number; None for the active one.
-            precision: "fp32", "bf16" or "auto"; None for what the generation's recipe says.
+            run: device and precision.
 
         Raises:
             RegistryError: there is none yet, or a file of it is damaged.
         """
-        return build_detector(self.store, generation, choose_device(device), precision=precision)
+        return build_detector(self.store, generation, run.find_device(), precision=run.precision)
 
     def score(
         self,
         inputs: Sequence[Path | str] | Path | str | Table,
         *,
         keep: bool = False,
-        device: str = "auto",
-        precision: Precision | None = None,
-        workers: int = 2,
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> ScoreReport:
         """Score files, and folders of files, of any length and format.
 
@@ -113,8 +107,7 @@ class Registry(Exchange):
             inputs: paths, or a table; folders are searched.
             keep: score by way of the feature cache, for recordings that will be scored again; see
                 `features.score_kept` for the small differences.
-            device, workers, progress: where, with how many decoding threads, and who listens.
-            precision: as for `detector`.
+            run: device, precision, decoding threads, cache, listener.
 
         Returns:
             Log-likelihood ratios in nats, higher is more bona fide; what cannot be scored is in `failed`.
@@ -125,9 +118,9 @@ class Registry(Exchange):
         started = time.monotonic()
         record = self.store.generation()
         table = inputs if isinstance(inputs, Table) else recordings(inputs)
-        detector = self.detector(device, record.number, precision=precision)
+        detector = self.detector(record.number, run=run)
         score = score_kept if keep else score_table
-        scored, failed = score(detector, table, workers=workers, progress=progress)
+        scored, failed = score(detector, table, run)
         return ScoreReport(
             tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
             failed,
@@ -143,10 +136,7 @@ class Registry(Exchange):
         split: Split | None = None,
         recipe: Recipe | None = None,
         ties: Ties = "asvspoof5",
-        device: str = "auto",
-        precision: Precision | None = None,
-        workers: int = 2,
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> EvaluationReport:
         """Score labelled data and measure, overall, per attack and per codec.
 
@@ -155,7 +145,7 @@ class Registry(Exchange):
             split: only this split of it, divided as training divides where the data does not say.
             recipe: decides how the data is divided; the active generation's by default.
             ties: what becomes of equal scores, see `metrics.Ties`; the default gives the ASVspoof 5 package's figures.
-            device, precision, workers, progress: as for `score`.
+            run: as for `score`.
 
         Raises:
             DataError: a class is missing, or nothing can be scored.
@@ -168,9 +158,7 @@ class Registry(Exchange):
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        scored, failed = score_table(
-            self.detector(device, number, precision=precision), table, workers=workers, progress=progress
-        )
+        scored, failed = score_table(self.detector(number, run=run), table, run)
         items = [item.utterance for item in scored]
         table.with_utterances(tuple(items)).require_usable("evaluation", table, failed)
         joined = Joined(
@@ -189,28 +177,25 @@ class Registry(Exchange):
         self,
         data: Data | None = None,
         *,
-        device: str = "auto",
-        precision: Precision | None = None,
-        workers: int = 2,
-        progress: Progress | None = None,
+        run: Run = Run(),
     ) -> Analysis:
         """Which experts fire for which attack.
 
         Args:
             data: labelled recordings; without it, the experts' own check exemplars.
-            device, precision, workers, progress: as for `score`.
+            run: as for `score`.
 
         Raises:
             DataError: nothing to look at.
         """
         number = self.store.generation().number
-        detector = self.detector(device, number, precision=precision)
+        detector = self.detector(number, run=run)
         failed: tuple[Failed, ...] = ()
         if data is None:
             old = old_domains(self.store, number)
             sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
         else:
-            features, failed = extract(detector, table_of(data), workers=workers, progress=progress)
+            features, failed = extract(detector, table_of(data), run)
             sets = {"data": features}
         if not any(len(item) for item in sets.values()):
             raise DataError(
@@ -228,13 +213,8 @@ class Registry(Exchange):
         domain: str,
         experts: int | None = 1,
         recipe: Recipe | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        workers: int = 2,
         licence: str = "other",
-        command: str = "",
-        progress: Progress | None = None,
-        resume: bool = False,
+        run: Run = Run(),
     ) -> StageReport:
         """Train the first mixture of an empty registry: experts, routers and head together.
 
@@ -243,19 +223,15 @@ class Registry(Exchange):
             domain: what the experts are for; they are named after it.
             experts: how many share the domain among themselves; None for one per attack in the data, each named
                 after its attack and led to it.
-            recipe, seed: decide the result, with the data.
-            device, workers, progress: as for `score`.
+            recipe: decides the result, with the data and the run's seed, device and precision.
             licence: of the experts, for their cards.
-            command: what the user typed, for the history.
-            resume: go on from the checkpoints of a run of the same data, recipe and seed that was killed; its result
-                is that of a run that never stopped. Without any, from the beginning.
+            run: all of it counts. What is resumed ends as a run that never stopped.
 
         Raises:
             RegistryError: there is a mixture already; or the only checkpoints there are those of another run.
             DataError: the data cannot be used.
         """
-        learning = self._learning(recipe, seed, device, workers, licence, command, progress, resume)
-        return learning.train(data, domain, experts)
+        return Learning(self.store, recipe, licence, run).train(data, domain, experts)
 
     def add_expert(
         self,
@@ -264,13 +240,8 @@ class Registry(Exchange):
         domain: str,
         name: str | None = None,
         recipe: Recipe | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        workers: int = 2,
         licence: str = "other",
-        command: str = "",
-        progress: Progress | None = None,
-        resume: bool = False,
+        run: Run = Run(),
     ) -> StageReport:
         """Add one expert for a new domain; every old one stays bit-identical. Empty registries get a head as well.
 
@@ -279,7 +250,7 @@ class Registry(Exchange):
             domain: what the expert is for.
             name: of the expert; the domain's by default.
             recipe: training options; the structure is that of the active generation.
-            seed, device, workers, licence, command, progress, resume: as for `train`.
+            licence, run: as for `train`.
 
         Returns:
             Figures before and after on the new and on every old domain. With `activated` false the new generation was
@@ -289,29 +260,23 @@ class Registry(Exchange):
             RegistryError: the name is taken, or another writer was first.
             DataError: the data cannot be used.
         """
-        learning = self._learning(recipe, seed, device, workers, licence, command, progress, resume)
-        return learning.add_expert(data, domain, name or domain)
+        return Learning(self.store, recipe, licence, run).add_expert(data, domain, name or domain)
 
     def retrain_router(
         self,
         data: Sequence[Data] | Data = (),
         *,
         recipe: Recipe | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        workers: int = 2,
-        command: str = "",
-        progress: Progress | None = None,
-        resume: bool = False,
+        run: Run = Run(),
     ) -> StageReport:
         """Router stage alone, on the experts' exemplars and further data.
 
         Args:
             data: folders, manifests or tables; an attack named like an expert's domain is led to that expert.
-            recipe, seed, device, workers, command, progress, resume: as for `add_expert`.
+            recipe, run: as for `add_expert`.
         """
-        learning = self._learning(recipe, seed, device, workers, "other", command, progress, resume)
-        return learning.retrain_router([data] if isinstance(data, Table | Path | str) else data)
+        several = [data] if isinstance(data, Table | Path | str) else data
+        return Learning(self.store, recipe, "other", run).retrain_router(several)
 
     def recipe(self, given: Recipe | None = None) -> Recipe:
         """The given recipe on the active generation's structure; the generation's own where none is given.
@@ -320,19 +285,3 @@ class Registry(Exchange):
             RecipeError: the given recipe asks for another structure.
         """
         return recipe_on(self.store, self.store.active, given)
-
-    def _learning(
-        self,
-        recipe: Recipe | None,
-        seed: int,
-        device: str,
-        workers: int,
-        licence: str,
-        command: str,
-        progress: Progress | None,
-        resume: bool,
-    ) -> Learning:
-        chosen = choose_device(device)
-        return Learning(
-            self.store, recipe, seed, chosen, workers, licence, command, progress or Silent(), resume
-        )

@@ -14,11 +14,11 @@ from molex_adapt.errors import HubError, MolexError
 from molex_adapt.hub import fetch_mixture
 from molex_adapt.hub.faults import printable
 from molex_adapt.hub.pull import FetchedMixture
-from molex_adapt.progress import Progress
 from molex_adapt.registry import GenerationDraft, Store
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.registry.create import require_free
 from molex_adapt.registry.files import read_tensors
+from molex_adapt.run import Run
 
 _MOST_SIZE = 2**20
 _MOST_BLOCKS = 256
@@ -30,24 +30,22 @@ def restore(
     *,
     token: str | None,
     skip_pickled: bool,
-    command: str,
-    device: torch.device,
-    progress: Progress,
+    run: Run,
 ) -> None:
     """A whole generation into a new registry; see `Registry.pull_mixture`.
 
     It is put together in a folder of its own, loaded as a detector once, and copied to its place when that worked.
     """
     require_free(path)  # before anything is downloaded
-    fetched = fetch_mixture(reference, token=token, skip_pickled=skip_pickled, progress=progress)
+    fetched = fetch_mixture(reference, token=token, skip_pickled=skip_pickled, progress=run.progress)
     base = fetched.mixture.contents.base
     with TemporaryDirectory(prefix="molex-adapt-") as made:
         source = _gather(fetched.base, Path(made) / "base") if base.embedded else None
         try:
             store = Store.create(Path(made) / "registry", base, source)
-            number = store.add_generation(_draft(fetched, command), activate=True)
+            number = store.add_generation(_draft(fetched, run.command), activate=True)
             _require_unchanged(store, fetched)
-            detector = build_detector(store, number, device)
+            detector = build_detector(store, number, run.find_device())
             for new in fetched.mixture.experts:
                 exemplars_of(new, detector, str(fetched.origin))
         except HubError:

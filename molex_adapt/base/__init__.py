@@ -2,6 +2,5 @@
 
 from molex_adapt.base.encoder import Base, BaseIdentity, normalise
 from molex_adapt.base.load import SUPPORTED, load_base, weights_hash
-from molex_adapt.base.precision import Precision
 
-__all__ = ["SUPPORTED", "Base", "BaseIdentity", "Precision", "load_base", "normalise", "weights_hash"]
+__all__ = ["SUPPORTED", "Base", "BaseIdentity", "load_base", "normalise", "weights_hash"]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from molex_adapt.attention import streamline_attention
-from molex_adapt.base.precision import Precision, compute_dtype, round_products
-from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.base.precision import compute_dtype, round_products
+from molex_adapt.conventions import SAMPLE_RATE, Precision
 from molex_adapt.errors import AudioError, ExpertError
 
 

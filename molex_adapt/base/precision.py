@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import torch
 from torch import nn
 
-Precision: TypeAlias = Literal["auto", "fp32", "bf16"]
+from molex_adapt.conventions import Precision
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:

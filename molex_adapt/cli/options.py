@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from molex_adapt.cli.progress import listening
+
 if TYPE_CHECKING:
     from molex_adapt.recipe import Recipe
+    from molex_adapt.run import Run
 
 DEFAULT_REGISTRY = Path("registry")
 
@@ -111,9 +116,29 @@ Licence = Annotated[
 ]
 
 
-def typed() -> str:
-    """What the user typed, for the history."""
-    return shlex.join(["molex-adapt", *sys.argv[1:]])
+@contextmanager
+def running(
+    quiet: bool = False,
+    *,
+    device: str = "auto",
+    precision: Precision = None,
+    seed: int = 0,
+    workers: int | None = None,
+    resume: bool = False,
+) -> Iterator[Run]:
+    """The `Run` that a command's options come to; its progress shows on stderr as long as the context lasts."""
+    from molex_adapt.run import Run
+
+    with listening(quiet) as progress:
+        yield Run(
+            device=device,
+            precision=precision,
+            seed=seed,
+            workers=worker_count(workers),
+            progress=progress,
+            command=shlex.join(["molex-adapt", *sys.argv[1:]]),
+            resume=resume,
+        )
 
 
 def worker_count(asked: int | None) -> int:

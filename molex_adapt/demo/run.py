@@ -21,6 +21,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
 from molex_adapt.reports import Analysis, Comparison, StageReport
+from molex_adapt.run import Run
 from molex_adapt.shipped import recipe_path
 from molex_adapt.train.gate import ScoredSet, compare, rates
 
@@ -94,6 +95,13 @@ def run_demo(
     """
     progress, tell = progress or Silent(), tell or (lambda text, report=None: None)
     recipe = recipe or load(DemoRecipe, recipe_path("demo"))
+    run = Run(
+        device=device,
+        seed=seed,
+        workers=workers,
+        progress=progress,
+        command=f"molex-adapt add-expert --domain {recipe.novel} data/{recipe.novel}",
+    )
     recorded = find_speech(speech)
     _claim(out)
     registry = Registry.create(out / REGISTRY, EMBEDDED)
@@ -110,7 +118,7 @@ def run_demo(
         progress=progress,
     )
     clock.lap("simulate")
-    before = _score(registry, data, device, workers, progress)
+    before = _score(registry, data, run)
     clock.lap("score before")
     known = ", ".join(expert.name for expert in registry.store.experts())
     tell(
@@ -121,15 +129,11 @@ def run_demo(
         data.novel,
         domain=recipe.novel,
         recipe=changed,
-        seed=seed,
-        device=device,
-        workers=workers,
-        command=f"molex-adapt add-expert --domain {recipe.novel} data/{recipe.novel}",
-        progress=progress,
+        run=run,
     )
     clock.lap("add-expert")
     tell("The gate, on exemplars that the experts keep and the new domain's test split", added)
-    after = _score(registry, data, device, workers, progress)
+    after = _score(registry, data, run)
     clock.lap("score after")
     known_voices = _compared(registry, before["known"], after["known"], recipe.novel)
     tell("Test recordings that no training heard, voices known from training", known_voices)
@@ -143,7 +147,7 @@ def run_demo(
     everything = Table(
         tuple(dict.fromkeys(item for table in data.known_voices.values() for item in table)), "test"
     )
-    analysis = registry.analyze(everything, device=device, workers=workers, progress=progress)
+    analysis = registry.analyze(everything, run=run)
     clock.lap("analyze")
     tell("Which experts did the work", analysis)
     report = DemoReport(added, known_voices, held_out, analysis, clock.laps, out / PAGE, data.failed)
@@ -183,14 +187,12 @@ def _claim(out: Path) -> None:
     (out / MARK).touch()
 
 
-def _score(
-    registry: Registry, data: DemoData, device: str, workers: int, progress: Progress
-) -> dict[str, dict[str, ScoredSet]]:
+def _score(registry: Registry, data: DemoData, run: Run) -> dict[str, dict[str, ScoredSet]]:
     """Score every test recording once, and hand the scores to all domains that share it."""
     sets = {"known": data.known_voices, "held out": data.held_out_voice}
     items = dict.fromkeys(item for tables in sets.values() for table in tables.values() for item in table)
     table = Table(tuple(items), "test")
-    report = registry.score(table, keep=True, device=device, workers=workers, progress=progress)
+    report = registry.score(table, keep=True, run=run)
     score_of = {item.path: item.score for item in report.scores}
     return {
         kind: {name: _scored(table, score_of) for name, table in tables.items()}

@@ -13,7 +13,7 @@ from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.data import Failed, Utterance, decode
 from molex_adapt.detector import Detector
 from molex_adapt.errors import AudioError
-from molex_adapt.progress import Progress
+from molex_adapt.run import Run
 
 _SECONDS_ON_CPU, _SECONDS_ELSEWHERE = 24.0, 96.0
 
@@ -44,13 +44,12 @@ def length_batches(lengths: Sequence[float], budget: float) -> Iterator[list[int
 def window_batches(
     detector: Detector,
     utterances: list[Utterance],
-    workers: int,
+    run: Run,
     failed: list[Failed],
-    progress: Progress,
     first_window: bool,
 ) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
     """Decoded and prepared windows with their utterance's index, in batches of similar length."""
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with ThreadPoolExecutor(max(1, run.workers)) as pool:
         ahead = _submit(pool, detector, utterances, 0)
         for start in range(0, len(utterances), _READ_AHEAD):
             now, ahead = ahead, _submit(pool, detector, utterances, start + _READ_AHEAD)
@@ -65,7 +64,7 @@ def window_batches(
                 [len(row) for _, row in windows], batch_seconds(detector.device) * SAMPLE_RATE
             ):
                 yield [windows[at] for at in group]
-            progress.advance(len(now))
+            run.progress.advance(len(now))
 
 
 def _submit(

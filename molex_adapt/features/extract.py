@@ -14,33 +14,30 @@ from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, send, source_id
 from molex_adapt.prefix_cache import PrefixCache
-from molex_adapt.progress import Progress, Silent
+from molex_adapt.run import Run
 
 
 def extract(
     detector: Detector,
     table: Table,
+    run: Run = Run(),
     *,
     resident: bool = True,
-    workers: int = 1,
-    progress: Progress | None = None,
 ) -> tuple[Features, tuple[Failed, ...]]:
     """Prefix features of a table, each recording cut to the recipe's window; from the cache where it has them.
 
     Args:
         detector: gives the base.
         table: utterances; unreadable ones are listed as failed, never raised.
+        run: decoding threads, cache, listener.
         resident: hold the features in memory; otherwise they stay in the cache, which must be on and large enough.
-        workers: decoding threads.
-        progress: listener.
 
     Raises:
         DataError: features are to stay in the cache, and it cannot keep them.
     """
-    progress = progress or Silent()
-    progress.start("features", len(table))
-    cache = PrefixCache.standard()
-    keys = _keys(cache, detector, table, workers)
+    run.progress.start("features", len(table))
+    cache = PrefixCache.standard(run.cache)
+    keys = _keys(cache, detector, table, run.workers)
     clips: dict[int, Tensor] = {}
     found: set[int] = set()
     for index, key in enumerate(keys):
@@ -49,10 +46,10 @@ def extract(
             found.add(index)
             if resident:
                 clips[index] = torch.from_numpy(kept)
-    progress.advance(len(found))
+    run.progress.advance(len(found))
     missing = [index for index in range(len(table)) if index not in found]
     failed: list[Failed] = []
-    for place, clip in _computed(detector, [table[index] for index in missing], workers, failed, progress):
+    for place, clip in _computed(detector, [table[index] for index in missing], run, failed):
         index = missing[place]
         found.add(index)
         if (key := keys[index]) is not None:
@@ -66,7 +63,7 @@ def extract(
             )
     if missing:
         cache.trim()
-    progress.stop()
+    run.progress.stop()
     order = sorted(found)
     items = [table[index] for index in order]
     return (
@@ -90,17 +87,13 @@ def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) ->
 
 
 def _computed(
-    detector: Detector,
-    utterances: list[Utterance],
-    workers: int,
-    failed: list[Failed],
-    progress: Progress,
+    detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
 ) -> Iterator[tuple[int, Tensor]]:
     """Indices and (F, C) float16 on the CPU, in the order of computing."""
     # Which convolution a processor takes depends on the batch's shape, and with it the last bits. What is kept must not
     # depend on what else was missing from the cache that day: there, one recording at a time, at half the cost again.
     alone = detector.device.type == "cpu"
-    for batch in window_batches(detector, utterances, workers, failed, progress, first_window=True):
+    for batch in window_batches(detector, utterances, run, failed, first_window=True):
         for part in [[item] for item in batch] if alone else [batch]:
             wave, lengths = pad([row for _, row in part])
             features, frames = detector.base.prefix(

@@ -13,7 +13,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.sets import Features, pad, pad_clips, send
-from molex_adapt.progress import Progress, Silent
+from molex_adapt.run import Run
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,20 @@ class ScoredUtterance:
 
 
 def score_table(
-    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+    detector: Detector, table: Table, run: Run = Run()
 ) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
     """Score every file of a table, of any length; order is the table's."""
-    progress = progress or Silent()
-    progress.start("score", len(table))
+    run.progress.start("score", len(table))
     failed: list[Failed] = []
     total: dict[int, float] = {}
     samples: dict[int, int] = {}
-    for batch in window_batches(detector, list(table), workers, failed, progress, first_window=False):
+    for batch in window_batches(detector, list(table), run, failed, first_window=False):
         wave, lengths = pad([row for _, row in batch])
         scores = detector.score(send(wave, detector.device), send(lengths, detector.device)).cpu()
         for (index, row), score in zip(batch, scores.tolist(), strict=True):
             total[index] = total.get(index, 0.0) + score * len(row)
             samples[index] = samples.get(index, 0) + len(row)
-    progress.stop()
+    run.progress.stop()
     scored = [
         ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
     ]
@@ -48,14 +47,14 @@ def score_table(
 
 
 def score_kept(
-    detector: Detector, table: Table, *, workers: int = 1, progress: Progress | None = None
+    detector: Detector, table: Table, run: Run = Run()
 ) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
     """`score_table` by way of `extract`: for recordings that are scored again and again.
 
     The first time leaves prefix features in the cache, later times start from them. They are in half precision, and
     of a recording longer than the recipe's window only the first window is heard.
     """
-    features, failed = extract(detector, table, workers=workers, progress=progress)
+    features, failed = extract(detector, table, run)
     lost = {item.path for item in failed}
     heard = [item for item in table if str(item.path) not in lost]
     scores = detector.calibrate(logits_of(detector, features)).tolist()

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molex_adapt.conventions import Seconds
+from molex_adapt.conventions import Precision, Seconds
 
 _LARGEST = 2**53
 
@@ -221,7 +221,7 @@ class Recipe(Options):
     """After a new expert or new routers: `refit` fits the calibration anew on the development splits and exemplars;
     `hold` does so too, but has the old domains' exemplars err at the frozen threshold as they did; `keep` leaves that
     of the first mixture."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """What the base's blocks and the experts compute in, in training and scoring; `auto` is bfloat16 where the
     processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molex_adapt.base import Base, BaseIdentity, Precision, load_base
+from molex_adapt.base import Base, BaseIdentity, load_base
 from molex_adapt.calibration import Calibration
+from molex_adapt.conventions import Precision
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RegistryError
 from molex_adapt.head import Head

@@ -54,7 +54,7 @@ class StageRecord(Record):
 R = TypeVar("R", RunRecord, StageRecord)
 
 
-class Run:
+class RunFolder:
     """One run's folder, held by this process until `release` or `finish`."""
 
     def __init__(self, root: Path, folder: Path, lock: FileLock) -> None:
@@ -65,7 +65,7 @@ class Run:
         """Stages of a former run that were there and deleted, since nobody asked to go on from them."""
 
     @classmethod
-    def claim(cls, root: Path, origin: Mapping[str, str], *, resume: bool) -> Run:
+    def claim(cls, root: Path, origin: Mapping[str, str], *, resume: bool) -> RunFolder:
         """Take the folder of the run that `origin` describes; what a former one left stays only with `resume`.
 
         Args:

@@ -13,9 +13,9 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.metrics import Rates
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
+from molex_adapt.run import Run
 from molex_adapt.train.calibrate import Scored, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
@@ -76,8 +76,7 @@ def train_first(
     detector: Detector,
     domains: Mapping[str, DomainData],
     recipe: Recipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     sharing: Sequence[str] = (),
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
@@ -87,23 +86,22 @@ def train_first(
         detector: without experts; changed in place.
         domains: data per expert; spoofed speech of a domain is led to the expert of that name. With `sharing`
             there is one domain, and all experts share its data without being led.
-        recipe, seed, progress: as everywhere.
+        recipe: decides the result, with the data and the seed.
+        run: seed and listener.
         sharing: names of the experts that divide one domain among themselves.
         checkpoints: where the stages leave their state and go on from it.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     names = list(sharing) or list(domains)
     for number, name in enumerate(names):
-        append_expert(detector, name, recipe, seed + number)
+        append_expert(detector, name, recipe, run.seed + number)
     for parameter in detector.head.parameters():
         _reset(parameter)
     pools = [
         Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
         for name, data in domains.items()
     ]
-    fitted = fit_jointly(
-        detector, pools, [data.dev for data in domains.values()], recipe, seed, progress, checkpoints
-    )
+    fitted = fit_jointly(detector, pools, [data.dev for data in domains.values()], recipe, run, checkpoints)
     round_to_half(detector, names)
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
@@ -118,7 +116,7 @@ def train_first(
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
         # Experts that divide one domain keep one set of it; those of different domains draw apart.
-        result.exemplars[name] = _exemplars(detector, data, recipe, seed + (0 if sharing else number))
+        result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + (0 if sharing else number))
     return result
 
 
@@ -130,8 +128,7 @@ def add_expert(
     old: Mapping[str, OldDomain],
     threshold: float,
     recipe: Recipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Train one new expert with everything old frozen, then the routers where the recipe says so, then judge.
@@ -143,14 +140,15 @@ def add_expert(
         data: that domain's data.
         old: the domains known so far.
         threshold: frozen, in nats.
-        recipe, seed, progress: as everywhere.
+        recipe: decides the result, with the data and the seed.
+        run: seed and listener.
         checkpoints: as for `train_first`.
     """
     result = Adapted([name], threshold)
     found = likeness(detector, data.dev, recipe.gate) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
-        progress.note(result.remarks[-1])
+        run.progress.note(result.remarks[-1])
     gates = found.gates if found is not None and recipe.expert.start == "merged" else None
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
@@ -159,7 +157,7 @@ def add_expert(
     known = development_sets(old)
     before = score_development(detector, known)
     weights, share = _replay(found, before, recipe)
-    append_expert(detector, name, recipe, seed, gates)
+    append_expert(detector, name, recipe, run.seed, gates)
     replay = replay_pools(detector, old, logits, weights)
     development = [data.dev, *known.values()]
     new_row = detector.mixture.index(name)
@@ -172,8 +170,7 @@ def add_expert(
         pools,
         [data.dev] if alone else development,
         recipe,
-        seed,
-        progress,
+        run,
         known_reads(old),
         _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
         checkpoints,
@@ -181,12 +178,10 @@ def add_expert(
     round_to_half(detector, [name])
     if recipe.expert.routers_follow:
         pools = with_replay(new, replay, recipe.router_stage.replay_share)
-        result.stages["router"] = fit_routers(
-            detector, pools, development, recipe, seed, progress, checkpoints
-        )
+        result.stages["router"] = fit_routers(detector, pools, development, recipe, run, checkpoints)
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
-    result.exemplars[name] = _exemplars(detector, data, recipe, seed + new_row)
+    result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + new_row)
     return result
 
 
@@ -196,8 +191,7 @@ def retrain_routers(
     old: Mapping[str, OldDomain],
     threshold: float,
     recipe: Recipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
     """Router stage alone, on the exemplars and whatever further data is given.
@@ -205,7 +199,7 @@ def retrain_routers(
     Args:
         detector: the active mixture; changed in place.
         data: further data per domain; its spoofed speech is led to that domain's expert where there is one.
-        old, threshold, recipe, seed, progress, checkpoints: as for `add_expert`.
+        old, threshold, recipe, run, checkpoints: as for `add_expert`.
 
     Raises:
         DataError: neither data nor exemplars.
@@ -225,7 +219,7 @@ def retrain_routers(
     pools = replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*known.values(), *(item.dev for item in data.values())]
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, seed, progress, checkpoints)
+    result.stages["router"] = fit_routers(detector, pools, development, recipe, run, checkpoints)
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RegistryError
 from molex_adapt.progress import Progress
-from molex_adapt.registry.checkpoints import RESTART, Run
+from molex_adapt.registry.checkpoints import RESTART, RunFolder
 
 CHECKPOINT_SECONDS: Seconds = 30.0
 """A kill costs at most this much training; writing the state takes some milliseconds."""
@@ -129,15 +129,15 @@ class StageState:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one run of training; without a `run`, none are kept.
+    """The checkpoints of one run of training; without a folder, none are kept.
 
     Attributes:
-        run: where they lie.
+        folder: where they lie.
         progress: hears when one is gone on with, or cannot be written.
         every: seconds of training between two.
     """
 
-    run: Run | None = None
+    folder: RunFolder | None = None
     progress: Progress | None = None
     every: Seconds = field(default_factory=lambda: CHECKPOINT_SECONDS)
     _last: float = field(default_factory=time.monotonic)
@@ -149,7 +149,7 @@ class Checkpoints:
         Raises:
             RegistryError: the checkpoint is damaged.
         """
-        found = None if self.run is None else self.run.read(stage)
+        found = None if self.folder is None else self.folder.read(stage)
         if found is None:
             return False
         arrays, rest = found
@@ -165,16 +165,16 @@ class Checkpoints:
 
     def offer(self, stage: str, state: StageState) -> None:
         """Keep the state, if the last time is long enough ago."""
-        if self.run is not None and time.monotonic() - self._last >= self.every:
+        if self.folder is not None and time.monotonic() - self._last >= self.every:
             self.keep(stage, state)
 
     def keep(self, stage: str, state: StageState) -> None:
         """Keep the state now; a disk that cannot take it costs the checkpoint, not the training."""
-        if self.run is None:
+        if self.folder is None:
             return
         tensors, rest = state.capture()
         try:
-            self.run.write(stage, {name: value.cpu().numpy() for name, value in tensors.items()}, rest)
+            self.folder.write(stage, {name: value.cpu().numpy() for name, value in tensors.items()}, rest)
             self._failed = False
         except OSError as error:
             if not self._failed and self.progress is not None:

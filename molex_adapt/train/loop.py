@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from molex_adapt.detector import Detector
 from molex_adapt.errors import MolexError
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import StageOptions
+from molex_adapt.run import Run
 from molex_adapt.schedule import warmup_cosine
 from molex_adapt.train.checkpoints import Checkpoints, StageState, Standing
 from molex_adapt.train.pools import Batch, Sampler
@@ -53,7 +53,7 @@ def fit(
     development_loss: Callable[[], float],
     options: StageOptions,
     label: str,
-    progress: Progress,
+    run: Run = Run(),
     checkpoints: Checkpoints | None = None,
     generators: Sequence[torch.Generator] = (),
 ) -> Fitted:
@@ -62,7 +62,7 @@ def fit(
     Args:
         detector, groups, sampler, loss, development_loss, options: what is trained, on what, towards what, and how.
         label: of the stage; its first word names its checkpoint.
-        progress: listener.
+        run: who listens.
         checkpoints: where the stage leaves its state, and goes on from it; None keeps none.
         generators: what the loss draws from besides torch's own random numbers.
 
@@ -88,14 +88,14 @@ def fit(
     standing, earlier = state.standing, state.standing.seconds
     for parameter in trained:
         parameter.requires_grad_(True)
-    progress.start(label, options.steps)
+    run.progress.start(label, options.steps)
     if standing.step:
-        progress.advance(standing.step)
+        run.progress.advance(standing.step)
     try:
         while standing.step < options.steps and standing.waited < options.patience:
             _step(detector, trained, sampler, loss, optimiser, options)
             schedule.step()
-            progress.advance()
+            run.progress.advance()
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
                 _judge(state, development_loss())
@@ -108,7 +108,7 @@ def fit(
         for parameter in trained:
             parameter.requires_grad_(False)
         detector.eval()
-        progress.stop()
+        run.progress.stop()
     return Fitted(standing.step, standing.best_step, standing.before, standing.best, standing.seconds)
 
 

@@ -14,8 +14,8 @@ from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, OnlineFeatures, extract
 from molex_adapt.prefix_cache import PrefixCache
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
+from molex_adapt.run import Run
 
 MOST_MEASURED = 4000
 """Utterances of a development or test split that are used; a random half of each class beyond it."""
@@ -63,9 +63,7 @@ class DomainData:
         )
 
 
-def prepare(
-    detector: Detector, data: Table | Path | str, recipe: Recipe, workers: int, progress: Progress
-) -> DomainData:
+def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: Run) -> DomainData:
     """Read, audit, divide, extract.
 
     Raises:
@@ -73,7 +71,7 @@ def prepare(
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
-    checked = audit(table, min_seconds=recipe.data.min_seconds, workers=workers, progress=progress)
+    checked = audit(table, min_seconds=recipe.data.min_seconds, workers=run.workers, progress=run.progress)
     checked.table.require_usable("training", table, checked.failed)
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
@@ -85,16 +83,16 @@ def prepare(
 
     def measured(split: Split) -> Features:
         part = _at_most(divided.select(split=split), MOST_MEASURED)
-        features, lost = extract(detector, part, workers=workers, progress=progress)
+        features, lost = extract(detector, part, run)
         failed.extend(lost)
         return features
 
     train: Features | OnlineFeatures
     heard = divided.select(split="train")
     resident = _gib(heard, detector) <= recipe.data.memory_gib
-    kept = PrefixCache.standard().takes(int(_gib(divided, detector) * 2**30))
+    kept = PrefixCache.standard(run.cache).takes(int(_gib(divided, detector) * 2**30))
     if not resident:
-        progress.note(
+        run.progress.note(
             f"features of {len(heard)} recordings do not fit into {recipe.data.memory_gib:g} GiB of memory: "
             + (
                 "read from the cache on disk"
@@ -103,10 +101,10 @@ def prepare(
             )
         )
     if resident or kept:
-        train, lost = extract(detector, heard, resident=resident, workers=workers, progress=progress)
+        train, lost = extract(detector, heard, run, resident=resident)
         failed.extend(lost)
     else:
-        train = OnlineFeatures(detector, heard.utterances, workers)
+        train = OnlineFeatures(detector, heard.utterances, run.workers)
     return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
 
 

@@ -15,8 +15,8 @@ from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.merged import merged
 from molex_adapt.mixture.selftest import check_attached
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe, StageOptions
+from molex_adapt.run import Run
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.loop import Fitted, ParameterGroup, fit
 from molex_adapt.train.losses import (
@@ -62,13 +62,12 @@ def fit_jointly(
     pools: Sequence[Pool],
     development: Sequence[Features],
     recipe: Recipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Joint stage: every expert, router and the head together (the training of MoLEx, arXiv 2509.09175)."""
     mixture, options = detector.mixture, recipe.joint
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     standardise_routers(detector, pools)
     groups = [
         ParameterGroup(
@@ -86,7 +85,7 @@ def fit_jointly(
         value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         return value + options.orthogonality * mixture.orthogonality()
 
-    return _fit(detector, groups, pools, loss, development, recipe, "joint", seed, progress, checkpoints)
+    return _fit(detector, groups, pools, loss, development, recipe, "joint", run, checkpoints)
 
 
 def fit_expert(
@@ -95,8 +94,7 @@ def fit_expert(
     pools: Sequence[Pool],
     development: Sequence[Features],
     recipe: Recipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     known: Sequence[ReadStatistics] = (),
     own: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
@@ -111,8 +109,8 @@ def fit_expert(
     to what looks like `own`, (L, D) mean reads of its domain's spoofed speech.
     """
     mixture, options = detector.mixture, recipe.expert
-    torch.manual_seed(seed)
-    row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
+    torch.manual_seed(run.seed)
+    row, generator = mixture.index(name), torch.Generator().manual_seed(run.seed)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
         moving = [name] if options.rows == "new" else mixture.names
@@ -140,8 +138,7 @@ def fit_expert(
             development,
             recipe,
             "expert",
-            seed,
-            progress,
+            run,
             checkpoints,
             [generator],
             shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools)),
@@ -153,13 +150,12 @@ def fit_routers(
     pools: Sequence[Pool],
     development: Sequence[Features],
     recipe: Recipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
     mixture, options = detector.mixture, recipe.router_stage
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
     groups = [ParameterGroup(rows, options.learning_rate), *_head(detector, options)]
 
@@ -170,9 +166,7 @@ def fit_routers(
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
-    return _fit(
-        detector, groups, pools, loss, development, recipe, "router_stage", seed, progress, checkpoints
-    )
+    return _fit(detector, groups, pools, loss, development, recipe, "router_stage", run, checkpoints)
 
 
 @torch.no_grad()
@@ -220,8 +214,7 @@ def _fit(
     development: Sequence[Features],
     recipe: Recipe,
     stage: Literal["joint", "expert", "router_stage"],
-    seed: int,
-    progress: Progress,
+    run: Run,
     checkpoints: Checkpoints | None,
     generators: Sequence[torch.Generator] = (),
     shares: Sequence[float] | None = None,
@@ -233,12 +226,12 @@ def _fit(
     return fit(
         detector,
         groups,
-        Sampler(pools, options.batch_size, crop, seed, round(options.shortest_crop * crop)),
+        Sampler(pools, options.batch_size, crop, run.seed, round(options.shortest_crop * crop)),
         loss,
         development_loss(detector, development, options.development, shares),
         options,
         f"{stage.removesuffix('_stage')} stage",
-        progress,
+        run,
         checkpoints,
         generators,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.reports import StageReport
 
 
@@ -32,7 +32,7 @@ def _made(tmp_path_factory, tiny_folder_of, tiny_recipe, recorded) -> Made:
     shutil.rmtree(hum / "spoof" / "a")  # only there to give hum another pitch
     both = recorded(folder / "both", bona_fide=12, first=400, A07=12, b=12)
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
-    report = registry.add_expert(buzz, domain="buzz", recipe=tiny_recipe(), workers=1, device="cpu")
+    report = registry.add_expert(buzz, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu"))
     return Made(folder / "registry", report, buzz, hum, both)
 
 

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.api import learning, outcome
 from molex_adapt.errors import DataError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.train import adapt
 
-HOW = {"workers": 1, "device": "cpu"}
+HOW = Run(workers=1, device="cpu")
 
 
 def test_the_first_expert_brings_head_and_routers_and_is_active(made, registry):
@@ -33,7 +35,7 @@ def test_a_further_expert_leaves_every_old_byte_as_it_was(made, registry, tree, 
     write = learning.write_generation
     monkeypatch.setattr(learning, "write_generation", lambda *given: kept.append(given[1]) or write(*given))
     report = registry.add_expert(
-        made.hum, domain="hum", seed=3, licence="cc-by-4.0", command="as typed", **HOW
+        made.hum, domain="hum", licence="cc-by-4.0", run=replace(HOW, seed=3, command="as typed")
     )
     assert (report.expert, report.generation) == ("hum", 2)
     assert set(report.before) == set(report.after) == set(report.change) == {"buzz", "hum"}
@@ -74,7 +76,7 @@ def test_the_seed_decides_to_the_byte(made, tmp_path, tree):
         registry = Registry.create(tmp_path / f"copy{len(trees)}", str(made.path / "base"))
         torch.manual_seed(len(trees))
         registry.add_expert(
-            made.hum, domain="hum", recipe=Registry.open(made.path).recipe(), seed=seed, **HOW
+            made.hum, domain="hum", recipe=Registry.open(made.path).recipe(), run=replace(HOW, seed=seed)
         )
         found = tree(registry.store.path)
         trees.append({name: found[name] for name in found if name.endswith(".safetensors")})
@@ -87,8 +89,8 @@ def test_the_seed_decides_to_the_byte(made, tmp_path, tree):
 
 def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypatch):
     monkeypatch.setattr(adapt, "refusals", lambda *_: ["buzz: EER rose by 9.0 points"])
-    before = registry.score(made.hum / "bonafide", **HOW)
-    report = registry.add_expert(made.hum, domain="hum", **HOW)
+    before = registry.score(made.hum / "bonafide", run=HOW)
+    report = registry.add_expert(made.hum, domain="hum", run=HOW)
     assert (report.activated, report.generation, report.refused) == (
         False,
         2,
@@ -96,12 +98,12 @@ def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypat
     )
     assert registry.store.active.number == 1
     assert "buzz: EER rose by 9.0 points" in registry.store.generation(2).remarks
-    after = registry.score(made.hum / "bonafide", **HOW)
+    after = registry.score(made.hum / "bonafide", run=HOW)
     assert [item.score for item in after.scores] == [item.score for item in before.scores]
     with pytest.raises(RegistryError, match="'hum' is already in registry .* molex-adapt remove hum --purge"):
-        registry.add_expert(made.hum, domain="hum", **HOW)
+        registry.add_expert(made.hum, domain="hum", run=HOW)
     registry.store.activate(2)
-    assert registry.detector("cpu").mixture.names == ["buzz", "hum"]
+    assert registry.detector(run=HOW).mixture.names == ["buzz", "hum"]
 
 
 def test_another_writer_in_the_meantime_is_noticed(made, registry, tree, monkeypatch):
@@ -110,30 +112,30 @@ def test_another_writer_in_the_meantime_is_noticed(made, registry, tree, monkeyp
 
     def and_meanwhile(*given):
         monkeypatch.setattr(learning, "prepare", prepare)
-        other.retrain_router(**HOW)
+        other.retrain_router(run=HOW)
         return prepare(*given)
 
     monkeypatch.setattr(learning, "prepare", and_meanwhile)
     with pytest.raises(RegistryError, match="another writer was first"):
-        registry.add_expert(made.hum, domain="hum", **HOW)
+        registry.add_expert(made.hum, domain="hum", run=HOW)
     assert registry.store.active.number == 2
     assert not (made.path / "experts" / "hum").exists()
     assert registry.store.verify() == []
 
 
 def test_two_experts_share_a_domain(made, empty, tiny_recipe):
-    report = empty.train(made.buzz, domain="buzz", experts=2, recipe=tiny_recipe(), **HOW)
+    report = empty.train(made.buzz, domain="buzz", experts=2, recipe=tiny_recipe(), run=HOW)
     assert report.expert == ["buzz-1", "buzz-2"]
     assert set(report.after) == {"buzz"}
     assert [item.domain for item in empty.store.experts()] == ["buzz", "buzz"]
-    report = empty.add_expert(made.hum, domain="hum", **HOW)
+    report = empty.add_expert(made.hum, domain="hum", run=HOW)
     assert set(report.after) == {"buzz", "hum"}
     with pytest.raises(RegistryError, match="has a mixture already"):
-        empty.train(made.hum, domain="x", **HOW)
+        empty.train(made.hum, domain="x", run=HOW)
 
 
 def test_one_expert_per_attack(made, empty, tiny_recipe):
-    report = empty.train(made.both, domain="all", experts=None, recipe=tiny_recipe(), **HOW)
+    report = empty.train(made.both, domain="all", experts=None, recipe=tiny_recipe(), run=HOW)
     assert report.expert == ["a07", "b"]
     assert [(item.domain, item.data.attacks) for item in empty.store.experts()] == [
         ("a07", ["A07"]),
@@ -141,15 +143,15 @@ def test_one_expert_per_attack(made, empty, tiny_recipe):
     ]
     assert set(report.after) == {"a07", "b"}
     assert report.after["b"].bona_fide == report.after["a07"].bona_fide
-    report = empty.retrain_router(made.both, **HOW)
+    report = empty.retrain_router(made.both, run=HOW)
     assert set(report.after) == {"a07", "b"}
     assert report.expert == []
 
 
 def test_the_name_may_differ_from_the_domain(made, empty, tiny_recipe):
-    report = empty.add_expert(made.buzz, domain="buzz", name="first", recipe=tiny_recipe(), **HOW)
+    report = empty.add_expert(made.buzz, domain="buzz", name="first", recipe=tiny_recipe(), run=HOW)
     assert report.expert == "first"
-    report = empty.add_expert(made.hum, domain="buzz", name="second", **HOW)
+    report = empty.add_expert(made.hum, domain="buzz", name="second", run=HOW)
     assert set(report.after) == {"buzz", "buzz (first)"}
     assert [item.name for item in empty.store.experts()] == ["first", "second"]
 
@@ -164,12 +166,12 @@ def test_an_attack_that_a_split_lacks_is_refused_before_training(made, empty, ti
     manifest = empty.store.path.parent / "manifest.csv"
     manifest.write_text("path,label,attack,split\n" + "\n".join(rows) + "\n")
     with pytest.raises(DataError, match="attack 'b' has no recordings for dev and test; .* --experts N"):
-        empty.train(manifest, domain="all", experts=None, recipe=tiny_recipe(), **HOW)
+        empty.train(manifest, domain="all", experts=None, recipe=tiny_recipe(), run=HOW)
 
 
 def test_routers_retrained_on_exemplars_alone(made, registry, tree):
     before = tree(made.path)
-    report = registry.retrain_router(command="molex-adapt retrain-router", **HOW)
+    report = registry.retrain_router(run=replace(HOW, command="molex-adapt retrain-router"))
     assert (report.expert, report.generation, set(report.after)) == ([], 2, {"buzz"})
     after = tree(made.path)
     assert {name for name in before if before[name] != after[name]} == {"registry.yaml"}
@@ -182,15 +184,15 @@ def test_routers_retrained_on_data_say_what_was_left_out(made, registry, sound, 
 
     data = recorded(tmp_path / "data", bona_fide=10, first=700, buzz=10)
     soundfile.write(data / "bonafide" / "short.wav", sound(1, 0.1), 16_000)
-    report = registry.retrain_router([data], **HOW)
+    report = registry.retrain_router([data], run=HOW)
     assert [item.reason[:9] for item in report.failed] == ["too short"]
     assert "disjoint by recording" in report.remarks[0]
     with pytest.raises(DataError, match="'buzz' comes in two of the data sets"):
-        registry.retrain_router([data, made.buzz], **HOW)
+        registry.retrain_router([data, made.buzz], run=HOW)
 
 
 def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_recipe):
-    how = {"recipe": tiny_recipe(gate={"bootstrap": 20, "tolerance": 1.0}), **HOW}
+    how = {"recipe": tiny_recipe(gate={"bootstrap": 20, "tolerance": 1.0}), "run": HOW}
     reports = [
         made.report,
         registry.add_expert(made.hum, domain="buzz", name="again", **how),
@@ -221,31 +223,31 @@ def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_
 
 def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):
     recipe = tiny_recipe(exemplars={"replay": 0, "check": 0})
-    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, **HOW)
+    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, run=HOW)
     assert empty.store.exemplar_tensors("buzz") is None
     assert empty.store.expert("buzz").exemplars_sha256 is None
-    report = empty.add_expert(made.hum, domain="hum", **HOW)
+    report = empty.add_expert(made.hum, domain="hum", run=HOW)
     assert report.not_measured == ["buzz"]
     assert set(report.after) == {"hum"}
     with pytest.raises(DataError, match="keep no exemplars"):
-        empty.analyze(**HOW)
+        empty.analyze(run=HOW)
     with pytest.raises(DataError, match="keep no exemplars"):
-        empty.retrain_router(**HOW)
+        empty.retrain_router(run=HOW)
     assert empty.store.verify() == []
 
 
 def test_half_of_the_exemplars_may_be_switched_off(made, empty, tiny_recipe):
-    empty.add_expert(made.buzz, domain="buzz", recipe=tiny_recipe(exemplars={"replay": 0}), **HOW)
-    report = empty.add_expert(made.hum, domain="hum", **HOW)
+    empty.add_expert(made.buzz, domain="buzz", recipe=tiny_recipe(exemplars={"replay": 0}), run=HOW)
+    report = empty.add_expert(made.hum, domain="hum", run=HOW)
     assert set(report.after) == {"buzz", "hum"}
-    report = empty.retrain_router(made.hum, **HOW)
+    report = empty.retrain_router(made.hum, run=HOW)
     assert set(report.after) == {"buzz", "hum"}
 
 
 def test_the_structure_of_a_mixture_is_not_for_a_recipe_to_change(made, registry, tiny_recipe):
     with pytest.raises(RecipeError, match=r"head.width = 16; the mixture has 8"):
-        registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(head={"width": 16}), **HOW)
-    report = registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(lora={"rank": 3}), **HOW)
+        registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(head={"width": 16}), run=HOW)
+    report = registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(lora={"rank": 3}), run=HOW)
     assert report.generation == 2
     assert [item.rank for item in registry.store.experts(2)] == [2, 3]
 
@@ -253,25 +255,25 @@ def test_the_structure_of_a_mixture_is_not_for_a_recipe_to_change(made, registry
 @pytest.mark.parametrize("name", ["../x", "UPPER", "", ".hidden", "a/b", "x" * 65])
 def test_names_that_cannot_be_folders_are_refused(made, registry, name):
     with pytest.raises(DataError, match="domain name .* cannot be used|expert name .* cannot be used"):
-        registry.add_expert(made.hum, domain=name or " ", **HOW)
+        registry.add_expert(made.hum, domain=name or " ", run=HOW)
     with pytest.raises(DataError, match="cannot be used"):
-        registry.add_expert(made.hum, domain="hum", name=name or " ", **HOW)
+        registry.add_expert(made.hum, domain="hum", name=name or " ", run=HOW)
 
 
 def test_no_experts_cannot_be_trained(made, empty):
     with pytest.raises(RecipeError, match="0 experts cannot be trained"):
-        empty.train(made.buzz, domain="buzz", experts=0, **HOW)
+        empty.train(made.buzz, domain="buzz", experts=0, run=HOW)
 
 
 def test_statistics_alone_are_kept_and_serve_the_next_expert(made, empty, tiny_recipe):
     recipe = tiny_recipe(exemplars={"replay": 0, "check": 0, "directions": 4}, expert={"keep_out": 1.0})
-    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, **HOW)
+    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, run=HOW)
     kept = empty.store.exemplar_tensors("buzz")
     assert kept["reads.mean"].shape == (2, 2, 32)
     assert not len(kept["replay.frames"]) and not len(kept["check.frames"])
     old = outcome.old_domains(empty.store, 1)
     assert len(old["buzz"].exemplars.reads) == 2
-    report = empty.add_expert(made.hum, domain="hum", recipe=recipe, **HOW)
+    report = empty.add_expert(made.hum, domain="hum", recipe=recipe, run=HOW)
     assert report.not_measured == ["buzz"]
     assert empty.store.verify() == []
 
@@ -287,7 +289,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
             notes.append(text)
 
     whole = Registry.create(tmp_path / "whole", str(made.path / "base"))
-    whole.add_expert(made.hum, domain="hum", recipe=registry.recipe(), seed=1, **HOW)
+    whole.add_expert(made.hum, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1))
     broken = Registry.create(tmp_path / "broken", str(made.path / "base"))
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     step, taken = loop._step, []
@@ -301,11 +303,16 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_step", stopped)
         with pytest.raises(KeyboardInterrupt):
-            broken.add_expert(made.hum, domain="hum", recipe=registry.recipe(), seed=1, progress=Ear(), **HOW)
+            broken.add_expert(
+                made.hum, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1, progress=Ear())
+            )
     assert notes[-1].endswith("the same command with --resume goes on from there")
     assert broken.store.verify() == []
     broken.add_expert(
-        made.hum, domain="hum", recipe=registry.recipe(), seed=1, resume=True, progress=Ear(), **HOW
+        made.hum,
+        domain="hum",
+        recipe=registry.recipe(),
+        run=replace(HOW, seed=1, resume=True, progress=Ear()),
     )
     assert "joint stage: resumed after step 3" in notes
     assert broken.store.expert("hum").weights_sha256 == whole.store.expert("hum").weights_sha256

@@ -10,12 +10,11 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 import molex_adapt
-from molex_adapt import Registry
-from molex_adapt.api import choose_device
+from molex_adapt import Registry, Run
 from molex_adapt.data import Table, Utterance
 from molex_adapt.errors import DataError, RecipeError, RegistryError
 
-HOW = {"workers": 1, "device": "cpu"}
+HOW = Run(workers=1, device="cpu")
 
 
 def test_the_public_name_is_light_until_it_is_used():
@@ -58,61 +57,61 @@ def test_an_unknown_base_leaves_nothing_behind(tmp_path):
 
 def test_an_empty_registry_says_what_to_do(empty, made):
     for work in (
-        lambda: empty.score([made.buzz], **HOW),
-        lambda: empty.detector("cpu"),
-        lambda: empty.retrain_router(**HOW),
+        lambda: empty.score([made.buzz], run=HOW),
+        lambda: empty.detector(run=HOW),
+        lambda: empty.retrain_router(run=HOW),
     ):
         with pytest.raises(RegistryError, match="no active generation: .* molex-adapt add-expert"):
             work()
 
 
 def test_scores_of_files_and_folders(made, registry, tmp_path):
-    folder = registry.score([made.buzz / "bonafide", made.buzz / "spoof"], **HOW)
+    folder = registry.score([made.buzz / "bonafide", made.buzz / "spoof"], run=HOW)
     assert (len(folder.scores), folder.failed, folder.generation) == (24, (), 1)
     assert folder.threshold == registry.store.active.threshold
-    one = registry.score(folder.scores[3].path, **HOW)
+    one = registry.score(folder.scores[3].path, run=HOW)
     assert one.scores[0].score == pytest.approx(folder.scores[3].score, abs=1e-5)
     assert one.scores[0].seconds == pytest.approx(folder.scores[3].seconds)
     (tmp_path / "text.wav").write_text("not audio")
-    mixed = registry.score([tmp_path / "missing.wav", folder.scores[0].path, tmp_path / "text.wav"], **HOW)
+    mixed = registry.score([tmp_path / "missing.wav", folder.scores[0].path, tmp_path / "text.wav"], run=HOW)
     assert [item.path for item in mixed.scores] == [folder.scores[0].path]
     assert [item.path for item in mixed.failed] == [str(tmp_path / "missing.wav"), str(tmp_path / "text.wav")]
     with pytest.raises(DataError, match="no recordings to score"):
-        registry.score([], **HOW)
+        registry.score([], run=HOW)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match=r"no recordings to score \(.*nothing\)"):
-        registry.score([tmp_path / "nothing"], **HOW)
+        registry.score([tmp_path / "nothing"], run=HOW)
 
 
 def test_long_recordings_are_scored_in_windows(registry, sound, tmp_path):
     wave = np.concatenate([sound(seed) for seed in range(31)])
     soundfile.write(tmp_path / "long.wav", wave, 16_000)
-    (scored,) = registry.score(tmp_path / "long.wav", **HOW).scores
+    (scored,) = registry.score(tmp_path / "long.wav", run=HOW).scores
     assert scored.seconds == pytest.approx(len(wave) / 16_000)
     assert np.isfinite(scored.score)
 
 
 def test_evaluation_of_a_split(made, registry):
-    whole = registry.evaluate(made.buzz, **HOW)
+    whole = registry.evaluate(made.buzz, run=HOW)
     assert (whole.overall.bona_fide, whole.overall.spoof, whole.generation) == (12, 12, 1)
     assert set(whole.by_attack) == {"buzz"}
-    test = registry.evaluate(made.buzz, split="test", **HOW)
+    test = registry.evaluate(made.buzz, split="test", run=HOW)
     counts = registry.store.expert("buzz").data.counts["test"]
     assert (test.overall.bona_fide, test.overall.spoof) == (counts["bonafide"], counts["spoof"])
     # The test split of what it was trained on is what the gate measured.
     assert test.overall.eer == pytest.approx(made.report.after["buzz"].eer)
     only = Table((Utterance(made.buzz / "x.wav", "bonafide", source="x"),), "one class")
     with pytest.raises(DataError, match="evaluation has no spoof"):
-        registry.evaluate(only, **HOW)
+        registry.evaluate(only, run=HOW)
 
 
 def test_analysis_of_exemplars_and_of_data(made, registry):
-    own = registry.analyze(**HOW)
+    own = registry.analyze(run=HOW)
     assert (own.experts, own.attacks) == (["buzz"], ["buzz", "bonafide"])
     counts = registry.store.expert("buzz").data.counts["test"]
     assert own.utterances == {"buzz": min(4, counts["spoof"]), "bonafide": min(4, counts["bonafide"])}
     assert own.usage == {"buzz": {"buzz": 1.0}, "bonafide": {"buzz": 1.0}}
-    data = registry.analyze(made.hum, **HOW)
+    data = registry.analyze(made.hum, run=HOW)
     assert data.utterances == {"hum": 12, "bonafide": 12}
     assert len(data.usage_by_block["hum"]) == 2
 
@@ -127,9 +126,9 @@ def test_recipes_of_registries(empty, registry, tiny_recipe):
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    assert Run().find_device() == HOW.find_device() == torch.device("cpu")
     for name in ("cuda", "cuda:3", "mps", "tpu"):
         with pytest.raises(RecipeError, match=f"device '{name}' is not available here"):
-            choose_device(name)
+            Run(device=name).find_device()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_device("auto") == torch.device("cuda")
+    assert Run().find_device() == torch.device("cuda")

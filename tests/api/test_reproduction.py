@@ -3,16 +3,17 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
 import yaml
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
 from molex_adapt.registry.reproduction import reproduce
 
-HOW = {"workers": 1, "device": "cpu"}
+HOW = Run(workers=1, device="cpu")
 
 
 @pytest.fixture
@@ -53,9 +54,14 @@ def test_the_printed_commands_make_the_same_bits(made, registry, tiny_recipe, at
     recipe = tiny_recipe(expert={"learning_rate": 0.003}, gate={"tolerance": 1.0})
     typed = f"molex-adapt add-expert {made.hum} --domain hum --name first --seed 3 --quiet --resume"
     registry.add_expert(
-        made.hum, domain="hum", name="first", recipe=recipe, seed=3, licence="cc-by-4.0", command=typed, **HOW
+        made.hum,
+        domain="hum",
+        name="first",
+        recipe=recipe,
+        licence="cc-by-4.0",
+        run=replace(HOW, seed=3, command=typed),
     )
-    registry.add_expert(made.both, domain="late", recipe=recipe, seed=4, **HOW)
+    registry.add_expert(made.both, domain="late", recipe=recipe, run=replace(HOW, seed=4))
     assert run(["reproduce", "first", "--registry", str(made.path)]) == 0
     out, err = capsys.readouterr()
     commands = out.splitlines()
@@ -75,7 +81,9 @@ def test_the_printed_commands_make_the_same_bits(made, registry, tiny_recipe, at
 
 def test_the_first_experts_are_made_again_from_the_base(made, empty, tiny_recipe, at, capsys):
     typed = f"molex-adapt train {made.both} --domain all --set expert.steps=6"
-    empty.train(made.both, domain="all", experts=None, recipe=tiny_recipe(), seed=2, command=typed, **HOW)
+    empty.train(
+        made.both, domain="all", experts=None, recipe=tiny_recipe(), run=replace(HOW, seed=2, command=typed)
+    )
     assert run(["reproduce", "b", "--registry", str(empty.store.path), "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["expert"], told["generation"], told["parent"], told["seed"]) == ("b", 1, None, 2)
@@ -85,7 +93,7 @@ def test_the_first_experts_are_made_again_from_the_base(made, empty, tiny_recipe
 
 
 def test_a_shared_domain_is_trained_together(made, empty, tiny_recipe):
-    empty.train(made.buzz, domain="buzz", experts=2, recipe=tiny_recipe(), **HOW)
+    empty.train(made.buzz, domain="buzz", experts=2, recipe=tiny_recipe(), run=HOW)
     found = reproduce(empty.store, "buzz-2")
     assert "train DATA --domain buzz --experts 2" in found.commands[-1]
 
@@ -111,7 +119,7 @@ def test_what_differs_is_said(registry, made):
 
 
 def test_every_artefact_says_what_made_it(made, registry):
-    registry.add_expert(made.hum, domain="hum", seed=3, **HOW)
+    registry.add_expert(made.hum, domain="hum", run=replace(HOW, seed=3))
     record, generation = registry.store.expert("hum"), registry.store.generation()
     assert generation.seed == record.seed == 3
     assert generation.data == [record.data]
@@ -120,7 +128,7 @@ def test_every_artefact_says_what_made_it(made, registry):
     assert generation.machine == record.machine
     assert record.machine["device"] == "cpu" and record.machine["precision"] == "float32"
     assert registry.store.recipe() == record.recipe
-    registry.retrain_router(made.hum, seed=5, **HOW)
+    registry.retrain_router(made.hum, run=replace(HOW, seed=5))
     assert registry.store.generation().seed == 5
     assert registry.store.generation().data == [record.data]
     registry.store.remove("hum")

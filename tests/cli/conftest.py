@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from molex_adapt import Run
 from molex_adapt.cli.app import main
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates
@@ -129,14 +130,14 @@ def api(monkeypatch):
             return SimpleNamespace(store=Store.create(path, base_record()))
 
         def __getattr__(self, name: str) -> Any:
-            def answer(*arguments: Any, progress: Any = None, **keywords: Any) -> Any:
-                notes.calls.append((name, arguments, {**keywords, "registry": self.path}))
+            def answer(*arguments: Any, run: Run, **keywords: Any) -> Any:
+                notes.calls.append((name, arguments, {**keywords, "run": run, "registry": self.path}))
                 if isinstance(notes.answers[name], BaseException):
                     raise notes.answers[name]
-                progress.start("at work", 2)
-                progress.advance(2)
-                progress.note("half way")
-                progress.stop()
+                run.progress.start("at work", 2)
+                run.progress.advance(2)
+                run.progress.note("half way")
+                run.progress.stop()
                 return notes.answers[name]
 
             return answer

@@ -116,9 +116,9 @@ def test_a_refused_pull_is_status_1(run, api, registry):
 
 
 def test_what_the_commands_ask_of_the_api_exists():
-    wanted = {"name", "token", "skip_pickled", "assume_base", "device", "command", "progress"}
+    wanted = {"name", "token", "skip_pickled", "assume_base", "run"}
     assert wanted <= set(inspect.signature(RealRegistry.pull).parameters)
-    wanted = {"token", "skip_pickled", "command", "progress"}
+    wanted = {"token", "skip_pickled", "run"}
     assert wanted <= set(inspect.signature(RealRegistry.pull_mixture).parameters)
 
 

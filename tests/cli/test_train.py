@@ -82,9 +82,9 @@ def test_options_reach_the_library(run, api, registry, monkeypatch):
     asked = api.last("add_expert")
     assert asked["arguments"] == (Path("data"),)
     assert (asked["domain"], asked["name"]) == ("codec_y", "y1")
-    assert (asked["seed"], asked["device"], asked["workers"]) == (7, "cpu", 1)
+    assert (asked["run"].seed, asked["run"].device, asked["run"].workers) == (7, "cpu", 1)
     assert asked["registry"] == registry
-    assert asked["command"] == "molex-adapt add-expert 'my data'"
+    assert asked["run"].command == "molex-adapt add-expert 'my data'"
     assert asked["licence"] == "cc-by-4.0"
     assert asked["recipe"].expert.batch_size == 4
     assert asked["recipe"].expert.steps == 123  # the registry's own recipe, overridden in one place
@@ -150,7 +150,7 @@ def test_the_commands_call_the_real_library_as_it_is(run, api, name):
     )
     asked = api.last(name)
     arguments, registry = asked.pop("arguments"), asked.pop("registry")
-    inspect.signature(getattr(RealRegistry, name)).bind(registry, *arguments, progress=None, **asked)
+    inspect.signature(getattr(RealRegistry, name)).bind(registry, *arguments, **asked)
 
 
 @pytest.mark.parametrize("command", ["train", "add-expert", "retrain-router"])
@@ -158,4 +158,4 @@ def test_the_commands_call_the_real_library_as_it_is(run, api, name):
 def test_resuming_is_asked_for(run, api, command, resume):
     domain = [] if command == "retrain-router" else ["--domain", "d"]
     assert run(command, "data/", *domain, *(["--resume"] if resume else [])).status == 0
-    assert api.last(command.replace("-", "_"))["resume"] is resume
+    assert api.last(command.replace("-", "_"))["run"].resume is resume

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.api import registry as api
 from molex_adapt.data import read
 from molex_adapt.demo import domains as demo_domains
@@ -45,7 +45,7 @@ def shipped(tiny_folder_of, tiny_recipe, recorded, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("shipped")
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     data = recorded(folder / "data", bona_fide=12, buzz=12)
-    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), workers=1, device="cpu")
+    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu"))
     return registry.store.path
 
 

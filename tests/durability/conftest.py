@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.registry import Store
 from tests.hub.loopback import LoopbackHub
 
-HOW = {"workers": 1, "device": "cpu"}
+HOW = Run(workers=1, device="cpu")
 KILLS = int(os.environ.get("MOLEX_KILLS", "12"))
 """Over all operations; the full run is MOLEX_KILLS=200."""
 
@@ -173,8 +173,8 @@ def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Mad
     )
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     buzz = recorded(folder / "buzz", bona_fide=8, buzz=8)
-    registry.add_expert(buzz, domain="buzz", recipe=recipe, **HOW)
-    registry.add_expert(recorded(folder / "hum", bona_fide=8, first=200, hum=8), domain="hum", **HOW)
+    registry.add_expert(buzz, domain="buzz", recipe=recipe, run=HOW)
+    registry.add_expert(recorded(folder / "hum", bona_fide=8, first=200, hum=8), domain="hum", run=HOW)
     data = recorded(folder / "new", bona_fide=8, first=400, new=8)
     audio = [str(path) for path in sorted((buzz / "bonafide").iterdir())[:2]]
     made = Made(folder / "registry", {}, data, audio)
@@ -205,7 +205,7 @@ def weights(path: Path) -> tuple[str, ...]:
 
 
 def scores(path: Path, audio: list[str]) -> list[float]:
-    return [item.score for item in Registry.open(path).score(audio, **HOW).scores]
+    return [item.score for item in Registry.open(path).score(audio, run=HOW).scores]
 
 
 @pytest.fixture

@@ -25,13 +25,13 @@ from typing import Any
 import torch
 
 import molex_adapt.train.checkpoints
-from molex_adapt.api import Registry
+from molex_adapt.api import Registry, Run
 from molex_adapt.errors import MolexError
 from molex_adapt.progress import Silent
 from molex_adapt.registry import GenerationDraft, NewExpert, Store
 
 Request = dict[str, Any]
-HOW = {"workers": 1, "device": "cpu"}
+HOW = Run(workers=1, device="cpu")
 REFUSED = 3
 """Exit status of an operation that ended with an error of ours."""
 
@@ -65,8 +65,9 @@ class Notes(Silent):
 
 
 def _add(registry: Registry, request: Request) -> None:
-    how = {**HOW, "seed": request.get("seed", 0), "resume": request.get("resume", False), "progress": Notes()}
-    registry.add_expert(request["data"], domain=request.get("domain", "new"), **how)
+    resume = request.get("resume", False)
+    run = replace(HOW, seed=request.get("seed", 0), resume=resume, progress=Notes())
+    registry.add_expert(request["data"], domain=request.get("domain", "new"), run=run)
 
 
 def _write(registry: Registry, request: Request) -> None:
@@ -113,7 +114,7 @@ def _read_on(registry: Registry, request: Request) -> None:
     seen = 0
     while not Path(request["until"]).exists() or not seen:
         try:
-            scored = registry.score(request["audio"], **HOW)
+            scored = registry.score(request["audio"], run=HOW)
         except MolexError as error:
             # A purge takes away what a reader was about to read; nothing else may.
             raise AssertionError(f"a reader was refused: {error}") from error
@@ -130,13 +131,13 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "add-expert": _add,
     "write": _write,
     "retrain-router": lambda registry, request: registry.retrain_router(
-        resume=request.get("resume", False), **HOW
+        run=replace(HOW, resume=request.get("resume", False))
     ),
     "remove": lambda registry, _: registry.store.remove("hum"),
     "purge": lambda registry, _: registry.store.remove("hum", purge=True),
     "rollback": lambda registry, _: registry.store.rollback(1),
     "push": lambda registry, _: registry.push("new", REPOSITORY),
-    "pull": lambda registry, _: registry.pull(REPOSITORY, device="cpu"),
+    "pull": lambda registry, _: registry.pull(REPOSITORY, run=Run(device="cpu")),
     "repair": lambda registry, _: registry.store.verify(repair=True),
     "create": _create,
     "at random": _at_random,

@@ -59,7 +59,7 @@ def test_a_registry_that_may_not_be_written_says_so(made, tmp_path, monkeypatch,
         lambda: store.remove("hum"),
         lambda: store.rollback(1),
         lambda: store.verify(repair=True),
-        lambda: Registry(store).retrain_router(**HOW),
+        lambda: Registry(store).retrain_router(run=HOW),
     ):
         with pytest.raises(RegistryError, match=os.strerror(number)):
             change()
@@ -127,7 +127,7 @@ def test_a_clock_that_goes_backwards(made, tmp_path, monkeypatch):
     created = [item.created for item in store.history()]
     assert created[2] > created[3], "the clock did go backwards"
     assert [item.number for item in store.history()] == [1, 2, 3, 4]
-    report = Registry.open(registry).retrain_router(**HOW)
+    report = Registry.open(registry).retrain_router(run=HOW)
     assert report.generation == 5
     assert all(value >= 0 for value in report.seconds.values())
     assert store.verify() == []

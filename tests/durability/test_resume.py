@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from molex_adapt import Registry
@@ -45,27 +47,27 @@ def test_the_state_of_another_run_is_refused(made, server, tmp_path):
     recipe = opened.recipe()
     other = recipe.model_copy(update={"expert": recipe.expert.model_copy(update={"steps": 9})})
     tries = {
-        "seed: 0 there, 5 now": {"seed": 5},
+        "seed: 0 there, 5 now": {"run": replace(HOW, seed=5, resume=True)},
         "experts: new for new there, more for more now": {"domain": "more"},
         "recipe expert.steps: 4 there, 9 now": {"recipe": other},
     }
     for message, change in tries.items():
-        how = {"domain": "new", **HOW, **change}
+        how = {"domain": "new", "run": replace(HOW, resume=True), **change}
         with pytest.raises(
             RegistryError, match=f"(?s)no checkpoint of this run.*{message}.*without --resume"
         ):
-            opened.add_expert(made.data, resume=True, **how)
+            opened.add_expert(made.data, **how)
     path = sorted((made.data / "spoof" / "new").iterdir())[0]
     content = path.read_bytes()
     try:
         path.write_bytes(content[:-400] + bytes(400))
         with pytest.raises(RegistryError, match=r"(?s)data: \w+\.* there, \w+\.* now"):
-            opened.add_expert(made.data, domain="new", resume=True, **HOW)
+            opened.add_expert(made.data, domain="new", run=replace(HOW, resume=True))
     finally:
         path.write_bytes(content)
     opened.store.rollback(1)
     with pytest.raises(RegistryError, match="(?s)parent generation: 2, sha256 .* there, 1, sha256 .* now"):
-        opened.add_expert(made.data, domain="new", resume=True, **HOW)
+        opened.add_expert(made.data, domain="new", run=replace(HOW, resume=True))
     assert opened.store.verify(repair=True) == []
     assert server.run("add-expert", registry, **request, resume=True) == 0, (
         "nothing there: from the beginning"

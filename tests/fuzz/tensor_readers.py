@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import checks, files
-from molex_adapt.registry.checkpoints import Run
+from molex_adapt.registry.checkpoints import RunFolder
 from tests.fuzz.reader import Reader, of_file
 from tests.fuzz.record_readers import content_of
 from tests.fuzz.samples import EXEMPLARS, ROUTER, WEIGHTS, expert
@@ -145,7 +145,7 @@ def checkpoint(folder: Path) -> Reader:
     """A run's folder as another user of the machine may have left it."""
     origin = {"command": "add-expert", "seed": "0"}
     (folder / "registry").mkdir()
-    with Run.claim(folder / "registry", origin, resume=False) as run:
+    with RunFolder.claim(folder / "registry", origin, resume=False) as run:
         run.write("expert", {"trained.0": np.ones(3, np.float32)}, {"standing": {"step": 1}, "rates": [0.1]})
         valid = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.name != ".lock"}
     inputs = st.one_of(
@@ -158,9 +158,9 @@ def checkpoint(folder: Path) -> Reader:
         (run.folder / given[0]).write_bytes(given[1])
 
     def use(_: object) -> None:
-        with Run.claim(folder / "registry", origin, resume=True) as again:
+        with RunFolder.claim(folder / "registry", origin, resume=True) as again:
             again.read("expert")
         with suppress(RegistryError):
-            Run.claim(folder / "registry", origin | {"seed": "1"}, resume=True).finish()
+            RunFolder.claim(folder / "registry", origin | {"seed": "1"}, resume=True).finish()
 
     return Reader(inputs, place, use)

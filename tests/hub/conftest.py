@@ -10,7 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 
 from molex_adapt import Registry
 from tests.hub.loopback import LoopbackHub
-from tests.hub.repositories import Repository
+from tests.hub.repositories import CPU, Repository
 
 GIVEN = os.environ.get("MOLEX_TEST_HUB", "").rstrip("/")
 TOKEN = os.environ.get("HF_TOKEN")
@@ -182,9 +182,9 @@ def _labs(tmp_path_factory: Any, tiny_folder_of: Any, tiny_recipe: Any, recorded
         shutil.rmtree(tick / "spoof" / name)
     ours = Registry.create(folder / "ours", base)
     for domain, data in (("buzz", buzz), ("hum", hum)):
-        ours.add_expert(data, domain=domain, recipe=recipe, workers=1, device="cpu", licence="cc-by-4.0")
+        ours.add_expert(data, domain=domain, recipe=recipe, licence="cc-by-4.0", run=CPU)
     theirs = Registry.create(folder / "theirs", base)
-    theirs.add_expert(tick, domain="tick", recipe=recipe, seed=5, workers=1, device="cpu")
+    theirs.add_expert(tick, domain="tick", recipe=recipe, run=replace(CPU, seed=5))
     Registry.create(folder / "bare", base)
     assert len(ours.store.experts()) == 2, "the gate refused an expert: no use for these tests"
     return {name: folder / name for name in ("ours", "theirs", "bare", "buzz", "hum", "tick")}

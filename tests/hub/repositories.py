@@ -6,8 +6,13 @@ import hashlib
 import threading
 from dataclasses import dataclass, field
 
+from molex_adapt import Run
+
 LARGE = (".safetensors", ".bin", ".pt", ".pkl", ".onnx")
 FIRST = ".gitattributes"
+
+CPU = Run(workers=1, device="cpu")
+"""How every test here runs."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from molex_adapt import Registry
 from molex_adapt.errors import HubError
 from molex_adapt.hub import read_token
-from tests.hub.repositories import User
+from tests.hub.repositories import CPU, User
 
 pytestmark = pytest.mark.hub
 
@@ -96,7 +96,7 @@ def test_tokens(loopback, pushed, tmp_path, unchanged):
         bare.pull(name, token="hf_reader")
     check()
     (tmp_path / "token").write_text("hf_writer\n")
-    assert bare.pull(name, token=read_token(tmp_path / "token"), device="cpu").activated
+    assert bare.pull(name, token=read_token(tmp_path / "token"), run=CPU).activated
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"\xff\xfe", "hf_ü".encode()])
@@ -109,7 +109,7 @@ def test_a_token_file_that_holds_none(tmp_path, content):
 
 def test_the_storage_never_sees_the_token(loopback, pushed):
     name, bare = pushed
-    bare.pull(name, device="cpu")
+    bare.pull(name, run=CPU)
     assert {asked.token for asked in loopback.asked if asked.where == "storage"} == {None}
     assert {asked.token for asked in loopback.asked if asked.where == "hub"} == {"hf_writer"}
 
@@ -128,7 +128,7 @@ def test_a_hub_in_trouble(loopback, pushed, status, unchanged):
     check()
     loopback.faults.clear()
     loopback.fail("HEAD", "/resolve/", status=status, times=1)
-    assert bare.pull(name, device="cpu").activated
+    assert bare.pull(name, run=CPU).activated
 
 
 def test_asked_too_often(loopback, pushed, unchanged):
@@ -151,7 +151,7 @@ def small_pieces(monkeypatch):
 def test_a_connection_cut_in_a_file_goes_on_where_it_was(loopback, pushed, small_pieces):
     name, bare = pushed
     loopback.fail("GET", "/get/", cut=700)
-    assert bare.pull(name, device="cpu").activated
+    assert bare.pull(name, run=CPU).activated
     ranges = [asked.range for asked in loopback.asked if asked.where == "storage" and asked.range]
     assert ranges == ["bytes=700-"]
     assert bare.store.verify() == []
@@ -166,7 +166,7 @@ def test_a_connection_that_is_always_cut(loopback, pushed, unchanged):
     check()
     loopback.faults.clear()
     loopback.asked.clear()
-    assert bare.pull(name, device="cpu").activated
+    assert bare.pull(name, run=CPU).activated
     again = [asked.path for asked in loopback.asked if asked.method == "GET" and "/resolve/" in asked.path]
     assert not any(path.endswith("expert.yaml") for path in again)  # that one was here already
 
@@ -179,14 +179,14 @@ def test_a_range_that_the_storage_does_not_have(loopback, pushed, small_pieces, 
     with pytest.raises(HubError, match="could not go on where the transfer was cut"):
         bare.pull(name)
     check()
-    assert bare.pull(name, device="cpu").activated
+    assert bare.pull(name, run=CPU).activated
 
 
 def test_a_slow_hub_is_waited_for(loopback, pushed):
     name, bare = pushed
     loopback.fail("GET", "/api/models", wait=0.5)
     loopback.fail("GET", "/get/", pause=0.05)
-    assert bare.pull(name, device="cpu").activated
+    assert bare.pull(name, run=CPU).activated
 
 
 def test_a_hub_that_does_not_answer(loopback, pushed, monkeypatch, unchanged):
@@ -204,7 +204,7 @@ def test_a_hub_that_does_not_answer(loopback, pushed, monkeypatch, unchanged):
 def test_what_was_changed_on_the_way(loopback, pushed, unchanged):
     name, bare = pushed
     loopback.fail("GET", "/get/", change=lambda body: body[:-1] + b"\x01")
-    assert bare.pull(name, device="cpu").activated  # the second attempt came through
+    assert bare.pull(name, run=CPU).activated  # the second attempt came through
     bare.store.remove("buzz", purge=True)
     import shutil
 
@@ -288,7 +288,7 @@ def test_one_repository_of_several_that_cannot_be_asked(loopback, lab, hub):
     names = [hub.name("buzz"), hub.name("hum")]
     for expert, name in zip(("buzz", "hum"), names, strict=True):
         ours.push(expert, name)
-        theirs.pull(name, device="cpu")
+        theirs.pull(name, run=CPU)
     del loopback.state.known["model", names[0]]
     first, second = theirs.outdated()
     assert "no model repository" in first.problem

@@ -15,6 +15,7 @@ from molex_adapt.errors import ExpertError, HubError, MolexError
 from molex_adapt.hub.contents import MIXTURE
 from molex_adapt.hub.pack import pack_expert, pack_mixture
 from molex_adapt.registry import files, layout
+from tests.hub.repositories import CPU
 
 pytestmark = pytest.mark.hub
 
@@ -48,7 +49,7 @@ def refuses(hub, put, lab, unchanged):
             into[registry] = lab(registry)
         same = unchanged(into[registry])
         with pytest.raises(error, match=words) as caught:
-            into[registry].pull(name, device="cpu", **options)
+            into[registry].pull(name, run=CPU, **options)
         same()
         assert str(caught.value).isprintable() or "\n" in str(caught.value)
         return name
@@ -88,7 +89,7 @@ def arrays(content, path):
 
 def test_the_files_as_they_are_would_be_taken(hub, put, lab, good):
     put(hub.name("good"), good)
-    assert lab("theirs").pull(hub.made[-1], device="cpu").activated
+    assert lab("theirs").pull(hub.made[-1], run=CPU).activated
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "sub/folder/x.PT", "data.pkl", "training_args.bin"])
@@ -100,7 +101,7 @@ def test_pickled_files_get_no_look_inside(loopback, hub, put, lab, good, unchang
         theirs.pull(repository)
     check()
     assert not [asked for asked in loopback.asked if "/resolve/" in asked.path or asked.where == "storage"]
-    assert theirs.pull(repository, skip_pickled=True, device="cpu").activated
+    assert theirs.pull(repository, skip_pickled=True, run=CPU).activated
     fetched = {asked.path.rpartition("/")[2] for asked in loopback.asked if "/resolve/" in asked.path}
     assert fetched == set(good) - {"README.md"}
 
@@ -390,7 +391,7 @@ def test_a_card_cannot_carry_markup(hub, put, lab, good):
     }
     put(hub.name("markup"), recorded(good, expert__data=record, expert__licence="<b>"))
     theirs = lab("theirs")
-    theirs.pull(hub.made[-1], device="cpu")
+    theirs.pull(hub.made[-1], run=CPU)
     card = (theirs.store.expert_folder("buzz") / layout.CARD).read_text()
     assert "<script>" not in card
     assert "](javascript" not in card

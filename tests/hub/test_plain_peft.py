@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.hub.pack import pack_expert
+from tests.hub.repositories import CPU
 
 pytestmark = pytest.mark.hub
 
@@ -65,7 +66,7 @@ def plain(hub, tmp_path):
 
 
 def check(registry, name, wave, theirs):
-    detector = registry.detector("cpu", precision="fp32")
+    detector = registry.detector(run=Run(device="cpu", precision="fp32"))
     lengths = torch.full((len(wave),), wave.shape[1])
     with torch.no_grad(), detector.mixture.forcing(name):
         ours = detector.mixture.hidden_states(*detector.base.prefix(wave, lengths))
@@ -86,7 +87,7 @@ def test_an_expert_in_plain_peft(hub, lab, plain, tiny_folder_of):
     hub.upload(base, {path.name: path for path in tiny_folder_of().iterdir()})
     ours, theirs = lab("ours"), lab("theirs")
     commit = ours.push("buzz", name).commit
-    theirs.pull(name, device="cpu")
+    theirs.pull(name, run=CPU)
     wave, states = plain(base, "", name, "", commit)
     check(ours, "buzz", wave, states)
     check(theirs, "buzz", wave, states)
@@ -116,7 +117,7 @@ def test_a_base_that_lies_on_the_hub(hub, tiny_folder_of, tmp_path, lab, plain):
     hosted = Registry.open(tmp_path / "hosted")
     assert (hosted.store.base.id, hosted.store.base.revision) == (base, head)
     lab("ours").push("buzz", name)
-    pull = "import sys; from molex_adapt import Registry; Registry.open(sys.argv[1]).pull(sys.argv[2], device='cpu')"
+    pull = "import sys; from molex_adapt import Registry; Registry.open(sys.argv[1]).pull(sys.argv[2])"
     done = subprocess.run(
         [sys.executable, "-c", pull, str(tmp_path / "hosted"), name],
         check=False,

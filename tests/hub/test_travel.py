@@ -9,11 +9,12 @@ import pytest
 import torch
 import yaml
 
-from molex_adapt import Registry
+from molex_adapt import Registry, Run
 from molex_adapt.api.inputs import recordings
 from molex_adapt.errors import ExpertError, HubError, RegistryError
 from molex_adapt.features import score_table
 from molex_adapt.registry import layout
+from tests.hub.repositories import CPU
 
 pytestmark = pytest.mark.hub
 
@@ -29,7 +30,7 @@ def test_an_expert_goes_back_to_where_it_was(hub, lab):
     before = {path: path.read_bytes() for path in (ours.store.path / "experts").rglob("*") if path.is_file()}
     rows = ours.store.router_tensors()
     ours.store.remove("hum", purge=True)
-    report = ours.pull(name, device="cpu")
+    report = ours.pull(name, run=CPU)
     assert (report.activated, report.rows, report.commit) == (True, "carried", pushed.commit)
     after = ours.store.router_tensors()
     for key, array in rows.items():
@@ -80,10 +81,10 @@ def test_revisions(hub, lab):
     main = ours.push("buzz", name)
     branch = ours.push("buzz", name, revision="careful", exemplars=False)
     assert branch.commit != main.commit
-    report = lab("bare").pull(f"{name}@careful", device="cpu")
+    report = lab("bare").pull(f"{name}@careful", run=CPU)
     assert report.commit == branch.commit
     theirs = lab("theirs")
-    report = theirs.pull(f"{name}@{main.commit}", name="other", device="cpu")
+    report = theirs.pull(f"{name}@{main.commit}", name="other", run=CPU)
     assert report.commit == main.commit
     assert theirs.store.expert("other").origin.revision == main.commit
     with pytest.raises(HubError, match="no revision 'nowhere'"):
@@ -100,7 +101,7 @@ def test_private(hub, lab, monkeypatch, tmp_path, unchanged):
     with pytest.raises(HubError, match=r"private.*hf auth login.*HF_TOKEN"):
         bare.pull(name)
     check()
-    assert bare.pull(name, token=hub.token, device="cpu").activated
+    assert bare.pull(name, token=hub.token, run=CPU).activated
     public = hub.name("public")
     ours.push("buzz", public, token=hub.token)
     with pytest.raises(HubError, match="is public, and --private does not hide"):
@@ -116,7 +117,7 @@ def test_a_token_that_was_left_by_logging_in(hub, lab, monkeypatch):
     left = Path(constants.HF_TOKEN_PATH)
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_text(hub.token)
-    assert lab("bare").pull(name, device="cpu").activated
+    assert lab("bare").pull(name, run=CPU).activated
 
 
 def test_the_card(hub, lab, tmp_path):
@@ -161,7 +162,7 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
     ours.push("buzz", name, exemplars=exemplars)
     old = {path: path.read_bytes() for path in theirs.store.expert_folder("tick").iterdir()}
-    report = theirs.pull(name, device="cpu")
+    report = theirs.pull(name, run=CPU)
     assert (report.rows, report.activated) == (rows, True)
     assert any("another head" in line for line in report.remarks)
     assert any("retrain-router" in line for line in report.remarks)
@@ -169,10 +170,10 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
     assert report.not_measured == ([] if exemplars else ["buzz"])
     assert {path: path.read_bytes() for path in theirs.store.expert_folder("tick").iterdir()} == old
     assert theirs.store.generation().names == ["tick", "buzz"]
-    shares = theirs.analyze(data("buzz"), device="cpu", workers=1).usage["buzz"]
+    shares = theirs.analyze(data("buzz"), run=Run(device="cpu", workers=1)).usage["buzz"]
     assert shares["buzz"] > 0.5  # it acts where it should, before any training
     if exemplars:
-        retrained = theirs.retrain_router(workers=1, device="cpu")
+        retrained = theirs.retrain_router(run=CPU)
         assert retrained.generation == 3
 
 
@@ -191,7 +192,7 @@ def test_an_expert_alone_is_not_heard_of(hub, lab):
     rest = {path: digest for path, digest in found.files.items() if path != layout.EXEMPLARS}
     content[layout.EXPERT] = files.dump_record(found.model_copy(update={"expert": expert, "files": rest}))
     hub.upload(name, content)
-    report = theirs.pull(name, device="cpu")
+    report = theirs.pull(name, run=CPU)
     assert report.rows == "centred"
     assert any("which is a guess" in line for line in report.remarks)
 
@@ -199,13 +200,13 @@ def test_an_expert_alone_is_not_heard_of(hub, lab):
 def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
     ours, bare, name = lab("ours"), lab("bare"), hub.name("hum")
     ours.push("hum", name)
-    report = bare.pull(name, name="first", device="cpu")
+    report = bare.pull(name, name="first", run=CPU)
     assert report.activated
     assert bare.store.generation().threshold == ours.store.generation().threshold
-    there = {item.path: item.score for item in bare.score(data("hum"), workers=1, device="cpu").scores}
-    detector = ours.detector("cpu")
+    there = {item.path: item.score for item in bare.score(data("hum"), run=CPU).scores}
+    detector = ours.detector(run=CPU)
     with detector.mixture.forcing("hum"):
-        scored, _ = score_table(detector, recordings(data("hum")), workers=1)
+        scored, _ = score_table(detector, recordings(data("hum")), CPU)
     assert len(there) == len(scored) == 32
     for item in scored:
         assert there[str(item.utterance.path)] == pytest.approx(item.score, abs=1e-5)
@@ -215,10 +216,10 @@ def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
 def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
     ours, name = lab("ours"), hub.name("mixture")
     pushed = ours.push_mixture(name)
-    made = Registry.pull_mixture(name, tmp_path / "new registry", command="molex-adapt pull")
+    made = Registry.pull_mixture(name, tmp_path / "new registry", run=Run(command="molex-adapt pull"))
     files = [path for domain in ("buzz", "hum") for path in sorted(data(domain).rglob("*.wav"))][:50]
     assert len(files) == 50
-    left, right = (item.score(files, workers=1, device="cpu").scores for item in (ours, made))
+    left, right = (item.score(files, run=CPU).scores for item in (ours, made))
     assert [item.score for item in left] == [item.score for item in right]
     assert made.store.verify() == []
     origin = made.store.generation().origin
@@ -237,7 +238,7 @@ def test_what_is_outdated(hub, lab):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
     assert theirs.outdated() == []
     ours.push("buzz", name)
-    theirs.pull(name, device="cpu")
+    theirs.pull(name, run=CPU)
     (item,) = theirs.outdated()
     assert (item.what, item.repository, item.outdated) == ("buzz", name, False)
     newer = ours.push("buzz", name, exemplars=False)
@@ -270,10 +271,10 @@ def test_progress_counts_every_byte_once(hub, lab):
         def stop(self): ...
 
     ours, bare, name, progress = lab("ours"), lab("bare"), hub.name("buzz"), Counting()
-    report = ours.push("buzz", name, progress=progress)
+    report = ours.push("buzz", name, run=Run(progress=progress))
     assert progress.total == progress.seen == sum(report.files.values())
     progress = Counting()
-    bare.pull(name, device="cpu", progress=progress)
+    bare.pull(name, run=Run(device="cpu", progress=progress))
     assert progress.seen == sum(size for path, size in report.files.items() if path != "README.md")
 
 
@@ -325,11 +326,11 @@ def test_a_stock_adapter(hub, lab, tiny_folder_of, tmp_path, task):
     ours = lab("ours")
     with pytest.raises(ExpertError, match="--assume-base"):
         ours.pull(name)
-    report = ours.pull(name, name="stock", assume_base=True, device="cpu")
+    report = ours.pull(name, name="stock", assume_base=True, run=CPU)
     assert (report.rows, report.activated) == ("mean", True)
     assert any("taken for one of" in line for line in report.remarks)
     assert "stock" in report.not_measured
-    detector = ours.detector("cpu", precision="fp32")
+    detector = ours.detector(run=Run(device="cpu", precision="fp32"))
     wave, lengths = torch.randn(1, 8_000), torch.tensor([8_000])
     with torch.no_grad(), detector.mixture.forcing("stock"):
         states = detector.mixture.hidden_states(*detector.base.prefix(wave, lengths))

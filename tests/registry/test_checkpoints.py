@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry.checkpoints import Run
+from molex_adapt.registry.checkpoints import RunFolder
 from molex_adapt.registry.layout import CHECKPOINTS
 
 ORIGIN = {"command": "add-expert", "seed": "0", "recipe expert.steps": "300"}
@@ -17,24 +17,25 @@ TENSORS = {"trained.0": np.arange(6, dtype=np.float32).reshape(2, 3)}
 HOLD = """
 import sys
 from pathlib import Path
-from molex_adapt.registry.checkpoints import Run
+from molex_adapt.registry.checkpoints import RunFolder
 
-with Run.claim(Path(sys.argv[1]), {"command": "add-expert", "seed": "0", "recipe expert.steps": "300"}, resume=False):
+origin = {"command": "add-expert", "seed": "0", "recipe expert.steps": "300"}
+with RunFolder.claim(Path(sys.argv[1]), origin, resume=False):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def left(store, origin=ORIGIN, stage: str = "expert") -> Run:
+def left(store, origin=ORIGIN, stage: str = "expert") -> RunFolder:
     """A run that was killed after it kept a stage."""
-    with Run.claim(store.path, origin, resume=False) as run:
+    with RunFolder.claim(store.path, origin, resume=False) as run:
         run.write(stage, TENSORS, {"step": 3})
     return run
 
 
 def test_what_was_written_is_read_back(store):
     left(store)
-    with Run.claim(store.path, ORIGIN, resume=True) as run:
+    with RunFolder.claim(store.path, ORIGIN, resume=True) as run:
         tensors, state = run.read("expert")
         np.testing.assert_array_equal(tensors["trained.0"], TENSORS["trained.0"])
         assert (state, run.read("router")) == ({"step": 3}, None)
@@ -46,15 +47,15 @@ def test_what_was_written_is_read_back(store):
 
 def test_without_resume_a_run_starts_anew(store):
     left(store)
-    with Run.claim(store.path, ORIGIN, resume=False) as run:
+    with RunFolder.claim(store.path, ORIGIN, resume=False) as run:
         assert run.read("expert") is None
         assert run.forgone == ["expert"]
-    with Run.claim(store.path, ORIGIN, resume=False) as run:
+    with RunFolder.claim(store.path, ORIGIN, resume=False) as run:
         assert run.forgone == []
 
 
 def test_resuming_where_nothing_is_starts_from_the_beginning(store):
-    with Run.claim(store.path, ORIGIN, resume=True) as run:
+    with RunFolder.claim(store.path, ORIGIN, resume=True) as run:
         assert run.read("expert") is None
 
 
@@ -62,7 +63,7 @@ def test_the_checkpoints_of_another_run_are_refused(store):
     left(store)
     left(store, ORIGIN | {"seed": "5", "recipe expert.steps": "9", "command": "train"})
     with pytest.raises(RegistryError) as caught:
-        Run.claim(store.path, ORIGIN | {"seed": "1"}, resume=True)
+        RunFolder.claim(store.path, ORIGIN | {"seed": "1"}, resume=True)
     said = str(caught.value)
     assert "no checkpoint of this run" in said
     assert "seed: 0 there, 1 now" in said
@@ -89,13 +90,13 @@ def test_a_run_that_is_alive_is_left_alone(store):
         assert process.stdout.readline() == "held\n"
         for resume in (True, False):
             with pytest.raises(RegistryError, match="another process is training exactly this"):
-                Run.claim(store.path, ORIGIN, resume=resume)
+                RunFolder.claim(store.path, ORIGIN, resume=resume)
         other = left(store, ORIGIN | {"seed": "1"})
         assert store.verify(repair=True) == []
         assert not other.folder.exists()
         (alive,) = (store.path / CHECKPOINTS).iterdir()
         process.communicate("")
-    with Run.claim(store.path, ORIGIN, resume=True) as run:
+    with RunFolder.claim(store.path, ORIGIN, resume=True) as run:
         assert run.folder == alive
 
 
@@ -108,7 +109,7 @@ def test_links_are_not_followed(store, tmp_path, place):
     path.symlink_to(outside)
     before = sorted(outside.rglob("*"))
     with pytest.raises(RegistryError, match="is a link or a file"):
-        Run.claim(store.path, ORIGIN, resume=True)
+        RunFolder.claim(store.path, ORIGIN, resume=True)
     assert store.verify(repair=True) == []
     assert not path.is_symlink()
     assert sorted(outside.rglob("*")) == before
@@ -120,4 +121,4 @@ def test_a_registry_that_cannot_be_written_is_refused_before_training(store, mon
 
     monkeypatch.setattr(os, "mkdir", refuse)
     with pytest.raises(RegistryError, match="cannot keep checkpoints: Read-only file system"):
-        Run.claim(store.path, ORIGIN, resume=False)
+        RunFolder.claim(store.path, ORIGIN, resume=False)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from molex_adapt import Run
 from molex_adapt.errors import DataError
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.progress import Silent
 from molex_adapt.train.adapt import add_expert, retrain_routers, round_to_half, train_first
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
@@ -27,7 +27,7 @@ def old(features_of) -> dict[str, OldDomain]:
 def test_a_first_mixture(detector_of, domain_of, tiny_recipe, state):
     detector = detector_of(tiny_recipe(joint={"steps": 60, "evaluate_every": 20}))
     domains = {"buzz": domain_of(), "hum": domain_of("hum", 5, 1)}
-    result = train_first(detector, domains, detector.recipe, 0, Silent())
+    result = train_first(detector, domains, detector.recipe, Run())
     assert detector.mixture.names == result.experts == ["buzz", "hum"]
     assert set(result.after) == {"buzz", "hum"}
     assert result.before == {}
@@ -47,7 +47,7 @@ def test_a_first_mixture(detector_of, domain_of, tiny_recipe, state):
 
 def test_experts_that_share_a_domain(detector_of, domain_of, tiny_recipe):
     detector = detector_of(tiny_recipe())
-    result = train_first(detector, {"buzz": domain_of()}, detector.recipe, 0, Silent(), ["buzz-1", "buzz-2"])
+    result = train_first(detector, {"buzz": domain_of()}, detector.recipe, Run(), ["buzz-1", "buzz-2"])
     assert detector.mixture.names == ["buzz-1", "buzz-2"]
     assert (set(result.after), set(result.exemplars)) == ({"buzz"}, {"buzz-1", "buzz-2"})
 
@@ -57,12 +57,10 @@ def test_domains_keep_different_recordings_of_the_bona_fide_speech_they_share(
 ):
     detector = detector_of(tiny_recipe(exemplars={"replay": 4}))
     shared = domain_of(count=8)
-    result = train_first(detector, {"buzz": shared, "hum": shared}, detector.recipe, 0, Silent())
+    result = train_first(detector, {"buzz": shared, "hum": shared}, detector.recipe, Run())
     kept = {name: set(item.replay.sources) for name, item in result.exemplars.items()}
     assert kept["buzz"] != kept["hum"]
-    sharing = train_first(
-        detector_of(detector.recipe), {"a": shared}, detector.recipe, 0, Silent(), ["a-1", "a-2"]
-    )
+    sharing = train_first(detector_of(detector.recipe), {"a": shared}, detector.recipe, Run(), ["a-1", "a-2"])
     assert sharing.exemplars["a-1"].replay.sources == sharing.exemplars["a-2"].replay.sources
 
 
@@ -71,7 +69,7 @@ def test_the_seed_decides_a_first_mixture_to_the_bit(detector_of, domain_of, tin
     for seed in (4, 4, 5):
         detector = detector_of(tiny_recipe())
         torch.manual_seed(len(made))  # whatever ran before
-        train_first(detector, {"buzz": domain_of()}, detector.recipe, seed, Silent())
+        train_first(detector, {"buzz": domain_of()}, detector.recipe, Run(seed=seed))
         made.append(state(detector))
     assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
     assert not torch.equal(made[0]["head classify.weight"], made[2]["head classify.weight"])
@@ -90,7 +88,7 @@ def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, chang
     recipe = tiny_recipe(expert={**options, "distillation": 0.1}, router_stage={"steps": 0})
     detector = detector_of(recipe, *OLD)
     before = state(detector)
-    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, 0, Silent())
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, Run())
     assert changed(before, detector) == moved  # the router stage had no steps
     assert detector.mixture.names == [*OLD, "new"]
     assert set(result.before) == set(result.after) == set(result.changes) == {*OLD, "buzz"}
@@ -105,7 +103,7 @@ def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, t
     recipe = tiny_recipe(expert={"then_routers": True}, router_stage={"steps": 2, "learning_rate": 1e6})
     detector = detector_of(recipe, *OLD)
     rows = [row.clone() for name in OLD for row in detector.mixture.router_rows(name)]
-    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, 0, Silent())
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, Run())
     if result.stages["router"].best_step == 0:
         assert "the router stage brought nothing" in result.remarks[0]
         now = [row for name in OLD for row in detector.mixture.router_rows(name)]
@@ -119,7 +117,7 @@ def test_without_exemplars_nothing_old_is_measured(detector_of, domain_of, featu
     detector = detector_of(recipe, *OLD)
     nothing = features_of(0)
     old = {"world": OldDomain("world", Exemplars(nothing, nothing)), "opus": OldDomain("opus", None)}
-    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, 0, Silent())
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, Run())
     assert result.not_measured == ["world", "opus"]
     assert set(result.after) == {"buzz"}
 
@@ -128,7 +126,7 @@ def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed)
     recipe = tiny_recipe(router_stage={"steps": 10})
     detector = detector_of(recipe, *OLD)
     before = state(detector)
-    result = retrain_routers(detector, {"opus": domain_of("opus", 5)}, old, 0.0, recipe, 0, Silent())
+    result = retrain_routers(detector, {"opus": domain_of("opus", 5)}, old, 0.0, recipe, Run())
     assert changed(before, detector) <= {"row world", "row opus"}
     assert result.experts == []
     assert set(result.after) == set(OLD)
@@ -139,7 +137,7 @@ def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed)
 def test_routers_alone_need_something(detector_of, tiny_recipe):
     detector = detector_of(tiny_recipe(), "world")
     with pytest.raises(DataError, match="no data to retrain the routers on"):
-        retrain_routers(detector, {}, {"world": OldDomain("world", None)}, 0.0, detector.recipe, 0, Silent())
+        retrain_routers(detector, {}, {"world": OldDomain("world", None)}, 0.0, detector.recipe, Run())
 
 
 def test_rounding_is_what_half_precision_holds(detector_of, tiny_recipe, state):
@@ -162,6 +160,6 @@ def test_the_calibration_follows_the_mixture_or_stays(detector_of, domain_of, ti
     recipe = tiny_recipe(expert={"steps": 40, "evaluate_every": 10}).model_copy(update={"calibration": kept})
     detector = detector_of(recipe, *OLD)
     first = detector.calibration
-    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, 0, Silent())
+    result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, Run())
     assert result.threshold == 0.5  # frozen either way: a threshold is in nats
     assert (detector.calibration == first) == (kept == "keep")

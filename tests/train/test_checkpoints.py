@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
+from molex_adapt import Run
 from molex_adapt.errors import RegistryError
 from molex_adapt.progress import Silent
-from molex_adapt.registry.checkpoints import Run
+from molex_adapt.registry.checkpoints import RunFolder
 from molex_adapt.train import loop
 from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
 from molex_adapt.train.checkpoints import Checkpoints
@@ -55,20 +56,28 @@ def training(detector_of, features_of, domain_of, tiny_recipe):
         detector = detector_of(recipe, "world", "opus")
         known = {name: old(detector, name, at) for at, name in enumerate(detector.mixture.names)}
         add_expert(
-            detector, "buzz", "buzz", domain_of("buzz", 3), known, 0.0, recipe, 7, progress, checkpoints
+            detector,
+            "buzz",
+            "buzz",
+            domain_of("buzz", 3),
+            known,
+            0.0,
+            recipe,
+            Run(seed=7, progress=progress),
+            checkpoints,
         )
         return detector
 
     def first(checkpoints, progress):
         detector = detector_of(recipe)
         domains = {"a": domain_of("a", 1), "b": domain_of("b", 2, seed=2)}
-        train_first(detector, domains, recipe, 7, progress, checkpoints=checkpoints)
+        train_first(detector, domains, recipe, Run(seed=7, progress=progress), checkpoints=checkpoints)
         return detector
 
     def routers(checkpoints, progress):
         detector = detector_of(recipe, "world", "opus")
         known = {name: old(detector, name, at) for at, name in enumerate(detector.mixture.names)}
-        retrain_routers(detector, {}, known, 0.0, recipe, 7, progress, checkpoints)
+        retrain_routers(detector, {}, known, 0.0, recipe, Run(seed=7, progress=progress), checkpoints)
         return detector
 
     return {"add": add, "first": first, "routers": routers}
@@ -87,7 +96,7 @@ def killed_at(step: int, run, folder, monkeypatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_step", counted)
-        with Run.claim(folder, ORIGIN, resume=False) as kept, pytest.raises(Killed):
+        with RunFolder.claim(folder, ORIGIN, resume=False) as kept, pytest.raises(Killed):
             run(Checkpoints(kept, every=0.0), Silent())
 
 
@@ -100,7 +109,7 @@ def test_a_resumed_run_ends_with_the_same_bits(training, state, tmp_path, monkey
     killed_at(step, training[kind], tmp_path, monkeypatch)
     torch.manual_seed(12345)
     ear = Ear()
-    with Run.claim(tmp_path, ORIGIN, resume=True) as kept:
+    with RunFolder.claim(tmp_path, ORIGIN, resume=True) as kept:
         resumed = state(training[kind](Checkpoints(kept, ear), ear))
     assert any("resumed after step" in note for note in ear.notes) == (step > 1)
     assert whole.keys() == resumed.keys()
@@ -111,7 +120,7 @@ def test_steps_before_the_checkpoint_are_not_taken_again(training, tmp_path, mon
     killed_at(11, training["add"], tmp_path, monkeypatch)
     taken, real = [], loop._step
     monkeypatch.setattr(loop, "_step", lambda *given: taken.append(1) or real(*given))
-    with Run.claim(tmp_path, ORIGIN, resume=True) as kept:
+    with RunFolder.claim(tmp_path, ORIGIN, resume=True) as kept:
         training["add"](Checkpoints(kept), Silent())
     assert len(taken) == 8 + 5 - 10
 
@@ -119,7 +128,7 @@ def test_steps_before_the_checkpoint_are_not_taken_again(training, tmp_path, mon
 def test_a_disk_that_cannot_take_a_checkpoint_costs_nothing_else(training, state, tmp_path, monkeypatch):
     whole = state(training["routers"](None, Silent()))
     ear = Ear()
-    with Run.claim(tmp_path, ORIGIN, resume=False) as kept:
+    with RunFolder.claim(tmp_path, ORIGIN, resume=False) as kept:
         monkeypatch.setattr(kept, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
         found = state(training["routers"](Checkpoints(kept, ear, every=0.0), ear))
     assert all(torch.equal(whole[name], found[name]) for name in whole)
@@ -134,7 +143,7 @@ def test_a_damaged_checkpoint_is_refused(training, tmp_path, monkeypatch, fault)
     from molex_adapt.registry import files
 
     killed_at(4, training["routers"], tmp_path, monkeypatch)
-    with Run.claim(tmp_path, ORIGIN, resume=True) as kept:
+    with RunFolder.claim(tmp_path, ORIGIN, resume=True) as kept:
         tensors, rest = kept.read("router")
         if fault == "shape":
             kept.write("router", tensors | {"trained.0": tensors["trained.0"][:3]}, rest)

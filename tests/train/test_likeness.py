@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from molex_adapt import Run
 from molex_adapt.progress import Silent
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.likeness import likeness
@@ -30,7 +31,7 @@ def trained(detector_of, domain_of, tiny_recipe):
     recipe = tiny_recipe(joint={"steps": 120, "evaluate_every": 20})
     detector = detector_of(recipe)
     domains = {"buzz": domain_of("buzz", 0, 1), "hum": domain_of("hum", 5, 2)}
-    result = train_first(detector, domains, recipe, 0, Silent())
+    result = train_first(detector, domains, recipe, Run())
     return detector, {name: OldDomain(name, item) for name, item in result.exemplars.items()}
 
 
@@ -42,7 +43,9 @@ def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_r
     assert found.expert == "buzz"
     assert 0.5 < found.share <= 1
     notes = Notes()
-    result = add_expert(detector, "buzz-2", "buzz again", domain_of("buzz", 0, 7), old, 0.0, recipe, 0, notes)
+    result = add_expert(
+        detector, "buzz-2", "buzz again", domain_of("buzz", 0, 7), old, 0.0, recipe, Run(progress=notes)
+    )
     assert result.remarks[0] == notes.notes[0]
     assert "expert buzz (" in notes.notes[0]
 
@@ -51,5 +54,5 @@ def test_of_an_unknown_domain_nothing_is_said(trained, domain_of, tiny_recipe):
     detector, old = trained
     notes = Notes()
     recipe = tiny_recipe()
-    add_expert(detector, "new", "new", domain_of("new", 11, 5), old, 0.0, recipe, 0, notes)
+    add_expert(detector, "new", "new", domain_of("new", 11, 5), old, 0.0, recipe, Run(progress=notes))
     assert notes.notes == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from molex_adapt import Run
 from molex_adapt.errors import MolexError
 from molex_adapt.progress import Silent
 from molex_adapt.recipe import StageOptions
@@ -35,7 +36,7 @@ class Course:
 
     def run(self):
         groups = [ParameterGroup([self.weight], self.options.learning_rate)]
-        return fit(self.detector, groups, self, self.loss, self.development, self.options, "stage", Silent())
+        return fit(self.detector, groups, self, self.loss, self.development, self.options, "stage", Run())
 
 
 @pytest.fixture
@@ -110,6 +111,6 @@ def test_progress_hears_every_step(detector):
         course.development,
         course.options,
         "x",
-        Ear(),
+        Run(progress=Ear()),
     )
     assert heard == ["x 2", "step", "step", "stop"]

@@ -4,6 +4,7 @@ import pytest
 import soundfile
 import torch
 
+from molex_adapt import Run
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, OnlineFeatures, StoredClips, source_id
@@ -22,7 +23,7 @@ def folder(recorded, tmp_path_factory):
 
 def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folder):
     detector = detector_of(tiny_recipe())
-    found = prepare(detector, folder, detector.recipe, 1, Silent())
+    found = prepare(detector, folder, detector.recipe, Run(workers=1))
     sets = {"train": found.train, "dev": found.dev, "test": found.test}
     for split, features in sets.items():
         items = found.table.select(split=split)
@@ -35,13 +36,13 @@ def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folde
     assert sum(map(len, sets.values())) == 40
     assert [item.path.endswith("broken.wav") for item in found.failed] == [True]
     assert "disjoint by recording" in found.remarks[0]
-    again = prepare(detector, read(folder), detector.recipe, 1, Silent())
+    again = prepare(detector, read(folder), detector.recipe, Run(workers=1))
     assert again.test.sources == found.test.sources
 
 
 def test_one_attack_with_all_bona_fide_speech(detector_of, tiny_recipe, folder):
     detector = detector_of(tiny_recipe())
-    whole = prepare(detector, folder, detector.recipe, 1, Silent())
+    whole = prepare(detector, folder, detector.recipe, Run(workers=1))
     hum = whole.of_attack("hum")
     assert hum.table.attacks == ["hum"]
     for part, all_of_it in ((hum.train, whole.train), (hum.dev, whole.dev), (hum.test, whole.test)):
@@ -57,7 +58,7 @@ def test_what_does_not_fit_into_memory_is_computed_anew(detector_of, tiny_recipe
         def note(self, text):
             heard.append(text)
 
-    found = prepare(detector_of(recipe), folder, recipe, 1, Ear())
+    found = prepare(detector_of(recipe), folder, recipe, Run(workers=1, progress=Ear()))
     assert isinstance(found.train, OnlineFeatures)
     assert isinstance(found.test, Features)
     assert "do not fit into 1e-09 GiB" in heard[0]
@@ -71,8 +72,8 @@ def test_what_does_not_fit_into_memory_stays_in_the_cache_where_there_is_one(
 ):
     monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
     detector = detector_of(tiny_recipe())
-    resident = prepare(detector, folder, tiny_recipe(), 1, Silent()).train
-    stored = prepare(detector, folder, tiny_recipe(data={"memory_gib": 1e-9}), 1, Silent()).train
+    resident = prepare(detector, folder, tiny_recipe(), Run(workers=1)).train
+    stored = prepare(detector, folder, tiny_recipe(data={"memory_gib": 1e-9}), Run(workers=1)).train
     assert isinstance(resident.clips, tuple)
     assert isinstance(stored.clips, StoredClips)
     indices = [3, 0, 5]
@@ -95,13 +96,13 @@ def test_a_cache_that_is_too_small_keeps_no_training_set(
     monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MOLEX_CACHE_GIB", "1e-7")
     recipe = tiny_recipe(data={"memory_gib": 1e-9})
-    assert isinstance(prepare(detector_of(recipe), folder, recipe, 1, Silent()).train, OnlineFeatures)
+    assert isinstance(prepare(detector_of(recipe), folder, recipe, Run(workers=1)).train, OnlineFeatures)
 
 
 def test_large_measuring_sets_are_halved_by_class(detector_of, tiny_recipe, folder, monkeypatch):
     monkeypatch.setattr(module, "MOST_MEASURED", 4)
     detector = detector_of(tiny_recipe())
-    found = prepare(detector, folder, detector.recipe, 1, Silent())
+    found = prepare(detector, folder, detector.recipe, Run(workers=1))
     assert [len(found.test.of_class(label)) for label in (True, False)] == [2, 2]
     assert len(found.train) > 4
 
@@ -114,11 +115,11 @@ def test_a_class_that_is_lost_is_named(detector_of, tiny_recipe, sound, tmp_path
         soundfile.write(tmp_path / "bonafide" / f"real{at}.wav", sound(at), 16_000)
         soundfile.write(tmp_path / "spoof" / "buzz" / f"{at}.wav", sound(50 + at, 0.2), 16_000)
     with pytest.raises(DataError, match=r"left with 6 bonafide, 0 spoof .* 6 of 12 .*/0.wav: too short"):
-        prepare(detector, tmp_path, detector.recipe, 1, Silent())
+        prepare(detector, tmp_path, detector.recipe, Run(workers=1))
     rows = [f"bonafide/real{at}.wav,bonafide,,dev" for at in range(6)]
     rows += [f"spoof/{at}.wav,spoof,buzz,train" for at in range(6)]
     for at in range(6):
         soundfile.write(tmp_path / "spoof" / f"{at}.wav", sound(90 + at, 0.7), 16_000)
     (tmp_path / "manifest.csv").write_text("path,label,attack,split\n" + "\n".join(rows) + "\n")
     with pytest.raises(DataError, match="the train split has no bonafide"):
-        prepare(detector, tmp_path, detector.recipe, 1, Silent())
+        prepare(detector, tmp_path, detector.recipe, Run(workers=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt.progress import Silent
+from molex_adapt import Run
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.reads import (
@@ -94,14 +94,11 @@ def test_without_exemplars_statistics_keep_old_scores(detector_of, domain_of, ti
             detector,
             {"buzz": domain_of("buzz", 0, 1, 24), "hum": domain_of("hum", 5, 2, 24)},
             recipe,
-            0,
-            Silent(),
+            Run(),
         )
         old = {name: OldDomain(name, item) for name, item in first.exemplars.items()}
         assert all(not len(item.replay) and len(item.reads) == 2 for item in first.exemplars.values())
-        result = add_expert(
-            detector, "new", "new", domain_of("new", 11, 5, 24), old, 0.0, recipe, 0, Silent()
-        )
+        result = add_expert(detector, "new", "new", domain_of("new", 11, 5, 24), old, 0.0, recipe, Run())
         assert result.stages["expert"].loss_best < 0.2
         drift[gate] = sum(abs(result.changes[name].spoof_shift) for name in ("buzz", "hum"))
     assert drift["domain"] < 0.1 * drift["everywhere"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.sequence.domains import Measured
 from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
 from benchmarks.workbench import detector_on
+from molex_adapt.run import Run
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
@@ -26,6 +27,7 @@ class Ours:
         setting, detector = self.setting, self.detector
         for router in detector.mixture.routers:
             router.dense = self.dense
+        run = Run(seed=setting.seed, progress=setting.progress)
         if self.old:
             result = add_expert(
                 detector,
@@ -35,11 +37,10 @@ class Ours:
                 self.old,
                 self.threshold,
                 setting.recipe,
-                setting.seed,
-                setting.progress,
+                run,
             )
         else:
-            result = train_first(detector, {name: data}, setting.recipe, setting.seed, setting.progress)
+            result = train_first(detector, {name: data}, setting.recipe, run)
             self.threshold = result.threshold
         self.stages[name] = {stage: vars(fitted) for stage, fitted in result.stages.items()}
         exemplars = result.exemplars[name]

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from molex_adapt.cli.options import DEFAULT_REGISTRY, Device, Json, Quiet, RegistryFolder, typed
+from molex_adapt.cli.options import DEFAULT_REGISTRY, Device, Json, Quiet, RegistryFolder, running
 from molex_adapt.cli.output import Answer, emit
-from molex_adapt.cli.progress import listening
 from molex_adapt.cli.tables import comparison_table, pairs, plain_table
 
 _HUB = "The Hub"
@@ -88,11 +87,11 @@ def push(
         "dry_run": dry_run,
     }
     store = Store.open(registry)
-    with listening(quiet) as progress:
+    with running(quiet) as run:
         if mixture:
-            report = push_mixture(store, name, progress=progress, **options)
+            report = push_mixture(store, name, progress=run.progress, **options)
         else:
-            report = push_expert(store, name, str(repository), progress=progress, **options)
+            report = push_expert(store, name, str(repository), progress=run.progress, **options)
     rows = [(path, _bytes(size)) for path, size in sorted(report.files.items())]
     what = "would go to" if dry_run else "are in"
     title = f"{len(rows)} files, {_bytes(sum(report.files.values()))}, {what} {report.repository}"
@@ -153,14 +152,13 @@ def pull(
     from molex_adapt.api import Registry
 
     if mixture:
-        with listening(quiet) as progress:
+        with running(quiet, device=device) as run:
             made = Registry.pull_mixture(
                 reference,
                 registry,
                 token=token,
                 skip_pickled=skip_pickled,
-                command=typed(),
-                progress=progress,
+                run=run,
             )
         record = made.store.generation()
         origin = record.origin
@@ -177,16 +175,14 @@ def pull(
         )
         emit(Answer(data, [view]), as_json=as_json, quiet=quiet)
         return
-    with listening(quiet) as progress:
+    with running(quiet, device=device) as run:
         report = Registry.open(registry).pull(
             reference,
             name=name,
             token=token,
             skip_pickled=skip_pickled,
             assume_base=assume_base,
-            device=device,
-            command=typed(),
-            progress=progress,
+            run=run,
         )
     answer = Answer(report.as_dict(), _pull_view(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)

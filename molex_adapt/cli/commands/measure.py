@@ -16,10 +16,9 @@ from molex_adapt.cli.options import (
     Quiet,
     RegistryFolder,
     Workers,
-    worker_count,
+    running,
 )
 from molex_adapt.cli.output import Answer, emit
-from molex_adapt.cli.progress import listening
 from molex_adapt.cli.tables import analysis_table, evaluation_table, failures, score_table
 
 Split = Annotated[
@@ -61,10 +60,8 @@ def score(
     from molex_adapt.api import Registry
     from molex_adapt.scorefile import write_scores
 
-    with listening(quiet) as progress:
-        report = Registry.open(registry).score(
-            audio, device=device, precision=precision, workers=worker_count(workers), progress=progress
-        )
+    with running(quiet, device=device, precision=precision, workers=workers) as run:
+        report = Registry.open(registry).score(audio, run=run)
     view = score_table(report)
     if out is not None and report.scores:
         write_scores(out, [item.path for item in report.scores], [item.score for item in report.scores])
@@ -108,16 +105,8 @@ def evaluate(
     if data is not None and scores is None and key is None:
         from molex_adapt.api import Registry
 
-        with listening(quiet) as progress:
-            report = Registry.open(registry).evaluate(
-                data,
-                split=split,
-                ties=ties,
-                device=device,
-                precision=precision,
-                workers=worker_count(workers),
-                progress=progress,
-            )
+        with running(quiet, device=device, precision=precision, workers=workers) as run:
+            report = Registry.open(registry).evaluate(data, split=split, ties=ties, run=run)
     elif data is None and scores is not None and key is not None:
         from molex_adapt.evaluation import evaluate_files
 
@@ -150,8 +139,6 @@ def analyze(
     """
     from molex_adapt.api import Registry
 
-    with listening(quiet) as progress:
-        report = Registry.open(registry).analyze(
-            data, device=device, precision=precision, workers=worker_count(workers), progress=progress
-        )
+    with running(quiet, device=device, precision=precision, workers=workers) as run:
+        report = Registry.open(registry).analyze(data, run=run)
     emit(Answer(report.as_dict(), analysis_table(report), report.remarks), as_json=as_json, quiet=quiet)

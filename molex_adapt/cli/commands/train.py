@@ -21,11 +21,9 @@ from molex_adapt.cli.options import (
     Seed,
     Workers,
     recipe_for,
-    typed,
-    worker_count,
+    running,
 )
 from molex_adapt.cli.output import Answer, emit
-from molex_adapt.cli.progress import listening
 from molex_adapt.cli.tables import pairs, stage_table
 
 DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
@@ -104,19 +102,14 @@ def train(
     """
     from molex_adapt.api import Registry
 
-    with listening(quiet) as progress:
+    with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
         report = Registry.open(registry).train(
             data,
             domain=domain,
             experts=experts,
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
-            seed=seed,
-            device=device,
-            workers=worker_count(workers),
-            command=typed(),
-            progress=progress,
-            resume=resume,
+            run=run,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)
@@ -154,19 +147,14 @@ def add_expert(
     """
     from molex_adapt.api import Registry
 
-    with listening(quiet) as progress:
+    with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
         report = Registry.open(registry).add_expert(
             data,
             domain=domain,
             name=name,
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
-            seed=seed,
-            device=device,
-            workers=worker_count(workers),
-            command=typed(),
-            progress=progress,
-            resume=resume,
+            run=run,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)
@@ -197,16 +185,11 @@ def retrain_router(
     """
     from molex_adapt.api import Registry
 
-    with listening(quiet) as progress:
+    with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
         report = Registry.open(registry).retrain_router(
             data or [],
             recipe=recipe_for(registry, recipe, overrides),
-            seed=seed,
-            device=device,
-            workers=worker_count(workers),
-            command=typed(),
-            progress=progress,
-            resume=resume,
+            run=run,
         )
     answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)

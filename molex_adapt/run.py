@@ -1,0 +1,60 @@
+"""How work is run: where, in which numbers, by which seed, and who listens.
+
+A `Run` is made once, at the edge: by the command line from its options, or by a caller of the Python API. From there it
+is handed on whole, and every function takes from it what it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from molex_adapt.conventions import Precision
+from molex_adapt.errors import RecipeError
+from molex_adapt.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Run:
+    """How work is run. What is worked on, and by which recipe, is said beside it.
+
+    Attributes:
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else Apple's MPS, else
+            the CPU.
+        precision: what the base computes in; None for what the recipe says.
+        seed: decides all chance in training.
+        workers: threads or processes that decode recordings.
+        cache: folder for features of recordings, or "off"; None for what MOLEX_CACHE says.
+        progress: who listens.
+        command: what the user typed, for the history.
+        resume: go on from the checkpoints of the same training that was killed; without any, from the beginning.
+    """
+
+    device: str = "auto"
+    precision: Precision | None = None
+    seed: int = 0
+    workers: int = 2
+    cache: Path | Literal["off"] | None = None
+    progress: Progress = Silent()
+    command: str = ""
+    resume: bool = False
+
+    def find_device(self) -> torch.device:
+        """The device that `device` names here.
+
+        Raises:
+            RecipeError: it does not exist here.
+        """
+        import torch
+
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        if self.device == "auto":
+            return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+        kind = self.device.partition(":")[0]
+        if not {"cpu": True, "cuda": cuda, "mps": mps}.get(kind, False):
+            raise RecipeError(f"device {self.device!r} is not available here; use --device auto, or cpu")
+        return torch.device(self.device)
