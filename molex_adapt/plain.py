@@ -1,10 +1,12 @@
-"""Plain YAML, and short texts of values: neither takes more time or memory than its input is worth."""
+"""Plain YAML: reading it takes no more time or memory than its input is worth."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import yaml
+
+from molex_adapt.text import short, shown
 
 _MOST_DEPTH = 60
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -46,24 +48,7 @@ def load_yaml(text: str) -> Any:
         AttributeError,
         KeyError,
     ) as error:
-        raise ValueError(short(str(error), 300) or type(error).__name__) from None
-
-
-def shown(value: Any, most: int = 80) -> str:
-    """A value in one short line, as in an error message."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer longer than Python turns into text
-        text = "a number too long to show"
-    except RecursionError:
-        text = "something nested too deeply to show"
-    return short(text, most)
-
-
-def short(text: str, most: int = 80) -> str:
-    """A text in one line of limited length."""
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3]}..."
+        raise ValueError(short(error, 300) or type(error).__name__) from None
 
 
 def _check_events(text: str) -> None:

@@ -19,6 +19,7 @@ from molex_adapt.atomic import write_output
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data.labels import label_fault, label_of
 from molex_adapt.errors import DataError
+from molex_adapt.text import shown
 
 FILENAME = "filename"
 SCORE = "cm-score"
@@ -165,7 +166,7 @@ class _Rows:
             cells = [cell.strip() for cell in text.split("\t")]
             if len(cells) != len(self.header):
                 raise DataError(
-                    f"{self.path}, line {line}: {len(cells)} columns ({text[:60]!r}). Expected "
+                    f"{self.path}, line {line}: {len(cells)} columns ({shown(text, 60)}). Expected "
                     f"{len(self.header)}, separated by tabs, as in the header. Mend the line."
                 )
             row = dict(zip(self.header, cells, strict=True))
@@ -190,13 +191,13 @@ class _Rows:
         other = next((mark for mark in (",", ";", " ") if len(first.strip().split(mark)) > 1), None)
         if len(self.header) == 1 and other is not None:
             raise DataError(
-                f"{self.path} is separated by {other!r}: its first line is {first[:80]!r}. {expected} "
+                f"{self.path} is separated by {other!r}: its first line is {shown(first)}. {expected} "
                 "Convert the file, and add the header if it has none."
             )
         near = difflib.get_close_matches(missing[0], self.header, n=1)
         hint = f"Rename column {near[0]!r}." if near else "Add the header line or the column."
         raise DataError(
-            f"{self.path} has no column {missing[0]!r}: its first line is {first[:80]!r}. {expected} {hint}"
+            f"{self.path} has no column {missing[0]!r}: its first line is {shown(first)}. {expected} {hint}"
         )
 
 

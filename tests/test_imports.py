@@ -32,6 +32,7 @@ LEVELS = [
     {"calibration"},
     {"attention", "metrics", "recipe", "run", "schedule"},
     {"atomic", "cache", "plain", "progress", "shipped"},
+    {"text"},
     {"errors", "conventions"},
 ]
 """From the top down. A module imports from levels below its own; inside one package, from wherever it likes."""

@@ -12,13 +12,13 @@ import torch
 from molex_adapt.api.fitting import exemplars_of
 from molex_adapt.errors import HubError, MolexError
 from molex_adapt.hub import fetch_mixture
-from molex_adapt.hub.faults import printable
 from molex_adapt.hub.pull import FetchedMixture
 from molex_adapt.registry import GenerationDraft, Store
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.registry.create import require_free
 from molex_adapt.registry.files import read_tensors
 from molex_adapt.run import Run
+from molex_adapt.text import short
 
 _MOST_SIZE = 2**20
 _MOST_BLOCKS = 256
@@ -104,7 +104,7 @@ def _require_shapes(folder: Path) -> None:
             model = AutoModel.from_config(AutoConfig.for_model(**stated))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise HubError(
-            f"the mixture was refused: the config.json of its base is none ({printable(error)}). Ask its owner"
+            f"the mixture was refused: the config.json of its base is none ({short(error, 300)}). Ask its owner"
         ) from None
     asked = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     found: dict[str, tuple[int, ...]] = {}

@@ -71,7 +71,7 @@ def explain(error: BaseException) -> str | None:
 def _explain_values(error: BaseException) -> str | None:
     from pydantic import ValidationError
 
-    from molex_adapt.plain import shown
+    from molex_adapt.text import shown
 
     if not isinstance(error, ValidationError):
         return None

@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from molex_adapt.cli.terminal import visible
 from molex_adapt.conventions import NULL_DOMAIN
+from molex_adapt.text import visible
 
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.data import Failed

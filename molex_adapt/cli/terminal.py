@@ -10,18 +10,7 @@ from rich.control import Control
 from rich.measure import Measurement
 from rich.segment import Segment
 
-_REVERSING = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-_TABLE = {
-    code: ascii(chr(code)).strip("'")
-    for code in (*_CONTROLS, *_REVERSING, *range(0xD800, 0xE000))
-    if code not in (9, 10)
-}
-
-
-def visible(text: str) -> str:
-    """The text with everything a terminal would obey, or cannot print, in Python's notation."""
-    return text.translate(_TABLE)
+from molex_adapt.text import visible
 
 
 def terminal(*, stderr: bool = False, file: IO[str] | None = None, width: int | None = None) -> Console:

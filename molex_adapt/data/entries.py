@@ -20,7 +20,7 @@ from molex_adapt.data.labels import (
     split_of,
 )
 from molex_adapt.data.table import Utterance
-from molex_adapt.plain import short, shown
+from molex_adapt.text import short, shown
 
 
 class RowError(Exception):

@@ -6,7 +6,7 @@ import difflib
 import re
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Split
-from molex_adapt.plain import short
+from molex_adapt.text import short
 
 LABEL_WORDS: dict[str, Label] = {
     "bonafide": BONA_FIDE,

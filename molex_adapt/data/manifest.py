@@ -14,7 +14,7 @@ from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
-from molex_adapt.plain import short, shown
+from molex_adapt.text import short, shown
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),

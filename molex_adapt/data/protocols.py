@@ -12,7 +12,7 @@ from molex_adapt.data.manifest import require_some_exist
 from molex_adapt.data.rows import read_text
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
-from molex_adapt.plain import shown
+from molex_adapt.text import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.errors import DataError
-from molex_adapt.plain import short
+from molex_adapt.text import short, shown
 
 Row = tuple[int, Mapping[str, Any]]
 """A row's place in its file (a line or, in Parquet, a row number, from 1) and its fields."""
@@ -131,7 +131,7 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
             row = json.loads(line, object_pairs_hook=_unique)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{path}, line {number}: not JSON ({error}): {line.strip()[:60]!r}. Expected one object a "
+                f"{path}, line {number}: not JSON ({error}): {shown(line.strip(), 60)}. Expected one object a "
                 "line, "
                 'e.g. {"path": "a.wav", "label": "bonafide"}. Mend that line.'
             ) from error

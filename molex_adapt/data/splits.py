@@ -12,7 +12,7 @@ from typing import Literal
 from molex_adapt.conventions import SPLITS, Label, Split
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
-from molex_adapt.plain import short
+from molex_adapt.text import short
 
 By = Literal["auto", "speaker", "source"]
 

@@ -18,6 +18,7 @@ from molex_adapt.registry.records import (
     Record,
     Sha256,
 )
+from molex_adapt.text import shown
 
 MIXTURE = "mixture.yaml"
 
@@ -59,7 +60,7 @@ class ExpertContents(Record):
     def _files_are_known(self) -> Self:
         unknown = sorted(set(self.files) - set(EXPERT_FILES))
         if unknown:
-            raise ValueError(f"{unknown[0][:80]!r} is no file of an expert")
+            raise ValueError(f"{shown(unknown[0])} is no file of an expert")
         return self
 
 
@@ -76,7 +77,7 @@ class MixtureContents(Record):
         for path in self.files:
             if not self._is_known(path):
                 raise ValueError(
-                    f"{path[:80]!r} is no file of a mixture of {', '.join(self.generation.names)[:80]}"
+                    f"{shown(path)} is no file of a mixture of {', '.join(self.generation.names)[:80]}"
                 )
         return self
 

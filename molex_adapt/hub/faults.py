@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from molex_adapt.errors import HubError, MolexError
 from molex_adapt.hub.reference import Reference
+from molex_adapt.text import short
 
 _LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give --token-file FILE"
 _AGAIN = "Run the same command again; what arrived whole is not sent again"
@@ -36,12 +37,6 @@ def explained(reference: Reference, doing: str, endpoint: str) -> Iterator[None]
         raise HubError(
             f"{doing} {reference} failed: {_explain(cause, reference, endpoint)}. The registry is as it was."
         ) from None
-
-
-def printable(text: object, most: int = 300) -> str:
-    """One line without control signs, whoever wrote it."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)).split())
-    return line if len(line) <= most else f"{line[:most]}…"
 
 
 def _reason(error: BaseException) -> BaseException:
@@ -88,7 +83,7 @@ def _explain(error: BaseException, reference: Reference, endpoint: str) -> str:
 def _explain_status(error: BaseException, endpoint: str) -> str:
     response = getattr(error, "response", None)
     status = int(getattr(response, "status_code", 0) or 0)
-    said = printable(getattr(error, "server_message", None) or "no reason given")
+    said = short(getattr(error, "server_message", None) or "no reason given", 300)
     if status == 401:
         return f"{endpoint} does not accept the token ({said}). Make a new one, then {_LOG_IN}"
     if status == 403:
@@ -110,7 +105,7 @@ def _explain_status(error: BaseException, endpoint: str) -> str:
 
 
 def _explain_transport(error: BaseException, endpoint: str) -> str:
-    kind, said = type(error).__name__, printable(error) or type(error).__name__
+    kind, said = type(error).__name__, short(error, 300) or type(error).__name__
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             "the disk of the Hub's cache is full. Make room, or set HF_HOME to another place, and run again"

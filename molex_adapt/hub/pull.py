@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from molex_adapt.errors import HubError
 from molex_adapt.hub.client import Client, Listing
 from molex_adapt.hub.contents import MIXTURE, ExpertContents
-from molex_adapt.hub.faults import printable
 from molex_adapt.hub.reference import parse_reference
 from molex_adapt.hub.stock import Places, read_stock
 from molex_adapt.hub.unpack import (
@@ -24,6 +23,7 @@ from molex_adapt.hub.unpack import (
 from molex_adapt.progress import Progress
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import OriginRecord
+from molex_adapt.text import short
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 _MOST_RECORD = 16 * 2**20
@@ -163,7 +163,7 @@ def _check_listing(listing: Listing, skip_pickled: bool) -> None:
             or re.match(r"[A-Za-z]:", path)
         ):
             raise HubError(
-                f"{listing} was refused: it lists {printable(ascii(path), 120)}, which leads out of it. The registry "
+                f"{listing} was refused: it lists {short(ascii(path), 120)}, which leads out of it. The registry "
                 "is as it was. Do not use this repository, and tell the Hub about it"
             )
     pickled = sorted(path for path in listing.files if PurePosixPath(path).suffix.lower() in _PICKLED)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from molex_adapt.errors import HubError
+from molex_adapt.text import shown
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REVISION = r"[A-Za-z0-9][A-Za-z0-9_./+-]{0,249}"
@@ -36,11 +37,11 @@ def parse_reference(text: str) -> Reference:
     repository, at, revision = text.strip().partition("@")
     if not re.fullmatch(f"{_PART}/{_PART}", repository) or ".." in repository or "--" in repository:
         raise HubError(
-            f"{text[:200]!r} names no repository; expected ORG/REPO, or ORG/REPO@REV for a branch, tag or commit, such "
-            "as lab/codec_x@v2 (no address, no folder)"
+            f"{shown(text, 200)} names no repository; expected ORG/REPO, or ORG/REPO@REV for a branch, tag or commit, "
+            "such as lab/codec_x@v2 (no address, no folder)"
         )
     if at and (not re.fullmatch(_REVISION, revision) or ".." in revision):
         raise HubError(
-            f"{text[:200]!r} names no revision; expected a branch, tag or commit after @, such as lab/codec_x@v2"
+            f"{shown(text, 200)} names no revision; expected a branch, tag or commit after @, such as lab/codec_x@v2"
         )
     return Reference(repository, revision or None)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.errors import ExpertError, HubError
-from molex_adapt.hub.faults import printable
 from molex_adapt.hub.unpack import PulledExpert, parse_config, refusing
 from molex_adapt.registry import checks, files, layout
 from molex_adapt.registry.draft import NewExpert
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, DataRecord, ExpertRecord
+from molex_adapt.text import short, shown
 
 _KEY = re.compile(
     r"base_model\.model\.(?:[a-z0-9_]+\.)?encoder\.layers\.(\d{1,4})\.(.{1,200})\.(lora_[AB])(?:\.default)?\.weight"
@@ -98,8 +98,8 @@ def read_stock(
         data=DataRecord(digest="unknown", counts={}),
         recipe="",
         seed=0,
-        licence=printable(licence or "other", 60),
-        versions={"peft": printable(config.get("peft_version") or "unknown", 40)},
+        licence=short(licence or "other", 60),
+        versions={"peft": short(config.get("peft_version") or "unknown", 40)},
     )
     with refusing(source):
         checks.check_expert(record, whole, layout.ADAPTER)
@@ -113,30 +113,30 @@ def _read_config(config: Mapping[str, Any]) -> tuple[int, float]:
         ExpertError: it is something else.
     """
     if config.get("peft_type") != "LORA":
-        raise ExpertError(f"it is a {str(config.get('peft_type'))[:40]} adapter, not a LORA one.")
+        raise ExpertError(f"it is a {short(config.get('peft_type'), 40)} adapter, not a LORA one.")
     odd = [key for key, value in config.items() if key not in _WITHOUT_EFFECT and value]
     odd += ["bias"] if config.get("bias") not in (None, "none") else []
     odd += ["init_lora_weights"] if config.get("init_lora_weights", True) not in _INITIALISATIONS else []
     if odd:
         raise ExpertError(
-            f"it is more than plain LoRA: {', '.join(f'{key} = {str(config[key])[:40]}' for key in sorted(odd)[:5])}. "
+            f"it is more than plain LoRA: {', '.join(f'{key} = {short(config[key], 40)}' for key in sorted(odd)[:5])}. "
             "An expert here is A and B of one rank, nothing else."
         )
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not (isinstance(rank, int) and not isinstance(rank, bool) and 1 <= rank <= 4096):
-        raise ExpertError(f"its rank r = {str(rank)[:40]} is none from 1 to 4096.")
+        raise ExpertError(f"its rank r = {short(rank, 40)} is none from 1 to 4096.")
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1e6:
-        raise ExpertError(f"its lora_alpha = {str(alpha)[:40]} is no positive number.")
+        raise ExpertError(f"its lora_alpha = {short(alpha, 40)} is no positive number.")
     # Rank-stabilised LoRA divides by the root of the rank: another alpha says the same.
     return rank, float(alpha) * (math.sqrt(rank) if config.get("use_rslora") else 1.0)
 
 
 def _check_base(config: Mapping[str, Any], base: BaseRecord, source: str, assume_base: bool) -> str:
-    named = printable(config.get("base_model_name_or_path") or "no base at all", 200)
+    named = short(config.get("base_model_name_or_path") or "no base at all", 200)
     revision = config.get("revision")
     agrees = named == base.id and revision in (None, base.revision)
     if not agrees and not assume_base:
-        stated = f"{named}@{printable(revision, 60)}" if revision is not None else named
+        stated = f"{named}@{short(revision, 60)}" if revision is not None else named
         raise ExpertError(
             f"{source} is an adapter for {stated}; this registry's base is {base}. If it is the same base under "
             "another name, pull it with --assume-base; else start a registry on its base: molex-adapt init BASE"
@@ -181,7 +181,7 @@ def _by_place(weights: Arrays, places: Places) -> dict[tuple[int, str, str], NDA
         place = (int(match[1]), match[2], match[3]) if match else None
         if place is None or place[0] >= places.blocks or place[1] not in places.sizes or place in found:
             raise ExpertError(
-                f"it adapts {key[:160]!r}; this mixture adapts {', '.join(places.sizes)} of {places.blocks} blocks."
+                f"it adapts {shown(key, 160)}; this mixture adapts {', '.join(places.sizes)} of {places.blocks} blocks."
             )
         found[place] = array
     if not found:

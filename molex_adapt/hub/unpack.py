@@ -13,11 +13,11 @@ from typing import Any
 
 from molex_adapt.errors import ExpertError, HubError, RegistryError
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
-from molex_adapt.hub.faults import printable
 from molex_adapt.registry import checks, files, layout
 from molex_adapt.registry.draft import NewExpert, adapter_config
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import ExpertRecord
+from molex_adapt.text import short, shown
 
 _FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
 _MOST = 10**12
@@ -130,7 +130,7 @@ def refusing(source: str) -> Iterator[None]:
         yield
     except (RegistryError, ExpertError) as error:
         said = _LOCAL_REMEDY.sub("", str(error))
-        reason = "; ".join(printable(line, 400) for line in said.splitlines() if line.strip())
+        reason = "; ".join(short(line, 400) for line in said.splitlines() if line.strip())
         raise HubError(
             f"{source} was refused: {reason} The registry is as it was. Ask the repository's owner to push it again, "
             "or pull another revision: ORG/REPO@REV"
@@ -181,7 +181,7 @@ def parse_config(content: bytes, where: str) -> dict[str, Any]:
     try:
         found = json.loads(content.decode("utf-8"), object_pairs_hook=files.unique)
     except (ValueError, RecursionError) as error:
-        raise RegistryError(f"{where} is not plain JSON: {str(error)[:200]}.") from None
+        raise RegistryError(f"{where} is not plain JSON: {short(error, 200)}.") from None
     if not isinstance(found, dict):
         raise RegistryError(f"{where} holds {type(found).__name__}; an object of keys is expected.")
     _check_text(found, where)
@@ -193,7 +193,7 @@ def _check_adapter_config(record: ExpertRecord, content: bytes, where: str) -> N
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):
         if found.get(key) != expected[key]:
             raise ExpertError(
-                f"{where} says {key} = {str(found.get(key))[:100]}; {layout.EXPERT} says {expected[key]}: PEFT would "
+                f"{where} says {key} = {short(found.get(key), 100)}; {layout.EXPERT} says {expected[key]}: PEFT would "
                 "load another adapter than molex-adapt."
             )
 
@@ -208,7 +208,7 @@ def _check_text(value: Any, where: str) -> None:
     """Signs that steer a terminal or hide what is written have no place in a record."""
     for item in _leaves(value):
         if isinstance(item, str) and not all(sign.isprintable() or sign in "\n\t" for sign in item):
-            raise RegistryError(f"{where} holds control signs in {item[:40]!r}.")
+            raise RegistryError(f"{where} holds control signs in {shown(item, 40)}.")
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -232,18 +232,18 @@ def _check_figures(record: ExpertRecord) -> None:
 def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
     for domain, rates in metrics.items():
         if not isinstance(rates, dict) or not set(rates) <= _FIGURES:
-            raise RegistryError(f"{where}: the figures of {domain[:80]!r} are none that molex-adapt writes.")
+            raise RegistryError(f"{where}: the figures of {shown(domain)} are none that molex-adapt writes.")
         for key, value in rates.items():
             pair = isinstance(value, list) and key == "eer_ci" and len(value) == 2
             for item in value if pair else [value]:
                 if not (item is None or (isinstance(item, int | float) and not isinstance(item, bool))):
-                    raise RegistryError(f"{where}: {key} of {domain[:80]!r} is no number.")
+                    raise RegistryError(f"{where}: {key} of {shown(domain)} is no number.")
                 _check_number(item, where)
 
 
 def _check_number(value: Any, where: str) -> None:
     if isinstance(value, int | float) and not (abs(value) < _MOST and math.isfinite(value)):
-        raise RegistryError(f"{where} holds a figure that nothing has: {str(value)[:40]}.")
+        raise RegistryError(f"{where} holds a figure that nothing has: {short(value, 40)}.")
 
 
 def _require_files(content: Mapping[str, bytes], paths: Any) -> None:

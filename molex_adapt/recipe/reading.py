@@ -10,8 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from molex_adapt.errors import RecipeError
-from molex_adapt.plain import load_yaml, shown
+from molex_adapt.plain import load_yaml
 from molex_adapt.recipe.options import Options, Recipe
+from molex_adapt.text import short, shown
 
 R = TypeVar("R", bound=Options)
 
@@ -144,9 +145,9 @@ def _describe(kind: type[Options], fault: Any) -> str:
     path = ".".join(shown(part).strip("'") for part in fault["loc"]) or "(recipe)"
     value = shown(fault["input"])
     if fault["type"] != "extra_forbidden":
-        return f"{path} = {value}: {fault['msg'][:300]}"
+        return f"{path} = {value}: {short(fault['msg'], 300)}"
     known = _keys(kind, fault["loc"][:-1])
-    near = difflib.get_close_matches(str(fault["loc"][-1])[:100], known, n=1)
+    near = difflib.get_close_matches(short(fault["loc"][-1], 100), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
     return f"{path} = {value}: unknown option; {hint}"
 

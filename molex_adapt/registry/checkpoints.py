@@ -25,6 +25,7 @@ from molex_adapt.errors import RegistryError
 from molex_adapt.registry import files, layout
 from molex_adapt.registry.lock import LOCK_NAME
 from molex_adapt.registry.records import Record, Sha256
+from molex_adapt.text import short
 
 FORMAT = 1
 RUN = "run.json"
@@ -245,7 +246,7 @@ def _refuse_other(root: Path, origin: Mapping[str, str]) -> None:
     ]
     nearest, other = min(zip(differing, others, strict=True), key=lambda pair: len(pair[0]))
     faults = "\n".join(
-        f"  {key}: {_shown(other.get(key))} there, {_shown(origin.get(key))} now"
+        f"  {key}: {short(other.get(key, 'nothing'), 60)} there, {short(origin.get(key, 'nothing'), 60)} now"
         for key in nearest[:_MOST_SHOWN]
     )
     raise RegistryError(
@@ -270,8 +271,3 @@ def _read(kind: type[R], path: Path, root: Path) -> R:
     if record.format != FORMAT:
         raise RegistryError(f"{path} is a checkpoint of another version of molex-adapt. {RESTART}")
     return record
-
-
-def _shown(value: str | None) -> str:
-    text = "nothing" if value is None else " ".join(value.split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.plain import short
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, ExpertRecord
+from molex_adapt.text import short
 
 PEFT_PREFIX = "base_model.model."
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from molex_adapt.errors import RegistryError
-from molex_adapt.plain import load_yaml, shown
+from molex_adapt.plain import load_yaml
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
+from molex_adapt.text import short, shown
 
 Arrays = dict[str, NDArray[Any]]
 """Tensors of a safetensors file by name."""
@@ -109,7 +110,7 @@ def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
         return kind.model_validate(content)
     except ValidationError as error:
         faults = [
-            f"  {_place(fault['loc'])} = {_shown_plainly(fault['input'])}: {fault['msg'][:300]}"
+            f"  {_place(fault['loc'])} = {short(fault['input'])}: {short(fault['msg'], 300)}"
             for fault in error.errors()[:10]
         ]
         raise RegistryError(
@@ -138,7 +139,7 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
     try:
         found = load_yaml(content.decode("utf-8"))
     except ValueError as error:
-        raise RegistryError(f"{path} is not plain YAML: {str(error)[:300]}. {RESTORE}") from None
+        raise RegistryError(f"{path} is not plain YAML: {short(error, 300)}. {RESTORE}") from None
     if not isinstance(found, dict):
         raise RegistryError(f"{path} holds {type(found).__name__}; a mapping of keys is expected. {RESTORE}")
     return found
@@ -146,10 +147,6 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
 
 def _place(location: tuple[Any, ...]) -> str:
     return ".".join(shown(part).strip("'") for part in location) or "(file)"
-
-
-def _shown_plainly(value: Any) -> str:
-    return value[:80] if isinstance(value, str) else shown(value)
 
 
 def dump_record(record: Record) -> bytes:
@@ -171,7 +168,7 @@ def parse_tensors(content: bytes, path: Path) -> Arrays:
         return {name: _array(name, view, path) for name, view in deserialize(content)}  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError, OverflowError) as error:
         raise RegistryError(
-            f"{path} is not a whole safetensors file: {str(error)[:300]}. {RESTORE}"
+            f"{path} is not a whole safetensors file: {short(error, 300)}. {RESTORE}"
         ) from None
 
 
@@ -198,7 +195,7 @@ def _check_header(content: bytes, path: Path) -> None:
         json.loads(content[8 : 8 + length], object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise RegistryError(
-            f"{path} has a broken safetensors header: {str(error)[:200]}. {RESTORE}"
+            f"{path} has a broken safetensors header: {short(error, 200)}. {RESTORE}"
         ) from None
 
 
@@ -212,7 +209,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice[:80]!r} is given twice")
+        raise ValueError(f"{shown(twice)} is given twice")
     return found
 
 

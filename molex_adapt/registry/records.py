@@ -22,6 +22,7 @@ from pydantic import (
 
 from molex_adapt import __version__
 from molex_adapt.conventions import NAME_PATTERN
+from molex_adapt.text import shown
 
 FORMAT = 1
 """Version of the layout on disk that this code reads and writes."""
@@ -59,13 +60,13 @@ def _checked_name(name: str) -> str:
 
 def _checked_commit(commit: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
-        raise ValueError(f"{commit[:80]!r} is not a commit: 40 hexadecimal digits in lower case")
+        raise ValueError(f"{shown(commit)} is not a commit: 40 hexadecimal digits in lower case")
     return commit
 
 
 def _checked_digest(digest: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError(f"{digest[:80]!r} is not a sha256: 64 hexadecimal digits in lower case")
+        raise ValueError(f"{shown(digest)} is not a sha256: 64 hexadecimal digits in lower case")
     return digest
 
 

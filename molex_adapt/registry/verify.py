@@ -14,6 +14,7 @@ from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import GenerationRecord
+from molex_adapt.text import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,12 +93,12 @@ def _check_adapter_config(store: Store, name: str, number: int) -> None:
             files.read_bytes(path, store.path, _MOST_CONFIG_BYTES), object_pairs_hook=files.unique
         )
     except (ValueError, RecursionError) as error:
-        raise ExpertError(f"{path} is not JSON: {str(error)[:100]}. {files.RESTORE}") from None
+        raise ExpertError(f"{path} is not JSON: {short(error, 100)}. {files.RESTORE}") from None
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):
         value = found.get(key) if isinstance(found, dict) else None
         if value != expected[key]:
             raise ExpertError(
-                f"{path} says {key} = {str(value)[:100]}; {layout.EXPERT} says {expected[key]}. PEFT would load "
+                f"{path} says {key} = {short(value, 100)}; {layout.EXPERT} says {expected[key]}. PEFT would load "
                 f"another adapter than molex-adapt. {files.RESTORE}"
             )
 

@@ -11,9 +11,10 @@ import yaml
 import molex_adapt
 from molex_adapt.atomic import replace_file
 from molex_adapt.errors import DataError
-from molex_adapt.plain import load_yaml, shown
+from molex_adapt.plain import load_yaml
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.stage import LastStage
+from molex_adapt.text import shown
 
 RECORD = "simulate.yaml"
 _FORMAT = 1

@@ -16,6 +16,7 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RegistryError
 from molex_adapt.progress import Progress
 from molex_adapt.registry.checkpoints import RESTART, RunFolder
+from molex_adapt.text import short
 
 CHECKPOINT_SECONDS: Seconds = 30.0
 """A kill costs at most this much training; writing the state takes some milliseconds."""
@@ -157,7 +158,7 @@ class Checkpoints:
             state.restore({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, rest)
         except (KeyError, ValueError, TypeError, RuntimeError, IndexError, OverflowError) as error:
             raise RegistryError(
-                f"the checkpoint of the {stage} stage does not fit this run ({str(error)[:200]}). {RESTART}"
+                f"the checkpoint of the {stage} stage does not fit this run ({short(error, 200)}). {RESTART}"
             ) from None
         if self.progress is not None:
             self.progress.note(f"{stage} stage: resumed after step {state.standing.step}")

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from molex_adapt.cli import output
 from molex_adapt.cli.tables import failures, pairs, plain_table
-from molex_adapt.cli.terminal import terminal, visible
+from molex_adapt.cli.terminal import terminal
 from molex_adapt.data import Failed
+from molex_adapt.text import visible
 
 STRIPPED = re.compile(r"\\x0[78]|\\r")
 

@@ -1,0 +1,64 @@
+"""Texts of others, made safe to show: names of files, attacks and records may be anybody's.
+
+Three places show them: a terminal, which would obey control characters (`visible`); a message, which is one short line
+(`short`, `shown`); and a card in Markdown, in which a text could open links, tables and markup (`markdown`, `code`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+_KEPT = frozenset("\t\n\u00a0\u3000\u200c\u200d")
+"""Not printable to Python, but nothing is hidden by them: space of any width, and what joins letters in Persian."""
+
+_OPENING = str.maketrans(dict.fromkeys("`|<>", " "))
+_LINKING = str.maketrans(dict.fromkeys("[]{}", " "))
+
+
+def visible(text: str) -> str:
+    """The text with everything that a terminal would obey, hide or fail to print in Python's notation."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in _KEPT else ascii(sign).strip("'") for sign in text)
+
+
+def short(text: Any, most: int = 80) -> str:
+    """Any text in one visible line of at most `most` characters; what was left out shows as "..."."""
+    return _one_line(text, str, most)
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """The same in Python's notation: with quotes around a text."""
+    return _one_line(value, repr, most)
+
+
+def inert(text: Any) -> str:
+    """One line of at most 200 characters that ends no fence, cell or tag."""
+    return " ".join(short(text, 200).translate(_OPENING).split())
+
+
+def code(text: Any) -> str:
+    """The same in backticks, where Markdown reads nothing else."""
+    return f"`{inert(text)}`"
+
+
+def markdown(text: Any) -> str:
+    """The same as prose: Markdown and HTML leave it alone, and nothing in it becomes a link."""
+    line = re.sub(r"[\\*_~#!&]", r"\\\g<0>", inert(text).translate(_LINKING))
+    # A word joiner inside: renderers link bare addresses, and escaping does not keep them from it.
+    return re.sub(
+        r"://|www\.|@", lambda found: f"{found[0][0]}\u2060{found[0][1:]}", line, flags=re.IGNORECASE
+    )
+
+
+def _one_line(value: Any, say: Callable[[Any], str], most: int) -> str:
+    try:
+        said = say(value)
+    except ValueError:  # an integer longer than Python turns into text
+        return "a number too long to show"
+    except RecursionError:
+        return "something nested too deeply to show"
+    line = " ".join(visible(said[: 4 * most]).split())  # cut first: it may be of any length
+    return line if len(line) <= most and len(said) <= 4 * most else f"{line[: most - 3]}..."

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from molex_adapt.text import code, inert, markdown, short, shown, visible
+
+ANY = st.text(st.characters(codec=None), max_size=400)  # lone surrogates as well
+
+OBEYED = {
+    "clear the screen": ("a\x1b[2Jb", "a\\x1b[2Jb"),
+    "eight-bit escape": ("a\x9b31mb", "a\\x9b31mb"),
+    "start of the line": ("evil\rgood", "evil\\rgood"),
+    "from right to left": ("a\u202egnp.exe", "a\\u202egnp.exe"),
+    "line separator": ("a\u2028b", "a\\u2028b"),
+    "byte order": ("\ufeffa", "\\ufeffa"),
+    "not UTF-8": ("caf\udce9.wav", "caf\\udce9.wav"),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), OBEYED.values(), ids=OBEYED)
+def test_what_a_terminal_would_obey_is_shown(text, expected):
+    assert visible(text) == expected
+
+
+@pytest.mark.parametrize("text", ["größer, 登録\tund\nmehr", "نمی\u200cدانم", "10\u00a0km", "👩\u200d🔬", ""])
+def test_what_people_write_stays(text):
+    assert visible(text) == text
+
+
+@given(ANY)
+def test_any_text_becomes_printable(text):
+    assert visible(text).encode().decode() == visible(text)
+    line = short(text, 40)
+    assert len(line) <= 40
+    assert line.splitlines() in ([], [line])
+    assert set(visible(line)) <= set(line)
+
+
+def test_what_is_left_out_of_a_line_shows():
+    assert short("a\n  b\t c") == "a b c"
+    assert short("x" * 80) == "x" * 80
+    assert short("x" * 81) == "x" * 77 + "..."
+    assert short("a" + " " * 1000 + "b") == "a..."
+
+
+def test_values_are_shown_as_python_writes_them():
+    assert shown("a\nb") == "'a\\nb'"
+    assert shown([1, None]) == "[1, None]"
+    assert shown(10**5000) == short(10**5000) == "a number too long to show"
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert shown(nested) == "something nested too deeply to show"
+
+
+@given(ANY)
+def test_no_text_is_markup_in_a_card(text):
+    line = markdown(text)
+    assert line.splitlines() in ([], [line])
+    assert not set("`|<>[]{}") & set(line)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*_~#!&]", line)
+    assert not re.search(r"://|www\.|\w@\w", line, re.IGNORECASE)
+    assert not set("`|<>") & set(inert(text))
+    assert code(text) == f"`{inert(text)}`"
