@@ -33,10 +33,10 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features, source_id
 from molex_adapt.head import Head
 from molex_adapt.recipe import HeadOptions, Recipe
-from molex_adapt.run import Run
+from molex_adapt.train.loop import fit
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
-from molex_adapt.train.stages import append_expert, fit_expert
+from molex_adapt.train.stages import append_expert, expert_stage
 
 SETTINGS = {"embedded": (32, 2.0, 12), "wavlm-base": (8, 4.0, 4)}
 """Per base: clips in a batch, their seconds, measured steps."""
@@ -118,12 +118,12 @@ def _train_ours(folder: Path, precision: str, clips: int, seconds: float, steps:
     for number, name in enumerate(("old-1", "old-2", "old-3", "old-4", "new")):
         append_expert(detector, name, recipe, number)
     develop = [data.pick([0, 1])]
-    fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, recipe, Run())
+    fit(detector, expert_stage(detector, "new", [Pool(data, 1.0, 4)], develop, recipe))
     measured = recipe.model_copy(
         update={"expert": recipe.expert.model_copy(update={"steps": steps, "evaluate_every": steps + 1})}
     )
     started = time.perf_counter()
-    fit_expert(detector, "new", [Pool(data, 1.0, 4)], develop, measured, Run())
+    fit(detector, expert_stage(detector, "new", [Pool(data, 1.0, 4)], develop, measured))
     return time.perf_counter() - started
 
 

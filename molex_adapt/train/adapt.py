@@ -21,7 +21,7 @@ from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
 from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.likeness import Likeness, likeness
-from molex_adapt.train.loop import Fitted
+from molex_adapt.train.loop import Fitted, fit
 from molex_adapt.train.old import (
     OldDomain,
     development_sets,
@@ -36,7 +36,7 @@ from molex_adapt.train.old import (
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.reads import ReadStatistics, reads_of
-from molex_adapt.train.stages import append_expert, crop_frames, fit_expert, fit_jointly, fit_routers
+from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
 
 MOST_READ = 256
 """Utterances of each class that the statistics of what routers read are taken over."""
@@ -101,7 +101,8 @@ def train_first(
         Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
         for name, data in domains.items()
     ]
-    fitted = fit_jointly(detector, pools, [data.dev for data in domains.values()], recipe, run, checkpoints)
+    stage = joint_stage(detector, pools, [data.dev for data in domains.values()], recipe, run.seed)
+    fitted = fit(detector, stage, run, checkpoints)
     round_to_half(detector, names)
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
@@ -164,21 +165,22 @@ def add_expert(
     alone = recipe.expert.way == "alone"
     new = Pool(data.train, 1.0, new_row)
     pools = [new] if alone else with_replay(new, replay, share)
-    result.stages["expert"] = fit_expert(
+    stage = expert_stage(
         detector,
         name,
         pools,
         [data.dev] if alone else development,
         recipe,
-        run,
+        run.seed,
         known_reads(old),
         _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
-        checkpoints,
     )
+    result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
     if recipe.expert.routers_follow:
         pools = with_replay(new, replay, recipe.router_stage.replay_share)
-        result.stages["router"] = fit_routers(detector, pools, development, recipe, run, checkpoints)
+        stage = router_stage(detector, pools, development, recipe, run.seed)
+        result.stages["router"] = fit(detector, stage, run, checkpoints)
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + new_row)
@@ -219,7 +221,8 @@ def retrain_routers(
     pools = replay_pools(detector, old, {})
     pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     development = [*known.values(), *(item.dev for item in data.values())]
-    result.stages["router"] = fit_routers(detector, pools, development, recipe, run, checkpoints)
+    stage = router_stage(detector, pools, development, recipe, run.seed)
+    result.stages["router"] = fit(detector, stage, run, checkpoints)
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, None, recipe, result)
     return result

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RegistryError
-from molex_adapt.progress import Progress
+from molex_adapt.progress import Progress, Silent
 from molex_adapt.registry.checkpoints import RESTART, RunFolder
 from molex_adapt.text import short
 
@@ -139,7 +139,7 @@ class Checkpoints:
     """
 
     folder: RunFolder | None = None
-    progress: Progress | None = None
+    progress: Progress = Silent()
     every: Seconds = field(default_factory=lambda: CHECKPOINT_SECONDS)
     _last: float = field(default_factory=time.monotonic)
     _failed: bool = False
@@ -160,8 +160,7 @@ class Checkpoints:
             raise RegistryError(
                 f"the checkpoint of the {stage} stage does not fit this run ({short(error, 200)}). {RESTART}"
             ) from None
-        if self.progress is not None:
-            self.progress.note(f"{stage} stage: resumed after step {state.standing.step}")
+        self.progress.note(f"{stage} stage: resumed after step {state.standing.step}")
         return True
 
     def offer(self, stage: str, state: StageState) -> None:
@@ -178,7 +177,7 @@ class Checkpoints:
             self.folder.write(stage, {name: value.cpu().numpy() for name, value in tensors.items()}, rest)
             self._failed = False
         except OSError as error:
-            if not self._failed and self.progress is not None:
+            if not self._failed:
                 self.progress.note(f"no checkpoint of the {stage} stage could be written: {error}")
             self._failed = True
         self._last = time.monotonic()

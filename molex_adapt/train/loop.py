@@ -1,10 +1,14 @@
-"""The one training loop: steps, schedule, early stopping on the development split, best weights kept."""
+"""The one training loop: steps, schedule, early stopping on the development split, best weights kept.
+
+A stage says what moves and towards what; `fit` moves it.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +16,7 @@ from torch import Tensor, nn
 
 from molex_adapt.detector import Detector
 from molex_adapt.errors import MolexError
+from molex_adapt.progress import Progress
 from molex_adapt.recipe import StageOptions
 from molex_adapt.run import Run
 from molex_adapt.schedule import warmup_cosine
@@ -25,6 +30,31 @@ class ParameterGroup:
 
     parameters: Sequence[nn.Parameter]
     learning_rate: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What moves, on which data, towards what.
+
+    Attributes:
+        name: of its checkpoint and for messages.
+        groups: the weights in training; all others stay as they are.
+        sampler: draws the batches.
+        loss: of a batch; scalar.
+        development_loss: what early stopping watches; nats.
+        options: steps, rates and patience.
+        generators: what the loss draws from besides torch's own random numbers.
+        forced: the expert that everything is sent to meanwhile; None routes as usual.
+    """
+
+    name: str
+    groups: Sequence[ParameterGroup]
+    sampler: Sampler
+    loss: Callable[[Batch], Tensor]
+    development_loss: Callable[[], float]
+    options: StageOptions
+    generators: Sequence[torch.Generator] = ()
+    forced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,71 +75,82 @@ class Fitted:
     seconds: float
 
 
-def fit(
-    detector: Detector,
-    groups: Sequence[ParameterGroup],
-    sampler: Sampler,
-    loss: Callable[[Batch], Tensor],
-    development_loss: Callable[[], float],
-    options: StageOptions,
-    label: str,
-    run: Run = Run(),
-    checkpoints: Checkpoints | None = None,
-    generators: Sequence[torch.Generator] = (),
-) -> Fitted:
-    """Train the given weights and nothing else; on return they are the best of all evaluated, including the start.
+def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpoints | None = None) -> Fitted:
+    """Train the stage's weights and nothing else; on return they are the best of all evaluated, including the start.
 
     Args:
-        detector, groups, sampler, loss, development_loss, options: what is trained, on what, towards what, and how.
-        label: of the stage; its first word names its checkpoint.
-        run: who listens.
+        detector: changed in place.
+        stage: what is trained, on what, towards what, and how.
+        run: seed and listener.
         checkpoints: where the stage leaves its state, and goes on from it; None keeps none.
-        generators: what the loss draws from besides torch's own random numbers.
 
     Raises:
         MolexError: the loss is not finite.
         RegistryError: the checkpoint to go on from is damaged.
     """
     started = time.monotonic()
-    checkpoints = checkpoints or Checkpoints()
-    trained = [parameter for group in groups for parameter in group.parameters]
-    optimiser = torch.optim.AdamW(
-        [{"params": list(group.parameters), "lr": group.learning_rate} for group in groups],
-        weight_decay=options.weight_decay,
-    )
-    schedule = warmup_cosine(optimiser, options.steps, options.warmup)
-    start = Standing(math.nan, math.nan)
-    state = StageState(
-        trained, _copy(trained), optimiser, schedule, sampler, start, detector.device, generators
-    )
-    stage = label.partition(" ")[0]
-    if not checkpoints.resume(stage, state):
-        start.before = start.best = development_loss()
-    standing, earlier = state.standing, state.standing.seconds
-    for parameter in trained:
-        parameter.requires_grad_(True)
-    run.progress.start(label, options.steps)
-    if standing.step:
-        run.progress.advance(standing.step)
-    try:
+    torch.manual_seed(run.seed)
+    options, checkpoints = stage.options, checkpoints or Checkpoints()
+    state = _at_start(detector, stage)
+    with detector.mixture.forcing(stage.forced), _trainable(detector, state, run.progress):
+        if not checkpoints.resume(stage.name, state):
+            state.standing.before = state.standing.best = stage.development_loss()
+        standing, earlier = state.standing, state.standing.seconds
+        run.progress.start(f"{stage.name} stage", options.steps)
+        if standing.step:
+            run.progress.advance(standing.step)
         while standing.step < options.steps and standing.waited < options.patience:
-            _step(detector, trained, sampler, loss, optimiser, options)
-            schedule.step()
+            detector.train()
+            _differentiate(stage, detector.device)
+            torch.nn.utils.clip_grad_norm_(state.trained, options.gradient_clip)
+            state.optimiser.step()
+            state.optimiser.zero_grad(set_to_none=True)
+            state.schedule.step()
             run.progress.advance()
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
-                _judge(state, development_loss())
+                _judge(state, stage.development_loss())
             standing.seconds = earlier + time.monotonic() - started
-            checkpoints.offer(stage, state)
+            checkpoints.offer(stage.name, state)
         standing.seconds = earlier + time.monotonic() - started
-        checkpoints.keep(stage, state)
+        checkpoints.keep(stage.name, state)
+    return Fitted(standing.step, standing.best_step, standing.before, standing.best, standing.seconds)
+
+
+def _at_start(detector: Detector, stage: Stage) -> StageState:
+    options = stage.options
+    trained = [parameter for group in stage.groups for parameter in group.parameters]
+    optimiser = torch.optim.AdamW(
+        [{"params": list(group.parameters), "lr": group.learning_rate} for group in stage.groups],
+        weight_decay=options.weight_decay,
+    )
+    schedule = warmup_cosine(optimiser, options.steps, options.warmup)
+    standing = Standing(math.nan, math.nan)
+    return StageState(
+        trained,
+        _copy(trained),
+        optimiser,
+        schedule,
+        stage.sampler,
+        standing,
+        detector.device,
+        stage.generators,
+    )
+
+
+@contextmanager
+def _trainable(detector: Detector, state: StageState, progress: Progress) -> Iterator[None]:
+    """Let the weights learn; whatever happens, the best of them stay and learn no more."""
+    for parameter in state.trained:
+        parameter.requires_grad_(True)
+    try:
+        yield
     finally:
-        _restore(trained, state.kept)
-        for parameter in trained:
+        _restore(state.trained, state.kept)
+        for parameter in state.trained:
             parameter.requires_grad_(False)
         detector.eval()
-        run.progress.stop()
-    return Fitted(standing.step, standing.best_step, standing.before, standing.best, standing.seconds)
+        progress.stop()
 
 
 def _judge(state: StageState, now: float) -> None:
@@ -121,26 +162,14 @@ def _judge(state: StageState, now: float) -> None:
         standing.waited += 1
 
 
-def _step(
-    detector: Detector,
-    trained: list[nn.Parameter],
-    sampler: Sampler,
-    loss: Callable[[Batch], Tensor],
-    optimiser: torch.optim.Optimizer,
-    options: StageOptions,
-) -> None:
-    detector.train()
-    batch = sampler.draw(detector.device)
-    value = loss(batch)
+def _differentiate(stage: Stage, device: torch.device) -> None:
+    value = stage.loss(stage.sampler.draw(device))
     if not math.isfinite(float(value.detach())):
         raise MolexError(
             f"training diverged: the loss became {float(value.detach())}. "
             "Lower the learning rate, e.g. --set expert.learning_rate=1e-3"
         )
     value.backward()
-    torch.nn.utils.clip_grad_norm_(trained, options.gradient_clip)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
 
 
 def _copy(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

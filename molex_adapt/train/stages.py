@@ -1,8 +1,9 @@
-"""The three ways to move weights: all together, one new expert, the routers alone."""
+"""The three stages: all weights together, one new expert, the routers alone. Each says what moves, for `loop.fit`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,9 +17,7 @@ from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.merged import merged
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe, StageOptions
-from molex_adapt.run import Run
-from molex_adapt.train.checkpoints import Checkpoints
-from molex_adapt.train.loop import Fitted, ParameterGroup, fit
+from molex_adapt.train.loop import ParameterGroup, Stage
 from molex_adapt.train.losses import (
     balance_loss,
     development_loss,
@@ -57,17 +56,15 @@ def append_expert(
         raise
 
 
-def fit_jointly(
+def joint_stage(
     detector: Detector,
     pools: Sequence[Pool],
     development: Sequence[Features],
     recipe: Recipe,
-    run: Run,
-    checkpoints: Checkpoints | None = None,
-) -> Fitted:
+    seed: int = 0,
+) -> Stage:
     """Joint stage: every expert, router and the head together (the training of MoLEx, arXiv 2509.09175)."""
     mixture, options = detector.mixture, recipe.joint
-    torch.manual_seed(run.seed)
     standardise_routers(detector, pools)
     groups = [
         ParameterGroup(
@@ -85,20 +82,19 @@ def fit_jointly(
         value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         return value + options.orthogonality * mixture.orthogonality()
 
-    return _fit(detector, groups, pools, loss, development, recipe, "joint", run, checkpoints)
+    return _stage(detector, groups, pools, loss, development, recipe, "joint", seed)
 
 
-def fit_expert(
+def expert_stage(
     detector: Detector,
     name: str,
     pools: Sequence[Pool],
     development: Sequence[Features],
     recipe: Recipe,
-    run: Run,
+    seed: int = 0,
     known: Sequence[ReadStatistics] = (),
     own: Tensor | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> Fitted:
+) -> Stage:
     """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
 
     `pools` and `development` begin with the new domain's; early stopping weighs it as the batches do.
@@ -109,8 +105,7 @@ def fit_expert(
     to what looks like `own`, (L, D) mean reads of its domain's spoofed speech.
     """
     mixture, options = detector.mixture, recipe.expert
-    torch.manual_seed(run.seed)
-    row, generator = mixture.index(name), torch.Generator().manual_seed(run.seed)
+    row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
     groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
     if options.way == "inside":
         moving = [name] if options.rows == "new" else mixture.names
@@ -129,33 +124,20 @@ def fit_expert(
             value = value + options.keep_out * keep_out_loss(detector, row, known, generator)
         return value + options.orthogonality * mixture.orthogonality(name)
 
-    with mixture.forcing(name if options.way == "alone" else None):
-        return _fit(
-            detector,
-            groups,
-            pools,
-            loss,
-            development,
-            recipe,
-            "expert",
-            run,
-            checkpoints,
-            [generator],
-            shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools)),
-        )
+    shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
+    stage = _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)
+    return replace(stage, generators=[generator], forced=name if options.way == "alone" else None)
 
 
-def fit_routers(
+def router_stage(
     detector: Detector,
     pools: Sequence[Pool],
     development: Sequence[Features],
     recipe: Recipe,
-    run: Run,
-    checkpoints: Checkpoints | None = None,
-) -> Fitted:
+    seed: int = 0,
+) -> Stage:
     """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
     mixture, options = detector.mixture, recipe.router_stage
-    torch.manual_seed(run.seed)
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
     groups = [ParameterGroup(rows, options.learning_rate), *_head(detector, options)]
 
@@ -166,7 +148,7 @@ def fit_routers(
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
-    return _fit(detector, groups, pools, loss, development, recipe, "router_stage", run, checkpoints)
+    return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
 
 
 @torch.no_grad()
@@ -206,32 +188,26 @@ def _head(detector: Detector, options: StageOptions) -> list[ParameterGroup]:
     return [ParameterGroup(list(detector.head.parameters()), options.head_learning_rate)]
 
 
-def _fit(
+def _stage(
     detector: Detector,
     groups: Sequence[ParameterGroup],
     pools: Sequence[Pool],
     loss: Callable[[Batch], Tensor],
     development: Sequence[Features],
     recipe: Recipe,
-    stage: Literal["joint", "expert", "router_stage"],
-    run: Run,
-    checkpoints: Checkpoints | None,
-    generators: Sequence[torch.Generator] = (),
+    section: Literal["joint", "expert", "router_stage"],
+    seed: int,
     shares: Sequence[float] | None = None,
-) -> Fitted:
-    options: StageOptions = getattr(recipe, stage)
+) -> Stage:
+    options: StageOptions = getattr(recipe, section)
     # Long recordings would make early stopping slower than training, and tell it little more.
     development = [features.cut(2 * recipe.data.crop_seconds) for features in development]
     crop = crop_frames(recipe)
-    return fit(
-        detector,
+    return Stage(
+        section.removesuffix("_stage"),
         groups,
-        Sampler(pools, options.batch_size, crop, run.seed, round(options.shortest_crop * crop)),
+        Sampler(pools, options.batch_size, crop, seed, round(options.shortest_crop * crop)),
         loss,
         development_loss(detector, development, options.development, shares),
         options,
-        f"{stage.removesuffix('_stage')} stage",
-        run,
-        checkpoints,
-        generators,
     )

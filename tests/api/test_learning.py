@@ -292,7 +292,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
     whole.add_expert(made.hum, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1))
     broken = Registry.create(tmp_path / "broken", str(made.path / "base"))
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
-    step, taken = loop._step, []
+    step, taken = loop._differentiate, []
 
     def stopped(*given):
         taken.append(1)
@@ -301,7 +301,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
         step(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", stopped)
+        patch.setattr(loop, "_differentiate", stopped)
         with pytest.raises(KeyboardInterrupt):
             broken.add_expert(
                 made.hum, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1, progress=Ear())

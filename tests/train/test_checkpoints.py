@@ -85,7 +85,7 @@ def training(detector_of, features_of, domain_of, tiny_recipe):
 
 def killed_at(step: int, run, folder, monkeypatch) -> None:
     """Run until the `step`th step of all stages, then end it; a checkpoint is kept after every one."""
-    taken, real = 0, loop._step
+    taken, real = 0, loop._differentiate
 
     def counted(*given):
         nonlocal taken
@@ -95,7 +95,7 @@ def killed_at(step: int, run, folder, monkeypatch) -> None:
         real(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", counted)
+        patch.setattr(loop, "_differentiate", counted)
         with RunFolder.claim(folder, ORIGIN, resume=False) as kept, pytest.raises(Killed):
             run(Checkpoints(kept, every=0.0), Silent())
 
@@ -118,8 +118,8 @@ def test_a_resumed_run_ends_with_the_same_bits(training, state, tmp_path, monkey
 
 def test_steps_before_the_checkpoint_are_not_taken_again(training, tmp_path, monkeypatch):
     killed_at(11, training["add"], tmp_path, monkeypatch)
-    taken, real = [], loop._step
-    monkeypatch.setattr(loop, "_step", lambda *given: taken.append(1) or real(*given))
+    taken, real = [], loop._differentiate
+    monkeypatch.setattr(loop, "_differentiate", lambda *given: taken.append(1) or real(*given))
     with RunFolder.claim(tmp_path, ORIGIN, resume=True) as kept:
         training["add"](Checkpoints(kept), Silent())
     assert len(taken) == 8 + 5 - 10

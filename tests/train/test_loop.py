@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt import Run
 from molex_adapt.errors import MolexError
 from molex_adapt.progress import Silent
 from molex_adapt.recipe import StageOptions
-from molex_adapt.train.loop import ParameterGroup, fit
+from molex_adapt.run import Run
+from molex_adapt.train.loop import ParameterGroup, Stage, fit
 
 
 class Course:
@@ -34,9 +34,9 @@ class Course:
         self.seen.append(self.weight.detach().clone())
         return next(self.losses)
 
-    def run(self):
+    def run(self, run=Run()):
         groups = [ParameterGroup([self.weight], self.options.learning_rate)]
-        return fit(self.detector, groups, self, self.loss, self.development, self.options, "stage", Run())
+        return fit(self.detector, Stage("x", groups, self, self.loss, self.development, self.options), run)
 
 
 @pytest.fixture
@@ -103,14 +103,5 @@ def test_progress_hears_every_step(detector):
             heard.append("stop")
 
     course = Course(detector, [1.0, 0.9, 0.8], steps=2)
-    fit(
-        detector,
-        [ParameterGroup([course.weight], 0.1)],
-        course,
-        course.loss,
-        course.development,
-        course.options,
-        "x",
-        Run(progress=Ear()),
-    )
-    assert heard == ["x 2", "step", "step", "stop"]
+    course.run(Run(progress=Ear()))
+    assert heard == ["x stage 2", "step", "step", "stop"]

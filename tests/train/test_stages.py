@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt import Run
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
+from molex_adapt.train.loop import fit
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.reads import reads_of
 from molex_adapt.train.stages import (
     append_expert,
-    fit_expert,
-    fit_jointly,
-    fit_routers,
+    expert_stage,
+    joint_stage,
+    router_stage,
     standardise_routers,
 )
 
@@ -45,7 +45,7 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_old(
         Pool(features_of(8, channel=3), 1.0, 2),
         Pool(features_of(4), 1.0, 0, old_logits=torch.zeros(8)),
     ]
-    fitted = fit_expert(detector, "new", pools, [features_of(8, 1, channel=3)], recipe, Run())
+    fitted = fit(detector, expert_stage(detector, "new", pools, [features_of(8, 1, channel=3)], recipe))
     assert fitted.best_step > 0
     assert fitted.loss_best < fitted.loss_before
     assert changed(before, detector) == moved - {"expert new", "row new"}
@@ -60,7 +60,7 @@ def test_a_new_expert_takes_part_everywhere_at_first(detector_of, features_of, t
     detector = detector_of(recipe, *OLD)
     append_expert(detector, "new", recipe, seed=0)
     clips = features_of(8)
-    fit_expert(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, Run())
+    fit(detector, expert_stage(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe))
     detector.logit(*clips.batch(range(8), 99, [0.0] * 8))
     for routing in detector.mixture.routings:
         above = routing.logits[:, 0, 2] - routing.logits[:, 0, :2].mean(1)
@@ -73,7 +73,7 @@ def test_old_rows_move_along_where_asked(detector_of, features_of, tiny_recipe, 
     append_expert(detector, "new", recipe, seed=0)
     fresh = state(detector)
     pools = [Pool(features_of(8, channel=3), 1.0, 2), Pool(features_of(4), 1.0, 0)]
-    fitted = fit_expert(detector, "new", pools, [features_of(8, 1, channel=3)], recipe, Run())
+    fitted = fit(detector, expert_stage(detector, "new", pools, [features_of(8, 1, channel=3)], recipe))
     assert fitted.best_step > 0
     assert changed(fresh, detector) == {"expert new", "row new", "row world", "row opus", "head"}
 
@@ -84,7 +84,7 @@ def test_a_gate_may_open_for_the_domain_alone(detector_of, features_of, tiny_rec
     append_expert(detector, "new", recipe, seed=0)
     clips = features_of(8)
     own = reads_of(detector, clips).mean(0)
-    fit_expert(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, Run(), own=own)
+    fit(detector, expert_stage(detector, "new", [Pool(clips, 1.0, 2)], [clips], recipe, own=own))
     read = torch.cat([own, torch.ones(len(own), 1)], dim=1)
     for at, router in enumerate(detector.mixture.routers):
         logits = router.rows.table @ read[at] / router.width**0.5
@@ -107,7 +107,7 @@ def test_the_router_stage_moves_rows_and_nothing_else(detector_of, features_of, 
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     pools = [Pool(features_of(8), 1.0, 0), Pool(features_of(8, 2, "b", 5), 1.0, 1)]
-    fitted = fit_routers(detector, pools, [features_of(8)], recipe, Run())
+    fitted = fit(detector, router_stage(detector, pools, [features_of(8)], recipe))
     assert fitted.best_step > 0
     assert changed(before, detector) == {"row world", "row opus"}
 
@@ -119,7 +119,7 @@ def test_the_router_stage_keeps_the_start_where_nothing_is_better(
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     pools = [Pool(features_of(8), 1.0)]
-    fitted = fit_routers(detector, pools, [inverted(features_of(8))], recipe, Run())
+    fitted = fit(detector, router_stage(detector, pools, [inverted(features_of(8))], recipe))
     assert (fitted.best_step, fitted.loss_best) == (0, fitted.loss_before)
     assert fitted.steps == 12
     assert changed(before, detector) == set()
@@ -130,7 +130,7 @@ def test_the_joint_stage_moves_all_but_the_base(detector_of, features_of, tiny_r
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     pools = [Pool(features_of(8), 1.0, 0), Pool(features_of(8, 2, "b", 5), 1.0, 1)]
-    fitted = fit_jointly(detector, pools, [features_of(8, 1)], recipe, Run())
+    fitted = fit(detector, joint_stage(detector, pools, [features_of(8, 1)], recipe))
     assert fitted.loss_best < fitted.loss_before
     moved = changed(before, detector)
     assert moved == {"expert world", "expert opus", "row world", "row opus", "head", "router"}

@@ -18,7 +18,7 @@ from molex_adapt.features import Features, logits_of
 from molex_adapt.recipe import JointStage
 from molex_adapt.run import Run
 from molex_adapt.train.exemplars import divide_replay
-from molex_adapt.train.loop import Fitted, ParameterGroup, fit
+from molex_adapt.train.loop import Fitted, ParameterGroup, Stage, fit
 from molex_adapt.train.losses import detection_loss, development_loss, distillation_loss, told_apart
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.prepare import DomainData
@@ -206,7 +206,8 @@ def fit_weights(
         options.development,
         [pool.share for pool in pools],  # one pool a development set, in the same order
     )
-    return fit(detector, groups, sampler, loss, develop, options, "lora", Run(progress=setting.progress))  # type: ignore[arg-type]
+    stage = Stage("lora", groups, sampler, loss, develop, options)  # type: ignore[arg-type]
+    return fit(detector, stage, Run(seed=setting.seed + number, progress=setting.progress))
 
 
 def calibrate(detector: Detector, development: Features) -> None:
