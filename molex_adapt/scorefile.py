@@ -19,6 +19,7 @@ from molex_adapt.atomic import write_output
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data.labels import label_fault, label_of
 from molex_adapt.errors import DataError
+from molex_adapt.outputs import Kind, check_file
 from molex_adapt.text import shown
 
 FILENAME = "filename"
@@ -26,6 +27,11 @@ SCORE = "cm-score"
 LABEL = "cm-label"
 
 _SAMPLES = 3
+_HEADER_BYTES = 100
+_NO_LINE = {  # what one field of one line in UTF-8 cannot hold, in Python's notation
+    code: ascii(chr(code)).strip("'")
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +112,17 @@ def write_scores(path: Path | str, filenames: Sequence[str], scores: ArrayLike) 
     """Write a score file that reads back to the same floats; an existing one is replaced whole or not at all.
 
     Args:
-        path: where to; its folder must exist.
-        filenames: (n,) unique names without tab or line break.
+        path: where to; its folder must exist. Nothing but a score file is replaced.
+        filenames: (n,) unique names that a line can hold; see `line_name`.
         scores: (n,) finite scores.
 
     Raises:
-        DataError: lengths differ, a name cannot be written or comes twice, a score is not finite, or the
-            file cannot be written.
+        DataError: lengths differ, a name cannot be written or comes twice, a score is not finite, another file
+            stands there, or the file cannot be written.
     """
     values = np.asarray(scores, dtype=np.float64)
     _check_writable(Path(path), filenames, values)
+    check_file(path, SCORE_FILE)
     lines = [f"{FILENAME}\t{SCORE}"]
     lines += [f"{name}\t{float(value)!r}" for name, value in zip(filenames, values, strict=True)]
     try:
@@ -124,6 +131,19 @@ def write_scores(path: Path | str, filenames: Sequence[str], scores: ArrayLike) 
         raise DataError(
             f"{path} cannot be written ({error}). Expected a writable place. Choose one."
         ) from error
+
+
+def line_name(name: str) -> str:
+    r"""A file's name as a score file can hold it.
+
+    Tabs, line breaks, outer spaces and bytes that are not UTF-8 are put in Python's notation, such as `\t` and
+    `\udcff`; any other name stays as it is.
+    """
+    inner = name.strip()
+    start = name.index(inner)
+    outer = (name[:start], name[start + len(inner) :])
+    before, after = ("".join(f"\\u{ord(space):04x}" for space in spaces) for spaces in outer)
+    return f"{before}{inner.translate(_NO_LINE)}{after}"
 
 
 def join(scores: Scores, key: Key) -> Joined:
@@ -145,6 +165,17 @@ def join(scores: Scores, key: Key) -> Joined:
     order = np.array([place[name] for name in scores.filenames], dtype=np.intp)
     columns = {name: tuple(column[at] for at in order) for name, column in key.columns.items()}
     return Joined(scores.filenames, scores.values, key.is_bona_fide[order], columns)
+
+
+def _is_score_file(path: Path) -> bool:
+    """Whether the first line is the header that `write_scores` writes: a key, or a table with more in it, is none."""
+    with path.open("rb") as file:
+        first = file.readline(_HEADER_BYTES)
+    return [name.strip() for name in first.decode("utf-8-sig", "replace").split("\t")] == [FILENAME, SCORE]
+
+
+SCORE_FILE = Kind("a score file", _is_score_file)
+"""What `write_scores` may replace."""
 
 
 class _Rows:
@@ -245,8 +276,8 @@ def _check_writable(path: Path, filenames: Sequence[str], values: NDArray[np.flo
         )
     seen: set[str] = set()
     for name, value in zip(filenames, values, strict=True):
-        if name.splitlines() != [name.strip()] or "\t" in name:
-            fault = "cannot be a file name here. Expected one line without tabs or outer spaces"
+        if not name or line_name(name) != name:
+            fault = "cannot be a file name here. Expected one line of UTF-8 without tabs or outer spaces"
         elif name in seen:
             fault = "comes twice. Expected every file once"
         elif not math.isfinite(value):

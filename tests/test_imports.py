@@ -31,6 +31,7 @@ LEVELS = [
     {"data"},
     {"calibration"},
     {"attention", "metrics", "recipe", "run", "schedule"},
+    {"outputs"},
     {"atomic", "cache", "plain", "progress", "shipped"},
     {"text"},
     {"errors", "conventions"},

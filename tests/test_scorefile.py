@@ -7,7 +7,7 @@ import pytest
 
 from molex_adapt.errors import DataError
 from molex_adapt.metrics import measure
-from molex_adapt.scorefile import join, read_key, read_scores, write_scores
+from molex_adapt.scorefile import join, line_name, read_key, read_scores, write_scores
 
 SCORES = "filename\tcm-score\nE_1\t0.5\nE_2\t-1.25\nE_3\t2\n"
 KEY = "filename\tcm-label\tattack\nE_3\tbonafide\t-\nE_1\tspoof\tA17\nE_2\tspoof\tA18\n"
@@ -109,21 +109,23 @@ def test_files_on_one_side_only_are_counted_with_examples(files):
         (["a", "b"], [1.0, float("nan")], "'b' has score nan"),
         (["a\tb"], [1.0], "without tabs"),
         (["a\nb"], [1.0], "one line"),
+        (["a\udcff"], [1.0], "UTF-8"),
+        (["a "], [1.0], "outer spaces"),
         ([""], [1.0], "cannot be a file name"),
     ],
 )
 def test_what_could_not_be_read_back_is_not_written(tmp_path, names, values, says):
     path = tmp_path / "scores.tsv"
-    path.write_text("old")
+    path.write_text(SCORES)
     with pytest.raises(DataError, match=says):
         write_scores(path, names, values)
-    assert path.read_text() == "old"
+    assert path.read_text() == SCORES
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.tsv"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "scores.tsv"
-    path.write_text("old")
+    path.write_text(SCORES)
 
     def fail(_):
         raise OSError("disk full")
@@ -131,10 +133,48 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(DataError, match="disk full"):
         write_scores(path, ["a"], [1.0])
-    assert path.read_text() == "old"
+    assert path.read_text() == SCORES
     assert [entry.name for entry in tmp_path.iterdir()] == ["scores.tsv"]
 
 
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
         write_scores(tmp_path / "none" / "scores.tsv", ["a"], [1.0])
+
+
+@pytest.mark.parametrize("text", [SCORES, "\ufeff" + SCORES, ""])
+def test_a_score_file_gives_way_to_another_whatever_its_name(tmp_path, text):
+    path = tmp_path / "old.wav"
+    path.write_text(text, encoding="utf-8")
+    write_scores(path, ["a"], [1.0])
+    assert read_scores(path).filenames == ("a",)
+
+
+@pytest.mark.parametrize(
+    "content", [KEY.encode(), b"RIFF\x24\0\0\0WAVE", b"filename\tcm-score\tmine\na\t1\tx\n", b"\xff"]
+)
+def test_nothing_but_a_score_file_gives_way(tmp_path, content):
+    path = tmp_path / "scores.tsv"
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match="scores.tsv is there already and is .*, not a score file.*Name another"
+    ):
+        write_scores(path, ["a"], [1.0])
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a/Gerät 1.wav", "a/Gerät 1.wav"),
+        ("a\tb.wav", "a\\tb.wav"),
+        ("a\nb", "a\\nb"),
+        ("\udcff.wav", "\\udcff.wav"),
+        (" a b ", "\\u0020a b\\u0020"),
+        ("a\u2028b", "a\\u2028b"),
+    ],
+)
+def test_a_name_that_no_line_holds_is_put_so_that_one_does(tmp_path, name, written):
+    assert line_name(name) == written
+    write_scores(tmp_path / "s.tsv", [written], [1.0])
+    assert read_scores(tmp_path / "s.tsv").filenames == (written,)
