@@ -77,7 +77,7 @@ def check_file(path: Path | str, kind: Kind, inputs: Iterable[Path] = ()) -> Non
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise DataError(
-            f"{path} cannot be written: {target.parent} is no folder. Make it first, or choose another place."
+            f"{path} cannot be written: {target.parent} is no folder. Choose another place, or make it first."
         )
     _check_right(path, target.parent, target.suffix)
 

@@ -68,7 +68,7 @@ def test_links_are_judged_by_what_they_lead_to(tmp_path):
     ("name", "says"),
     [
         (".", "is a folder; a note is a file"),
-        ("none/out", "none is no folder. Make it first"),
+        ("none/out", "none is no folder. Choose another place, or make it"),
         ("file/out", "file is no folder"),
         ("a\tb", r"'.*a\\tb' has a control character in its name"),
         ("a\nb", r"a\\nb' has a control character"),

@@ -99,6 +99,14 @@ Json = Annotated[
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.", rich_help_panel=_RUN)
 ]
+AllowFailures = Annotated[
+    bool,
+    typer.Option(
+        "--allow-failures",
+        help="Exit with 0 although some recordings failed; without it that is 1, after all others are done.",
+        rich_help_panel=_RUN,
+    ),
+]
 Domain = Annotated[
     str,
     typer.Option(

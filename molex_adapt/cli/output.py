@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -15,6 +15,9 @@ from rich.text import Text
 
 from molex_adapt.cli.terminal import terminal
 from molex_adapt.errors import MolexError
+
+if TYPE_CHECKING:
+    from molex_adapt.data import Failed
 
 NARROW = 80
 
@@ -28,29 +31,46 @@ class Answer:
         view: the same for people.
         remarks: worth knowing beside it; on stderr.
         ok: False makes the exit status 1 (the operation ran and was refused or found faults).
+        failed: parts of the work that failed while the rest was done; any makes the exit status 1 unless allowed.
+        fault: what went wrong when all was done, such as a disk that filled up; told last.
     """
 
     data: Mapping[str, Any]
     view: Sequence[RenderableType] = ()
     remarks: Sequence[str] = field(default_factory=tuple)
     ok: bool = True
+    failed: int = 0
+    fault: MolexError | None = None
 
 
-def emit(answer: Answer, *, as_json: bool, quiet: bool = False) -> None:
+def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: bool = False) -> None:
     """Print an answer and, unless it is well, exit with status 1.
 
     Raises:
-        MolexError: a figure is not a finite number.
-        typer.Exit: the answer is not ok.
+        MolexError: a figure is not a finite number, or the answer's own fault.
+        typer.Exit: the answer is not ok, or a part of the work failed and that is not allowed.
     """
+    failed = 0 if allow_failures else answer.failed
     if as_json:
         sys.stdout.write(to_json(answer.data) + "\n")
     else:
         show(*answer.view)
     if not quiet:
         remark(answer.remarks)
-    if not answer.ok:
+        remark(
+            [f"recordings that failed: {failed}; so the exit status is 1, or 0 with --allow-failures"]
+            if failed
+            else []
+        )
+    if answer.fault is not None:
+        raise answer.fault
+    if failed or not answer.ok:
         raise typer.Exit(1)
+
+
+def broken(failed: Iterable[Failed]) -> int:
+    """How many recordings failed; what training leaves out by a rule of its own did not."""
+    return sum(not item.by_rule for item in failed)
 
 
 def show(*parts: RenderableType) -> None:

@@ -52,6 +52,7 @@ class _Finding:
     digest: bytes = b""
     clipped: bool = False
     reason: str | None = None
+    broken: bool = False
 
 
 def audit(
@@ -94,7 +95,11 @@ def audit(
 def _conclude(table: Table, findings: list[_Finding]) -> Audit:
     pairs = list(zip(table, findings, strict=True))
     good = tuple(replace(item, seconds=found.seconds) for item, found in pairs if found.reason is None)
-    failed = tuple(Failed(str(item.path), found.reason) for item, found in pairs if found.reason is not None)
+    failed = tuple(
+        Failed(str(item.path), found.reason, by_rule=not found.broken)
+        for item, found in pairs
+        if found.reason is not None
+    )
     kept = table.with_utterances(good)
     clipped: list[str] = [item.label for item, found in pairs if found.reason is None and found.clipped]
     if not clipped:
@@ -176,7 +181,10 @@ def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tup
             try:
                 yield index, pool.submit(_examine, path, min_seconds).result()
             except BrokenProcessPool:
-                yield index, _Finding(reason="decoding it kills the process: the file is damaged")
+                yield (
+                    index,
+                    _Finding(reason="decoding it kills the process: the file is damaged", broken=True),
+                )
                 pool.shutdown(wait=False)
                 pool = _pool(1)
     finally:
@@ -213,7 +221,7 @@ def _examine(path: Path, min_seconds: Seconds) -> _Finding:
             full += int((size >= 0.9999).sum())
             digest.update(block.tobytes())
     except AudioError as error:
-        return _Finding(reason=str(error).removeprefix(f"{path}").lstrip(": "))
+        return _Finding(reason=str(error).removeprefix(f"{path}").lstrip(": "), broken=True)
     seconds = samples / SAMPLE_RATE
     reason = _unusable(seconds, peak, (energy / samples) ** 0.5, min_seconds)
     return _Finding(seconds, digest.digest(), full >= CLIPPED_SHARE * samples, reason)

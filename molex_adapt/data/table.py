@@ -38,6 +38,8 @@ class Failed:
 
     path: str
     reason: str
+    by_rule: bool = False
+    """It can be read, but nothing can be learnt from it (too short, silent, a repeat): nothing failed."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def stage_report(activated: bool = True, eer: float = 0.031) -> StageReport:
         },
         novel="codec_x",
         seconds={"expert": 61.0, "router": 12.0, "evaluate": 4.0},
-        failed=(Failed("data/broken.wav", "cannot be decoded"),),
+        failed=(Failed("data/broken.wav", "too short", by_rule=True),),
         remarks=["one recording was left out"],
         refused=[] if activated else ["world: EER rose by 9.0 points"],
         not_measured=["griffin_lim"],

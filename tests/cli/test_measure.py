@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from molex_adapt.data import Failed
+from molex_adapt.reports import Scored
 from molex_adapt.scorefile import read_scores
 
 
 def test_score_prints_the_contract(run, api):
-    ran = run("score", "a/", "--json")
+    ran = run("score", "a/", "--json", "--allow-failures")
     assert ran.status == 0
     assert ran.json["scores"][0] == {"path": "a/one.wav", "score": 2.5, "seconds": 3.2}
     assert ran.json["failed"] == [{"path": "a/three.mp3", "reason": "too short"}]
@@ -27,7 +30,7 @@ def test_score_says_how_a_score_reads(run, api):
 
 
 def test_score_writes_a_score_file(run, api, tmp_path):
-    ran = run("score", "a/", "--out", tmp_path / "scores.tsv")
+    ran = run("score", "a/", "--out", tmp_path / "scores.tsv", "--allow-failures")
     assert ran.status == 0
     written = read_scores(tmp_path / "scores.tsv")
     assert written.filenames == ("a/one.wav", "a/two.flac")
@@ -41,6 +44,80 @@ def test_score_of_nothing_usable_is_status_1(run, api, tmp_path):
     assert ran.status == 1
     assert ran.json["scores"] == []
     assert not (tmp_path / "scores.tsv").exists()
+
+
+def test_a_recording_that_failed_is_status_1_when_all_others_are_written(run, api, tmp_path):
+    out = tmp_path / "scores.tsv"
+    ran = run("score", "a/", "--out", out)
+    assert ran.status == 1
+    assert "recordings that failed: 1; so the exit status is 1, or 0 with --allow-failures" in ran.err
+    assert read_scores(out).filenames == ("a/one.wav", "a/two.flac")
+    allowed = run("score", "a/", "--out", out, "--allow-failures")
+    assert (allowed.status, "so the exit status" in allowed.err) == (0, False)
+    assert "too short" in allowed.out
+
+
+def test_nothing_scored_is_status_1_whatever_is_allowed(run, api):
+    api.answers["score"] = replace(api.answers["score"], scores=())
+    assert run("score", "a/", "--allow-failures").status == 1
+
+
+@pytest.mark.parametrize("command", ["evaluate", "analyze", "train", "add-expert", "retrain-router"])
+def test_a_part_that_failed_means_the_same_to_every_command(run, api, command):
+    name = command.replace("-", "_")
+    arguments = [command, "data/", *(["--domain", "d"] if command in ("train", "add-expert") else [])]
+    assert run(*arguments).status == 0
+    api.answers[name] = replace(api.answers[name], failed=(Failed("data/a.wav", "cannot be decoded"),))
+    ran = run(*arguments, "--json")
+    assert (ran.status, ran.json["failed"]) == (1, [{"path": "data/a.wav", "reason": "cannot be decoded"}])
+    assert run(*arguments, "--allow-failures").status == 0
+
+
+def test_what_cannot_be_written_in_the_end_is_shown(run, api, tmp_path, monkeypatch):
+    def full(path: Path, content: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("molex_adapt.scorefile.write_output", full)
+    ran = run("score", "a/", "--out", tmp_path / "scores.tsv")
+    assert ran.status == 1
+    assert "+2.50" in ran.out
+    assert "No space left on device" in ran.err
+    assert run("score", "a/", "--out", tmp_path / "scores.tsv", "--json").json["scores"][0]["score"] == 2.5
+
+
+def test_names_that_no_score_file_holds_are_put_so_that_it_does(run, api, tmp_path):
+    scores = (Scored("a\tb.wav", 1.0, 1.0), Scored("\udcff.wav", 2.0, 1.0), Scored("c.wav", 3.0, 1.0))
+    api.answers["score"] = replace(api.answers["score"], scores=scores, failed=())
+    ran = run("score", "a/", "--out", tmp_path / "scores.tsv")
+    assert ran.status == 0
+    assert read_scores(tmp_path / "scores.tsv").filenames == ("a\\tb.wav", "\\udcff.wav", "c.wav")
+    assert r"2 names have tabs" in ran.err
+    assert r"such as a\tb.wav" in ran.err
+    assert [item["path"] for item in run("score", "a/", "--json").json["scores"]] == [
+        item.path for item in scores
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.wav", b"RIFF\x24\0\0\0WAVE", "a.wav is there already and is a WAV recording of 12 bytes"),
+        ("k.tsv", b"filename\tcm-label\na\tspoof\n", "k.tsv is there already and is a text"),
+        ("none/s.tsv", None, "none is no folder"),
+        (".", None, "is a folder; a score file is a file"),
+        ("a\tb", None, "control character in its name"),
+    ],
+)
+def test_the_place_of_a_score_file_is_looked_at_before_anything_is_scored(
+    run, api, tmp_path, name, content, says
+):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    ran = run("score", "a/", "--out", tmp_path / name)
+    assert (ran.status, ran.out, api.calls) == (1, "", [])
+    assert says in " ".join(ran.err.split())
+    if content is not None:
+        assert (tmp_path / name).read_bytes() == content
 
 
 def test_evaluate_data(run, api):

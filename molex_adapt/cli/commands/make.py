@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molex_adapt.cli.options import (
+    AllowFailures,
     Device,
     Json,
     Overrides,
@@ -19,7 +20,7 @@ from molex_adapt.cli.options import (
     recipe_file,
     worker_count,
 )
-from molex_adapt.cli.output import Answer, emit, show
+from molex_adapt.cli.output import Answer, broken, emit, show
 from molex_adapt.cli.progress import listening
 from molex_adapt.cli.tables import analysis_table, comparison_table, failures, pairs, stage_table
 
@@ -70,6 +71,7 @@ def simulate(
     ] = True,
     seed: Seed = 0,
     workers: Workers = None,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -100,6 +102,8 @@ def simulate(
             bona_fide=bona_fide,
         )
     data = asdict(result) | {"manifest": str(result.manifest), "attack": attack}
+    for name in ("failed", "skipped"):
+        data[name] = [{"path": item.path, "reason": item.reason} for item in getattr(result, name)]
     view = pairs(
         f"Attack {attack}",
         {
@@ -108,7 +112,8 @@ def simulate(
             "time": f"{result.seconds:.0f} s",
         },
     )
-    emit(Answer(data, [view, *failures(result.failed)]), as_json=as_json, quiet=quiet)
+    answer = Answer(data, [view, *failures(result.failed)], failed=broken(result.failed))
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def pretrain(

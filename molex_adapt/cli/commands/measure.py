@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
+    AllowFailures,
     Device,
     Json,
     Precision,
@@ -18,8 +20,12 @@ from molex_adapt.cli.options import (
     Workers,
     running,
 )
-from molex_adapt.cli.output import Answer, emit
+from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.tables import analysis_table, evaluation_table, failures, score_table
+from molex_adapt.errors import MolexError
+
+if TYPE_CHECKING:
+    from molex_adapt.reports import ScoreReport
 
 Split = Annotated[
     Literal["train", "dev", "test"] | None,
@@ -45,12 +51,14 @@ def score(
     device: Device = "auto",
     precision: Precision = None,
     workers: Workers = None,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score recordings of any length and format.
 
-    A score is a log-likelihood ratio in nats; higher is more bona fide.
+    A score is a log-likelihood ratio in nats; higher is more bona fide. If a
+    recording cannot be scored, the exit status is 1 after all others are.
 
     [bold]Examples[/bold]
 
@@ -58,16 +66,43 @@ def score(
       molex-adapt score recordings/ --out scores.tsv
     """
     from molex_adapt.api import Registry
-    from molex_adapt.scorefile import write_scores
+    from molex_adapt.outputs import check_file
+    from molex_adapt.scorefile import SCORE_FILE
 
+    if out is not None:
+        check_file(out, SCORE_FILE, audio)
     with running(quiet, device=device, precision=precision, workers=workers) as run:
         report = Registry.open(registry).score(audio, run=run)
-    view = score_table(report)
+    answer = Answer(
+        report.as_dict(),
+        score_table(report),
+        report.remarks,
+        ok=bool(report.scores),
+        failed=broken(report.failed),
+    )
     if out is not None and report.scores:
-        write_scores(out, [item.path for item in report.scores], [item.score for item in report.scores])
-        view = [f"{len(report.scores)} scores written to {out}", *failures(report.failed)]
-    answer = Answer(report.as_dict(), view, report.remarks, ok=bool(report.scores))
-    emit(answer, as_json=as_json, quiet=quiet)
+        answer = _written(answer, report, out)
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+
+
+def _written(answer: Answer, report: ScoreReport, out: Path) -> Answer:
+    """The answer after the score file is written; where that fails, the table is not lost with it."""
+    from molex_adapt.scorefile import line_name, write_scores
+
+    names = [line_name(item.path) for item in report.scores]
+    try:
+        write_scores(out, names, [item.score for item in report.scores])
+    except MolexError as error:
+        return replace(answer, fault=error)
+    changed = [name for name, item in zip(names, report.scores, strict=True) if name != item.path]
+    remarks = [*answer.remarks]
+    if changed:
+        remarks.append(
+            f"{len(changed)} names have tabs, line breaks, outer spaces or bytes that are not UTF-8; {out} has them "
+            f"in Python's notation, such as {changed[0]}"
+        )
+    view = [f"{len(report.scores)} scores written to {out}", *failures(report.failed)]
+    return replace(answer, view=view, remarks=remarks)
 
 
 def evaluate(
@@ -92,6 +127,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = None,
     workers: Workers = None,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -113,7 +149,8 @@ def evaluate(
         report = evaluate_files(scores, key, ties=ties)
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
-    emit(Answer(report.as_dict(), evaluation_table(report), report.remarks), as_json=as_json, quiet=quiet)
+    answer = Answer(report.as_dict(), evaluation_table(report), report.remarks, failed=broken(report.failed))
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def analyze(
@@ -127,6 +164,7 @@ def analyze(
     device: Device = "auto",
     precision: Precision = None,
     workers: Workers = None,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -141,4 +179,5 @@ def analyze(
 
     with running(quiet, device=device, precision=precision, workers=workers) as run:
         report = Registry.open(registry).analyze(data, run=run)
-    emit(Answer(report.as_dict(), analysis_table(report), report.remarks), as_json=as_json, quiet=quiet)
+    answer = Answer(report.as_dict(), analysis_table(report), report.remarks, failed=broken(report.failed))
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)

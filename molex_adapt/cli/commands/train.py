@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
+    AllowFailures,
     Device,
     Domain,
     Json,
@@ -23,8 +24,11 @@ from molex_adapt.cli.options import (
     recipe_for,
     running,
 )
-from molex_adapt.cli.output import Answer, emit
+from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.tables import pairs, stage_table
+
+if TYPE_CHECKING:
+    from molex_adapt.reports import StageReport
 
 DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
 
@@ -91,6 +95,7 @@ def train(
     seed: Seed = 0,
     workers: Workers = None,
     resume: Resume = False,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -111,8 +116,7 @@ def train(
             recipe=recipe_for(registry, recipe, overrides),
             run=run,
         )
-    answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
-    emit(answer, as_json=as_json, quiet=quiet)
+    emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def add_expert(
@@ -130,6 +134,7 @@ def add_expert(
     seed: Seed = 0,
     workers: Workers = None,
     resume: Resume = False,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -156,8 +161,7 @@ def add_expert(
             recipe=recipe_for(registry, recipe, overrides),
             run=run,
         )
-    answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
-    emit(answer, as_json=as_json, quiet=quiet)
+    emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def retrain_router(
@@ -174,6 +178,7 @@ def retrain_router(
     seed: Seed = 0,
     workers: Workers = None,
     resume: Resume = False,
+    allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -191,5 +196,14 @@ def retrain_router(
             recipe=recipe_for(registry, recipe, overrides),
             run=run,
         )
-    answer = Answer(report.as_dict(), stage_table(report), report.remarks, ok=report.activated)
-    emit(answer, as_json=as_json, quiet=quiet)
+    emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+
+
+def _answer(report: StageReport) -> Answer:
+    return Answer(
+        report.as_dict(),
+        stage_table(report),
+        report.remarks,
+        ok=report.activated,
+        failed=broken(report.failed),
+    )
