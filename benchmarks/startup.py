@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.cost import interleaved, machine
 from benchmarks.workbench import RESULTS
+from molex_adapt.digest import sha256
 from molex_adapt.registry import Store, files, layout
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.registry.draft import summaries
@@ -86,7 +87,7 @@ def _registry(folder: Path, count: int, *, loadable: bool) -> Path:
     record = generation.model_copy(
         update={
             "experts": [ExpertEntry(name=item.name, sha256=str(item.weights_sha256)) for item in experts],
-            "files": generation.files | {name: files.sha256(body) for name, body in content.items()},
+            "files": generation.files | {name: sha256(body) for name, body in content.items()},
         }
     )
     place = layout.generation_folder(folder, generation.number)

@@ -7,7 +7,6 @@ folder outgrows its limit. `MOLEX_CACHE` names another folder, or "off"; `MOLEX_
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from molex_adapt.atomic import replacing
 from molex_adapt.cache import cache_root
 from molex_adapt.conventions import Seconds
+from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -68,14 +68,10 @@ class PrefixCache:
         """The name of a recording's features; None without a cache, and for what cannot be read."""
         if self.folder is None:
             return None
-        digest = hashlib.sha256(f"{_FORMAT} {base.identity.sha256} {window:g} ".encode())
         try:
-            with recording.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
+            return sha256_of_file(recording, f"{_FORMAT} {base.identity.sha256} {window:g} ")
         except OSError:
             return None
-        return digest.hexdigest()
 
     def load(self, key: str, width: int, mapped: bool = False) -> NDArray[np.float16] | None:
         """(F, width) float16, memory-mapped if so wanted; None where there is nothing usable."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from molex_adapt.api.inputs import Data, by_attack, check_name
 from molex_adapt.api.outcome import Origin, old_domains, write_generation
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import DataError, RecipeError, RegistryError
 from molex_adapt.recipe import Recipe, validate, with_structure_of
 from molex_adapt.registry import GenerationRecord, Store, layout
 from molex_adapt.registry.assemble import build_detector, open_base
 from molex_adapt.registry.checkpoints import RunFolder
-from molex_adapt.registry.files import parse_yaml, sha256
+from molex_adapt.registry.files import parse_yaml
 from molex_adapt.registry.records import package_versions
 from molex_adapt.reports import StageReport
 from molex_adapt.run import Run
@@ -169,7 +170,7 @@ class Learning:
         if number is None:
             return "none"
         path = layout.generation_folder(self.store.path, number) / layout.GENERATION
-        return f"{number}, sha256 {sha256(path.read_bytes())}"
+        return f"{number}, sha256 {sha256_of_file(path)}"
 
     def _origin(
         self,

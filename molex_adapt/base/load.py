@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from molex_adapt.base.encoder import Base, BaseIdentity
+from molex_adapt.digest import sha256_of_weights
 from molex_adapt.errors import RegistryError
 
 SUPPORTED = ("wavlm", "wav2vec2", "hubert")
@@ -121,11 +121,8 @@ def _require_complete(model: PreTrainedModel, missing: set[str], misshapen: set[
 
 def weights_hash(model: nn.Module) -> str:
     """sha256 over every weight's name, shape and float32 bytes; independent of file format and precision on disk."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    state = sorted(model.state_dict().items())
+    return sha256_of_weights((name, weight.cpu().float().numpy()) for name, weight in state)
 
 
 def _normalised(folder: Path | None, name: str, revision: str | None, config: PreTrainedConfig) -> bool:

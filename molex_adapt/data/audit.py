@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +22,7 @@ from molex_adapt.conventions import (
 )
 from molex_adapt.data.audio import stream
 from molex_adapt.data.table import Failed, Table, Utterance
+from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
 from molex_adapt.progress import Progress, Silent
 
@@ -49,7 +49,7 @@ class Audit:
 @dataclass(frozen=True, slots=True)
 class _Finding:
     seconds: Seconds = 0.0
-    digest: bytes = b""
+    digest: str = ""
     clipped: bool = False
     reason: str | None = None
     broken: bool = False
@@ -111,7 +111,7 @@ def _conclude(table: Table, findings: list[_Finding]) -> Audit:
 
 def _without_repeats(table: Table, findings: list[_Finding]) -> list[_Finding]:
     """Findings in which a repeated recording has its reason; the same audio in both classes is an error."""
-    first: dict[tuple[bytes, bool], Utterance] = {}
+    first: dict[tuple[str, bool], Utterance] = {}
     checked = []
     for item, found in zip(table, findings, strict=True):
         if found.reason is None:
@@ -210,7 +210,7 @@ def _examine_batch(paths: list[Path], min_seconds: Seconds) -> list[_Finding]:
 
 def _examine(path: Path, min_seconds: Seconds) -> _Finding:
     """Decode one file block by block, so that its length does not matter."""
-    digest = hashlib.sha256()
+    digest = Digest()
     samples, peak, energy, full = 0, 0.0, 0.0, 0
     try:
         for block in stream(path):
@@ -219,12 +219,12 @@ def _examine(path: Path, min_seconds: Seconds) -> _Finding:
             peak = max(peak, float(size.max()))
             energy += float(np.square(block, dtype=np.float64).sum())
             full += int((size >= 0.9999).sum())
-            digest.update(block.tobytes())
+            digest.add(block)
     except AudioError as error:
         return _Finding(reason=str(error).removeprefix(f"{path}").lstrip(": "), broken=True)
     seconds = samples / SAMPLE_RATE
     reason = _unusable(seconds, peak, (energy / samples) ** 0.5, min_seconds)
-    return _Finding(seconds, digest.digest(), full >= CLIPPED_SHARE * samples, reason)
+    return _Finding(seconds, str(digest), full >= CLIPPED_SHARE * samples, reason)
 
 
 def _unusable(seconds: Seconds, peak: float, rms: float, min_seconds: Seconds) -> str | None:

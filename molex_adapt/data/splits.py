@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Literal
 
 from molex_adapt.conventions import SPLITS, Label, Split
 from molex_adapt.data.table import Table, Utterance
+from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.text import short
 
@@ -196,8 +196,7 @@ def _divided(one: Utterance, other: Utterance) -> str:
 
 
 def _place(seed: int, name: str) -> float:
-    digest = hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return int(sha256(f"{seed}\0{name}")[:16], 16) / 2**64
 
 
 def _hashed(place: float, fractions: tuple[float, float, float]) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
+from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 
 
@@ -137,7 +137,7 @@ class Table:
         """
         base = Path(self.root) if Path(self.root).is_dir() else Path(self.root).parent
         rows = sorted(self._row(item, base) for item in self)
-        return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+        return sha256("\n".join(rows))
 
     @staticmethod
     def _row(item: Utterance, base: Path) -> str:

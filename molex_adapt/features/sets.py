@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import overload
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
+from molex_adapt.digest import Digest, sha256
 from molex_adapt.errors import DataError
 from molex_adapt.prefix_cache import PrefixCache
 
@@ -105,16 +105,15 @@ class Features:
 
     def digest(self) -> str:
         """SHA-256 (hex) of every number and label; of clips that stay in the cache, of their names there."""
-        digest = hashlib.sha256(self.bona_fide.numpy().tobytes())
+        digest = Digest(self.bona_fide.numpy())
         for source, attack in zip(self.sources, self.attacks, strict=True):
-            digest.update(f"{source} {attack}\n".encode("utf-8", "surrogatepass"))
+            digest.add(f"{source} {attack}\n")
         if isinstance(self.clips, StoredClips):
-            digest.update(" ".join(self.clips.keys).encode())
+            digest.add(" ".join(self.clips.keys))
         else:
             for clip in self.clips:
-                digest.update(f"{tuple(clip.shape)}".encode())
-                digest.update(clip.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+                digest.add(f"{tuple(clip.shape)}", clip.numpy())
+        return str(digest)
 
     def cut(self, seconds: Seconds) -> Features:
         """At most the first `seconds` of each."""
@@ -128,7 +127,7 @@ class Features:
 
 def source_id(name: str) -> str:
     """16 hexadecimal digits: tells source recordings apart, in memory and on disk, and does not tell their names."""
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return sha256(name)[:16]
 
 
 def concatenate(sets: Sequence[Features]) -> Features:

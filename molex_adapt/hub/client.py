@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from molex_adapt import __version__
+from molex_adapt.digest import git_blob, sha256
 from molex_adapt.errors import HubError
 from molex_adapt.hub.faults import explained
 from molex_adapt.hub.reference import Reference
@@ -46,9 +46,8 @@ class RemoteFile:
         if self.size is not None and len(content) != self.size:
             return False
         if self.sha256 is not None:
-            return hashlib.sha256(content).hexdigest() == self.sha256
-        git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        return self.blob is None or self.blob == git
+            return sha256(content) == self.sha256
+        return self.blob is None or self.blob == git_blob(content)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from molex_adapt.digest import sha256, sha256_of_file
 from molex_adapt.hub import cards
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
 from molex_adapt.registry import files, layout
@@ -69,7 +70,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
             calibration=generation.calibration,
             threshold=generation.threshold,
         ),
-        files={path: files.sha256(body) for path, body in content.items() if isinstance(body, bytes)},
+        files={path: sha256(body) for path, body in content.items() if isinstance(body, bytes)},
     )
     content[layout.EXPERT] = files.dump_record(contents)
     summary = f"Expert {name} for {record.domain}, {cards.shown_eer(record.metrics, record.domain)}"
@@ -99,9 +100,9 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
         for path in sorted(store.base_folder.iterdir()):
             files.require_plain(path, store.path)
             content[f"{layout.BASE}/{path.name}"] = path
-            digests[f"{layout.BASE}/{path.name}"] = files.sha256(path.read_bytes())
+            digests[f"{layout.BASE}/{path.name}"] = sha256_of_file(path)
     content[layout.CARD] = cards.mixture_card(records, repository, generation, kept).encode()
-    digests |= {path: files.sha256(body) for path, body in content.items() if isinstance(body, bytes)}
+    digests |= {path: sha256(body) for path, body in content.items() if isinstance(body, bytes)}
     contents = MixtureContents(
         format=FORMAT, base=store.base, generation=_without_paths(generation), files=digests
     )
@@ -137,7 +138,7 @@ def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[Ex
     if kept is None or exemplars:
         return record, kept
     statistics = {name: array for name, array in kept.items() if name.startswith("reads.")} or None
-    digest = files.sha256(files.dump_tensors(statistics)) if statistics is not None else None
+    digest = sha256(files.dump_tensors(statistics)) if statistics is not None else None
     return record.model_copy(update={"exemplars_sha256": digest}), statistics
 
 

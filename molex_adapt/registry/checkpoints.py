@@ -10,7 +10,6 @@ written under a name of their own; the rename of its JSON file is what makes the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import stat
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import StrictInt, ValidationError
 
 from molex_adapt import atomic
+from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import files, layout
 from molex_adapt.registry.lock import LOCK_NAME
@@ -108,7 +108,7 @@ class RunFolder:
             OSError: the disk is full or failed; the former state is as it was.
         """
         content = files.dump_tensors(tensors)
-        digest = files.sha256(content)
+        digest = sha256(content)
         atomic.replace_file(self._tensors(stage, digest), content)
         record = StageRecord(format=FORMAT, tensors=digest, state=dict(state))
         atomic.replace_file(self.folder / f"{stage}.json", record.model_dump_json(indent=1).encode())
@@ -208,7 +208,7 @@ def _require_folder(path: Path) -> None:
 
 
 def _name(origin: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(origin), sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps(dict(origin), sort_keys=True))[:16]
 
 
 def _locked(root: Path, folder: Path) -> FileLock:

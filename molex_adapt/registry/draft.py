@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt import atomic
+from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import checks, files
 from molex_adapt.registry.cards import expert_card
@@ -122,8 +123,8 @@ def expert_files(new: NewExpert) -> tuple[ExpertRecord, dict[str, bytes]]:
     record = new.record.model_copy(
         update={
             "metrics": plain(new.record.metrics),
-            "weights_sha256": files.sha256(weights),
-            "exemplars_sha256": files.sha256(exemplars) if exemplars is not None else None,
+            "weights_sha256": sha256(weights),
+            "exemplars_sha256": sha256(exemplars) if exemplars is not None else None,
         }
     )
     content = {ADAPTER_CONFIG: adapter_config(record), ADAPTER: weights, EXPERT: files.dump_record(record)}
@@ -184,7 +185,7 @@ def generation_files(
         profile=plain(draft.profile),
         remarks=[str(remark) for remark in draft.remarks],
         origin=draft.origin,
-        files={name: files.sha256(body) for name, body in content.items()},
+        files={name: sha256(body) for name, body in content.items()},
     )
     return record, content | {GENERATION: files.dump_record(record)}
 

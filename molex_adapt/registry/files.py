@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import stat
 import struct
@@ -14,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
 from molex_adapt.plain import load_yaml
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
@@ -74,11 +74,6 @@ def require_plain(path: Path, root: Path) -> None:
             )
     if not stat.S_ISREG(mode):
         raise RegistryError(f"{path} is not a regular file. {RESTORE}")
-
-
-def sha256(content: bytes) -> str:
-    """Hexadecimal digest."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_record(kind: type[R], path: Path, root: Path) -> R:

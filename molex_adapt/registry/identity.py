@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
+from molex_adapt.digest import sha256_of_weights
 from molex_adapt.registry import files
 
 
@@ -19,8 +19,4 @@ def weights_digest(folder: Path) -> str:
     weights: files.Arrays = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights |= files.read_tensors(path, folder)
-    digest = hashlib.sha256()
-    for name, weight in sorted(weights.items()):
-        digest.update(f"{name}{weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight, dtype=np.float32).tobytes())
-    return digest.hexdigest()
+    return sha256_of_weights((name, weight.astype(np.float32)) for name, weight in sorted(weights.items()))

@@ -6,7 +6,6 @@ times of change, and is a miss as soon as one of them differs. Deleting it costs
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from molex_adapt.atomic import replacing
 from molex_adapt.cache import packed_files, packed_path
+from molex_adapt.digest import Digest
 from molex_adapt.mixture import ExpertSpec, Mixture
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import GenerationRecord
@@ -87,14 +87,14 @@ def keep(root: Path, generation: GenerationRecord, mixture: Mixture) -> None:
 def _path(root: Path, generation: GenerationRecord) -> Path | None:
     if len(generation.experts) < WORTHWHILE:
         return None
-    digest = hashlib.sha256(_FORMAT.encode())
+    digest = Digest(_FORMAT)
     for entry in generation.experts:
         folder = layout.expert_folder(root, entry.name)
-        digest.update(f"\n{entry.name} {entry.sha256}".encode())
+        digest.add(f"\n{entry.name} {entry.sha256}")
         for name in (layout.ADAPTER, layout.EXPERT):
             try:
                 found = (folder / name).lstat()
             except OSError:
                 return None
-            digest.update(f" {found.st_mode} {found.st_size} {found.st_mtime_ns} {found.st_ino}".encode())
-    return packed_path(digest.hexdigest())
+            digest.add(f" {found.st_mode} {found.st_size} {found.st_mtime_ns} {found.st_ino}")
+    return packed_path(str(digest))

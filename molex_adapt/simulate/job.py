@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from molex_adapt.atomic import replacing
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.data.audio import decode
+from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError, MolexError
 from molex_adapt.simulate.attack import Attack, CopySynthesis, TextToSpeech, Wave
 from molex_adapt.simulate.stage import LastStage
@@ -89,7 +89,7 @@ class Maker:
 
 def chance(seed: int, attack: str, name: str) -> np.random.Generator:
     """A generator that depends on these three alone, not on order, number of processes or limit."""
-    digest = hashlib.sha256(f"{seed}\0{attack}\0{name}".encode()).digest()
+    digest = bytes.fromhex(sha256(f"{seed}\0{attack}\0{name}"))
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 

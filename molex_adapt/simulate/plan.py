@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF
 from molex_adapt.data.table import Failed, Table, Utterance
+from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.simulate.attack import Attack, TextToSpeech
 from molex_adapt.simulate.job import Job
@@ -23,7 +23,7 @@ def name_recordings(speech: Table) -> dict[str, Utterance]:
     for row in rows:
         name = _safe(row)
         if times[name] > 1:
-            name += "-" + hashlib.sha256(f"{row.path.name}\0{row.codec}".encode()).hexdigest()[:8]
+            name += "-" + sha256(f"{row.path.name}\0{row.codec}")[:8]
         if name in named:
             raise DataError(
                 f"Two recordings of {speech.root} would be written to the same file {name}.flac: {named[name].path} "
@@ -64,7 +64,7 @@ def choose_limited(named: dict[str, Utterance], limit: int | None, seed: int) ->
     """A seeded choice that does not depend on the table's order; kept in the order of names."""
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: expected at least 1 recording; give a larger number or none.")
-    shuffled = sorted(named, key=lambda name: hashlib.sha256(f"limit\0{seed}\0{name}".encode()).digest())
+    shuffled = sorted(named, key=lambda name: sha256(f"limit\0{seed}\0{name}"))
     return {name: named[name] for name in sorted(shuffled[:limit])}
 
 

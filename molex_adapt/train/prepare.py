@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, SPLITS, Split
 from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
 from molex_adapt.features import Features, OnlineFeatures, extract
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.recipe import Recipe
@@ -42,11 +42,8 @@ class DomainData:
 
     def digest(self) -> str:
         """SHA-256 (hex) of what is trained and measured on: the table, and the features where there are any."""
-        digest = hashlib.sha256(self.table.digest().encode())
-        for part in (self.train, self.dev, self.test):
-            if isinstance(part, Features):
-                digest.update(part.digest().encode())
-        return digest.hexdigest()
+        parts = [part for part in (self.train, self.dev, self.test) if isinstance(part, Features)]
+        return sha256(self.table.digest(), *(part.digest() for part in parts))
 
     def of_attack(self, attack: str) -> DomainData:
         """All bona fide utterances and one attack's spoofed ones."""

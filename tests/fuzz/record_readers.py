@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from molex_adapt.digest import sha256
 from molex_adapt.registry import Store, checks, files
 from molex_adapt.registry.cards import expert_card
 from molex_adapt.registry.draft import adapter_config, expert_files, generation_files
@@ -113,7 +114,7 @@ def content_of(name: str, valid: bytes) -> st.SearchStrategy[bytes]:
 
 def _put_right(root: Path, name: str, content: bytes) -> None:
     """Let every record that names the file's hash name the new one."""
-    old = files.sha256((root.parent / "valid" / name).read_bytes()).encode()
+    old = sha256((root.parent / "valid" / name).read_bytes()).encode()
     for path in root.rglob("*.yaml"):
         if path.is_file() and path != root / name:
-            path.write_bytes(path.read_bytes().replace(old, files.sha256(content).encode()))
+            path.write_bytes(path.read_bytes().replace(old, sha256(content).encode()))

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from molex_adapt import Registry
+from molex_adapt.digest import sha256
 from molex_adapt.errors import ExpertError, HubError, MolexError
 from molex_adapt.hub.contents import MIXTURE
 from molex_adapt.hub.pack import pack_expert, pack_mixture
@@ -365,7 +366,7 @@ def test_mixtures(hub, put, whole, tmp_path):
     kept["check.frames"] = kept["check.frames"][:, :-1].copy()
     content = {**whole, "experts/buzz/exemplars.safetensors": files.dump_tensors(kept)}
     record = yaml.safe_load(whole["experts/buzz/expert.yaml"])
-    record["exemplars_sha256"] = files.sha256(content["experts/buzz/exemplars.safetensors"])
+    record["exemplars_sha256"] = sha256(content["experts/buzz/exemplars.safetensors"])
     content = changed(content, "experts/buzz/expert.yaml", yaml.safe_dump(record).encode(), MIXTURE)
     content = changed(
         content, "experts/buzz/exemplars.safetensors", content["experts/buzz/exemplars.safetensors"], MIXTURE

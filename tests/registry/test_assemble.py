@@ -12,6 +12,7 @@ from molex_adapt.base import load_base, weights_hash
 from molex_adapt.cache import packed_files
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
 from molex_adapt.features import Features, source_id
 from molex_adapt.mixture import ExpertSpec
@@ -233,7 +234,7 @@ def rewrite(store: Store, name: str, content: bytes) -> None:
     folder = generation_folder(store.path, 1)
     (folder / name).write_bytes(content)
     record = read_generation(store.path, 1)
-    changed = record.model_copy(update={"files": record.files | {name: files.sha256(content)}})
+    changed = record.model_copy(update={"files": record.files | {name: sha256(content)}})
     (folder / "generation.yaml").write_bytes(files.dump_record(changed))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from molex_adapt.digest import sha256
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
 from molex_adapt.registry import Store, checks, files
 from molex_adapt.registry.draft import generation_files
@@ -224,7 +225,7 @@ def forge(store, changes, rank=2):
     """Weights and all their hashes replaced: only what they hold can tell."""
     folder = store.path / "experts/world"
     content = files.dump_tensors(store.expert_weights("world") | changes)
-    digest = files.sha256(content)
+    digest = sha256(content)
     (folder / "adapter_model.safetensors").write_bytes(content)
     record = store.expert("world").model_copy(update={"weights_sha256": digest, "rank": rank})
     (folder / "expert.yaml").write_bytes(files.dump_record(record))
@@ -265,7 +266,7 @@ def test_router_and_head_are_judged_by_what_they_hold(store, file, name, place, 
     tensors[name][place] = value
     content = files.dump_tensors(tensors)
     record = store.path / "generations/1/generation.yaml"
-    digests = [files.sha256(item) for item in (path.read_bytes(), content)]
+    digests = [sha256(item) for item in (path.read_bytes(), content)]
     record.write_text(record.read_text().replace(*digests))
     path.write_bytes(content)
     with pytest.raises(RegistryError, match=message):
@@ -337,7 +338,7 @@ def test_repeated_keys_of_an_adapter_are_found(store):
 def test_a_recipe_that_is_no_text_is_found(store):
     path = store.path / "generations/1/recipe.yaml"
     record = store.path / "generations/1/generation.yaml"
-    digests = [files.sha256(item) for item in (path.read_bytes(), b"\xed\xa0\x80")]
+    digests = [sha256(item) for item in (path.read_bytes(), b"\xed\xa0\x80")]
     record.write_text(record.read_text().replace(*digests))
     path.write_bytes(b"\xed\xa0\x80")
     with pytest.raises(RegistryError, match=r"recipe.yaml is not plain YAML"):
