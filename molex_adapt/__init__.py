@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from molex_adapt.run import Run
+from molex_adapt.version import __version__
 
 if TYPE_CHECKING:
     from molex_adapt.api import Registry
 
 __all__ = ["Registry", "Run", "__version__"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -34,9 +34,9 @@ LEVELS = [
     {"outputs"},
     {"atomic", "cache", "digest", "plain", "progress", "shipped"},
     {"text"},
-    {"errors", "conventions"},
+    {"errors", "conventions", "version"},
 ]
-"""From the top down. A module imports from levels below its own; inside one package, from wherever it likes."""
+"""From the top down. A module imports from levels below its own; inside one package, anything but a circle."""
 
 LIGHT = [
     "molex_adapt",
@@ -56,48 +56,94 @@ LIGHT = [
 HEAVY = ["torch", "transformers", "peft", "scipy", "av", "pyworld", "sklearn", "matplotlib"]
 
 
-def units() -> list[str]:
-    """Sub-packages and top-level modules."""
-    found = [path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__"]
-    found += [path.name for path in PACKAGE.iterdir() if path.is_dir() and any(path.glob("*.py"))]
-    return sorted(found)
+def modules() -> dict[str, Path]:
+    """Every module of the package by its full name; a package by that of its __init__."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def imported(path: Path) -> set[str]:
-    """Sub-packages and top-level modules of ours that a file imports, wherever in it."""
-    found = set()
+MODULES = modules()
+
+
+def named(path: Path) -> list[str]:
+    """Every name that a file imports, wherever in it: under TYPE_CHECKING and inside functions as well."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        parts = [name.split(".") for name in names]
-        found |= {part[1] for part in parts if part[0] == "molex_adapt" and len(part) > 1}
-    return found & set(units())
+            found += [alias.name for alias in node.names]
+    return found
 
 
-def files(unit: str) -> list[Path]:
-    single = PACKAGE / f"{unit}.py"
-    return [single] if single.exists() else sorted((PACKAGE / unit).rglob("*.py"))
+def above(module: str) -> set[str]:
+    """A module and the packages that it lies in."""
+    parts = module.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
 
 
-def level(unit: str) -> int:
+def imported(module: str, path: Path) -> set[str]:
+    """Modules of ours that a module imports; with one comes the __init__ of every package that it lies in.
+
+    The packages that the importing module itself lies in are there already when it is imported.
+    """
+    found = set()
+    for name in named(path):
+        place = name if name in MODULES else name.rpartition(".")[0]
+        if place in MODULES:
+            found |= {place} | (above(place) - above(module))
+    return found - {module}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """A circle through each module that can be reached from itself."""
+    found = []
+    for start in sorted(graph):
+        ways = {name: [start, name] for name in sorted(graph[start])}
+        left = list(ways)
+        while left and start not in ways:
+            for name in sorted(graph[left.pop(0)] - ways.keys()):
+                ways[name] = [*ways[next(at for at in ways if name in graph[at])], name]
+                left.append(name)
+        if start in ways:
+            found.append(ways[start])
+    return found
+
+
+def unit(module: str) -> str:
+    """The sub-package or top-level module that a module belongs to."""
+    return module.split(".")[1] if "." in module else module
+
+
+def level(name: str) -> int:
     for number, names in enumerate(LEVELS):
-        if unit in names:
+        if name in names:
             return number
-    raise AssertionError(f"molex_adapt.{unit} stands in no level of {__name__}; give it one")
+    raise AssertionError(f"molex_adapt.{name} stands in no level of {__name__}; give it one")
 
 
-@pytest.mark.parametrize("unit", units())
-def test_imports_point_downwards(unit):
+def test_no_two_modules_import_each_other():
+    found = circles({module: imported(module, path) for module, path in MODULES.items()})
+    assert not found, "\n".join(" -> ".join(circle) for circle in found)
+
+
+def test_a_circle_is_found():
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"d2"}, "d2": set(), "e": {"a"}}
+    assert circles(graph) == [["a", "b", "c", "a"], ["b", "c", "a", "b"], ["c", "a", "b", "c"]]
+
+
+@pytest.mark.parametrize("name", sorted({unit(module) for module in MODULES} - {"molex_adapt"}))
+def test_imports_point_downwards(name):
     upwards = [
-        f"{path.relative_to(PACKAGE)} imports molex_adapt.{other}"
-        for path in files(unit)
-        for other in sorted(imported(path) - {unit})
-        if level(other) <= level(unit)
+        f"{module} imports {other}"
+        for module, path in MODULES.items()
+        if unit(module) == name
+        for other in sorted(imported(module, path) - {"molex_adapt"})
+        if unit(other) != name and level(unit(other)) <= level(name)
     ]
     assert not upwards
 
@@ -110,8 +156,38 @@ def test_light_modules_do_not_load_heavy_libraries(module):
 
 
 def test_only_typer_is_imported_never_click():
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not [name for name in names if name.split(".")[0] == "click"], path
+    for path in MODULES.values():
+        assert not [name for name in named(path) if name.split(".")[0] == "click"], path
+
+
+def used(path: Path) -> set[str]:
+    """Dotted names of what a file calls or imports; a rename by `Path.replace`, with its one argument, as "rename"."""
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    found = set(named(path))
+    for node in tree:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            found.add(ast.unparse(node.func))
+            if node.func.attr == "rename" or (node.func.attr == "replace" and len(node.args) == 1):
+                found.add("rename")
+    return found
+
+
+ONE_PLACE = {
+    "atomic": {
+        "os.replace",
+        "os.rename",
+        "os.fsync",
+        "rename",
+        "tempfile.mkstemp",
+        "tempfile.NamedTemporaryFile",
+    },
+    "digest": {"hashlib"},
+    "plain": {"yaml.load", "yaml.safe_load"},
+}
+"""Mechanisms that one module holds for all."""
+
+
+@pytest.mark.parametrize("place", ONE_PLACE)
+def test_a_mechanism_has_one_module(place):
+    found = {module for module, path in MODULES.items() if used(path) & ONE_PLACE[place]}
+    assert found == {f"molex_adapt.{place}"}

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from molex_adapt import __version__
 from molex_adapt.digest import git_blob, sha256
 from molex_adapt.errors import HubError
 from molex_adapt.hub.faults import explained
 from molex_adapt.hub.reference import Reference
 from molex_adapt.hub.streams import Source, counter, quiet, size_of
 from molex_adapt.progress import Progress, Silent
+from molex_adapt.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

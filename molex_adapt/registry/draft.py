@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molex_adapt import atomic
 from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import checks, files
@@ -194,10 +193,3 @@ def summaries(experts: list[ExpertRecord]) -> bytes:
     """A generation's experts.json: a line per expert, in router order."""
     lines = [ExpertSummary.of(record).model_dump_json() for record in experts]
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
-
-
-def publish(target: Path, content: dict[str, bytes]) -> None:
-    """Write a folder whole, or not at all."""
-    with atomic.publishing(target) as staged:
-        for name, body in content.items():
-            atomic.put(staged, name, body)

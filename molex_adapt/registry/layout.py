@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import stat
+from functools import lru_cache
 from pathlib import Path
 
-from molex_adapt.errors import ExpertError, RegistryError
+from molex_adapt.errors import ExpertError, MolexError, RegistryError
 from molex_adapt.registry import checks, files
-from molex_adapt.registry.records import BaseRecord, ExpertEntry, ExpertRecord, GenerationRecord
+from molex_adapt.registry.records import (
+    BaseRecord,
+    ExpertEntry,
+    ExpertRecord,
+    ExpertSummary,
+    GenerationRecord,
+    RegistryRecord,
+)
 
 REGISTRY = "registry.yaml"
 BASE = "base"
@@ -39,17 +47,99 @@ def generation_folder(root: Path, number: int) -> Path:
     return root / GENERATIONS / str(number)
 
 
+def read_registry(root: Path) -> RegistryRecord:
+    """registry.yaml as it stands on disk now.
+
+    Raises:
+        RegistryError: missing, damaged, or of another format.
+    """
+    return files.read_record(RegistryRecord, root / REGISTRY, root)
+
+
 def read_generation(root: Path, number: int) -> GenerationRecord:
-    """A generation's record.
+    """A generation's record; parsed again only when its file has changed.
 
     Raises:
         RegistryError: missing, damaged, or that of another generation.
     """
+    try:
+        found = (generation_folder(root, number) / GENERATION).lstat()
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    except OSError:
+        stamp = None  # reading it says what is wrong
+    return _parse_generation(root, number, stamp)
+
+
+@lru_cache(maxsize=1000)
+def _parse_generation(root: Path, number: int, _stamp: tuple[int, ...] | None) -> GenerationRecord:
     path = generation_folder(root, number) / GENERATION
     record = files.read_record(GenerationRecord, path, root)
     if record.number != number:
         raise RegistryError(f"{path} describes generation {record.number}, not {number}. {files.RESTORE}")
     return record
+
+
+def find_generation(root: Path, record: RegistryRecord, number: int | None = None) -> GenerationRecord:
+    """One generation; None for the active one.
+
+    Raises:
+        RegistryError: there is none, or it is damaged.
+    """
+    number = record.active if number is None else number
+    if number is None:
+        raise RegistryError(
+            f"registry {root} has no active generation: no expert was trained yet. "
+            "Train one: molex-adapt add-expert --domain NAME DATA"
+        )
+    if number not in record.generations:
+        known = ", ".join(map(str, record.generations[-20:])) or "none"
+        raise RegistryError(
+            f"registry {root} has no generation {number}; it has {known}. molex-adapt history lists them."
+        )
+    return read_generation(root, number)
+
+
+def readable_generations(root: Path, record: RegistryRecord) -> list[GenerationRecord]:
+    """All generations whose record is whole, oldest first."""
+    found = []
+    for number in record.generations:
+        try:
+            found.append(read_generation(root, number))
+        except MolexError:
+            continue
+    return found
+
+
+def read_recipe(root: Path, record: GenerationRecord) -> str:
+    """The resolved recipe of a generation, as YAML; errors as `read_generation_file`."""
+    content = read_generation_file(root, record, RECIPE)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        path = generation_folder(root, record.number) / RECIPE
+        raise RegistryError(f"{path} is not plain YAML: {error}. {files.RESTORE}") from None
+
+
+def read_router(root: Path, record: GenerationRecord) -> files.Arrays:
+    """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32; errors as `read_generation_file`."""
+    path = generation_folder(root, record.number) / ROUTER
+    router = files.parse_tensors(read_generation_file(root, record, ROUTER), path)
+    checks.check_router(router, len(record.experts), str(path))
+    return router
+
+
+def read_head(root: Path, record: GenerationRecord) -> files.Arrays:
+    """The head's state; errors as `read_generation_file`."""
+    path = generation_folder(root, record.number) / HEAD
+    head = files.parse_tensors(read_generation_file(root, record, HEAD), path)
+    checks.check_head(head, str(path))
+    return head
+
+
+def read_summaries(root: Path, record: GenerationRecord) -> list[ExpertSummary]:
+    """What a listing shows of a generation's experts, in router order; errors as `read_generation_file`."""
+    content = read_generation_file(root, record, SUMMARIES)
+    return files.parse_summaries(content, generation_folder(root, record.number) / SUMMARIES)
 
 
 def read_generation_file(root: Path, record: GenerationRecord, name: str) -> bytes:

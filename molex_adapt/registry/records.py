@@ -20,9 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from molex_adapt import __version__
 from molex_adapt.conventions import NAME_PATTERN
 from molex_adapt.text import shown
+from molex_adapt.version import __version__
 
 FORMAT = 1
 """Version of the layout on disk that this code reads and writes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.registry import checks, create, files, layout, verify, write
+from molex_adapt.registry import create, layout, verify, write
 from molex_adapt.registry.draft import GenerationDraft
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.forgetting import Forgetting, chain_to, forgetting
@@ -37,7 +37,6 @@ class Store:
     def __init__(self, path: Path, lock_seconds: float = LOCK_SECONDS) -> None:
         self.path = path
         self.lock_seconds = lock_seconds
-        self._read: dict[int, tuple[tuple[int, int, int], GenerationRecord]] = {}
 
     @classmethod
     def create(cls, path: Path | str, base: BaseRecord, embedded_from: Path | None = None) -> Store:
@@ -85,7 +84,7 @@ class Store:
 
     def record(self) -> RegistryRecord:
         """registry.yaml as it stands on disk now."""
-        return files.read_record(RegistryRecord, self.path / layout.REGISTRY, self.path)
+        return layout.read_registry(self.path)
 
     @property
     def base(self) -> BaseRecord:
@@ -100,8 +99,8 @@ class Store:
     @property
     def active(self) -> GenerationRecord | None:
         """The active generation; None while there are no experts."""
-        number = self.record().active
-        return None if number is None else self._generation(number)
+        record = self.record()
+        return None if record.active is None else layout.find_generation(self.path, record)
 
     def generation(self, number: int | None = None) -> GenerationRecord:
         """One generation; None for the active one.
@@ -109,23 +108,11 @@ class Store:
         Raises:
             RegistryError: there is none, or it is damaged.
         """
-        record = self.record()
-        number = record.active if number is None else number
-        if number is None:
-            raise RegistryError(
-                f"registry {self.path} has no active generation: no expert was trained yet. "
-                "Train one: molex-adapt add-expert --domain NAME DATA"
-            )
-        if number not in record.generations:
-            known = ", ".join(map(str, record.generations[-20:])) or "none"
-            raise RegistryError(
-                f"registry {self.path} has no generation {number}; it has {known}. molex-adapt history lists them."
-            )
-        return self._generation(number)
+        return layout.find_generation(self.path, self.record(), number)
 
     def history(self) -> list[GenerationRecord]:
         """All generations, oldest first; those that the gate refused as well."""
-        return [self._generation(number) for number in self.record().generations]
+        return [layout.read_generation(self.path, number) for number in self.record().generations]
 
     def forgetting(self) -> Forgetting:
         """Every domain's EER along the generations that led to the active one, as they recorded it.
@@ -144,13 +131,7 @@ class Store:
         """The resolved recipe of a generation, as YAML; None where there is no generation at all."""
         if number is None and self.record().active is None:
             return None
-        record = self.generation(number)
-        content = layout.read_generation_file(self.path, record, layout.RECIPE)
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            path = layout.generation_folder(self.path, record.number) / layout.RECIPE
-            raise RegistryError(f"{path} is not plain YAML: {error}. {files.RESTORE}") from None
+        return layout.read_recipe(self.path, self.generation(number))
 
     def experts(self, number: int | None = None) -> list[ExpertRecord]:
         """The experts of a generation in router order; of the active one by default, none where there is none."""
@@ -165,9 +146,7 @@ class Store:
         Raises:
             RegistryError: the generation's experts.json is missing, changed or no such list.
         """
-        content = layout.read_generation_file(self.path, generation, layout.SUMMARIES)
-        folder = layout.generation_folder(self.path, generation.number)
-        return files.parse_summaries(content, folder / layout.SUMMARIES)
+        return layout.read_summaries(self.path, generation)
 
     def expert(self, name: str, number: int | None = None) -> ExpertRecord:
         """One expert of a generation.
@@ -191,19 +170,11 @@ class Store:
 
     def router_tensors(self, number: int | None = None) -> Arrays:
         """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
-        record = self.generation(number)
-        path = layout.generation_folder(self.path, record.number) / layout.ROUTER
-        router = files.parse_tensors(self._content(record.number, layout.ROUTER), path)
-        checks.check_router(router, len(record.experts), str(path))
-        return router
+        return layout.read_router(self.path, self.generation(number))
 
     def head_tensors(self, number: int | None = None) -> Arrays:
         """The head's state."""
-        record = self.generation(number)
-        path = layout.generation_folder(self.path, record.number) / layout.HEAD
-        head = files.parse_tensors(self._content(record.number, layout.HEAD), path)
-        checks.check_head(head, str(path))
-        return head
+        return layout.read_head(self.path, self.generation(number))
 
     def taken_names(self) -> set[str]:
         """Names that a new expert cannot have: those of every generation, refused and old ones as well."""
@@ -216,15 +187,15 @@ class Store:
             RegistryError: another writer was first, a name is taken, or the draft does not fit the registry.
             ExpertError: an expert's weights do not fit its record, or its base is another.
         """
-        return write.add_generation(self, draft, activate)
+        return write.add_generation(self.path, draft, activate, self.lock_seconds)
 
     def activate(self, number: int) -> GenerationRecord:
         """Make an existing generation the active one, once it is found whole."""
-        return write.activate(self, number)
+        return write.activate(self.path, number, self.lock_seconds)
 
     def rollback(self, number: int | None = None) -> GenerationRecord:
         """Go back to generation `number`, or to the active one's parent."""
-        return write.activate(self, self._parent() if number is None else number)
+        return self.activate(self._parent() if number is None else number)
 
     def remove(self, name: str, *, purge: bool = False, command: str = "") -> int | None:
         """A new active generation without the expert and its router rows; returns its number.
@@ -239,7 +210,7 @@ class Store:
         Raises:
             ExpertError: there is no such expert.
         """
-        return write.remove(self, name, purge, command)
+        return write.remove(self.path, name, purge, command, self.lock_seconds)
 
     def verify(self, repair: bool = False) -> list[str]:
         """Check every file; returns the problems.
@@ -248,18 +219,7 @@ class Store:
             repair: delete what interrupted writes left behind, and the checkpoints of training that no process is
                 at. Nothing that a generation names is touched.
         """
-        return verify.verify(self, repair)
-
-    def _generation(self, number: int) -> GenerationRecord:
-        """A generation's record, parsed again only when its file has changed."""
-        try:
-            found = (layout.generation_folder(self.path, number) / layout.GENERATION).lstat()
-            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
-        except OSError:
-            return layout.read_generation(self.path, number)  # says what is wrong
-        if self._read.get(number, (None,))[0] != stamp:
-            self._read[number] = stamp, layout.read_generation(self.path, number)
-        return self._read[number][1]
+        return verify.verify(self.path, repair, self.lock_seconds)
 
     def _parent(self) -> int:
         parent = self.generation().parent
@@ -279,6 +239,3 @@ class Store:
             f"generation {found.number} of {self.path} has no expert {name!r}; it has "
             f"{', '.join(found.names) or 'none'}. molex-adapt list shows them."
         )
-
-    def _content(self, number: int | None, name: str) -> bytes:
-        return layout.read_generation_file(self.path, self.generation(number), name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from molex_adapt import atomic
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
@@ -13,85 +13,82 @@ from molex_adapt.registry.draft import adapter_config, summaries
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
 from molex_adapt.registry.lock import write_lock
-from molex_adapt.registry.records import GenerationRecord
+from molex_adapt.registry.records import BaseRecord, ExpertEntry, GenerationRecord, RegistryRecord
 from molex_adapt.text import short
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from molex_adapt.registry.store import Store
 
 _MOST_CONFIG_BYTES = 2**20
 
 
-def verify(store: Store, repair: bool) -> list[str]:
+def verify(root: Path, repair: bool, lock_seconds: float) -> list[str]:
     """See `Store.verify`."""
     if repair:
-        _repair(store)
-    problems = _base_problems(store)
-    for number in store.record().generations:
-        problems += _problems(lambda number=number: store.generation(number))  # type: ignore[misc]
+        _repair(root, lock_seconds)
+    record = layout.read_registry(root)
+    problems = _base_problems(root, record.base)
+    for number in record.generations:
+        problems += _problems(lambda number=number: layout.read_generation(root, number))  # type: ignore[misc]
     seen: dict[str, None] = {}
-    for generation in readable_generations(store):
-        seen |= dict.fromkeys(generation_problems(store, generation))
+    for generation in layout.readable_generations(root, record):
+        seen |= dict.fromkeys(generation_problems(root, record.base, generation))
     problems += list(seen)
     problems += [
         f"{rest} was left by an interrupted write. Delete it by molex-adapt verify --repair."
-        for rest in _leftovers(store)
+        for rest in _leftovers(root, record)
     ]
     return problems
 
 
-def _repair(store: Store) -> None:
-    layout.require_own_folders(store.path)
+def _repair(root: Path, lock_seconds: float) -> None:
+    layout.require_own_folders(root)
     try:
-        with write_lock(store.path, store.lock_seconds):
-            for rest in _leftovers(store):
+        with write_lock(root, lock_seconds):
+            for rest in _leftovers(root, layout.read_registry(root)):
                 atomic.discard(rest)
-            checkpoints.clear(store.path)
+            checkpoints.clear(root)
     except OSError as error:
         raise RegistryError(
-            f"leftovers in registry {store.path} cannot be deleted: {error}. Check permissions there."
+            f"leftovers in registry {root} cannot be deleted: {error}. Check permissions there."
         ) from None
 
 
-def generation_problems(store: Store, generation: GenerationRecord) -> list[str]:
+def generation_problems(root: Path, base: BaseRecord, generation: GenerationRecord) -> list[str]:
     """Faults of one generation and of its experts."""
-    number = generation.number
     problems = []
     if set(generation.files) != {RECIPE, ROUTER, HEAD, SUMMARIES}:
         problems.append(
-            f"generation {number} of {store.path} lists files {sorted(generation.files)}. {files.RESTORE}"
+            f"generation {generation.number} of {root} lists files {sorted(generation.files)}. {files.RESTORE}"
         )
     problems += _problems(
-        lambda: _check_summaries(store, generation),
-        lambda: store.recipe(number),
-        lambda: store.router_tensors(number),
-        lambda: store.head_tensors(number),
+        lambda: _check_summaries(root, base, generation),
+        lambda: layout.read_recipe(root, generation),
+        lambda: layout.read_router(root, generation),
+        lambda: layout.read_head(root, generation),
     )
-    for name in generation.names:
-        problems += _problems(
-            lambda name=name: store.expert_weights(name, number),  # type: ignore[misc]
-            lambda name=name: store.exemplar_tensors(name, number),  # type: ignore[misc]
-            lambda name=name: _check_adapter_config(store, name, number),  # type: ignore[misc]
-        )
+    for entry in generation.experts:
+        problems += _expert_problems(root, base, entry)
     return list(dict.fromkeys(problems))
 
 
-def _check_summaries(store: Store, generation: GenerationRecord) -> None:
-    found = layout.read_generation_file(store.path, generation, SUMMARIES)
-    if found != summaries(store.experts(generation.number)):
-        path = layout.generation_folder(store.path, generation.number) / SUMMARIES
+def _expert_problems(root: Path, base: BaseRecord, entry: ExpertEntry) -> list[str]:
+    return _problems(
+        lambda: layout.read_weights(root, layout.read_expert(root, entry, base)),
+        lambda: layout.read_exemplars(root, layout.read_expert(root, entry, base)),
+        lambda: _check_adapter_config(root, base, entry),
+    )
+
+
+def _check_summaries(root: Path, base: BaseRecord, generation: GenerationRecord) -> None:
+    found = layout.read_generation_file(root, generation, SUMMARIES)
+    if found != summaries([layout.read_expert(root, entry, base) for entry in generation.experts]):
+        path = layout.generation_folder(root, generation.number) / SUMMARIES
         raise RegistryError(f"{path} does not say what the experts' own records say. {files.RESTORE}")
 
 
-def _check_adapter_config(store: Store, name: str, number: int) -> None:
-    path = layout.expert_folder(store.path, name) / layout.ADAPTER_CONFIG
-    expected = json.loads(adapter_config(store.expert(name, number)))
+def _check_adapter_config(root: Path, base: BaseRecord, entry: ExpertEntry) -> None:
+    path = layout.expert_folder(root, entry.name) / layout.ADAPTER_CONFIG
+    expected = json.loads(adapter_config(layout.read_expert(root, entry, base)))
     try:
-        found = json.loads(
-            files.read_bytes(path, store.path, _MOST_CONFIG_BYTES), object_pairs_hook=files.unique
-        )
+        found = json.loads(files.read_bytes(path, root, _MOST_CONFIG_BYTES), object_pairs_hook=files.unique)
     except (ValueError, RecursionError) as error:
         raise ExpertError(f"{path} is not JSON: {short(error, 100)}. {files.RESTORE}") from None
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):
@@ -103,31 +100,28 @@ def _check_adapter_config(store: Store, name: str, number: int) -> None:
             )
 
 
-def _base_problems(store: Store) -> list[str]:
-    folder = store.base_folder
-    if folder is None:
-        return []
-
-    def compare() -> None:
-        files.require_plain(folder / "config.json", store.path)
-        for path in sorted(folder.glob("*.safetensors")):
-            files.require_plain(path, store.path)
-        found = weights_digest(folder)
-        if found != store.base.sha256:
-            raise RegistryError(
-                f"the embedded base in {folder} has weights sha256 {found[:12]}…; {store.base.sha256[:12]}… was "
-                "recorded. Every score would change. Restore the folder from a copy."
-            )
-
-    return _problems(compare)
+def _base_problems(root: Path, base: BaseRecord) -> list[str]:
+    return _problems(lambda: _check_base(root, base)) if base.embedded else []
 
 
-def _leftovers(store: Store) -> list[Path]:
+def _check_base(root: Path, base: BaseRecord) -> None:
+    folder = root / layout.BASE
+    files.require_plain(folder / "config.json", root)
+    for path in sorted(folder.glob("*.safetensors")):
+        files.require_plain(path, root)
+    found = weights_digest(folder)
+    if found != base.sha256:
+        raise RegistryError(
+            f"the embedded base in {folder} has weights sha256 {found[:12]}…; {base.sha256[:12]}… was "
+            "recorded. Every score would change. Restore the folder from a copy."
+        )
+
+
+def _leftovers(root: Path, record: RegistryRecord) -> list[Path]:
     """Staging rests, and folders that no generation names."""
-    experts, generations = store.path / layout.EXPERTS, store.path / layout.GENERATIONS
-    found = [rest for folder in (store.path, experts, generations) for rest in atomic.leftovers(folder)]
-    record = store.record()
-    readable = readable_generations(store)
+    experts, generations = root / layout.EXPERTS, root / layout.GENERATIONS
+    found = [rest for folder in (root, experts, generations) for rest in atomic.leftovers(folder)]
+    readable = layout.readable_generations(root, record)
     numbers = {str(number) for number in record.generations}
     found += [item for item in _items(generations) if item.name not in numbers]
     # With a generation that cannot be read, nobody knows which experts it names: keep them all.
@@ -140,17 +134,6 @@ def _leftovers(store: Store) -> list[Path]:
 def _items(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [item for item in found if not item.name.startswith(atomic.PREFIX)]
-
-
-def readable_generations(store: Store) -> list[GenerationRecord]:
-    """Records of all generations whose record is whole."""
-    found = []
-    for number in store.record().generations:
-        try:
-            found.append(store.generation(number))
-        except MolexError:
-            continue
-    return found
 
 
 def _problems(*steps: Callable[[], object]) -> list[str]:

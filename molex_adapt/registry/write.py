@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,98 +15,100 @@ from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
 
-if TYPE_CHECKING:
-    from molex_adapt.registry.store import Store
 
-
-def add_generation(store: Store, new: GenerationDraft, activate: bool) -> int:
+def add_generation(root: Path, new: GenerationDraft, activate: bool, lock_seconds: float) -> int:
     """See `Store.add_generation`."""
     new.check()
-    with _writing(store) as record:
-        return _add(store, record, new, activate)
+    with _writing(root, lock_seconds) as record:
+        return _add(root, record, new, activate)
 
 
-def activate(store: Store, number: int) -> GenerationRecord:
+def activate(root: Path, number: int, lock_seconds: float) -> GenerationRecord:
     """See `Store.activate`."""
-    with _writing(store) as record:
-        found = store.generation(number)
-        problems = verify.generation_problems(store, found)
+    with _writing(root, lock_seconds) as record:
+        found = layout.find_generation(root, record, number)
+        problems = verify.generation_problems(root, record.base, found)
         if problems:
             raise RegistryError(
-                f"generation {number} of {store.path} is damaged and was not activated: {problems[0]}"
+                f"generation {number} of {root} is damaged and was not activated: {problems[0]}"
             )
-        _replace(store, record, active=number)
+        _replace(root, record, active=number)
         return found
 
 
-def remove(store: Store, name: str, purge: bool, command: str) -> int | None:
+def remove(root: Path, name: str, purge: bool, command: str, lock_seconds: float) -> int | None:
     """See `Store.remove`."""
-    with _writing(store) as record:
-        active = store.active
+    with _writing(root, lock_seconds) as record:
+        active = layout.find_generation(root, record) if record.active is not None else None
         number = None
         if active is not None and name in active.names:
-            number = _add(store, record, _without(store, active, name, command), activate=True)
-        elif not purge or name not in store.taken_names():
+            number = _add(root, record, _without(root, active, name, command), activate=True)
+        elif not purge or not _naming(root, record, name):
             where = "active generation" if not purge else "any generation"
             raise ExpertError(
-                f"registry {store.path} has no expert {name!r} in {where}; it has "
+                f"registry {root} has no expert {name!r} in {where}; it has "
                 f"{', '.join(active.names if active else []) or 'none'}. molex-adapt list shows them."
             )
         if purge:
-            _purge(store, name)
+            _purge(root, name)
         return number
 
 
-def _add(store: Store, record: RegistryRecord, new: GenerationDraft, activate: bool) -> int:
+def _naming(root: Path, record: RegistryRecord, name: str) -> list[int]:
+    """The generations that have an expert."""
+    return [number for number in record.generations if name in layout.read_generation(root, number).names]
+
+
+def _add(root: Path, record: RegistryRecord, new: GenerationDraft, activate: bool) -> int:
     if new.parent != record.active:
         raise RegistryError(
-            f"generation {record.active} of {store.path} is active, but this work began from generation "
+            f"generation {record.active} of {root} is active, but this work began from generation "
             f"{new.parent}: another writer was first. Run the command again; it will start from the new state."
         )
     number = max(record.generations, default=0) + 1
-    known = {entry.name: entry for found in verify.readable_generations(store) for entry in found.experts}
-    _check_names(store, new, known)
+    known = _check_names(root, record, new)
     published: list[Path] = []
     fresh: dict[str, ExpertRecord] = {}
     try:
         for item in new.new_experts:
-            fresh[item.record.name] = _publish_expert(store, item, published)
+            fresh[item.record.name] = _publish_expert(root, item, published)
         experts = [
-            fresh.get(name) or layout.read_expert(store.path, known[name], store.base) for name in new.experts
+            fresh.get(name) or layout.read_expert(root, known[name], record.base) for name in new.experts
         ]
         _, content = draft.generation_files(new, number, experts)
-        _publish(layout.generation_folder(store.path, number), content, published)
-        _replace(store, record, active=number if activate else record.active, added=number)
+        _publish(layout.generation_folder(root, number), content, published)
+        _replace(root, record, active=number if activate else record.active, added=number)
     finally:
-        if number not in store.record().generations:
+        if number not in layout.read_registry(root).generations:
             for folder in published:
                 atomic.discard(folder)
     return number
 
 
-def _check_names(store: Store, new: GenerationDraft, known: dict[str, ExpertEntry]) -> None:
+def _check_names(root: Path, record: RegistryRecord, new: GenerationDraft) -> dict[str, ExpertEntry]:
+    """The experts that a generation can be built from, by name, once those that it brings are found to be new."""
+    readable = layout.readable_generations(root, record)
+    known = {entry.name: entry for found in readable for entry in found.experts}
+    # A generation that nobody can read may name any folder that stands there.
+    unreadable = len(readable) < len(record.generations)
     for item in new.new_experts:
-        checks.check_base(item.record, store.base)
-        if item.record.name in known or _may_be_named(store, item.record.name):
+        checks.check_base(item.record, record.base)
+        name = item.record.name
+        if name in known or (unreadable and layout.expert_folder(root, name).exists()):
             raise RegistryError(
-                f"an expert named {item.record.name!r} is already in registry {store.path}, perhaps in a generation "
-                f"that is not active. Choose another name, or first molex-adapt remove {item.record.name} --purge."
+                f"an expert named {name!r} is already in registry {root}, perhaps in a generation "
+                f"that is not active. Choose another name, or first molex-adapt remove {name} --purge."
             )
-    fresh = {item.record.name for item in new.new_experts}
-    for name in new.experts:
-        if name not in fresh and name not in known:
-            raise ExpertError(f"registry {store.path} has no expert {name!r} to build a generation from")
+    brought = {item.record.name for item in new.new_experts}
+    missing = [name for name in new.experts if name not in known.keys() | brought]
+    if missing:
+        raise ExpertError(f"registry {root} has no expert {missing[0]!r} to build a generation from")
+    return known
 
 
-def _may_be_named(store: Store, name: str) -> bool:
-    """Whether a folder stands there that a generation nobody can read may name."""
-    unreadable = len(verify.readable_generations(store)) < len(store.record().generations)
-    return unreadable and layout.expert_folder(store.path, name).exists()
-
-
-def _publish_expert(store: Store, item: NewExpert, published: list[Path]) -> ExpertRecord:
+def _publish_expert(root: Path, item: NewExpert, published: list[Path]) -> ExpertRecord:
     record, content = draft.expert_files(item)
-    _publish(layout.expert_folder(store.path, record.name), content, published)
+    _publish(layout.expert_folder(root, record.name), content, published)
     return record
 
 
@@ -115,12 +116,14 @@ def _publish(target: Path, content: dict[str, bytes], published: list[Path]) -> 
     # No generation names this folder: if it is there, an interrupted write left it.
     atomic.discard(target)
     published.append(target)
-    draft.publish(target, content)
+    with atomic.publishing(target) as staged:
+        for name, body in content.items():
+            atomic.put(staged, name, body)
 
 
-def _without(store: Store, active: GenerationRecord, name: str, command: str) -> GenerationDraft:
+def _without(root: Path, active: GenerationRecord, name: str, command: str) -> GenerationDraft:
     index = active.names.index(name)
-    router = store.router_tensors()
+    router = layout.read_router(root, active)
     for key, rows in router.items():
         if key.endswith(".rows"):
             router[key] = np.delete(rows, index, axis=0)
@@ -128,8 +131,8 @@ def _without(store: Store, active: GenerationRecord, name: str, command: str) ->
         parent=active.number,
         experts=[other for other in active.names if other != name],
         router=router,
-        head=store.head_tensors(),
-        recipe=store.recipe() or "",
+        head=layout.read_head(root, active),
+        recipe=layout.read_recipe(root, active),
         calibration=(active.calibration.scale, active.calibration.offset),
         threshold=active.threshold,
         command=command,
@@ -137,16 +140,17 @@ def _without(store: Store, active: GenerationRecord, name: str, command: str) ->
     )
 
 
-def _purge(store: Store, name: str) -> None:
-    doomed = [generation.number for generation in store.history() if name in generation.names]
-    _replace(store, store.record(), dropped=doomed)
+def _purge(root: Path, name: str) -> None:
+    record = layout.read_registry(root)
+    doomed = _naming(root, record, name)
+    _replace(root, record, dropped=doomed)
     for number in doomed:
-        atomic.discard(layout.generation_folder(store.path, number))
-    atomic.discard(layout.expert_folder(store.path, name))
+        atomic.discard(layout.generation_folder(root, number))
+    atomic.discard(layout.expert_folder(root, name))
 
 
 def _replace(
-    store: Store,
+    root: Path,
     record: RegistryRecord,
     *,
     active: int | None = None,
@@ -159,23 +163,21 @@ def _replace(
         "active": record.active if active is None else active,
         "generations": [*generations, *([] if added is None else [added])],
     }
-    atomic.replace_file(
-        store.path / layout.REGISTRY, files.dump_record(RegistryRecord.model_validate(content))
-    )
+    atomic.replace_file(root / layout.REGISTRY, files.dump_record(RegistryRecord.model_validate(content)))
 
 
 @contextmanager
-def _writing(store: Store) -> Iterator[RegistryRecord]:
+def _writing(root: Path, lock_seconds: float) -> Iterator[RegistryRecord]:
     """Under the lock, after sweeping what interrupted writes left; disk errors become RegistryError."""
     try:
-        layout.require_own_folders(store.path)
-        with write_lock(store.path, store.lock_seconds):
-            for folder in (store.path, store.path / layout.EXPERTS, store.path / layout.GENERATIONS):
+        layout.require_own_folders(root)
+        with write_lock(root, lock_seconds):
+            for folder in (root, root / layout.EXPERTS, root / layout.GENERATIONS):
                 for rest in atomic.leftovers(folder):
                     atomic.discard(rest)
-            yield store.record()
+            yield layout.read_registry(root)
     except OSError as error:
         raise RegistryError(
-            f"writing registry {store.path} failed: {error}. It is whole, either as it was or with the change "
+            f"writing registry {root} failed: {error}. It is whole, either as it was or with the change "
             "complete; molex-adapt history shows which. Check space and permissions there, then try again."
         ) from None

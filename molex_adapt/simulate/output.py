@@ -8,13 +8,13 @@ from typing import Any
 
 import yaml
 
-import molex_adapt
 from molex_adapt.atomic import replace_file
 from molex_adapt.errors import DataError
 from molex_adapt.plain import load_yaml
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.stage import LastStage
 from molex_adapt.text import shown
+from molex_adapt.version import __version__
 
 RECORD = "simulate.yaml"
 _FORMAT = 1
@@ -64,7 +64,7 @@ def claim(
             "folder; choose another."
         )
     out.mkdir(parents=True, exist_ok=True)
-    written = {**wanted, **made_of, "made_with": f"molex-adapt {molex_adapt.__version__}"}
+    written = {**wanted, **made_of, "made_with": f"molex-adapt {__version__}"}
     replace_file(record, (_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True)).encode())
 
 
