@@ -173,14 +173,7 @@ def used(path: Path) -> set[str]:
 
 
 ONE_PLACE = {
-    "atomic": {
-        "os.replace",
-        "os.rename",
-        "os.fsync",
-        "rename",
-        "tempfile.mkstemp",
-        "tempfile.NamedTemporaryFile",
-    },
+    "atomic": {"os.replace", "os.rename", "os.fsync", "rename", "tempfile.mkstemp"},
     "digest": {"hashlib"},
     "plain": {"yaml.load", "yaml.safe_load"},
 }
