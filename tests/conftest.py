@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,24 @@ def tiny_recipe() -> Callable[..., Any]:
         return Recipe.model_validate(content)
 
     return make
+
+
+@pytest.fixture
+def recipe_reads(monkeypatch: pytest.MonkeyPatch) -> set[tuple[type, str]]:
+    """Grows by (section, key) whenever code outside of the recipe's own validation reads an option."""
+    from molex_adapt.recipe import Options, reading
+
+    found: set[tuple[type, str]] = set()
+    plain = Options.__getattribute__
+
+    def recorded(self: Any, name: str) -> Any:
+        kind = type(self)
+        if name in kind.model_fields:
+            caller = sys._getframe(1).f_code
+            validates = caller.co_name in kind.__pydantic_decorators__.model_validators
+            if not validates and caller.co_filename != reading.__file__:
+                found.add((kind, name))
+        return plain(self, name)
+
+    monkeypatch.setattr(Options, "__getattribute__", recorded)
+    return found

@@ -249,7 +249,7 @@ def _require_targets(pulled: PulledExpert, recipe: Recipe, detector: Detector, o
 
 def _recipe(text: str) -> Recipe:
     try:
-        return validate(Recipe, parse_yaml(text.encode(), Path(RECIPE)), "its recipe")
+        return validate(Recipe, parse_yaml(text.encode(), Path(RECIPE)), "its recipe", stored=True)
     except RecipeError as error:
         raise RegistryError(str(error)) from None
 

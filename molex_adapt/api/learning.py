@@ -207,7 +207,8 @@ def recipe_on(store: Store, active: GenerationRecord | None, given: Recipe | Non
     if active is None:
         return given or Recipe()
     text = store.recipe(active.number) or ""
-    own = validate(Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "the active generation's recipe")
+    content = parse_yaml(text.encode(), Path("recipe.yaml"))
+    own = validate(Recipe, content, "the active generation's recipe", stored=True)
     return own if given is None else with_structure_of(own, given)
 
 

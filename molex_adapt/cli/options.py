@@ -176,7 +176,7 @@ def recipe_for(registry: Path, recipe: Path | None, overrides: list[str] | None)
     from molex_adapt.recipe import Recipe, load
 
     if recipe is None:
-        return load(Recipe, _own_recipe(registry), overrides)
+        return load(Recipe, _own_recipe(registry), overrides, stored=True)
     return load(Recipe, recipe_file(recipe), overrides)
 
 

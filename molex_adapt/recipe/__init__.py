@@ -21,6 +21,7 @@ from molex_adapt.recipe.options import (
     StageOptions,
 )
 from molex_adapt.recipe.reading import dump, load, parse_overrides, validate, with_structure_of
+from molex_adapt.recipe.retired import readable
 
 __all__ = [
     "DataOptions",
@@ -41,6 +42,7 @@ __all__ = [
     "dump",
     "load",
     "parse_overrides",
+    "readable",
     "validate",
     "with_structure_of",
 ]

@@ -94,9 +94,6 @@ class StageOptions(Options):
     steps: int = Field(ge=0)
     batch_size: int = Field(32, ge=2)
     learning_rate: float = Field(gt=0)
-    """Of the experts."""
-    router_learning_rate: float = Field(1e-2, gt=0)
-    head_learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the learning rates rise; they fall as a cosine afterwards."""
@@ -106,8 +103,6 @@ class StageOptions(Options):
     """Evaluations on the development split without improvement before the stage stops early."""
     development: int = Field(64, ge=1)
     """Utterances of each class and domain that such an evaluation uses."""
-    head: Literal["frozen", "trained"] = "frozen"
-    """Whether the shared head moves along, at `head_learning_rate` (expert and router stage; `train` always does)."""
     twin_loss: float = Field(1.0, ge=0)
     """Weight of a loss that ranks every recording above the forged copy of it in the same batch."""
     shortest_crop: float = Field(1.0, gt=0, le=1)
@@ -119,6 +114,9 @@ class JointStage(StageOptions):
 
     steps: int = Field(600, ge=0)
     learning_rate: float = Field(3e-3, gt=0)
+    """Of the experts."""
+    router_learning_rate: float = Field(1e-2, gt=0)
+    head_learning_rate: float = Field(2e-3, gt=0)
     orthogonality: float = Field(1e-3, ge=0)
     """Weight of the penalty on the overlap between experts' A matrices."""
 
@@ -131,7 +129,11 @@ class ExpertStage(StageOptions):
 
     steps: int = Field(300, ge=0)
     learning_rate: float = Field(3e-3, gt=0)
+    """Of the expert."""
+    router_learning_rate: float = Field(1e-2, gt=0)
+    head_learning_rate: float = Field(2e-3, gt=0)
     head: Literal["frozen", "trained"] = "trained"
+    """Whether the shared head moves along."""
     shortest_crop: float = Field(0.5, gt=0, le=1)
     """Exemplars are no longer than a crop: whole, they would be heard alike every time."""
     way: Literal["inside", "alone"] = "inside"
@@ -173,10 +175,10 @@ class RouterStage(StageOptions):
 
     steps: int = Field(60, ge=0)
     learning_rate: float = Field(1e-2, gt=0)
+    """Of the router rows."""
     shortest_crop: float = Field(0.5, gt=0, le=1)
     replay_share: float = Field(0.67, ge=0, lt=1)
-    distillation: float = Field(0.0, ge=0)
-    """As in the expert stage."""
+    """Share of every batch that is drawn from exemplars, where there is other data as well."""
 
 
 class ExemplarOptions(Options):

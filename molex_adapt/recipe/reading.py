@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from molex_adapt.errors import RecipeError
 from molex_adapt.plain import load_yaml
 from molex_adapt.recipe.options import Options, Recipe
+from molex_adapt.recipe.retired import RETIRED, without_retired
 from molex_adapt.text import short, shown
 
 R = TypeVar("R", bound=Options)
@@ -20,25 +21,39 @@ _MOST_BYTES = 2**20
 _MOST_FAULTS = 20
 
 
-def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | None = None) -> R:
+def load(
+    kind: type[R],
+    path: Path | str | None = None,
+    overrides: list[str] | None = None,
+    *,
+    stored: bool = False,
+) -> R:
     """Read a recipe file, apply `key.path=value` overrides, validate.
 
     Args:
         kind: the recipe model, e.g. `Recipe`.
         path: YAML file; None for the defaults.
         overrides: as given to `--set`; values are parsed as YAML.
+        stored: the file is a registry's own; options that are gone since are passed over in it.
 
     Raises:
         RecipeError: unreadable file, broken YAML, unknown keys or bad values (all of them in one message).
     """
     content = _read_yaml(Path(path)) if path is not None else {}
+    if stored:
+        content = without_retired(content)  # before the overrides: what a user writes there has to be known
     for override in overrides or []:
         _apply_override(content, override)
     return validate(kind, content, str(path) if path is not None else "recipe")
 
 
-def validate(kind: type[R], content: Any, where: str) -> R:
-    """Validate parsed YAML; `where` names its origin in messages."""
+def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -> R:
+    """Validate parsed YAML; `where` names its origin in messages, `stored` is as for `load`.
+
+    Raises:
+        RecipeError: unknown keys or bad values (all of them in one message).
+    """
+    content = without_retired(content) if stored else content
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}. Mend it")
     try:
@@ -146,6 +161,8 @@ def _describe(kind: type[Options], fault: Any) -> str:
     value = shown(fault["input"])
     if fault["type"] != "extra_forbidden":
         return f"{path} = {value}: {short(fault['msg'], 300)}"
+    if path in RETIRED:
+        return f"{path} = {value}: this option is gone, leave it out; {RETIRED[path]}"
     known = _keys(kind, fault["loc"][:-1])
     near = difflib.get_close_matches(short(fault["loc"][-1], 100), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"

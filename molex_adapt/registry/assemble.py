@@ -170,7 +170,7 @@ def head_arrays(detector: Detector) -> Arrays:
 
 def _read_recipe(store: Store, number: int, path: Path) -> Recipe:
     content = parse_yaml((store.recipe(number) or "").encode(), path)
-    return validate(Recipe, content, str(path))
+    return validate(Recipe, content, str(path), stored=True)
 
 
 def require_router(base: Base, router: Mapping[str, Any], path: Path) -> None:

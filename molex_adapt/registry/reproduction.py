@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.errors import RegistryError
+from molex_adapt.recipe import readable
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord, package_versions
 from molex_adapt.registry.store import Store
@@ -92,7 +93,7 @@ def _first_with(store: Store, record: ExpertRecord) -> GenerationRecord:
 
 
 def _recipe_of(store: Store, generation: GenerationRecord, record: ExpertRecord) -> Path | None:
-    if store.recipe(generation.number) != record.recipe:
+    if store.recipe(generation.number) != record.recipe or readable(record.recipe)[1]:
         return None
     return layout.generation_folder(store.path, generation.number) / layout.RECIPE
 
@@ -177,6 +178,9 @@ def _remarks(store: Store, record: ExpertRecord, generation: GenerationRecord) -
     ]
     if differing:
         found.append(f"other versions may round otherwise: {'; '.join(differing)}")
+    gone = readable(record.recipe)[1]
+    if gone:
+        found.append(f"this version has no {', '.join(gone)} any more: it trains as their defaults did")
     return found
 
 

@@ -153,8 +153,7 @@ def add_expert(
     gates = found.gates if found is not None and recipe.expert.start == "merged" else None
     sets = _measuring_sets(domain, data.test, old, result)
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    later = recipe.router_stage.distillation if recipe.expert.routers_follow else 0.0
-    logits = old_logits(detector, old) if recipe.expert.distillation + later > 0 else {}
+    logits = old_logits(detector, old) if recipe.expert.distillation > 0 else {}
     known = development_sets(old)
     before = score_development(detector, known)
     weights, share = _replay(found, before, recipe)
@@ -164,7 +163,7 @@ def add_expert(
     new_row = detector.mixture.index(name)
     alone = recipe.expert.way == "alone"
     new = Pool(data.train, 1.0, new_row)
-    pools = [new] if alone else with_replay(new, replay, share)
+    pools = [new] if alone else with_replay([new], replay, share)
     stage = expert_stage(
         detector,
         name,
@@ -178,7 +177,7 @@ def add_expert(
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
     if recipe.expert.routers_follow:
-        pools = with_replay(new, replay, recipe.router_stage.replay_share)
+        pools = with_replay([new], replay, recipe.router_stage.replay_share)
         stage = router_stage(detector, pools, development, recipe, run.seed)
         result.stages["router"] = fit(detector, stage, run, checkpoints)
     _recalibrate(detector, development, recipe, result, before)
@@ -218,8 +217,8 @@ def retrain_routers(
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
     known = development_sets(old)
     before = score_development(detector, known if recipe.calibration == "hold" else {})
-    pools = replay_pools(detector, old, {})
-    pools += [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
+    given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
+    pools = with_replay(given, replay_pools(detector, old, {}), recipe.router_stage.replay_share)
     development = [*known.values(), *(item.dev for item in data.values())]
     stage = router_stage(detector, pools, development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)

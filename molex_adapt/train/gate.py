@@ -102,8 +102,8 @@ def refusals(changes: Mapping[str, Change], new_domain: str | None, options: Gat
     """
     found = []
     for domain, change in changes.items():
-        rose = change.eer > options.tolerance and (change.interval[0] > 0 or not options.certain)
-        if domain != new_domain and rose:
+        surely = change.interval[0] if options.certain else change.eer
+        if domain != new_domain and change.eer > options.tolerance and surely > 0:
             low, high = change.interval
             found.append(
                 f"{domain}: EER rose by {100 * change.eer:.1f} points (interval {100 * low:+.1f} to "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
@@ -95,15 +95,16 @@ def row_of(detector: Detector, domain: OldDomain) -> int | None:
     return None if domain.expert is None else detector.mixture.index(domain.expert)
 
 
-def with_replay(new: Pool, replay: list[Pool], share: float) -> list[Pool]:
-    """A new domain's pool and the old ones', which together get `share` of every batch, divided as theirs are."""
-    if not replay:
-        return [new]
-    total = sum(pool.share for pool in replay)
-    return [
-        replace(new, share=1 - share),
-        *(replace(pool, share=share * pool.share / total) for pool in replay),
-    ]
+def with_replay(data: Sequence[Pool], replay: Sequence[Pool], share: float) -> list[Pool]:
+    """Pools of data and of exemplars. Exemplars get `share` of every batch; each side is divided as its pools say."""
+    if not data or not replay:
+        return [*data, *replay]
+    return [*_scaled(data, 1 - share), *_scaled(replay, share)]
+
+
+def _scaled(pools: Sequence[Pool], share: float) -> list[Pool]:
+    total = sum(pool.share for pool in pools)
+    return [replace(pool, share=share * pool.share / total) for pool in pools]
 
 
 def known_reads(old: OldDomains) -> list[ReadStatistics]:

@@ -110,7 +110,9 @@ def expert_stage(
     if options.way == "inside":
         moving = [name] if options.rows == "new" else mixture.names
         rows = [own_row for other in moving for own_row in mixture.router_rows(other)]
-        groups += [ParameterGroup(rows, options.router_learning_rate), *_head(detector, options)]
+        groups.append(ParameterGroup(rows, options.router_learning_rate))
+        if options.head == "trained":
+            groups.append(ParameterGroup(list(detector.head.parameters()), options.head_learning_rate))
         for block, router in enumerate(mixture.routers):
             router.lift(row, options.gate_start, None if own is None else own[block])
 
@@ -139,13 +141,11 @@ def router_stage(
     """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
     mixture, options = detector.mixture, recipe.router_stage
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
-    groups = [ParameterGroup(rows, options.learning_rate), *_head(detector, options)]
+    groups = [ParameterGroup(rows, options.learning_rate)]
 
     def loss(batch: Batch) -> Tensor:
-        logit, value = told_apart(detector, batch, options.twin_loss)
+        _, value = told_apart(detector, batch, options.twin_loss)
         value = value + recipe.router.load_balance * balance_loss(detector, batch)
-        if options.distillation > 0:
-            value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
     return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
@@ -179,13 +179,6 @@ def shares_of(domains: int, replay_share: float) -> list[float]:
 def crop_frames(recipe: Recipe) -> int:
     """Frames of a training crop."""
     return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
-
-
-def _head(detector: Detector, options: StageOptions) -> list[ParameterGroup]:
-    """The head's weights, where it moves along."""
-    if options.head == "frozen":
-        return []
-    return [ParameterGroup(list(detector.head.parameters()), options.head_learning_rate)]
 
 
 def _stage(

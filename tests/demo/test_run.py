@@ -14,7 +14,7 @@ from molex_adapt.demo import domains as demo_domains
 from molex_adapt.demo import run_demo
 from molex_adapt.demo.run import MARK
 from molex_adapt.errors import DataError, RecipeError, RegistryError
-from molex_adapt.recipe import DemoRecipe
+from molex_adapt.recipe import DemoDomain, DemoRecipe
 
 RECIPE = DemoRecipe.model_validate(
     {
@@ -117,12 +117,14 @@ def test_the_whole_story(speech, shipped, tmp_path):
         (out / MARK).unlink(missing_ok=True)
 
 
-def test_no_voice_held_out(speech, tmp_path):
+def test_no_voice_held_out_and_every_key_of_the_recipe_is_read(speech, tmp_path, recipe_reads):
     recipe = RECIPE.model_copy(update={"held_out_recordings": 0, "domains": {"gsm": RECIPE.domains["gsm"]}})
     report = demonstrate(tmp_path / "out", speech, recipe)
     assert report.held_out_voice is None
     assert "held-out" not in (tmp_path / "out" / "report.html").read_text()
     assert report.as_dict()["held_out_voice"] is None
+    for kind in (DemoRecipe, DemoDomain):
+        assert {name for section, name in recipe_reads if section is kind} == set(kind.model_fields)
 
 
 def test_no_speech(speech, tmp_path, monkeypatch):

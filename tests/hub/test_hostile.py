@@ -93,6 +93,15 @@ def test_the_files_as_they_are_would_be_taken(hub, put, lab, good):
     assert lab("theirs").pull(hub.made[-1], run=CPU).activated
 
 
+def test_a_recipe_with_an_option_that_is_gone_is_taken(hub, put, lab, good):
+    recipe = yaml.safe_load(yaml.safe_load(good[EXPERT])["mixture"]["recipe"])
+    recipe["router_stage"]["head"] = "frozen"
+    put(hub.name("old"), recorded(good, mixture__recipe=yaml.safe_dump(recipe)))
+    bare = lab("bare")
+    assert bare.pull(hub.made[-1], run=CPU).activated
+    assert bare.recipe().router_stage.steps == recipe["router_stage"]["steps"]
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "sub/folder/x.PT", "data.pkl", "training_args.bin"])
 def test_pickled_files_get_no_look_inside(loopback, hub, put, lab, good, unchanged, name):
     repository, theirs = hub.name("pickled"), lab("theirs")

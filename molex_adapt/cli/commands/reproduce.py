@@ -39,11 +39,12 @@ def reproduce(
       molex-adapt reproduce world
       molex-adapt reproduce world --save-recipe world.yaml
     """
+    from molex_adapt.recipe import readable
     from molex_adapt.registry import Store
     from molex_adapt.registry.reproduction import reproduce as reproduction
 
     found = reproduction(Store.open(registry), name, save_recipe)
     if save_recipe is not None:
-        save_recipe.write_text(found.record.recipe, encoding="utf-8")
+        save_recipe.write_text(readable(found.record.recipe)[0], encoding="utf-8")
     lines = Text("\n".join(found.commands), no_wrap=True, overflow="ignore")
     emit(Answer(found.as_dict(), [lines], found.remarks), as_json=as_json, quiet=quiet)

@@ -1,0 +1,95 @@
+"""Options that are gone: passed over in what a registry stored, refused in what a user gives."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+
+from molex_adapt import Registry, Run
+from molex_adapt.cli.app import main
+from molex_adapt.cli.options import recipe_for
+from molex_adapt.errors import RecipeError
+from molex_adapt.recipe import Recipe, dump, load, readable, validate
+from molex_adapt.recipe.retired import RETIRED, retired_keys, without_retired
+from molex_adapt.shipped import registry_path
+
+
+@pytest.fixture
+def shipped(tmp_path) -> Registry:
+    """A copy of the shipped registry, which was written when all of these options were there."""
+    shutil.copytree(registry_path(), tmp_path / "registry")
+    return Registry.open(tmp_path / "registry")
+
+
+def with_retired(key: str) -> dict[str, object]:
+    section, _, name = key.partition(".")
+    return {section: {name: "frozen", "steps": 3}}
+
+
+def test_no_retired_option_is_one_that_there_is():
+    assert retired_keys(Recipe().model_dump()) == []
+
+
+def test_the_shipped_registry_stays_readable(shipped):
+    text = shipped.store.recipe()
+    assert retired_keys(yaml.safe_load(text)) == list(RETIRED)
+    assert shipped.recipe().joint.steps == 400
+    assert shipped.detector(run=Run(device="cpu")).recipe.router.top_k == 4
+    assert shipped.store.recipe() == text
+
+
+def test_overrides_of_a_stored_recipe_are_read_but_not_with_retired_options(shipped):
+    changed = recipe_for(shipped.store.path, None, ["expert.steps=7"])
+    assert (changed.expert.steps, changed.joint.steps) == (7, 400)
+    with pytest.raises(RecipeError, match="router_stage.head = 'trained': this option is gone"):
+        recipe_for(shipped.store.path, None, ["router_stage.head=trained"])
+
+
+@pytest.mark.parametrize("key", RETIRED)
+def test_a_user_learns_that_an_option_is_gone_and_what_holds_in_its_place(key, tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(with_retired(key)))
+    with pytest.raises(RecipeError) as caught:
+        load(Recipe, tmp_path / "mine.yaml")
+    assert "1 wrong option" in str(caught.value)
+    assert f"{key} = 'frozen': this option is gone, leave it out; {RETIRED[key]}" in str(caught.value)
+    with pytest.raises(RecipeError, match="this option is gone"):
+        load(Recipe, None, [f"{key}=1"])
+
+
+@pytest.mark.parametrize("key", RETIRED)
+def test_what_is_stored_is_read_without_it(key):
+    content = with_retired(key)
+    recipe = validate(Recipe, content, "stored", stored=True)
+    assert getattr(recipe, key.partition(".")[0]).steps == 3
+    assert content == with_retired(key)
+
+
+@pytest.mark.parametrize("content", [None, [], {"joint": 3}, {"joint": None}, {"router_stage": ["head"]}])
+def test_what_is_no_recipe_is_left_to_validation(content):
+    assert without_retired(content) == content
+
+
+def test_options_that_never_were_are_refused_in_what_is_stored_too():
+    with pytest.raises(RecipeError, match="joint.heat = 1: unknown option"):
+        validate(Recipe, {"joint": {"heat": 1}}, "stored", stored=True)
+
+
+def test_a_recipe_to_reproduce_with_is_one_that_this_version_takes(shipped, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "reproduce",
+                "world",
+                "--registry",
+                str(shipped.store.path),
+                "--save-recipe",
+                str(tmp_path / "r.yaml"),
+            ]
+        )
+    assert load(Recipe, tmp_path / "r.yaml") == shipped.recipe()
+    assert f"this version has no {', '.join(RETIRED)} any more" in " ".join(capsys.readouterr().err.split())
+    text = dump(Recipe())
+    assert readable(text) == (text, [])
+    assert readable("[broken") == ("[broken", [])

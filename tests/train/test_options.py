@@ -1,0 +1,146 @@
+"""Every option of a stage changes what the stage comes to, in every run that has the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from molex_adapt import Run
+from molex_adapt.recipe import ExemplarOptions, ExpertStage, JointStage, Recipe, RouterStage
+from molex_adapt.train import loop
+from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
+from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.old import OldDomain
+from molex_adapt.train.reads import ReadStatistics, reads_of
+
+STAGE: dict[str, tuple[Any, dict[str, Any]]] = {
+    "steps": (2, {}),
+    "batch_size": (6, {}),
+    "learning_rate": (1e-4, {}),
+    "weight_decay": (0.9, {"learning_rate": 0.1}),
+    "warmup": (0.9, {}),
+    "gradient_clip": (1e-6, {}),
+    "evaluate_every": (3, {}),
+    "patience": (3, {"patience": 1, "evaluate_every": 1}),
+    "development": (1, {}),
+    "twin_loss": (0.0, {}),
+}
+"""By option: another value, and what else has to be set for it to matter."""
+ALTERED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
+    "joint": STAGE
+    | {
+        "shortest_crop": (0.2, {}),
+        "router_learning_rate": (1.0, {}),
+        "head_learning_rate": (1.0, {}),
+        "orthogonality": (10.0, {}),
+    },
+    "expert": STAGE
+    | {
+        "shortest_crop": (1.0, {}),
+        "router_learning_rate": (1.0, {}),
+        "head_learning_rate": (1.0, {}),
+        "head": ("frozen", {}),
+        "way": ("alone", {}),
+        "start": ("fresh", {}),
+        "gate_start": (0.0, {}),
+        "gate_at": ("domain", {}),
+        "rows": ("all", {}),
+        "then_routers": (True, {}),
+        "orthogonality": (10.0, {}),
+        "domain_loss": (1.0, {}),
+        "keep_out": (1.0, {}),
+        "replay_share": (0.9, {}),
+        "replay_by": ("domain", {}),
+        "distillation": (1.0, {}),
+    },
+    "router_stage": STAGE | {"shortest_crop": (1.0, {}), "replay_share": (0.2, {})},
+    "exemplars": {
+        "replay": (2, {}),
+        "check": (2, {}),
+        "seconds": (0.2, {}),
+        "directions": (1, {}),
+    },
+}
+RUNS = [("first", "joint"), ("first", "exemplars"), ("add", "expert"), ("add", "exemplars")] + [
+    (run, "router_stage") for run in ("add then routers", "routers with data")
+]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[Any, str]:
+    """What runs came to, by run and recipe: many cases share the one that theirs is compared with."""
+    return {}
+
+
+@pytest.fixture
+def come_to(detector_of, domain_of, features_of, state, known, monkeypatch) -> Callable[[str, Recipe], str]:
+    """Everything that a run leaves: weights, figures, the losses on the way, what is kept."""
+    losses: list[float] = []
+    judge = loop._judge
+    # No evaluation counts as an improvement, so that patience decides how long a stage lasts.
+    monkeypatch.setattr(loop, "_judge", lambda stage, now: (losses.append(now), judge(stage, now + 9.0)))
+
+    def old(detector, name: str, channel: int) -> OldDomain:
+        heard = features_of(6, 30 + channel, name, channel)
+        reads = reads_of(detector, heard)[heard.of_class(False)]
+        kept = Exemplars(heard, features_of(4, 50 + channel, name, channel), (ReadStatistics.of(reads, 1),))
+        return OldDomain(name, kept)
+
+    def go(run: str, recipe: Recipe) -> str:
+        if (run, recipe) in known:
+            return known[run, recipe]
+        detector = detector_of(recipe, *(() if run == "first" else ("world", "opus")))
+        olds = {name: old(detector, name, 4 + at) for at, name in enumerate(detector.mixture.names)}
+        new = domain_of("buzz", 3, count=5)
+        losses.clear()
+        if run == "first":
+            domains = {"buzz": new, "hum": domain_of("hum", 6, 1, 5)}
+            result = train_first(detector, domains, recipe, Run(seed=1))
+        elif run == "routers with data":
+            result = retrain_routers(detector, {"buzz": new}, olds, 0.0, recipe, Run(seed=1))
+        else:
+            result = add_expert(detector, "buzz", "buzz", new, olds, 0.0, recipe, Run(seed=1))
+        before = [fitted.loss_before for fitted in result.stages.values()]
+        kept = [
+            (item.replay.digest(), item.check.digest(), [reads.mean.tolist() for reads in item.reads])
+            for item in result.exemplars.values()
+        ]
+        weights = {key: item.tolist() for key, item in state(detector).items() if not key.startswith("base")}
+        known[run, recipe] = repr((weights, detector.calibration, result.after, before, losses, kept))
+        return known[run, recipe]
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("run", "section", "option"),
+    [(run, section, option) for run, section in RUNS for option in ALTERED[section]],
+)
+def test_an_option_changes_what_a_run_comes_to(tiny_recipe, come_to, run, section, option):
+    value, others = ALTERED[section][option]
+    then = {"then_routers": run == "add then routers"} if section != "expert" else {}
+    sections: dict[str, dict[str, Any]] = {
+        name: {"steps": 4, "evaluate_every": 2} for name in ("joint", "router_stage")
+    }
+    sections["expert"] = {"steps": 4, "evaluate_every": 2, "replay_by": "domain", **then}
+    sections["exemplars"] = {"replay": 4, "check": 4, "seconds": 0.4}
+    sections[section] = sections[section] | others
+    if option == "replay_by":
+        del sections["expert"]["replay_by"]
+    changed = sections | {section: sections[section] | {option: value}}
+    assert come_to(run, tiny_recipe(**sections)) != come_to(run, tiny_recipe(**changed))
+
+
+def test_every_option_of_every_stage_is_tried():
+    kinds = {
+        "joint": JointStage,
+        "expert": ExpertStage,
+        "router_stage": RouterStage,
+        "exemplars": ExemplarOptions,
+    }
+    assert {name: set(options) for name, options in ALTERED.items()} == {
+        name: set(kind.model_fields) for name, kind in kinds.items()
+    }
+    assert {section for _, section in RUNS} == ALTERED.keys()
