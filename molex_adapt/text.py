@@ -46,7 +46,8 @@ def code(text: Any) -> str:
 
 def markdown(text: Any) -> str:
     """The same as prose: Markdown and HTML leave it alone, and nothing in it becomes a link."""
-    line = re.sub(r"[\\*_~#!&]", r"\\\g<0>", inert(text).translate(_LINKING))
+    line = " ".join(inert(text).translate(_LINKING).split())
+    line = re.sub(r"[\\*_~#!&]", r"\\\g<0>", line)
     # A word joiner inside: renderers link bare addresses, and escaping does not keep them from it.
     return re.sub(
         r"://|www\.|@", lambda found: f"{found[0][0]}\u2060{found[0][1:]}", line, flags=re.IGNORECASE

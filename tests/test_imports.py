@@ -32,7 +32,7 @@ LEVELS = [
     {"calibration"},
     {"attention", "metrics", "recipe", "run", "schedule"},
     {"outputs"},
-    {"atomic", "cache", "digest", "plain", "progress", "shipped"},
+    {"atomic", "cache", "digest", "pages", "plain", "progress", "shipped"},
     {"text"},
     {"errors", "conventions", "version"},
 ]

@@ -82,6 +82,13 @@ FAST = ["expert.steps=2", "expert.batch_size=4", "router_stage.steps=1", "router
 FAST += ["expert.development=2", "router_stage.development=2", "gate.bootstrap=20", "gate.tolerance=1.0"]
 
 
+def test_the_wheel_carries_every_template(installed: Path) -> None:
+    package = CHECKOUT / "molex_adapt"
+    ours = {path.relative_to(package) for path in package.rglob("*.j2")}
+    assert ours
+    assert {path.relative_to(installed / "molex_adapt") for path in installed.rglob("*.j2")} == ours
+
+
 def test_init_add_expert_and_analyze(installed: Path, empty_folder: Path, speech: Path) -> None:
     began = run(installed, empty_folder, "init", "embedded")
     assert len(began["experts"]) >= 4

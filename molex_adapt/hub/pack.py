@@ -158,9 +158,7 @@ def _without_paths(generation: GenerationRecord) -> GenerationRecord:
 
 
 def _remarks(records: list[ExpertRecord], kept: list[Arrays | None], asked: bool) -> list[str]:
-    heard = sum(
-        len(array) for arrays in kept if arrays for name, array in arrays.items() if name.endswith(".lengths")
-    )
+    heard = cards.heard(kept)
     if heard:
         told = (
             f"features of {heard} recordings travel along as exemplars, so that later experts elsewhere learn not to "

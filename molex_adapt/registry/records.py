@@ -33,7 +33,7 @@ _LARGEST = 2**53
 _MOST_FIGURES = 1_000_000
 _MOST_DEPTH = 12
 
-_PACKAGES = ("numpy", "torch", "transformers", "peft", "safetensors")
+_PACKAGES = ("numpy", "torch", "transformers", "safetensors")
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from molex_adapt.registry.cards import expert_card, plain_text
+from molex_adapt.registry.cards import expert_card
 
 
 def test_the_card_says_what_data_and_how_good(store):
@@ -48,7 +48,7 @@ def test_names_from_the_data_cannot_break_the_card(make_expert):
     card = expert_card(record.model_copy(update={"data": data, "licence": "x\n---\ntags: [y]"}))
     assert card.count("\n---\n") == 1
     assert "<script>" not in card
-    assert plain_text("a|b\n`c`") == "a b  c "
+    assert "Attacks: a b --- license: mine, x (javascript:1) script." in card
 
 
 HOSTILE = [
