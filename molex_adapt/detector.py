@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from molex_adapt.base import Base
+from molex_adapt.base import Base, frame_mask
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import AudioError
@@ -47,14 +47,13 @@ class Detector(nn.Module):
 
         Args:
             features: (B, F, C) from `Base.prefix`.
-            frames: (B,) int64 valid frames.
+            frames: (B,) int64 valid frames, on the CPU or with the features.
 
         Returns:
             (B,) logit; higher is more bona fide.
         """
         states = self.mixture.hidden_states(features, frames)
-        mask = torch.arange(features.shape[1], device=features.device)[None] < frames[:, None]
-        logit: Tensor = self.head(states, mask)
+        logit: Tensor = self.head(states, frame_mask(frames, features))
         return logit.float()
 
     @torch.no_grad()
@@ -63,7 +62,7 @@ class Detector(nn.Module):
 
         Args:
             wave: (B, T) float32 at 16 kHz, each row prepared by `prepare`, zero-padded.
-            lengths: (B,) int64, valid samples per row.
+            lengths: (B,) int64, valid samples per row; best on the CPU.
 
         Returns:
             (B,) log-likelihood ratio in nats; higher is more bona fide.

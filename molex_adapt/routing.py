@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from molex_adapt.base import frame_mask
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips, send
@@ -36,11 +38,14 @@ def collect(detector: Detector, features: Features) -> Gates:
         [len(clip) for clip in features.clips], batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     ):
         clips, frames = pad_clips([features.clips[i] for i in indices])
-        clips, frames = send(clips, detector.device), send(frames, detector.device)
-        logits[indices] = detector.logit(clips, frames).float().cpu()
-        for block, routing in enumerate(detector.mixture.routings):
-            gates[indices, block] = _utterance_mean(routing.gates, frames).float().cpu()
-            probabilities[indices, block] = _utterance_mean(routing.probabilities, frames).float().cpu()
+        clips = send(clips, detector.device)
+        logit = detector.logit(clips, frames)
+        mask = frame_mask(frames, clips)
+        routings = detector.mixture.routings
+        # All blocks come over at once: every copy to the CPU waits for the device.
+        gates[indices] = _utterance_means([routing.gates for routing in routings], mask)
+        probabilities[indices] = _utterance_means([routing.probabilities for routing in routings], mask)
+        logits[indices] = logit.float().cpu()
     return Gates(logits, gates, probabilities)
 
 
@@ -53,9 +58,12 @@ def usage_by_block(gates: Gates, attacks: tuple[str | None, ...]) -> dict[str, l
     return found
 
 
-def _utterance_mean(values: Tensor, frames: Tensor) -> Tensor:
-    """(B, N, E) to (B, E), over valid frames where N is F."""
-    if values.shape[1] == 1:
-        return values[:, 0]
-    mask = torch.arange(values.shape[1], device=values.device)[None] < frames[:, None]
-    return (values * mask[..., None]).sum(1) / frames[:, None]
+def _utterance_means(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """L tensors (B, N, E) to (B, L, E) on the CPU, over valid frames where N is F."""
+    means = [
+        values[:, 0]
+        if values.shape[1] == 1
+        else (values * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        for values in blocks
+    ]
+    return torch.stack(means, dim=1).float().cpu()

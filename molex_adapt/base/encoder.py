@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from molex_adapt.attention import streamline_attention
-from molex_adapt.base.precision import compute_dtype, round_products
+from molex_adapt.base.precision import compute_dtype, exact_convolutions, round_products
 from molex_adapt.conventions import SAMPLE_RATE, Precision
 from molex_adapt.errors import AudioError, ExpertError
 
@@ -122,14 +122,15 @@ class Base(nn.Module):
 
         Args:
             wave: (B, T) float32 at 16 kHz, already normalised by `prepare`, zero-padded.
-            lengths: (B,) int64, valid samples per row.
+            lengths: (B,) int64, valid samples per row. Best on the CPU: a GPU would be waited for to read them.
 
         Returns:
-            (B, F, C) features, zero where padded, and (B,) int64 valid frames.
+            (B, F, C) features, zero where padded, and (B,) int64 valid frames on the CPU.
 
         Raises:
             AudioError: a row is shorter than the receptive field.
         """
+        lengths = lengths.cpu()
         shortest = int(lengths.min())
         if shortest < self.receptive_samples:
             raise AudioError(
@@ -137,11 +138,12 @@ class Base(nn.Module):
                 f"{self.receptive_samples} samples at {SAMPLE_RATE} Hz; leave out recordings that short"
             )
         frames = self.frames(lengths)
-        if self.exact_padding or bool((lengths == lengths[0]).all()):
-            features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
-        else:
-            features = self._prefix_by_length(wave, lengths, frames)
-        return features * _mask(frames, features.shape[1])[..., None], frames
+        with exact_convolutions():
+            if self.exact_padding or bool((lengths == lengths[0]).all()):
+                features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
+            else:
+                features = self._prefix_by_length(wave, lengths, frames)
+        return features * frame_mask(frames, features)[..., None], frames
 
     def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
         # Group norm averages over time: padding would change every frame, so rows of one length go together.
@@ -161,7 +163,7 @@ class Base(nn.Module):
 
         Args:
             features: (B, F, C) from `prefix`.
-            frames: (B,) int64 valid frames.
+            frames: (B,) int64 valid frames, on the CPU or with the features.
 
         Returns:
             L + 1 tensors (B, F, D): the input of the first block and the output of every block. Padded frames hold
@@ -169,7 +171,7 @@ class Base(nn.Module):
         """
         self._states = []
         try:
-            with self._computing():
+            with self._computing(), exact_convolutions():
                 hidden = self._part("feature_projection")(features)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden
                 # From here on the sum over blocks stays float32, whatever the products are.
@@ -186,6 +188,13 @@ class Base(nn.Module):
 
     def _catch_output(self, _block: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         self._states.append(output[0] if isinstance(output, tuple) else output)
+
+
+def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
+    """(B, F) bool, true where a frame of (B, F, ...) is valid; with the features, and nothing waits for it."""
+    # Not from pinned memory: so small a copy is staged by the driver, and no kernel is waited for.
+    counts = frames.to(features.device, non_blocking=True)
+    return torch.arange(features.shape[1], device=features.device)[None] < counts[:, None]
 
 
 def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -207,10 +216,6 @@ def _check_structure(model: nn.Module, name: str) -> None:
 
 def _mask_if_padded(frames: Tensor, features: Tensor) -> Tensor | None:
     """None where no row is padded, which is faster; a GPU is not asked, for that would make it wait."""
-    if features.device.type == "cpu" and bool((frames == features.shape[1]).all()):
+    if frames.device.type == "cpu" and bool((frames == features.shape[1]).all()):
         return None
-    return _mask(frames, features.shape[1])
-
-
-def _mask(frames: Tensor, width: int) -> Tensor:
-    return torch.arange(width, device=frames.device)[None] < frames[:, None]
+    return frame_mask(frames, features)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -19,6 +22,20 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
             torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         )
     return torch.bfloat16 if fast else torch.float32
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Float32 convolutions in float32: by default cuDNN rounds their inputs to TF32's 10 bits of mantissa.
+
+    Prefix features are kept and travel between machines; rounded so, they would differ in the third digit.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def round_products(model: nn.Module, dtype: torch.dtype) -> None:

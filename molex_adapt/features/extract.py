@@ -96,8 +96,6 @@ def _computed(
     for batch in window_batches(detector, utterances, run, failed, first_window=True):
         for part in [[item] for item in batch] if alone else [batch]:
             wave, lengths = pad([row for _, row in part])
-            features, frames = detector.base.prefix(
-                send(wave, detector.device), send(lengths, detector.device)
-            )
+            features, frames = detector.base.prefix(send(wave, detector.device), lengths)
             for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
                 yield place, clip[:count].clone()

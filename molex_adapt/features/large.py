@@ -15,7 +15,7 @@ from torch import Tensor
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Utterance, decode
 from molex_adapt.detector import Detector
-from molex_adapt.features.sets import pad, source_id
+from molex_adapt.features.sets import pad, send, source_id
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class OnlineFeatures:
         return replace(self, utterances=kept)
 
     def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """As `Features.batch`, on the detector's device."""
+        """As `Features.batch`, the features on the detector's device."""
         base = self.detector.base
         length = (crop - 1) * FRAME_SAMPLES + base.receptive_samples
 
@@ -60,4 +60,4 @@ class OnlineFeatures:
 
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
             wave, lengths = pad(list(pool.map(load, indices, places)))
-        return base.prefix(wave.to(self.detector.device), lengths.to(self.detector.device))
+        return base.prefix(send(wave, self.detector.device), lengths)

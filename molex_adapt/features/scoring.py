@@ -35,7 +35,7 @@ def score_table(
     samples: dict[int, int] = {}
     for batch in window_batches(detector, list(table), run, failed, first_window=False):
         wave, lengths = pad([row for _, row in batch])
-        scores = detector.score(send(wave, detector.device), send(lengths, detector.device)).cpu()
+        scores = detector.score(send(wave, detector.device), lengths).cpu()
         for (index, row), score in zip(batch, scores.tolist(), strict=True):
             total[index] = total.get(index, 0.0) + score * len(row)
             samples[index] = samples.get(index, 0) + len(row)
@@ -71,7 +71,6 @@ def logits_of(detector: Detector, features: Features) -> Tensor:
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     for indices in length_batches([len(clip) for clip in features.clips], budget):
         clips, frames = pad_clips([features.clips[i] for i in indices])
-        found = detector.logit(send(clips, detector.device), send(frames, detector.device))
-        logits[indices] = found.float().cpu()
+        logits[indices] = detector.logit(send(clips, detector.device), frames).float().cpu()
     detector.train(training)
     return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class Bank(nn.Module):
         )
         self.register_buffer("scales", torch.zeros(0, device=device))
         self._rounded: dict[torch.dtype, tuple[tuple[int, int], Tensor, Tensor]] = {}
+        self._zeroed: tuple[list[int], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.ranks)
@@ -102,6 +103,13 @@ class Bank(nn.Module):
             self._rounded[dtype] = found
         return found[1:]
 
+    def scales_without(self, left_out: Sequence[int]) -> Tensor:
+        """(E,) as `scales`, zero for some; the last answer is kept until an expert changes."""
+        if self._zeroed is None or self._zeroed[0] != left_out:
+            index = torch.tensor(left_out, device=self.scales.device)
+            self._zeroed = list(left_out), self.scales.index_fill(0, index, 0)
+        return self._zeroed[1]
+
     def trained(self) -> list[int]:
         """Experts that gradients are wanted for."""
         return sorted(self.a.trained.keys() | self.b.trained.keys()) if torch.is_grad_enabled() else []
@@ -114,9 +122,19 @@ class Bank(nn.Module):
         made[: len(former), : former.shape[1]] = former
         return made
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Bank:
+        """Move or convert; what was derived from the tables lies where they were, and goes."""
+        self._forget()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def _forget(self) -> None:
+        self._rounded.clear()
+        self._zeroed = None
+
     def _adopt(self, a: Tensor, b: Tensor, ranks: Sequence[int], scales: Tensor, kept: Iterable[int]) -> None:
         places = {old: new for new, old in enumerate(kept)}
         self.ranks, self.scales = list(ranks), scales
-        self._rounded.clear()
+        self._forget()
         self.a.replace(a, places)
         self.b.replace(b, places)

@@ -64,7 +64,6 @@ class ExpertLinear(nn.Module):
         self.linear = linear
         self.bank = Bank(linear.in_features, linear.out_features, linear.weight.device)
         self.routing: Routing | None = None
-        self._frozen: tuple[list[int], Tensor] = ([], torch.zeros(0))
 
     @property
     def weight(self) -> Tensor:
@@ -133,11 +132,7 @@ class ExpertLinear(nn.Module):
 
     def _weights(self, routing: Routing, trained: list[int]) -> Tensor:
         """(B, N, K) gates of the chosen experts, scaled; zero for those in training."""
-        scales = self.bank.scales
-        if trained:
-            if self._frozen[0] != trained or self._frozen[1].shape != scales.shape:
-                self._frozen = trained, scales.index_fill(0, torch.tensor(trained, device=scales.device), 0)
-            scales = self._frozen[1]
+        scales = self.bank.scales_without(trained) if trained else self.bank.scales
         return routing.weights * scales[routing.chosen]
 
     def _gathered(self, output: Tensor, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:

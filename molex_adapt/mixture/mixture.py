@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from molex_adapt.base import Base
+from molex_adapt.base import Base, frame_mask
 from molex_adapt.errors import ExpertError
 from molex_adapt.mixture.experts import ExpertLinear, ExpertSpec, ExpertWeights
 from molex_adapt.mixture.routers import Router, Routing
@@ -227,9 +227,9 @@ class Mixture(nn.Module):
 
         Args:
             features: (B, F, C) prefix features.
-            frames: (B,) int64 valid frames.
+            frames: (B,) int64 valid frames, on the CPU or with the features.
         """
-        self._mask = torch.arange(features.shape[1], device=features.device)[None] < frames[:, None]
+        self._mask = frame_mask(frames, features)
         self.routings = []
         try:
             return self.base.hidden_states(features, frames)

@@ -99,9 +99,10 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
         run.progress.start(f"{stage.name} stage", options.steps)
         if standing.step:
             run.progress.advance(standing.step)
+        unread: list[Tensor] = []
         while standing.step < options.steps and standing.waited < options.patience:
             detector.train()
-            _differentiate(stage, detector.device)
+            _differentiate(stage, detector.device, unread)
             torch.nn.utils.clip_grad_norm_(state.trained, options.gradient_clip)
             state.optimiser.step()
             state.optimiser.zero_grad(set_to_none=True)
@@ -109,6 +110,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
             run.progress.advance()
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
+                _require_finite(unread)
                 _judge(state, stage.development_loss())
             standing.seconds = earlier + time.monotonic() - started
             checkpoints.offer(stage.name, state)
@@ -162,14 +164,23 @@ def _judge(state: StageState, now: float) -> None:
         standing.waited += 1
 
 
-def _differentiate(stage: Stage, device: torch.device) -> None:
-    value = stage.loss(stage.sampler.draw(device))
-    if not math.isfinite(float(value.detach())):
-        raise MolexError(
-            f"training diverged: the loss became {float(value.detach())}. "
-            "Lower the learning rate, e.g. --set expert.learning_rate=1e-3"
-        )
+def _differentiate(stage: Stage, device: torch.device, unread: list[Tensor]) -> None:
+    """Draw, and differentiate the loss; it is read one step later, when a GPU had the time of a draw to finish it."""
+    batch = stage.sampler.draw(device)
+    _require_finite(unread)
+    value = stage.loss(batch)
     value.backward()
+    unread.append(value.detach())
+
+
+def _require_finite(unread: list[Tensor]) -> None:
+    while unread:
+        value = float(unread.pop())
+        if not math.isfinite(value):
+            raise MolexError(
+                f"training diverged: the loss became {value}. "
+                "Lower the learning rate, e.g. --set expert.learning_rate=1e-3"
+            )
 
 
 def _copy(parameters: Sequence[nn.Parameter]) -> list[Tensor]:

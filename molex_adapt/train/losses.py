@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from molex_adapt.base import frame_mask
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate, logits_of
+from molex_adapt.features import Features, concatenate, logits_of, send
 from molex_adapt.mixture.routers import load_balance
 from molex_adapt.train.pools import Batch
 
@@ -36,7 +37,8 @@ def twin_loss(logit: Tensor, twin: Tensor) -> Tensor:
     forged = (twin >= 0).nonzero()[:, 0]
     if not len(forged):
         return logit.new_zeros(())
-    return F.softplus(logit[forged] - logit[twin[forged]]).mean()
+    copies, originals = send(forged, logit.device), send(twin[forged], logit.device)
+    return F.softplus(logit[copies] - logit[originals]).mean()
 
 
 def scored_loss(scores: NDArray[np.float64], bona_fide: Tensor) -> float:
@@ -52,22 +54,24 @@ def told_apart(detector: Detector, batch: Batch, twins: float) -> tuple[Tensor, 
 
 def domain_loss(detector: Detector, batch: Batch) -> Tensor:
     """Cross-entropy of every block's gate logits against the expert that the spoofed speech belongs to; scalar."""
-    known = batch.expert >= 0
-    if not bool(known.any()):
+    known = (batch.expert >= 0).nonzero()[:, 0]
+    if not len(known):
         return batch.features.new_zeros(())
+    device = batch.features.device
+    rows, owners = send(known, device), send(batch.expert[known], device)
+    mask = frame_mask(batch.frames, batch.features)[..., None]
     losses = []
     for routing in detector.mixture.routings:
         logits = routing.logits
         if logits.shape[1] > 1:
-            mask = torch.arange(logits.shape[1], device=logits.device)[None] < batch.frames[:, None]
-            logits = (logits * mask[..., None]).sum(1, keepdim=True) / batch.frames[:, None, None]
-        losses.append(F.cross_entropy(logits[known, 0], batch.expert[known]))
+            logits = (logits * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+        losses.append(F.cross_entropy(logits[rows, 0], owners))
     return torch.stack(losses).mean()
 
 
 def balance_loss(detector: Detector, batch: Batch) -> Tensor:
     """Load balance averaged over the blocks; scalar."""
-    mask = torch.arange(batch.features.shape[1], device=batch.features.device)[None] < batch.frames[:, None]
+    mask = frame_mask(batch.frames, batch.features)
     return torch.stack([load_balance(routing, mask) for routing in detector.mixture.routings]).mean()
 
 

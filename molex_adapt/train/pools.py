@@ -48,13 +48,15 @@ class Pool:
 class Batch:
     """One step's data; NaN in `old_logit` and -1 in `expert` mean none.
 
+    What decides which rows a loss picks stays on the CPU: a GPU would be waited for to read it.
+
     Attributes:
         features: (B, F, C) float32.
-        frames: (B,) int64.
+        frames: (B,) int64, on the CPU.
         bona_fide: (B,) float32, 1 for bona fide.
-        expert: (B,) int64, for spoofed speech only.
+        expert: (B,) int64, for spoofed speech only; on the CPU.
         old_logit: (B,) float32.
-        twin: (B,) int64, of a forged copy the row of the recording it was made from; -1 for none.
+        twin: (B,) int64, of a forged copy the row of the recording it was made from; -1 for none. On the CPU.
     """
 
     features: Tensor
@@ -116,7 +118,7 @@ class Sampler:
         self._credit = [0.0] * len(self._strands)
 
     def draw(self, device: torch.device) -> Batch:
-        """The next batch, on `device`."""
+        """The next batch, for `device`."""
         features, frames, bona_fide, expert, old, twin = [], [], [], [], [], []
         rows = 0
         spread = self.crop - self.shortest
@@ -134,15 +136,21 @@ class Sampler:
             )
             rows += len(indices)
             features.append(send(clips, device))
-            frames.append(send(lengths, device))
+            frames.append(lengths)
             bona_fide.append(label.float())
             expert.append(torch.where(label, -1, -1 if pool.expert is None else pool.expert))
             nothing = torch.full((len(indices),), torch.nan)
             old.append(nothing if pool.old_logits is None else pool.old_logits[indices])
         width = max(clips.shape[1] for clips in features)
         padded = [torch.nn.functional.pad(clips, (0, 0, 0, width - clips.shape[1])) for clips in features]
-        joined = (torch.cat(parts) for parts in (padded, frames, bona_fide, expert, old, twin))
-        return Batch(*(send(part, device) for part in joined))
+        return Batch(
+            torch.cat(padded),
+            torch.cat(frames),
+            send(torch.cat(bona_fide), device),
+            torch.cat(expert),
+            send(torch.cat(old), device),
+            torch.cat(twin),
+        )
 
     def state(self) -> dict[str, Tensor]:
         """What decides the next draws."""

@@ -84,11 +84,13 @@ def reads_of(detector: Detector, features: Features) -> Tensor:
     for rows in length_batches([len(clip) for clip in features.clips], 1000):
         clips, frames = pad_clips([features.clips[row] for row in rows])
         with caught_reads(detector) as caught:
-            detector.logit(send(clips, detector.device), send(frames, detector.device))
-        for block, (router, (x, mask)) in enumerate(zip(routers, caught, strict=True)):
+            detector.logit(send(clips, detector.device), frames)
+        means = []
+        for router, (x, mask) in zip(routers, caught, strict=True):
             weight = mask[..., None].to(x.dtype)
             mean = (x * weight).sum(1) / weight.sum(1)
-            found[rows, block] = ((mean.float() - router.centre) / router.spread).cpu()
+            means.append((mean.float() - router.centre) / router.spread)
+        found[rows] = torch.stack(means, dim=1).cpu()
     return found
 
 
@@ -125,7 +127,7 @@ def keep_out_loss(
         generator: of the samples.
         each: samples of each.
     """
-    reads = torch.cat([item.sample(each, generator) for item in known]).to(detector.device)
+    reads = send(torch.cat([item.sample(each, generator) for item in known]), detector.device)
     losses = []
     for block, router in enumerate(detector.mixture.routers):
         rows = router.rows.differentiable()

@@ -118,13 +118,15 @@ def expert_stage(
 
     def loss(batch: Batch) -> Tensor:
         logit, value = told_apart(detector, batch, options.twin_loss)
-        if options.way == "inside":
+        if options.way == "inside" and options.domain_loss > 0:
             value = value + options.domain_loss * domain_loss(detector, batch)
         if options.distillation > 0:
             value = value + options.distillation * distillation_loss(logit, batch.old_logit)
         if known and options.keep_out > 0:
             value = value + options.keep_out * keep_out_loss(detector, row, known, generator)
-        return value + options.orthogonality * mixture.orthogonality(name)
+        if options.orthogonality > 0:
+            value = value + options.orthogonality * mixture.orthogonality(name)
+        return value
 
     shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
     stage = _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)

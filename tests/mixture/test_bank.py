@@ -99,3 +99,21 @@ def test_stacked_experts_are_taken_as_they_are_and_widened_for_training(bank):
     half.widen()
     assert half.stacked_b.dtype == torch.float32 and torch.equal(half.stacked_b, b.float())
     check(half)
+
+
+def test_what_was_derived_from_weights_moves_with_them(bank):
+    """A device without values stands in for a card."""
+    bank.stacked(torch.bfloat16), bank.scales_without([1])
+    bank.to("meta")
+    assert {tensor.device.type for tensor in (*bank.stacked(torch.bfloat16), bank.scales_without([1]))} == {
+        "meta"
+    }
+
+
+def test_scales_are_those_of_the_experts_there_are(bank):
+    assert bank.scales_without([1]).tolist() == [1.0, 0.0, 0.5]
+    a, b = torch.zeros(2, 5), torch.zeros(4, 2)
+    bank.remove(0)
+    bank.extend([(a, b)], [4.0])  # as many as before
+    assert bank.scales_without([1]).tolist() == [2.0, 0.0, 4.0]
+    assert bank.scales_without([0, 2]).tolist() == [0.0, 0.5, 0.0]
