@@ -4,11 +4,15 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-adapt bench-ablations format clean
+.PHONY: help demo test check bench bench-adapt bench-ablations gpu format clean
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 BIN := .venv/bin
+# Looked for only when `make gpu` is asked for; on the CPU any Python with our packages will do.
+SEES_CARD = import sys, torch; sys.exit(not ("--tiny" in "$(GPU)" or torch.cuda.is_available()))
+GPU_PYTHON ?= $(shell for name in $(BIN)/python "$(PYTHON)" python3; do \
+	"$$name" -c '$(SEES_CARD)' 2>/dev/null && echo "$$name" && break; done)
 STAMP := .venv/.installed
 CODE := molex_adapt tests benchmarks tools
 
@@ -44,6 +48,13 @@ bench-adapt: $(STAMP) ## Learn a sequence of attacks by every method, resuming w
 bench-ablations: $(STAMP) ## Learn a shorter sequence with parts of the method changed, resuming as well (hours)
 	@tools/install_speech.sh
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence --plan benchmarks/sequence/ablations.yaml
+
+# No .venv: its torch computes on the CPU alone, and a machine with a card may reach no package index.
+gpu: ## Measure on a graphics card, in 8 minutes; GPU_PYTHON=python3 has a torch that sees one, GPU=--tiny tries without
+	@if [ -z "$(GPU_PYTHON)" ]; then \
+		echo "No Python here has a torch that sees a CUDA card. Name one: make gpu GPU_PYTHON=/path/to/python3" >&2; \
+		echo "To try on a CPU that everything runs: make gpu GPU=--tiny" >&2; exit 1; fi
+	"$(GPU_PYTHON)" -m benchmarks.gpu $(GPU)
 
 format: $(STAMP) ## Format the code and mend what lint can mend
 	$(BIN)/ruff check --fix $(CODE)

@@ -1,0 +1,121 @@
+"""What a card will run, small and here: every part runs, and one that fails or hangs costs only itself."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import cost, parity, training
+from benchmarks.gpu.setting import Findings, Setting
+from benchmarks.gpu.targets import MOST, judged
+from benchmarks.gpu.timing import Candidate, in_turns
+
+
+@pytest.fixture
+def setting() -> Setting:
+    return Setting(torch.device("cpu"), True, time.monotonic() + 300)
+
+
+@pytest.fixture
+def found(tmp_path) -> Findings:
+    return Findings(tmp_path / "found.json")
+
+
+def errors(found: Findings) -> list[str]:
+    return command._errors(json.loads(found.path.read_text()))
+
+
+@pytest.mark.slow
+def test_costs_of_all_that_targets_name_are_found(setting, found):
+    cost.run(setting, found)
+    assert errors(found) == []
+    card = {"cost": found.values}
+    named = {what for what, (part, *_), _ in MOST if part == "cost"}
+    assert {row["what"] for row in judged(card)} == named
+    assert len(named) > 4
+
+
+def test_scores_and_states_of_one_device_are_the_same(setting, found):
+    parity.run(setting, found)
+    assert errors(found) == []
+    for what in ("recordings kept", "sounds"):
+        rows = found.values["scores"][what]
+        assert rows["spread_nats"] > 0
+        assert rows["cpu fp32"]["largest_nats"] == 0 < rows["cpu bf16"]["largest_nats"]
+    states = found.values["states"]
+    assert states["cpu fp32"]["largest_of_blocks"] == 0 < states["cpu bf16"]["largest_of_blocks"] < 0.05
+
+
+def test_both_ways_of_training_are_timed(setting, found):
+    training.run(setting, found)
+    assert errors(found) == []
+    for precision in ("fp32", "bf16"):
+        assert found.values[precision]["ours_over_peft"] > 0
+
+
+def test_a_candidate_that_fails_is_left_out_and_the_others_are_compared(setting, found):
+    def fail() -> None:
+        raise RuntimeError("no such kernel")
+
+    candidates = {
+        "base": Candidate(lambda: time.sleep(0.01)),
+        "twice": Candidate(lambda: time.sleep(0.02), over="base"),
+        "broken": Candidate(fail, over="base"),
+    }
+    rows = in_turns(setting, found, candidates)
+    assert rows["broken"] == {"error": "RuntimeError: no such kernel"}
+    assert rows["twice"]["ratio"] > 1.2
+    assert rows["base"]["ms"] >= 10
+
+
+PART = """
+import time
+def run(setting, found):
+    found.add("first", {"value": 1.0})
+    KIND
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("pass", "done"),
+        ("raise ValueError('broken')", "failed: exit status 1"),
+        ("found.add('x', {'y': {'error': 'no'}})", "failed: x/y"),
+        ("time.sleep(60)", "stopped after 15 s"),
+    ],
+)
+@pytest.mark.slow
+def test_what_a_part_found_stays_however_it_ends(monkeypatch, tmp_path, kind, status):
+    root = tmp_path / "root"
+    (root / "benchmarks" / "gpu").mkdir(parents=True)
+    here = Path(command.__file__).parent
+    for name in ("__init__.py", "__main__.py", "setting.py", "targets.py"):
+        (root / "benchmarks" / "gpu" / name).write_text((here / name).read_text())
+    (root / "benchmarks" / "__init__.py").write_text("")
+    (root / "benchmarks" / "gpu" / "cost.py").write_text(PART.replace("KIND", kind))
+    monkeypatch.setattr(command, "ROOT", root)
+    monkeypatch.setenv("PYTHONPATH", str(here.parents[1]))
+    found = command._in_process("cost", True, 15)
+    assert found["status"] == status
+    assert found["first"] == {"value": 1.0}
+
+
+def test_without_a_card_there_is_no_file_and_the_error_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", "--out", str(tmp_path / "gpu.json")])
+    with pytest.raises(SystemExit, match="sees no CUDA card.*make gpu GPU_PYTHON=python3"):
+        command.main()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_figures_of_a_target_are_judged():
+    name = "mixture, 8 experts, utterance"
+    rows = judged({"cost": {"bf16": {name: {"ratio": 1.2}, "attached, no expert": {"error": "no"}}}})
+    assert [(row["found"], row["most"], row["met"]) for row in rows] == [(1.2, 1.1, False)]
