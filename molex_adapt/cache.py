@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import platformdirs
+
+from molex_adapt.atomic import PREFIX
 
 FOLDER = "MOLEX_CACHE"
 
@@ -21,10 +24,19 @@ def cache_root(stated: Path | str | None = None) -> Path | None:
     return Path(folder) if folder else Path(platformdirs.user_cache_path("molex-adapt"))
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file may be deleted: it is named by a digest, or the rest of an interrupted write.
+
+    MOLEX_CACHE may name a folder that holds other things too.
+    """
+    return path.name.startswith(PREFIX) or re.fullmatch("[0-9a-f]{64}", path.stem) is not None
+
+
 def packed_files() -> list[Path]:
     """Every file of packed experts, in no order."""
     root = cache_root()
-    return [] if root is None else list((root / "experts").glob("*.safetensors"))
+    found = [] if root is None else (root / "experts").glob("*.safetensors")
+    return [path for path in found if is_ours(path)]
 
 
 def packed_path(digest: str) -> Path | None:

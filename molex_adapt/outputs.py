@@ -90,7 +90,8 @@ def check_folder(path: Path | str, kind: Kind, inputs: Iterable[Path] = ()) -> N
     Args:
         path: the folder; missing ones above it will be made.
         kind: what will be written.
-        inputs: files and folders that the work reads; none may lie in the folder, nor the folder in one of them.
+        inputs: files and folders that the work reads; none may lie in the folder, nor the folder in one of them: what
+            is written would be read, now or the next time.
 
     Raises:
         DataError: it is a file, holds something else, overlaps with an input, has a tab or a line break in its name,
@@ -173,9 +174,7 @@ def _check_apart(path: Path, item: Path) -> None:
     out, read = Path(os.path.realpath(path)), Path(os.path.realpath(item))
     if out.is_relative_to(read) or read.is_relative_to(out):
         where = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
-        raise DataError(
-            f"{path} {where} {item}, which is read: results would be read as input. Name a folder apart from it."
-        )
+        raise DataError(f"{path} {where} {item}, which is read. Choose a folder apart from what is read.")
 
 
 def _check_right(path: Path, folder: Path, suffix: str = "") -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.atomic import replacing
-from molex_adapt.cache import cache_root
+from molex_adapt.cache import cache_root, is_ours
 from molex_adapt.conventions import Seconds
 from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import RecipeError
@@ -133,7 +133,9 @@ class PrefixCache:
         return self.folder / key[:2] / f"{key}.npy"
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in self.folder.glob("??/*") if self.folder is not None else ():
+        for path in self.folder.glob("??/*.npy") if self.folder is not None else ():
+            if not is_ours(path):
+                continue
             try:
                 yield path, path.stat()
             except OSError:  # another process was faster

@@ -31,8 +31,8 @@ LEVELS = [
     {"data"},
     {"calibration"},
     {"attention", "metrics", "recipe", "run", "schedule"},
-    {"outputs"},
-    {"atomic", "cache", "digest", "pages", "plain", "progress", "shipped"},
+    {"cache", "outputs"},
+    {"atomic", "digest", "pages", "plain", "progress", "shipped"},
     {"text"},
     {"errors", "conventions", "version"},
 ]

@@ -49,6 +49,26 @@ def test_what_goes_in_comes_out(cache):
     assert cache.info().recordings == cache.info().bytes == 0
 
 
+def test_only_what_the_cache_made_is_deleted(cache):
+    cache.store(KEY, clip())
+    theirs = [
+        cache.folder / "en" / "a.npy",
+        cache.folder / "ab" / "speech.wav",
+        cache.folder.parent / "experts" / "x.safetensors",
+    ]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("precious")
+    rest = cache.folder / "ab" / ".staging-0123.npy"
+    rest.touch()
+    ran = CliRunner().invoke(app, ["cache", "clear"])
+    assert ran.exit_code == 0
+    assert cache.info().recordings == 0
+    assert not rest.exists()
+    PrefixCache(cache.folder, limit=0).trim()
+    assert all(path.read_text() == "precious" for path in theirs)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"garbage" * 9, None])
 def test_a_damaged_file_is_a_miss_and_goes(cache, content):
     cache.store(KEY, clip())
@@ -147,7 +167,7 @@ def test_the_commands_show_and_delete(cache):
         "packed": 0,
         "packed_bytes": 0,
     }
-    packed = cache_root() / "experts" / "made.safetensors"
+    packed = cache_root() / "experts" / f"{KEY}.safetensors"
     packed.parent.mkdir(parents=True)
     packed.write_bytes(b"1234")
     assert json.loads(run(app, ["cache", "info", "--json"]).stdout)["packed_bytes"] == 4

@@ -14,6 +14,7 @@ from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.rows import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.outputs import Kind, check_file
 from molex_adapt.text import short, shown
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -75,9 +76,11 @@ def write_manifest(table: Table, path: Path | str) -> None:
     is replaced whole or not at all.
 
     Raises:
-        DataError: the suffix is no manifest format, or the file cannot be written.
+        DataError: the suffix is no manifest format, anything but a manifest stands there, or the file cannot be
+            written.
     """
     path = Path(path)
+    check_file(path, MANIFEST)
     base = plain(path.parent)
     columns = [
         name for name in COLUMNS if name != "seconds" or any(item.seconds is not None for item in table)
@@ -96,6 +99,18 @@ def write_manifest(table: Table, path: Path | str) -> None:
         raise DataError(
             f"{path} cannot be written ({error.strerror}). Check the folder and its free space."
         ) from error
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        columns, _ = read_rows(path)
+        return {"path", "label"} <= _choose_columns(path, columns).keys()
+    except DataError:
+        return False
+
+
+MANIFEST = Kind("a manifest", _is_manifest)
+"""What `write_manifest` may replace."""
 
 
 def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:

@@ -17,7 +17,7 @@ from molex_adapt.conventions import NULL_DOMAIN, Seconds
 from molex_adapt.data import Failed, Table
 from molex_adapt.demo.domains import DemoData, find_speech, make_domains
 from molex_adapt.demo.report import write_report
-from molex_adapt.errors import DataError
+from molex_adapt.outputs import Kind, check_folder
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
 from molex_adapt.reports import Analysis, Comparison, StageReport
@@ -30,6 +30,10 @@ MARK = ".molex-adapt-demo"
 
 REGISTRY, DATA, PAGE, FIGURES = "registry", "data", "report.html", "demo.json"
 MADE = {MARK, REGISTRY, DATA, PAGE, FIGURES}
+
+_DEMONSTRATED = Kind(
+    "a folder that demo made", lambda path: {MARK} <= {item.name for item in path.iterdir()} <= MADE
+)
 
 Tell = Callable[..., None]
 
@@ -102,6 +106,7 @@ def run_demo(
         progress=progress,
         command=f"molex-adapt add-expert --domain {recipe.novel} data/{recipe.novel}",
     )
+    check_folder(out, _DEMONSTRATED, [] if speech is None else [speech])
     recorded = find_speech(speech)
     _claim(out)
     registry = Registry.create(out / REGISTRY, EMBEDDED)
@@ -176,9 +181,6 @@ class _Clock:
 
 def _claim(out: Path) -> None:
     """Make the folder, or clear one that a former demonstration made."""
-    found = {item.name for item in out.iterdir()} if out.is_dir() else set()
-    if (out.exists() and not out.is_dir()) or (found and not {MARK} <= found <= MADE):
-        raise DataError(f"{out} holds something else already; name a new folder by --out")
     for name in (REGISTRY, DATA):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in (PAGE, FIGURES):

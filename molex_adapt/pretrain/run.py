@@ -19,6 +19,7 @@ from molex_adapt.base import normalise
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Table, assign_splits
 from molex_adapt.errors import DataError
+from molex_adapt.outputs import Kind, check_folder
 from molex_adapt.pretrain.corpus import Stream, build_streams
 from molex_adapt.pretrain.masked import MaskedPredictor
 from molex_adapt.pretrain.targets import Targets, make_targets
@@ -26,6 +27,12 @@ from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import PretrainRecipe, dump
 from molex_adapt.registry.records import package_versions
 from molex_adapt.schedule import warmup_cosine
+
+_RECIPE = "recipe.yaml"
+_MADE = {_RECIPE, "pretraining.json", "config.json", "model.safetensors", "preprocessor_config.json"}
+_PRETRAINED = Kind(
+    "a base that pretrain made", lambda path: {_RECIPE} <= {item.name for item in path.iterdir()} <= _MADE
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,12 @@ def pretrain(
     The held-out speakers and the test split are never heard; the development split only measures.
 
     Raises:
-        DataError: too little speech is left, a package is missing, or `out` is a file.
+        DataError: too little speech is left, a package is missing, or `out` is a file or holds anything but a base
+            that was pretrained here.
     """
     started = time.monotonic()
     progress = progress or Silent()
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; a base is a folder. Name another place")
+    check_folder(out, _PRETRAINED, [Path(speech.root)])
     streams, training = prepare(speech, recipe, seed, progress)
     targets = make_targets(streams, recipe, training, progress)
     origin = {"seed": seed, "data": speech.digest(), "versions": package_versions()}
@@ -236,4 +243,4 @@ def _save(model: MaskedPredictor, out: Path, recipe: PretrainRecipe) -> None:
         sampling_rate=SAMPLE_RATE, do_normalize=True, return_attention_mask=True
     )
     extractor.save_pretrained(out)
-    replace_file(out / "recipe.yaml", dump(recipe).encode())
+    replace_file(out / _RECIPE, dump(recipe).encode())

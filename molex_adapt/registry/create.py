@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from molex_adapt import atomic
-from molex_adapt.errors import RegistryError
+from molex_adapt.errors import DataError, RegistryError
+from molex_adapt.outputs import Kind, check_folder
 from molex_adapt.registry import files
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import BASE, EXPERTS, GENERATIONS, REGISTRY
@@ -77,16 +78,20 @@ def require_free(path: Path) -> None:
         raise RegistryError(
             f"{path} already holds a registry. Use it, or choose another folder by --registry."
         )
-    if path.exists() and not path.is_dir():
-        raise RegistryError(f"{path} is a file; a registry is a folder. Choose another place by --registry.")
-    if not path.is_dir() or (path / CREATING).is_dir():
-        return
-    found = sorted(item.name for item in path.iterdir() if item.name not in (LOCK_NAME, HOLDER_NAME))
-    if found:
+    try:
+        check_folder(path, _BEGUN)
+    except DataError as error:
         raise RegistryError(
-            f"{path} is not empty (it holds {', '.join(found[:3])}); a new registry needs a folder of its own. "
-            "Choose another folder by --registry."
-        )
+            f"{error} A new registry needs a folder of its own; choose another by --registry."
+        ) from None
+
+
+def _is_begun(path: Path) -> bool:
+    names = {item.name for item in path.iterdir()}
+    return Path(CREATING).name in names or names <= {LOCK_NAME, HOLDER_NAME}
+
+
+_BEGUN = Kind("the beginning of a registry", _is_begun)
 
 
 def _fill(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from molex_adapt.atomic import replace_file
+from molex_adapt.data.manifest import MANIFEST
 from molex_adapt.errors import DataError
+from molex_adapt.outputs import Kind, check_file, check_folder
 from molex_adapt.plain import load_yaml
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.stage import LastStage
@@ -17,6 +19,9 @@ from molex_adapt.text import shown
 from molex_adapt.version import __version__
 
 RECORD = "simulate.yaml"
+LIST = "manifest.csv"
+"""What was made; written last."""
+_SIMULATED = Kind("a folder that simulate made", lambda path: (path / RECORD).is_file())
 _FORMAT = 1
 _REMARK = "# Made by `molex-adapt simulate`; the same attack, stage and seed give the same files again.\n"
 
@@ -29,6 +34,7 @@ def claim(
     seed: int,
     bona_fide: bool,
     made_of: Mapping[str, str | int],
+    inputs: Iterable[Path] = (),
 ) -> None:
     """Make `out` and its record, or find that a former run with the same parameters made it.
 
@@ -39,9 +45,11 @@ def claim(
         seed: see `attack`.
         bona_fide: see `attack`.
         made_of: what else to note; may change from run to run.
+        inputs: what is read; `out` must lie apart from it.
 
     Raises:
-        DataError: `out` holds something else, or was made with other parameters (each difference is named).
+        DataError: `out` holds something else, cannot be written, overlaps with an input, or was made with other
+            parameters (each difference is named).
 
     Source: own.
     """
@@ -53,16 +61,11 @@ def claim(
         "seed": seed,
         "bona_fide": bona_fide,
     }
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; expected a folder to write to. Choose another name.")
+    check_folder(out, _SIMULATED, inputs)
     record = out / RECORD
     if record.exists():
         _compare(_load(record), wanted, record)
-    elif out.is_dir() and any(out.iterdir()):
-        raise DataError(
-            f"{out} is not empty and has no {RECORD}, so it was not made by simulate. Expected a new or empty "
-            "folder; choose another."
-        )
+        check_file(out / LIST, MANIFEST)
     out.mkdir(parents=True, exist_ok=True)
     written = {**wanted, **made_of, "made_with": f"molex-adapt {__version__}"}
     replace_file(record, (_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True)).encode())

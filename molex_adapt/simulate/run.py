@@ -21,7 +21,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.job import Job, Maker, Outcome
-from molex_adapt.simulate.output import claim
+from molex_adapt.simulate.output import LIST, claim
 from molex_adapt.simulate.plan import (
     choose_limited,
     choose_speakable,
@@ -95,7 +95,9 @@ def simulate(
         "data": speech.digest(),
         "recordings": len(jobs),
     }
-    claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide, made_of=made_of)
+    folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
+    inputs = [Path(speech.root), *folders.values()]
+    claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
     outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
@@ -166,6 +168,6 @@ def _write(out: Path, attack: Attack, done: list[tuple[Job, Utterance]]) -> Path
     for job, row in done:
         forged = replace(row, path=job.spoof, label=SPOOF, attack=attack.name, source=row.source or job.name)
         rows.append(replace(forged, seconds=None))
-    manifest = out / "manifest.csv"
+    manifest = out / LIST
     write_manifest(Table(tuple(rows), str(out)), manifest)
     return manifest

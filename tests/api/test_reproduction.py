@@ -106,6 +106,17 @@ def test_the_recipe_may_be_saved(registry, at, capsys):
     assert (at / "kept.yaml").read_text() == registry.store.expert("buzz").recipe
 
 
+@pytest.mark.parametrize("content", ["# my notes\n", "steps: 3\n", "my diary", "{}\n"])
+def test_the_recipe_replaces_nothing_but_a_recipe(registry, at, capsys, content):
+    arguments = ["reproduce", "buzz", "--registry", str(registry.store.path), "--save-recipe", "kept.yaml"]
+    for _ in range(2):
+        assert run(arguments) == 0
+    (at / "kept.yaml").write_text(content)
+    assert run(arguments) == 1
+    assert "kept.yaml is there already and is a text" in capsys.readouterr().err
+    assert (at / "kept.yaml").read_text() == content
+
+
 def test_what_differs_is_said(registry, made):
     path = made.path / "experts/buzz/expert.yaml"
     content = yaml.safe_load(path.read_text())

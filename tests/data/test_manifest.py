@@ -56,6 +56,32 @@ def test_a_written_manifest_can_be_moved(tmp_path, tree):
     assert len(table) == 9 and all(item.path.is_file() for item in table)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.csv", b"name,mark\nann,1\n"),
+        ("m.csv", b"RIFF\x24\0\0\0WAVE"),
+        ("m.tsv", b"filename\tcm-score\na\t1\n"),
+        ("m.jsonl", b'{"path": "a"}\n'),
+        ("m.parquet", b"PAR1 and no more"),
+    ],
+)
+def test_nothing_but_a_manifest_gives_way(tree, name, content):
+    table = read(tree)
+    (tree / name).write_bytes(content)
+    with pytest.raises(DataError, match="is there already and is .*, not a manifest"):
+        write_manifest(table, tree / name)
+    assert (tree / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_manifest_gives_way_to_another(tree, suffix):
+    table = read(tree)
+    write_manifest(table, tree / f"m.{suffix}")
+    write_manifest(table.select(label="spoof"), tree / f"m.{suffix}")
+    assert read(tree / f"m.{suffix}").counts()["bonafide"] == 0
+
+
 def test_columns_have_the_agreed_order(tmp_path, tree):
     write_manifest(read(tree), tree / "m.csv")
     assert (tree / "m.csv").read_text().splitlines()[0] == "path,label,attack,source,speaker,split,codec,text"
@@ -215,11 +241,11 @@ def test_unknown_formats_and_places_that_cannot_be_written(tmp_path, tree):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "m.csv"
-    path.write_text("old")
+    path.write_text(old := "path,label\na.wav,spoof\n")
     bad = Utterance(tmp_path / os.fsdecode(b"\xff.wav"), "spoof", "x", "s")
     with pytest.raises(DataError, match="Rename that recording"):
         write_manifest(Table((bad,), "t"), path)
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == old and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

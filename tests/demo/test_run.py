@@ -110,11 +110,24 @@ def test_the_whole_story(speech, shipped, tmp_path):
     assert again.known_voices.change == known.change
     (out / "mine.txt").write_text("precious")
     for _ in range(2):
-        with pytest.raises(DataError, match="holds something else already; name a new folder by --out"):
+        with pytest.raises(
+            DataError, match=r"holds .* is not a folder that demo made.*choose another"
+        ):
             demonstrate(out, speech)
         assert (out / "mine.txt").read_text() == "precious"
         assert (out / "registry" / "registry.yaml").exists()
         (out / MARK).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("place", ["", "out", ".."])
+def test_the_speech_is_not_where_the_demonstration_works(speech, tmp_path, place):
+    """A second demonstration would clear it away, or take what the first one forged for speech."""
+    heard = tmp_path / "speech"
+    shutil.copytree(speech, heard)
+    before = bytes_of(heard)
+    with pytest.raises(DataError, match="which is read. Choose a folder apart"):
+        demonstrate(heard / place, heard)
+    assert bytes_of(heard) == before
 
 
 def test_no_voice_held_out_and_every_key_of_the_recipe_is_read(speech, tmp_path, recipe_reads):
@@ -146,7 +159,7 @@ def test_no_speech(speech, tmp_path, monkeypatch):
 
 def test_a_file_in_the_way_and_no_registry(speech, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="holds something else already"):
+    with pytest.raises(DataError, match="file is a file; expected a folder"):
         demonstrate(tmp_path / "file", speech)
 
     def missing():

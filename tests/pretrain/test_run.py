@@ -81,5 +81,16 @@ def test_too_little_speech_and_a_file_in_the_way(speech, tmp_path):
     with pytest.raises(DataError, match="few/: too little speech for crops of 0.5 s"):
         pretrain(few, tmp_path / "base", TINY)
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="file is a file; a base is a folder"):
+    with pytest.raises(DataError, match="file is a file; expected a folder for a base"):
         pretrain(speech, tmp_path / "file", TINY)
+
+
+def test_only_a_base_that_was_pretrained_gives_way(speech, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "wavlm"}')
+    with pytest.raises(DataError, match="it holds config.json. and is not a base that pretrain made"):
+        pretrain(speech, tmp_path, TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    (tmp_path / "config.json").unlink()
+    for _ in range(2):
+        assert pretrain(speech, tmp_path, TINY).folder == str(tmp_path)
+    assert (tmp_path / "pretraining.json").is_file()

@@ -164,6 +164,24 @@ def test_a_folder_of_something_else_and_a_file_are_refused(recordings, tmp_path)
     assert digests(tmp_path / "mine").keys() == {"thesis.txt"}
 
 
+@pytest.mark.parametrize("place", ["", "new", ".."])
+def test_what_is_made_lies_apart_from_what_is_read(recordings, tmp_path, place):
+    speech = Path(recordings.root)
+    before = digests(speech)
+    with pytest.raises(DataError, match="which is read. Choose a folder apart"):
+        run(recordings, speech / place)
+    assert digests(speech) == before
+
+
+def test_a_list_that_is_none_is_found_before_anything_is_made(recordings, tmp_path):
+    run(recordings, tmp_path / "out")
+    (tmp_path / "out" / "manifest.csv").write_text("my notes")
+    before = digests(tmp_path / "out")
+    with pytest.raises(DataError, match="manifest.csv is there already and is a text"):
+        run(recordings, tmp_path / "out")
+    assert digests(tmp_path / "out") == before
+
+
 def test_a_damaged_record_is_refused(recordings, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

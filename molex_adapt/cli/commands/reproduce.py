@@ -11,6 +11,7 @@ from rich.text import Text
 from molex_adapt.cli.commands.registry import ExpertName
 from molex_adapt.cli.options import DEFAULT_REGISTRY, Json, Quiet, RegistryFolder
 from molex_adapt.cli.output import Answer, emit
+from molex_adapt.errors import MolexError
 
 
 def reproduce(
@@ -39,12 +40,28 @@ def reproduce(
       molex-adapt reproduce world
       molex-adapt reproduce world --save-recipe world.yaml
     """
+    from molex_adapt.atomic import write_output
+    from molex_adapt.outputs import Kind, check_file
     from molex_adapt.recipe import readable
     from molex_adapt.registry import Store
     from molex_adapt.registry.reproduction import reproduce as reproduction
 
+    if save_recipe is not None:
+        check_file(save_recipe, Kind("a recipe", _is_recipe))
     found = reproduction(Store.open(registry), name, save_recipe)
     if save_recipe is not None:
-        save_recipe.write_text(readable(found.record.recipe)[0], encoding="utf-8")
+        write_output(save_recipe, readable(found.record.recipe)[0])
     lines = Text("\n".join(found.commands), no_wrap=True, overflow="ignore")
     emit(Answer(found.as_dict(), [lines], found.remarks), as_json=as_json, quiet=quiet)
+
+
+def _is_recipe(path: Path) -> bool:
+    from molex_adapt.plain import load_yaml
+    from molex_adapt.recipe import Recipe, readable, validate
+
+    try:
+        content = load_yaml(readable(path.read_text(encoding="utf-8"))[0])
+        validate(Recipe, content, str(path))
+    except (ValueError, MolexError):
+        return False
+    return bool(content)  # a page of remarks alone is YAML too
