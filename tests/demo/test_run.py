@@ -110,9 +110,7 @@ def test_the_whole_story(speech, shipped, tmp_path):
     assert again.known_voices.change == known.change
     (out / "mine.txt").write_text("precious")
     for _ in range(2):
-        with pytest.raises(
-            DataError, match=r"holds .* is not a folder that demo made.*choose another"
-        ):
+        with pytest.raises(DataError, match=r"holds .* is not a folder that demo made.*choose another"):
             demonstrate(out, speech)
         assert (out / "mine.txt").read_text() == "precious"
         assert (out / "registry" / "registry.yaml").exists()
