@@ -29,5 +29,8 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 NULL_DOMAIN = "null"
 """The control domain: processing without an attack; its EER must stay near 50 %."""
 
+LARGEST_INTEGER = 2**53
+"""Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""
+
 NAME_PATTERN = r"[a-z0-9][a-z0-9_.-]{0,63}"
 """What experts, domains and attacks made here may be called: safe as a file and repository name."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from molex_adapt.conventions import Precision
+from molex_adapt.conventions import LARGEST_INTEGER, Precision
 from molex_adapt.errors import RecipeError
 from molex_adapt.progress import Progress, Silent
+from molex_adapt.text import shown
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,15 @@ class Run:
     progress: Progress = Silent()
     command: str = ""
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that the history could not hold.
+
+        Raises:
+            RecipeError: it is beyond 2**53 in either direction.
+        """
+        if abs(self.seed) > LARGEST_INTEGER:
+            raise RecipeError(f"seed {shown(self.seed)} is beyond {LARGEST_INTEGER}; choose a smaller one")
 
     def find_device(self) -> torch.device:
         """The device that `device` names here.

@@ -34,6 +34,11 @@ def shown(value: Any, most: int = 80) -> str:
     return _one_line(value, repr, most)
 
 
+def storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold, as bytes of a file name that is none, in Python's notation."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def inert(text: Any) -> str:
     """One line of at most 200 characters that ends no fence, cell or tag."""
     return " ".join(short(text, 200).translate(_OPENING).split())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molex_adapt.text import code, inert, markdown, short, shown, visible
+from molex_adapt.text import code, inert, markdown, short, shown, storable, visible
 
 ANY = st.text(st.characters(codec=None), max_size=400)  # lone surrogates as well
 
@@ -66,3 +66,11 @@ def test_no_text_is_markup_in_a_card(text):
     assert not re.search(r"://|www\.|\w@\w", line, re.IGNORECASE)
     assert not set("`|<>") & set(inert(text))
     assert code(text) == f"`{inert(text)}`"
+
+
+@given(ANY)
+def test_what_is_stored_is_utf_8_and_the_rest_stays(text):
+    stored = storable(text)
+    stored.encode()
+    assert storable(stored) == stored
+    assert stored == text or any("\ud800" <= sign <= "\udfff" for sign in text)

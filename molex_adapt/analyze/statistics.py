@@ -9,6 +9,7 @@ from torch import Tensor
 
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.detector import Detector
+from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features, concatenate
 from molex_adapt.reports import Analysis
 from molex_adapt.routing import Gates, collect, usage_by_block
@@ -24,7 +25,12 @@ def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
     Returns:
         Shares that sum to 1 per attack (averaged over blocks) and per attack and block; top-1 rates, the entropy of
         the gates in bits and the shares before top-k beside them.
+
+    Raises:
+        ExpertError: there is no expert.
     """
+    if not detector.mixture.names:
+        raise ExpertError("the mixture has no experts to look at; add one first: molex-adapt add-expert")
     features = concatenate(list(sets.values()))
     gates = collect(detector, features)
     by_block = usage_by_block(gates, features.attacks)

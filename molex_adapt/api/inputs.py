@@ -62,12 +62,13 @@ def by_attack(whole: DomainData) -> dict[str, DomainData]:
         name = check_name(attack.lower(), "attack")
         if name in domains:
             raise DataError(f"attacks {name!r} and {attack!r} differ in case only; give them different names")
-        missing = [split for split in SPLITS if not whole.table.select(attack=attack, split=split)]
+        domain = whole.of_attack(attack)
+        missing = [split for split in SPLITS if bool(getattr(domain, split).bona_fide.all())]
         if missing:
             raise DataError(
-                f"attack {attack!r} has no recordings for {' and '.join(missing)}; each attack is trained on and "
-                "measured by itself and needs some in every split. Add recordings, state other splits in a manifest, "
-                "or let experts share the data (molex-adapt train --experts N)"
+                f"attack {attack!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on "
+                "and measured by itself and needs some in every split. Add recordings, state other splits in a "
+                "manifest, or let experts share the data (molex-adapt train --experts N)"
             )
-        domains[name] = whole.of_attack(attack)
+        domains[name] = domain
     return domains

@@ -80,6 +80,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.clips)
 
+    @property
+    def has_both_classes(self) -> bool:
+        """Whether error rates exist on it."""
+        return bool(self.bona_fide.any()) and not bool(self.bona_fide.all())
+
     def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
         """Crops of at most `crop` frames, `places` as for `crop_at`.
 

@@ -7,9 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from molex_adapt.conventions import Precision, Seconds
-
-_LARGEST = 2**53
+from molex_adapt.conventions import LARGEST_INTEGER, Precision, Seconds
 
 
 class Options(BaseModel):
@@ -21,8 +19,8 @@ class Options(BaseModel):
     def _integers_are_believable(self) -> Self:
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if isinstance(value, int) and abs(value) > _LARGEST:
-                raise ValueError(f"{name} is beyond {_LARGEST}")
+            if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+                raise ValueError(f"{name} is beyond {LARGEST_INTEGER}")
         return self
 
 

@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from molex_adapt.conventions import NAME_PATTERN
-from molex_adapt.text import shown
+from molex_adapt.conventions import LARGEST_INTEGER, NAME_PATTERN
+from molex_adapt.text import shown, storable
 from molex_adapt.version import __version__
 
 FORMAT = 1
@@ -29,7 +29,6 @@ FORMAT = 1
 
 MOST_GENERATIONS = 100_000
 
-_LARGEST = 2**53
 _MOST_FIGURES = 1_000_000
 _MOST_DEPTH = 12
 
@@ -42,14 +41,14 @@ def plain(value: Any) -> Any:
     A number that is not finite becomes None: "not measured".
     """
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {storable(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | str | None) else str(value)
+    return value if isinstance(value, bool | int | None) else storable(str(value))
 
 
 def _checked_name(name: str) -> str:
@@ -80,17 +79,19 @@ def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"more than {_MOST_FIGURES} figures, or more than {_MOST_DEPTH} levels of them")
         if isinstance(value, dict | list):
             left += [(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
-        elif isinstance(value, int) and abs(value) > _LARGEST:
-            raise ValueError(f"a figure is beyond {_LARGEST}")
+        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise ValueError(f"a figure is beyond {LARGEST_INTEGER}")
     return figures
 
 
+Text = Annotated[str, AfterValidator(storable)]
+"""Anybody's words; what of them UTF-8 cannot hold is kept in Python's notation."""
 Name = Annotated[str, AfterValidator(_checked_name)]
 Commit = Annotated[str, AfterValidator(_checked_commit)]
 Sha256 = Annotated[str, AfterValidator(_checked_digest)]
 Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
-Count = Annotated[StrictInt, Field(ge=0, le=_LARGEST)]
-Seed = Annotated[StrictInt, Field(ge=-_LARGEST, le=_LARGEST)]
+Count = Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)]
+Seed = Annotated[StrictInt, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Figures = Annotated[dict[str, Any], BeforeValidator(plain), AfterValidator(_checked_figures)]
 """Nested mappings and lists of finite numbers and texts, as `plain` leaves them."""
@@ -149,7 +150,7 @@ class DataRecord(Record):
     digest: str
     counts: dict[str, dict[str, Count]]
     """{split: {class: utterances}}."""
-    attacks: list[str] = []
+    attacks: list[Text] = []
     split_by: str = "auto"
 
 
@@ -169,7 +170,7 @@ class ExpertRecord(Record):
     seed: Seed
     metrics: Figures = {}
     """{domain: figures as `Rates.as_dict()`} on the test split."""
-    licence: str = "other"
+    licence: Text = "other"
     created: str = Field(default_factory=now)
     versions: dict[str, str] = Field(default_factory=package_versions)
     machine: dict[str, str] = {}
@@ -220,7 +221,7 @@ class GenerationRecord(Record):
     number: Number
     parent: Number | None
     created: str = Field(default_factory=now)
-    command: str = ""
+    command: Text = ""
     seed: Seed | None = None
     """Of the training; None where nothing was trained."""
     data: list[DataRecord] = []
@@ -237,7 +238,7 @@ class GenerationRecord(Record):
     """Per domain, what this generation changed against its parent, on the same recordings before and after."""
     profile: Figures = {}
     """How routing falls out: the shares that `analyze` shows."""
-    remarks: list[str] = []
+    remarks: list[Text] = []
     origin: OriginRecord | None = None
     """Where the whole mixture was pulled from; None for one made here."""
     files: dict[str, Sha256]

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from molex_adapt.detector import Detector
-from molex_adapt.errors import DataError
+from molex_adapt.errors import DataError, ExpertError
 from molex_adapt.features import Features
 from molex_adapt.metrics import Rates
 from molex_adapt.recipe import Recipe
@@ -24,6 +24,7 @@ from molex_adapt.train.likeness import Likeness, likeness
 from molex_adapt.train.loop import Fitted, fit
 from molex_adapt.train.old import (
     OldDomain,
+    check_sets,
     development_sets,
     known_reads,
     old_logits,
@@ -151,7 +152,8 @@ def add_expert(
         result.remarks.append(found.remark(domain))
         run.progress.note(result.remarks[-1])
     gates = found.gates if found is not None and recipe.expert.start == "merged" else None
-    sets = _measuring_sets(domain, data.test, old, result)
+    sets = {**check_sets(old), domain: data.test}
+    result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
     logits = old_logits(detector, old) if recipe.expert.distillation > 0 else {}
     known = development_sets(old)
@@ -203,22 +205,21 @@ def retrain_routers(
         old, threshold, recipe, run, checkpoints: as for `add_expert`.
 
     Raises:
-        DataError: neither data nor exemplars.
+        ExpertError: the mixture has no expert.
+        DataError: nothing to train on, or nothing to measure on.
     """
+    if not detector.mixture.names:
+        raise ExpertError("the mixture has no experts to route to; add one first: molex-adapt add-expert")
     result = Adapted([], threshold)
-    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
-    sets |= {domain: item.test for domain, item in data.items()}
-    if not sets:
-        raise DataError(
-            "no data to retrain the routers on: the experts keep no exemplars; give folders of their domains"
-        )
-    result.not_measured = [key for key in old if key not in sets]
-    scored_before = _timed(result, lambda: score_sets(detector, sets))
+    sets = check_sets(old) | {domain: item.test for domain, item in data.items()}
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
-    known = development_sets(old)
-    before = score_development(detector, known if recipe.calibration == "hold" else {})
     given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     pools = with_replay(given, replay_pools(detector, old, {}), recipe.router_stage.replay_share)
+    _require_material(pools, sets, old)
+    result.not_measured = [key for key in old if key not in sets]
+    scored_before = _timed(result, lambda: score_sets(detector, sets))
+    known = development_sets(old)
+    before = score_development(detector, known if recipe.calibration == "hold" else {})
     development = [*known.values(), *(item.dev for item in data.values())]
     stage = router_stage(detector, pools, development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
@@ -265,17 +266,21 @@ def _recalibrate(
         result.remarks += calibrate(detector, development, result.threshold, held)
 
 
-def _measuring_sets(
-    domain: str, test: Features, old: Mapping[str, OldDomain], result: Adapted
-) -> dict[str, Features]:
-    sets = {}
-    for key, item in old.items():
-        if item.exemplars is None or not len(item.exemplars.check):
-            result.not_measured.append(key)
-        else:
-            sets[key] = item.exemplars.check
-    sets[domain] = test
-    return sets
+def _require_material(
+    pools: Sequence[Pool], sets: Mapping[str, Features], old: Mapping[str, OldDomain]
+) -> None:
+    """Refuse before any step what would have nothing to learn from, or nothing to be judged by."""
+    labels = {label for pool in pools for label in pool.clips.bona_fide.tolist()}
+    for kind, purpose, enough in (
+        ("replay", "retrain the routers on", len(labels) == 2),
+        ("check", "measure the retrained routers on", bool(sets)),
+    ):
+        if not enough:
+            raise DataError(
+                f"there is no data to {purpose}: of {', '.join(old) or 'no domain'}, too few {kind} exemplars are kept "
+                f"(recipe: exemplars.{kind}, when an expert is made). Give recordings of a domain: "
+                "molex-adapt retrain-router DATA"
+            )
 
 
 def _replay(found: Likeness | None, before: Scored, recipe: Recipe) -> tuple[dict[str, float], float]:

@@ -15,7 +15,7 @@ from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.calibrate import calibrate, score_development
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.gate import compare, rates, refusals, score_sets
-from molex_adapt.train.old import OldDomain, development_sets
+from molex_adapt.train.old import OldDomain, check_sets, development_sets
 
 
 def adopt_expert(
@@ -46,8 +46,8 @@ def adopt_expert(
     """
     started = time.monotonic()
     result = Adapted([spec.name], threshold)
-    known = {key: item.exemplars for key, item in old.items()} | {domain: exemplars}
-    sets = {key: item.check for key, item in known.items() if item is not None and len(item.check)}
+    known = {**old, domain: OldDomain(spec.name, exemplars)}
+    sets = check_sets(known)
     result.not_measured = [key for key in known if key not in sets]
     measurable = bool(sets) and bool(detector.mixture.names)
     before = score_sets(detector, sets) if measurable else {}
@@ -55,7 +55,7 @@ def adopt_expert(
     held = score_development(detector, development_sets(old)) if holds else None
     detector.mixture.add(spec, weights, list(rows))
     check_attached(detector.mixture, spec.name)
-    development = list(development_sets({**old, domain: OldDomain(spec.name, exemplars)}).values())
+    development = list(development_sets(known).values())
     if recipe.calibration != "keep" and development:
         result.remarks += calibrate(detector, development, threshold, held)
     after = score_sets(detector, sets) if sets else {}

@@ -110,7 +110,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
             run.progress.advance()
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
-                _require_finite(unread)
+                _require_finite(stage, unread)
                 _judge(state, stage.development_loss())
             standing.seconds = earlier + time.monotonic() - started
             checkpoints.offer(stage.name, state)
@@ -167,19 +167,21 @@ def _judge(state: StageState, now: float) -> None:
 def _differentiate(stage: Stage, device: torch.device, unread: list[Tensor]) -> None:
     """Draw, and differentiate the loss; it is read one step later, when a GPU had the time of a draw to finish it."""
     batch = stage.sampler.draw(device)
-    _require_finite(unread)
+    _require_finite(stage, unread)
     value = stage.loss(batch)
     value.backward()
     unread.append(value.detach())
 
 
-def _require_finite(unread: list[Tensor]) -> None:
+def _require_finite(stage: Stage, unread: list[Tensor]) -> None:
     while unread:
         value = float(unread.pop())
         if not math.isfinite(value):
+            section = "router_stage" if stage.name == "router" else stage.name
+            rate = stage.options.learning_rate
             raise MolexError(
-                f"training diverged: the loss became {value}. "
-                "Lower the learning rate, e.g. --set expert.learning_rate=1e-3"
+                f"the {stage.name} stage diverged: the loss became {value} at learning rate {rate:g}. "
+                f"Lower it, e.g. --set {section}.learning_rate={rate / 3:.1g}"
             )
 
 

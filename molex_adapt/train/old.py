@@ -41,6 +41,12 @@ def development_sets(old: OldDomains) -> dict[str, Features]:
     return {key: features for key, features in sets.items() if len(features)}
 
 
+def check_sets(old: OldDomains) -> dict[str, Features]:
+    """What is kept of old domains for the gate to measure on; of those that keep both classes."""
+    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
+    return {key: features for key, features in sets.items() if features.has_both_classes}
+
+
 def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
     """What the mixture makes of the replay exemplars at this moment, to be held on to."""
     return {

@@ -18,7 +18,8 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
 MOST_MEASURED = 4000
-"""Utterances of a development or test split that are used; a random half of each class beyond it."""
+"""Utterances of a development or test split that are used. Of a larger one: half of each class, by chance, and at least
+one of each attack."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,16 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
         divided.select(split=split).require_both_classes(f"the {split} split")
     failed = list(checked.failed)
 
-    def measured(split: Split) -> Features:
-        part = _at_most(divided.select(split=split), MOST_MEASURED)
-        features, lost = extract(detector, part, run)
+    def extracted(split: Split, part: Table, resident: bool = True) -> Features:
+        features, lost = extract(detector, part, run, resident=resident)
         failed.extend(lost)
+        gone = {item.path for item in lost}
+        rest = part.with_utterances(item for item in part if str(item.path) not in gone)
+        rest.require_usable(f"the {split} split", part, lost)  # files may have changed since the audit
         return features
+
+    def measured(split: Split) -> Features:
+        return extracted(split, _at_most(divided.select(split=split), MOST_MEASURED))
 
     train: Features | OnlineFeatures
     heard = divided.select(split="train")
@@ -98,8 +104,7 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
             )
         )
     if resident or kept:
-        train, lost = extract(detector, heard, run, resident=resident)
-        failed.extend(lost)
+        train = extracted("train", heard, resident)
     else:
         train = OnlineFeatures(detector, heard.utterances, run.workers)
     return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
@@ -117,6 +122,7 @@ def _at_most(table: Table, count: int) -> Table:
     kept: list[int] = []
     for label in ("bonafide", "spoof"):
         members = [i for i, item in enumerate(table) if item.label == label]
-        order = torch.randperm(len(members), generator=generator).tolist()
-        kept += [members[i] for i in order[: count // 2]]
+        order = [members[i] for i in torch.randperm(len(members), generator=generator).tolist()]
+        first = {table[i].attack: i for i in reversed(order)}  # a rare attack could be missed by chance
+        kept += {*order[: count // 2], *first.values()}
     return table.with_utterances(tuple(table[i] for i in sorted(kept)))

@@ -7,6 +7,7 @@ import torch
 
 from molex_adapt.analyze import statistics
 from molex_adapt.analyze.statistics import analyse
+from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
 from molex_adapt.routing import Gates
 
@@ -46,3 +47,14 @@ def test_shares_per_attack_and_block(gates):
     assert found.entropy_bits["buzz"] == pytest.approx(mean, abs=1e-6)
     for shares in found.usage.values():
         assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_a_mixture_without_experts_is_refused():
+    class Empty:
+        names = ()
+
+    class Bare:
+        mixture = Empty()
+
+    with pytest.raises(ExpertError, match="no experts to look at"):
+        analyse(Bare(), {})

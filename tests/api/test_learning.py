@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -7,9 +9,9 @@ import torch
 
 from molex_adapt import Registry, Run
 from molex_adapt.api import learning, outcome
-from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.errors import DataError, ExpertError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
-from molex_adapt.train import adapt
+from molex_adapt.train import adapt, pools
 
 HOW = Run(workers=1, device="cpu")
 
@@ -165,7 +167,9 @@ def test_an_attack_that_a_split_lacks_is_refused_before_training(made, empty, ti
     ]
     manifest = empty.store.path.parent / "manifest.csv"
     manifest.write_text("path,label,attack,split\n" + "\n".join(rows) + "\n")
-    with pytest.raises(DataError, match="attack 'b' has no recordings for dev and test; .* --experts N"):
+    with pytest.raises(
+        DataError, match="attack 'b' has no usable recordings for dev and test; .* --experts N"
+    ):
         empty.train(manifest, domain="all", experts=None, recipe=tiny_recipe(), run=HOW)
 
 
@@ -231,7 +235,7 @@ def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):
     assert set(report.after) == {"hum"}
     with pytest.raises(DataError, match="keep no exemplars"):
         empty.analyze(run=HOW)
-    with pytest.raises(DataError, match="keep no exemplars"):
+    with pytest.raises(DataError, match="no data to retrain the routers on: of buzz, hum, too few replay"):
         empty.retrain_router(run=HOW)
     assert empty.store.verify() == []
 
@@ -242,6 +246,39 @@ def test_half_of_the_exemplars_may_be_switched_off(made, empty, tiny_recipe):
     assert set(report.after) == {"buzz", "hum"}
     report = empty.retrain_router(made.hum, run=HOW)
     assert set(report.after) == {"buzz", "hum"}
+
+
+def test_what_cannot_be_measured_is_said_before_training(made, empty, tiny_recipe, monkeypatch):
+    empty.add_expert(made.buzz, domain="buzz", recipe=tiny_recipe(exemplars={"check": 0}), run=HOW)
+    with monkeypatch.context() as patch:
+        patch.setattr(pools.Sampler, "draw", lambda *_: pytest.fail("trained"))
+        with pytest.raises(
+            DataError, match="measure the retrained routers on: of buzz, too few check .*DATA"
+        ):
+            empty.retrain_router(run=HOW)
+    report = empty.retrain_router(made.hum, run=HOW)
+    assert (set(report.after), report.not_measured) == ({"hum"}, ["buzz"])
+
+
+def test_a_mixture_without_experts_has_nothing_to_retrain_or_to_look_at(made, registry):
+    registry.store.remove("buzz")
+    for work in (registry.retrain_router, registry.analyze):
+        with pytest.raises(ExpertError, match="the mixture has no experts .* molex-adapt add-expert"):
+            work(made.buzz, run=HOW)
+
+
+def test_names_that_are_not_utf_8_are_recorded(made, empty, tiny_recipe, tmp_path):
+    data = shutil.copytree(made.buzz, tmp_path / "data")
+    odd = os.fsdecode(b"b\xff")
+    (data / "spoof" / "buzz").rename(data / "spoof" / odd)
+    how = replace(HOW, command=f"molex-adapt add-expert {odd}/")
+    empty.add_expert(data, domain="buzz", recipe=tiny_recipe(), licence=odd, run=how)
+    assert empty.store.verify() == []
+    expert, generation = empty.store.expert("buzz"), empty.store.generation()
+    assert (expert.data.attacks, expert.licence) == (["b\\udcff"], "b\\udcff")
+    assert generation.command == "molex-adapt add-expert b\\udcff/"
+    assert set(generation.profile) == {"bonafide", "b\\udcff"}
+    assert set(empty.retrain_router(run=HOW).after) == {"buzz"}
 
 
 def test_the_structure_of_a_mixture_is_not_for_a_recipe_to_change(made, registry, tiny_recipe):

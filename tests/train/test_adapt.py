@@ -6,6 +6,7 @@ import torch
 from molex_adapt import Run
 from molex_adapt.errors import DataError
 from molex_adapt.mixture import ExpertSpec
+from molex_adapt.train import pools
 from molex_adapt.train.adapt import add_expert, retrain_routers, round_to_half, train_first
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
@@ -134,8 +135,28 @@ def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed)
     assert result.not_measured == ["kept nothing"]
 
 
-def test_routers_alone_need_something(detector_of, tiny_recipe):
+def test_a_domain_that_keeps_one_class_is_not_measured(detector_of, domain_of, features_of, tiny_recipe, old):
+    recipe = tiny_recipe()
+    check = features_of(4)
+    kept = Exemplars(features_of(5, 0, "world", 4), check.pick(check.of_class(True)))
+    old = {**old, "world": OldDomain("world", kept)}
+    added = add_expert(detector_of(recipe, *OLD), "new", "buzz", domain_of(), old, 0.0, recipe, Run())
+    assert (set(added.after), added.not_measured) == ({"opus", "buzz"}, ["world", "kept nothing"])
+    retrained = retrain_routers(detector_of(recipe, *OLD), {}, old, 0.0, recipe, Run())
+    assert (set(retrained.after), retrained.not_measured) == ({"opus"}, ["world", "kept nothing"])
+
+
+@pytest.mark.parametrize(
+    ("replay", "check", "purpose"), [(0, 4, "retrain"), (1, 4, "retrain"), (4, 0, "measure")]
+)
+def test_routers_alone_need_something(
+    detector_of, features_of, tiny_recipe, monkeypatch, replay, check, purpose
+):
+    monkeypatch.setattr(pools.Sampler, "draw", lambda *_: pytest.fail("trained"))
     detector = detector_of(tiny_recipe(), "world")
+    old = {"world": OldDomain("world", Exemplars(features_of(replay), features_of(check, 1)))}
+    with pytest.raises(DataError, match=f"no data to {purpose} .* of world, .* retrain-router DATA"):
+        retrain_routers(detector, {}, old, 0.0, detector.recipe, Run())
     with pytest.raises(DataError, match="no data to retrain the routers on"):
         retrain_routers(detector, {}, {"world": OldDomain("world", None)}, 0.0, detector.recipe, Run())
 

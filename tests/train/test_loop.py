@@ -83,7 +83,7 @@ def test_divergence_is_an_error_and_the_best_weights_stay(detector):
     course = Course(detector, [1.0, 0.5], steps=9)
     sound, factors = course.loss, iter([1.0, float("nan")])
     course.loss = lambda batch: sound(batch) * next(factors)
-    with pytest.raises(MolexError, match=r"training diverged: the loss became nan.*learning_rate"):
+    with pytest.raises(MolexError, match=r"stage diverged: the loss became nan.*learning_rate"):
         course.run()
     assert torch.equal(course.weight, course.seen[1])
     assert not any(weight.requires_grad for weight in detector.parameters())

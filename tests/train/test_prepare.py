@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from molex_adapt import Run
-from molex_adapt.data import read
+from molex_adapt.data import Failed, read
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, OnlineFeatures, StoredClips, source_id
 from molex_adapt.prefix_cache import PrefixCache
@@ -123,3 +123,30 @@ def test_a_class_that_is_lost_is_named(detector_of, tiny_recipe, sound, tmp_path
     (tmp_path / "manifest.csv").write_text("path,label,attack,split\n" + "\n".join(rows) + "\n")
     with pytest.raises(DataError, match="the train split has no bonafide"):
         prepare(detector, tmp_path, detector.recipe, Run(workers=1))
+
+
+def test_a_rare_attack_is_in_every_split_that_is_measured(
+    tiny_recipe, detector_of, recorded, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "MOST_MEASURED", 4)
+    folder = recorded(tmp_path / "data", bona_fide=24, buzz=24, hum=24, rare=4)
+    recipe = tiny_recipe(data={"fractions": [0.2, 0.4, 0.4]})
+    found = prepare(detector_of(recipe), folder, recipe, Run(workers=1))
+    for split, part in (("dev", found.dev), ("test", found.test)):
+        assert set(part.attacks) == {None, *found.table.select(split=split).attacks}
+        assert len(part) < 8
+
+
+def test_a_class_that_is_lost_after_the_audit_is_missed_before_training(
+    detector_of, tiny_recipe, folder, monkeypatch
+):
+    extract = module.extract
+
+    def without_bona_fide(detector, part, run, resident=True):
+        real = [item for item in part if item.label == "bonafide"]
+        features, _ = extract(detector, part.select(label="spoof"), run, resident=resident)
+        return features, tuple(Failed(str(item.path), "it is gone") for item in real)
+
+    monkeypatch.setattr(module, "extract", without_bona_fide)
+    with pytest.raises(DataError, match="the train split is left with 0 bonafide, .* it is gone"):
+        prepare(detector_of(tiny_recipe()), folder, tiny_recipe(), Run(workers=1))
