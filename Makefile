@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-adapt bench-ablations gpu format clean
+.PHONY: help demo test check bench bench-sequence gpu format clean
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -32,22 +32,15 @@ check: $(STAMP) ## Check format, lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
-bench: $(STAMP) ## Measure what everything costs, against its peers, into benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.cost
-	$(BIN)/python -m benchmarks.crossover
-	$(BIN)/python -m benchmarks.compiled
-	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.speed
+bench: $(STAMP) ## Measure what everything costs, against its peers; the machine must do nothing else
+	@tools/install_speech.sh
+	$(BIN)/python -m benchmarks startup cost crossover training speed --again
 	$(BIN)/python -m benchmarks.report
 
-bench-adapt: $(STAMP) ## Learn a sequence of attacks by every method, resuming where it stopped (hours)
+bench-sequence: $(STAMP) ## Learn a sequence of attacks by every method, resuming where it stopped (hours)
 	@tools/install_speech.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence
-
-bench-ablations: $(STAMP) ## Learn a shorter sequence with parts of the method changed, resuming as well (hours)
-	@tools/install_speech.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.sequence --plan benchmarks/sequence/ablations.yaml
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks sequence
+	$(BIN)/python -m benchmarks.report
 
 # No .venv: its torch computes on the CPU alone, and a machine with a card may reach no package index.
 gpu: ## Measure on a graphics card, in 8 minutes; GPU_PYTHON=python3 has a torch that sees one, GPU=--tiny tries without

@@ -1,189 +1,110 @@
 """What the mixture costs: scoring over the frozen base, whatever the number of experts, and what others cost.
 
-    python -m benchmarks.cost
-
-Interleaved: in every round each candidate scores the same clips once, and is compared with the frozen base of the same
-round. Writes results/cost.json, after every shape; shapes that a call leaves out keep what was found before.
+In every round each candidate scores the same clips once, and is compared with the frozen base of the same round.
+A cell is a shape of base and a precision; `peers` names the cells in which others take part.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
 import torch
-from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
+from pydantic import Field
 
-from benchmarks.forms import (
-    ALPHA,
-    RANK,
-    Form,
-    computed_by,
-    einsum_form,
-    loop_form,
-    peft_arrow,
-    peft_mixed,
-    peft_single,
-)
-from benchmarks.workbench import RESULTS, WORK
+from benchmarks.forms import Form, computed_by, einsum_form, loop_form, peft_arrow, peft_mixed, peft_single
+from benchmarks.plan import Cell, Plan
+from benchmarks.workbench import WORK, Candidate, in_turns, shape_folder
 from molex_adapt.base import Base, load_base
-from molex_adapt.base.precision import compute_dtype
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.mixture import ExpertSpec, Mixture
 from molex_adapt.mixture.mixture import module_path
-from molex_adapt.recipe import LoraOptions, RouterOptions
+from molex_adapt.recipe import Options, Recipe, RouterOptions
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "wavlm-base": {},
-    "wavlm-large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-    },
-}
-CLIPS, SECONDS = 4, 4
-TOP_K = 2
-"""Of the peers too, where they choose."""
-DEFAULT_TOP_K = RouterOptions().top_k
-COUNTS = (8, 64, 256)
-ROUTINGS = ("utterance", "frame")
-
-Candidate = Callable[[], object]
+MIXED = 8
+"""Adapters in one batch of PEFT's."""
 
 
-def main() -> None:
-    """Read the command line, run, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--shapes", nargs="*", default=["embedded", *SHAPES])
-    parser.add_argument(
-        "--peers", nargs="*", default=["wavlm-base"], help="shapes that the others are measured on"
-    )
-    options = parser.parse_args()
-    about = {"machine": machine(), "clips": CLIPS, "seconds": SECONDS, "rounds": options.rounds}
-    result = former(RESULTS / "cost.json", about)
-    for shape in options.shapes:
-        folder = shape_folder(shape)
-        for precision in ("fp32", "bf16"):
-            ours = scoring(folder, precision, options.rounds, shape in options.peers and precision == "fp32")
-            result["scoring"].setdefault(shape, {})[precision] = ours
-            print(shape, precision, json.dumps(ours), flush=True)
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "cost.json").write_text(json.dumps(result, indent=1) + "\n")
+class Settings(Options):
+    """How it is measured; clips are of `seconds`, looped over and einsummed are so many experts."""
+
+    rounds: int = 7
+    clips: int = 4
+    seconds: int = 4
+    experts: tuple[int, ...] = (8, 64, 256)
+    loop: tuple[int, ...] = (8, 64)
+    einsum: tuple[int, ...] = (8,)
+    arrow: tuple[int, ...] = (8, 32)
+    peers: tuple[str, ...] = Field(())
 
 
-def former(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """What was found before under the same conditions; else nothing yet."""
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    same = all(found.get(key) == value for key, value in about.items())
-    return about | {"scoring": found["scoring"] if same else {}}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "bfloat16": compute_dtype("auto", torch.device("cpu")) == torch.bfloat16,
-        "torch": torch.__version__,
-    }
-
-
-def shape_folder(shape: str) -> Path:
-    """The embedded base, or a base of that shape with random weights, made once."""
-    if shape == "embedded":
-        return Path("registry/base")
-    folder = WORK / "shapes" / shape
-    if not (folder / "model.safetensors").exists():
-        torch.manual_seed(0)
-        WavLMModel(WavLMConfig(**SHAPES[shape])).save_pretrained(folder)
-        Wav2Vec2FeatureExtractor(do_normalize=shape != "wavlm-base").save_pretrained(folder)
-    return folder
+def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Seconds of the frozen base, and every candidate's time over it."""
+    settings, recipe = plan.settings_as(Settings), plan.resolved("")
+    for cell in cells:
+        yield cell, _scoring(cell, settings, recipe)
 
 
 @torch.no_grad()
-def scoring(folder: Path, precision: str, rounds: int, peers: bool) -> dict[str, Any]:
-    """Seconds of the frozen base, and every candidate's time over it."""
+def _scoring(cell: Cell, settings: Settings, recipe: Recipe) -> dict[str, Any]:
+    folder = shape_folder(cell.method)
     base = load_base(folder)
-    base.compute_in("bf16" if precision == "bf16" else "fp32")
-    wave = torch.randn(CLIPS, SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    base.compute_in("bf16" if "bf16" in cell.arguments else "fp32")
+    generator = torch.Generator().manual_seed(0)
+    wave = torch.randn(settings.clips, settings.seconds * SAMPLE_RATE, generator=generator)
+    peers = cell.name in settings.peers
     candidates: dict[str, Candidate] = {"frozen base": lambda: _score(base, None, wave)}
-    for count in COUNTS:
-        mixture = mixture_of(base, count)
-        for routing in ROUTINGS:
-            for top_k in (TOP_K, DEFAULT_TOP_K):
-                name = f"mixture, {count} experts, {routing}" + (
-                    f", {top_k} chosen" if top_k != TOP_K else ""
-                )
-                candidates[name] = _routed(base, mixture, routing, wave, top_k)
-        if peers and count <= 64:
-            for name, form in (("loop", loop_form), ("einsum", einsum_form)):
-                if name == "loop" or count == 8:
-                    candidates[f"{name}, {count} experts"] = _in_form(base, mixture, form, wave)
+    for count in settings.experts:
+        mixture = mixture_of(base, count, recipe)
+        for routing in ("utterance", "frame"):
+            candidates[f"{count} experts, {routing}"] = _routed(base, mixture, routing, wave)
+        for name, form, counts in (
+            ("loop", loop_form, settings.loop),
+            ("einsum", einsum_form, settings.einsum),
+        ):
+            if peers and count in counts:
+                candidates[f"{name}, {count} experts"] = _in_form(base, mixture, form, wave)
     if peers:
-        single, mixed = peft_single(folder), peft_mixed(folder, 8)
-        names = [f"e{at % 8}" for at in range(CLIPS)]
+        single, mixed = peft_single(folder, recipe.lora), peft_mixed(folder, recipe.lora, MIXED)
+        names = [f"e{at % MIXED}" for at in range(settings.clips)]
         candidates["PEFT, one adapter"] = lambda: single(wave)
-        candidates["PEFT, 8 adapters in one batch"] = lambda: mixed(wave, adapter_names=names)
-        for count in (2, 8, 32):
-            arrow = peft_arrow(folder, count, WORK)
+        candidates[f"PEFT, {MIXED} adapters in one batch"] = lambda: mixed(wave, adapter_names=names)
+        for count in settings.arrow:
+            arrow = peft_arrow(folder, recipe.lora, count, recipe.router.top_k, WORK)
             candidates[f"PEFT Arrow, {count} experts"] = lambda arrow=arrow: arrow(wave)  # type: ignore[misc]
-    times = interleaved(candidates, rounds)
+    times = in_turns(candidates, settings.rounds)
     frozen = times.pop("frozen base")
-    ratios = {
-        name: median(own / base_ for own, base_ in zip(found, frozen, strict=True))
-        for name, found in times.items()
+    return {
+        "frozen_base_seconds": median(frozen),
+        "over_frozen": {
+            name: median(own / alone for own, alone in zip(found, frozen, strict=True))
+            for name, found in times.items()
+        },
     }
-    return {"frozen_base_seconds": median(frozen), "ratios": ratios}
 
 
-def interleaved(candidates: dict[str, Candidate], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, after one round to warm up."""
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for turn in range(rounds + 1):
-        for name, candidate in candidates.items():
-            started = time.perf_counter()
-            candidate()
-            if turn:
-                times[name].append(time.perf_counter() - started)
-    return times
-
-
-def mixture_of(base: Base, count: int) -> Mixture:
+def mixture_of(base: Base, count: int, recipe: Recipe) -> Mixture:
     """`count` random experts, detached."""
-    mixture = Mixture(base, LoraOptions(rank=RANK, alpha=ALPHA), RouterOptions(top_k=TOP_K))
+    lora = recipe.lora
+    mixture = Mixture(base, lora, recipe.router)
     generator = torch.Generator().manual_seed(0)
     experts = []
     for number in range(count):
         weights = {}
         for block, layers in enumerate(mixture.layers):
             for target, layer in layers.items():
-                a, b = layer.fresh(ExpertSpec("", RANK, ALPHA), generator)
+                a, b = layer.fresh(ExpertSpec("", lora.rank, lora.alpha), generator)
                 path = module_path(block, target)
                 weights[f"{path}.lora_A"], weights[f"{path}.lora_B"] = a, b
-        experts.append((ExpertSpec(f"e{number}", RANK, ALPHA), weights))
+        experts.append((ExpertSpec(f"e{number}", lora.rank, lora.alpha), weights))
     rows = [[torch.randn(base.width + 1, generator=generator) for _ in base.blocks] for _ in experts]
     mixture.extend(experts, rows)
     return mixture.requires_grad_(False).eval()
 
 
-def _routed(base: Base, mixture: Mixture, routing: str, wave: torch.Tensor, top_k: int = TOP_K) -> Candidate:
-    options = RouterOptions.model_validate({"top_k": top_k, "routing": routing})
+def _routed(base: Base, mixture: Mixture, routing: str, wave: torch.Tensor) -> Candidate:
+    options = RouterOptions.model_validate(mixture.routers[0].options.model_dump() | {"routing": routing})
 
     def score() -> None:
         for router in mixture.routers:
@@ -213,7 +134,3 @@ def _score(base: Base, mixture: Mixture | None, wave: torch.Tensor) -> None:
         mixture.hidden_states(features, frames)
     finally:
         mixture.detach()
-
-
-if __name__ == "__main__":
-    main()

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from transformers import AutoModel
 
 from molex_adapt.mixture import ExpertLinear
+from molex_adapt.recipe import LoraOptions
 
-TARGETS = ["feed_forward.intermediate_dense", "feed_forward.output_dense"]
-RANK, ALPHA = 8, 16
+LORA = LoraOptions()
+"""What recipes say where they say nothing."""
 
 Form = Callable[[ExpertLinear, Tensor], Tensor]
 
@@ -50,10 +51,9 @@ def computed_by(form: Form) -> Iterator[None]:
     """All mixtures compute in another way for a while."""
     own = ExpertLinear.forward
 
-    def forward(
-        layer: ExpertLinear, x: Tensor
-    ) -> Tensor:  # a form may be an object, which does not bind as methods do
-        return form(layer, x)
+    # A form may be an object, which does not bind as methods do.
+    def forward(self: ExpertLinear, x: Tensor) -> Tensor:
+        return form(self, x)
 
     ExpertLinear.forward = forward  # type: ignore[method-assign]
     try:
@@ -62,30 +62,33 @@ def computed_by(form: Form) -> Iterator[None]:
         ExpertLinear.forward = own  # type: ignore[method-assign]
 
 
-def peft_single(folder: Path) -> Any:
+def peft_single(folder: Path, lora: LoraOptions) -> Any:
     """One adapter."""
-    return get_peft_model(AutoModel.from_pretrained(folder), _config()).eval()
+    return get_peft_model(AutoModel.from_pretrained(folder), lora_config(lora)).eval()
 
 
-def peft_mixed(folder: Path, count: int) -> Any:
+def peft_mixed(folder: Path, lora: LoraOptions, count: int) -> Any:
     """`count` adapters, one per utterance; call it with `adapter_names`."""
-    model = get_peft_model(AutoModel.from_pretrained(folder), _config(), adapter_name="e0")
+    model = get_peft_model(AutoModel.from_pretrained(folder), lora_config(lora), adapter_name="e0")
     for at in range(1, count):
-        model.add_adapter(f"e{at}", _config())
+        model.add_adapter(f"e{at}", lora_config(lora))
     return model.eval()
 
 
-def peft_arrow(folder: Path, count: int, work: Path) -> Any:
-    """Routing by Arrow over `count` adapters, frame by frame, top 2."""
-    adapter = work / f"adapter-{folder.name}"
+def peft_arrow(folder: Path, lora: LoraOptions, count: int, top_k: int, work: Path) -> Any:
+    """Routing by Arrow over `count` adapters, frame by frame, to the `top_k` best."""
+    adapter = work / f"adapter-{folder.name}-{lora.rank}"
     if not (adapter / "adapter_config.json").exists():
-        get_peft_model(AutoModel.from_pretrained(folder), _config()).save_pretrained(adapter)
+        model = get_peft_model(AutoModel.from_pretrained(folder), lora_config(lora))
+        model.save_pretrained(os.fspath(adapter))
     return create_arrow_model(
         base_model=AutoModel.from_pretrained(folder),
         task_specific_adapter_paths=[os.fspath(adapter)] * count,
-        arrow_config=ArrowConfig(top_k=2, rng_seed=0),
+        arrow_config=ArrowConfig(top_k=top_k, rng_seed=0),
     ).eval()
 
 
-def _config() -> LoraConfig:
-    return LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS, init_lora_weights=False)
+def lora_config(lora: LoraOptions, random: bool = True) -> LoraConfig:
+    """PEFT's words for the same LoRA; B is `random`, so that nothing is skipped as zero, or else starts at zero."""
+    options: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "target_modules": list(lora.targets)}
+    return LoraConfig(**options, init_lora_weights=not random)

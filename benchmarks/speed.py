@@ -1,16 +1,11 @@
-"""How fast recordings are scored and analysed, from files to figures, with the shipped mixture.
+"""How fast recordings are scored and analysed, from files to figures, with the shipped mixture; nothing is cached.
 
-    python -m benchmarks.speed
-
-Three measures, their candidates in turns within every round: 1,000 recordings over real time; `analyze` over `score` on
-the same files, nothing cached; recordings of 0.7 to 30 s in batches of like length over one recording after the other.
-Writes results/speed.json.
+Cells: `score`, against real time; `analyze`, against `score` on the same files; `mixed`, recordings of many lengths in
+batches of like length, against one recording after the other. Each with a number of recordings.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
 import time
@@ -24,72 +19,68 @@ import numpy as np
 import soundfile
 import torch
 
-from benchmarks.cost import interleaved, machine
-from benchmarks.workbench import RESULTS
+from benchmarks.plan import Cell, Plan
+from benchmarks.workbench import Candidate, in_turns
 from molex_adapt.api import Registry
 from molex_adapt.cache import FOLDER
-from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.data import Table, Utterance, decode
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
 from molex_adapt.features import score_table
+from molex_adapt.recipe import Options
+from molex_adapt.run import Run
 
-RECORDINGS, ANALYSED, MIXED = 1000, 300, 80
-SHORTEST, LONGEST = 0.7, 30.0
+Speech = tuple[Utterance, ...]
 
 
-def main() -> None:
-    """Read the command line, measure, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+class Settings(Options):
+    """How it is measured; mixed lengths lie evenly, on a logarithmic scale, between `shortest` and `longest`."""
+
+    rounds: int = 7
+    workers: int = 2
+    shortest: Seconds = 0.7
+    longest: Seconds = 30.0
+
+
+def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Every cell by itself, its candidates in turns."""
     os.environ[FOLDER] = "off"
-    speech = find_speech(None).utterances
-    result: dict[str, Any] = {"machine": machine(), "rounds": rounds}
-    result |= _plain(Table(tuple(speech[:RECORDINGS]), "speech"))
-    result["analyze_over_score"] = _analysis(Table(tuple(speech[:ANALYSED]), "speech"), rounds)
-    result |= _mixed(speech, rounds)
-    print(json.dumps(result))
-    (RESULTS / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    settings, speech = plan.settings_as(Settings), find_speech(None).utterances
+    for cell in cells:
+        yield cell, MEASURES[cell.method](speech, int(cell.arguments[0]), settings)
 
 
-def _plain(table: Table) -> dict[str, Any]:
-    """Seconds of audio per second, three times, and their median."""
-    detector = Registry.open("registry").detector("cpu")
-    audio = sum(item.seconds for item in score_table(detector, table)[0])
-    times = interleaved({"score": lambda: score_table(detector, table)}, 3)["score"]
-    return {"recordings": len(table), "times_real_time": audio / median(times)}
+def _plain(speech: Speech, count: int, settings: Settings) -> dict[str, Any]:
+    """Seconds of audio per second."""
+    detector, table = Registry.open("registry").detector(), Table(speech[:count], "speech")
+    audio = sum(item.seconds for item in score_table(detector, table, Run(workers=settings.workers))[0])
+    score = in_turns({"score": lambda: score_table(detector, table, Run(workers=settings.workers))}, 3)[
+        "score"
+    ]
+    return {"times_real_time": audio / median(score)}
 
 
-def _analysis(table: Table, rounds: int) -> float:
+def _analysis(speech: Speech, count: int, settings: Settings) -> dict[str, Any]:
     """Time of `analyze` over that of `score`: the same files, decoded and computed anew each time."""
-    registry = Registry.open("registry")
-    return _ratio(lambda: registry.analyze(table), lambda: registry.score(table), rounds)
+    registry, table = Registry.open("registry"), Table(speech[:count], "speech")
+    ways = {"analyze": lambda: registry.analyze(table), "score": lambda: registry.score(table)}
+    times = in_turns(ways, settings.rounds)
+    return {"over_score": median(a / b for a, b in zip(times["analyze"], times["score"], strict=True))}
 
 
-def _mixed(speech: tuple[Utterance, ...], rounds: int) -> dict[str, Any]:
+def _mixed(speech: Speech, count: int, settings: Settings) -> dict[str, Any]:
     """Speed on mixed lengths over one recording after the other, and how much of both times is the model's own."""
-    detector = Registry.open("registry").detector("cpu")
-    generator = np.random.default_rng(0)
-    seconds = np.exp(generator.uniform(np.log(SHORTEST), np.log(LONGEST), MIXED))
-    long = np.concatenate([decode(item.path) for item in speech[:400]])
+    detector = Registry.open("registry").detector()
     with tempfile.TemporaryDirectory() as folder:
-        items = []
-        for number, length in enumerate(seconds):
-            samples = int(length * SAMPLE_RATE)
-            start = int(generator.integers(len(long) - samples))
-            path = Path(folder) / f"{number}.wav"
-            soundfile.write(path, long[start : start + samples], SAMPLE_RATE)
-            items.append(Utterance(path=path, label="bonafide"))
+        items = _of_many_lengths(speech, count, settings, Path(folder))
         table = Table(tuple(items), "mixed lengths")
         ones = [Table((item,), "one") for item in items]
-        ways: dict[str, Callable[[], object]] = {
+        ways: dict[str, Candidate] = {
             "one_by_one": lambda: [score_table(detector, one) for one in ones],
-            "batches": lambda: score_table(detector, table),
+            "batches": lambda: score_table(detector, table, Run(workers=settings.workers)),
         }
-        times = interleaved(ways, rounds)
+        times = in_turns(ways, settings.rounds)
         with _timed(detector) as model:
             inside = {}
             for name, score in ways.items():
@@ -99,9 +90,23 @@ def _mixed(speech: tuple[Utterance, ...], rounds: int) -> dict[str, Any]:
     pairs = zip(times["one_by_one"], times["batches"], strict=True)
     return {
         "batches_over_one_by_one": median(slow / fast for slow, fast in pairs),
-        "mixed_seconds": {name: median(found) for name, found in times.items()},
-        "mixed_seconds_in_model": inside,
+        "seconds": {name: median(found) for name, found in times.items()},
+        "seconds_in_model": inside,
     }
+
+
+def _of_many_lengths(speech: Speech, count: int, settings: Settings, folder: Path) -> list[Utterance]:
+    generator = np.random.default_rng(0)
+    seconds = np.exp(generator.uniform(np.log(settings.shortest), np.log(settings.longest), count))
+    long = np.concatenate([decode(item.path) for item in speech[:400]])
+    items = []
+    for number, length in enumerate(seconds):
+        samples = int(length * SAMPLE_RATE)
+        start = int(generator.integers(len(long) - samples))
+        path = folder / f"{number}.wav"
+        soundfile.write(path, long[start : start + samples], SAMPLE_RATE)
+        items.append(Utterance(path=path, label="bonafide"))
+    return items
 
 
 @contextmanager
@@ -123,10 +128,8 @@ def _timed(detector: Detector) -> Iterator[list[float]]:
         del detector.score
 
 
-def _ratio(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> float:
-    times = interleaved({"slow": slow, "fast": fast}, rounds)
-    return median(a / b for a, b in zip(times["slow"], times["fast"], strict=True))
-
-
-if __name__ == "__main__":
-    main()
+MEASURES: dict[str, Callable[[Speech, int, Settings], dict[str, Any]]] = {
+    "score": _plain,
+    "analyze": _analysis,
+    "mixed": _mixed,
+}

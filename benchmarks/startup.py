@@ -1,70 +1,69 @@
 """How fast the command line is there, and how loading grows with the number of experts.
 
-    python -m benchmarks.startup
-
-Processes and loads take turns within every round. Writes results/startup.json.
+Processes and loads take turns within every round. Cells: `process`, by what it runs; `list` and `load`, by the number
+of experts.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from benchmarks.cost import interleaved, machine
-from benchmarks.workbench import RESULTS
+from benchmarks.plan import Cell, Plan
+from benchmarks.workbench import Candidate, in_turns
 from molex_adapt.digest import sha256
+from molex_adapt.recipe import Options
 from molex_adapt.registry import Store, files, layout
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.registry.draft import summaries
 from molex_adapt.registry.records import ExpertEntry
 
 SHIPPED = Path("registry")
-FEW, MANY, LISTED = 4, 256, 5000
-BARE = "import typer, rich"
 HELLO = "import typer; app = typer.Typer(rich_markup_mode='rich'); app.command()(lambda: None); app()"
+PROCESSES = {
+    "bare": ("-c", "import typer, rich"),
+    "hello": ("-c", HELLO, "--help"),
+    "help": ("-m", "molex_adapt.cli.app", "--help"),
+}
+"""What `process` runs; `hello` is the help of a program with no command of its own."""
 
 
-def main() -> None:
-    """Read the command line, measure, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+class Settings(Options):
+    """How it is measured."""
+
+    rounds: int = 7
+
+
+def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Seconds of each, all in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        few, many = (_registry(Path(folder) / str(count), count, loadable=True) for count in (FEW, MANY))
-        listed = _registry(Path(folder) / "listed", LISTED, loadable=False)
-        candidates: dict[str, Callable[[], object]] = {
-            "bare": _process("-c", BARE),
-            "a typer program's --help": _process("-c", HELLO, "--help"),
-            "--help": _command("--help"),
-            "list": _command("list", "--registry", "registry"),
-            f"list, {LISTED} experts": _command("list", "--registry", str(listed)),
-            f"list --json, {LISTED} experts": _command("list", "--json", "--registry", str(listed)),
-            f"load, {FEW} experts": lambda: build_detector(Store.open(few)),
-            f"load, {MANY} experts": lambda: build_detector(Store.open(many)),
-        }
-        seconds = {name: median(times) for name, times in interleaved(candidates, rounds).items()}
-    result = {"machine": machine(), "rounds": rounds, "seconds": seconds}
-    print(json.dumps(result))
-    (RESULTS / "startup.json").write_text(json.dumps(result, indent=1) + "\n")
+        times = in_turns(
+            {cell.name: _candidate(cell, Path(folder)) for cell in cells}, plan.settings_as(Settings).rounds
+        )
+    for cell in cells:
+        yield cell, {"seconds": median(times[cell.name])}
 
 
-def _process(*arguments: str) -> Callable[[], object]:
+def _candidate(cell: Cell, folder: Path) -> Candidate:
+    what = cell.arguments[0]
+    if cell.method == "process":
+        return _process(*PROCESSES[str(what)])
+    made = _registry(folder / cell.name, int(what), loadable=cell.method == "load")
+    if cell.method == "load":
+        return lambda: build_detector(Store.open(made))
+    return _process("-m", "molex_adapt.cli.app", "list", "--json", "--registry", str(made))
+
+
+def _process(*arguments: str) -> Candidate:
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-
-
-def _command(*arguments: str) -> Callable[[], object]:
-    return _process("-m", "molex_adapt.cli.app", *arguments)
 
 
 def _registry(folder: Path, count: int, *, loadable: bool) -> Path:
@@ -94,7 +93,3 @@ def _registry(folder: Path, count: int, *, loadable: bool) -> Path:
     for name, body in (content | {layout.GENERATION: files.dump_record(record)}).items():
         (place / name).write_bytes(body)
     return folder
-
-
-if __name__ == "__main__":
-    main()

@@ -3,7 +3,7 @@
     python -m tools.build_registry --base registry/base --out new-registry
 
 The domains are those of recipes/demo.yaml, without the novel one and the null control. What is simulated stays in
-work/domains, for the measurements under benchmarks/ as well.
+work/domains.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.workbench import demo_recipe, simulate_all
 from molex_adapt.api import EMBEDDED, Registry, Run
 from molex_adapt.base import load_base
 from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
-from molex_adapt.data import Table
-from molex_adapt.recipe import Recipe, load
+from molex_adapt.data import Table, read
+from molex_adapt.demo.domains import find_speech
+from molex_adapt.progress import Progress
+from molex_adapt.recipe import DemoRecipe, Recipe, load
 from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.shipped import recipe_path
+from molex_adapt.simulate import LastStage, make_attack, simulate
 
 LICENCE = "cc-by-sa-3.0"
 """Of the speech that the experts were trained on, the strictest of its parts."""
@@ -36,10 +38,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    demo = demo_recipe()
+    demo = load(DemoRecipe, recipe_path("demo"))
     known = [name for name in demo.domains if name not in (demo.novel, NULL_DOMAIN)]
     with listening(False) as progress:
-        tables = simulate_all(options.workers, progress)
+        tables = simulate_all(demo, options.workers, progress)
         heard = [
             item
             for name in (BONA_FIDE, *known)
@@ -64,6 +66,27 @@ def main() -> None:
     for domain, rates in report.after.items():
         low, high = rates.eer_ci
         print(f"{domain}: EER {100 * rates.eer:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
+
+
+def simulate_all(demo: DemoRecipe, workers: int, progress: Progress) -> dict[str, Table]:
+    """All speech, forged by every attack of the demo's recipe; bona fide recordings under BONA_FIDE."""
+    speech, tables = find_speech(None), {}
+    for name, domain in demo.domains.items():
+        result = simulate(
+            make_attack(domain.attack, domain.parameters),
+            speech,
+            Path("work/domains") / name,
+            stage=LastStage(),
+            seed=0,
+            workers=workers,
+            progress=progress,
+            bona_fide=name == NULL_DOMAIN,
+        )
+        table = read(result.manifest)
+        tables[name] = table.select(label="spoof")
+        if name == NULL_DOMAIN:
+            tables[BONA_FIDE] = table.select(label=BONA_FIDE)
+    return tables
 
 
 if __name__ == "__main__":

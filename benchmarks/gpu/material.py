@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import WavLMConfig, WavLMModel
 
-from benchmarks.forms import ALPHA, RANK
+from benchmarks.forms import LORA
 from benchmarks.gpu.setting import Setting
 from molex_adapt.base import Base, BaseIdentity
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.mixture import ExpertSpec, Mixture
-from molex_adapt.recipe import LoraOptions, RouterOptions
+from molex_adapt.recipe import RouterOptions
 
 
 def model_of(setting: Setting) -> WavLMModel:
@@ -49,10 +49,10 @@ def tables_of(base: Base, count: int) -> dict[str, Any]:
         return torch.randn(shape, generator=generator, device=device)
 
     tables = {}
-    for name, (a, b) in Mixture(base, LoraOptions(rank=RANK, alpha=ALPHA), RouterOptions()).tables().items():
+    for name, (a, b) in Mixture(base, LORA, RouterOptions()).tables().items():
         tables[name] = (
-            draw(count, RANK, a.shape[-1]) / a.shape[-1] ** 0.5,
-            0.02 * draw(count, RANK, b.shape[-1]),
+            draw(count, LORA.rank, a.shape[-1]) / a.shape[-1] ** 0.5,
+            0.02 * draw(count, LORA.rank, b.shape[-1]),
         )
     return {"experts": tables, "rows": [draw(count, base.width + 1) for _ in base.blocks]}
 
@@ -60,9 +60,9 @@ def tables_of(base: Base, count: int) -> dict[str, Any]:
 def mixture_of(base: Base, tables: dict[str, Any], count: int, top_k: int | None = None) -> Mixture:
     """The first `count` experts, detached."""
     options = RouterOptions() if top_k is None else RouterOptions(top_k=top_k)
-    mixture = Mixture(base, LoraOptions(rank=RANK, alpha=ALPHA), options).to(next(base.parameters()).device)
+    mixture = Mixture(base, LORA, options).to(next(base.parameters()).device)
     mixture.adopt(
-        [ExpertSpec(f"e{at}", RANK, ALPHA) for at in range(count)],
+        [ExpertSpec(f"e{at}", LORA.rank, LORA.alpha) for at in range(count)],
         {name: (a[:count], b[:count]) for name, (a, b) in tables["experts"].items()},
         [rows[:count] for rows in tables["rows"]],
     )

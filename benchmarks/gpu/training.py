@@ -13,11 +13,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from benchmarks.forms import ALPHA, RANK, TARGETS
+from benchmarks.forms import LORA, lora_config
 from benchmarks.gpu.material import base_of, model_of, waves_of
 from benchmarks.gpu.setting import Findings, Setting
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
@@ -75,7 +75,7 @@ def _ours(setting: Setting, precision: str, steps: int) -> Seconds:
     recipe = Recipe.model_validate(
         {
             "precision": precision,
-            "lora": {"rank": RANK, "alpha": ALPHA},
+            "lora": LORA.model_dump(),
             "data": {"crop_seconds": seconds},
             "expert": {"batch_size": setting.clips, "development": 1, "shortest_crop": 1.0, "head": "frozen"},
         }
@@ -123,7 +123,7 @@ class _Peer(nn.Module):
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         model: Any = model_of(setting)
-        self.model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS))
+        self.model = get_peft_model(model, lora_config(LORA, random=False))
         width, blocks = model.config.hidden_size, model.config.num_hidden_layers
         self.head = Head(width, blocks + 1, HeadOptions()).requires_grad_(False).to(setting.device)
 
@@ -165,6 +165,6 @@ def _peft(setting: Setting, precision: str, steps: int) -> Seconds:
             logging_strategy="no",
             disable_tqdm=True,
         )
-        trainer = Trainer(_Peer(setting), arguments, train_dataset=rows, callbacks=[clock])  # type: ignore[arg-type]
+        trainer = Trainer(_Peer(setting), arguments, train_dataset=rows, callbacks=[clock])
         trainer.train()
     return clock.taken

@@ -1,1 +1,1 @@
-"""The page of everything measured."""
+"""Pages out of plans and results: RESULTS.md, and the table in the README."""

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.sequence.plan import Plan
+from benchmarks.sequence.settings import Settings
 from benchmarks.workbench import features_of
-from molex_adapt.conventions import BONA_FIDE, FRAME_SAMPLES, NULL_DOMAIN, SAMPLE_RATE, SPLITS
+from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SPLITS
 from molex_adapt.data import Table, Utterance, assign_splits, read
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
@@ -58,7 +58,6 @@ class Domains:
         data: per domain, what a method may learn from; its `test` is its `dev`: no method sees what is measured.
         known, held_out: test recordings of the voices that methods hear, and of the voice they do not.
         development: each domain's development split, to set a threshold on.
-        minutes: of audio, per domain.
     """
 
     tables: dict[str, Table]
@@ -66,54 +65,49 @@ class Domains:
     known: Measured
     held_out: Measured | None
     development: dict[str, Measured]
-    minutes: dict[str, float]
 
 
 def make_domains(
-    plan: Plan, speech: Path | None, work: Path, detector: Detector, workers: int, progress: Progress
+    settings: Settings, speech: Path | None, work: Path, detector: Detector, workers: int, progress: Progress
 ) -> Domains:
     """Forge, divide, extract; what a former run made is used again."""
-    chosen = draw(plan, find_speech(speech), detector.recipe.data.split_seed)
-    tables = _forge(plan, chosen, work / "domains", workers, progress)
+    chosen = draw(settings, find_speech(speech), detector.recipe.data.split_seed)
+    tables = _forge(settings, chosen, work / "domains", workers, progress)
     kept = work / "features"
     features = {
         name: features_of(detector, name, table, workers, progress, kept) for name, table in tables.items()
     }
-    data = {name: _learnable(tables[name], features[name]) for name in tables if name not in nulls(plan)}
+    data = {name: _learnable(tables[name], features[name]) for name in tables if name not in nulls(settings)}
     return Domains(
         tables,
         data,
-        _measured(tables, features, "test", plan.measured_seconds),
-        _measured(tables, features, None, plan.measured_seconds) if plan.held_out else None,
+        _measured(tables, features, "test", settings.measured_seconds),
+        _measured(tables, features, None, settings.measured_seconds) if settings.held_out else None,
         {
-            name: _measured({name: tables[name]}, features, "dev", plan.measured_seconds)
-            for name in plan.domains
-        },
-        {
-            name: sum(len(clip) for clip in item.clips) * FRAME_SAMPLES / SAMPLE_RATE / 60
-            for name, item in features.items()
+            name: _measured({name: tables[name]}, features, "dev", settings.measured_seconds)
+            for name in settings.domains
         },
     )
 
 
-def nulls(plan: Plan) -> dict[str, dict[str, object]]:
+def nulls(settings: Settings) -> dict[str, dict[str, object]]:
     """The controls, one for each last stage: their names and stages."""
-    stages = {_stage_name(domain.stage): domain.stage for domain in plan.domains.values()}
+    stages = {_stage_name(domain.stage): domain.stage for domain in settings.domains.values()}
     return {f"{NULL_DOMAIN}{name}": stage for name, stage in stages.items()}
 
 
-def draw(plan: Plan, speech: Table, split_seed: int) -> dict[str, list[Utterance]]:
+def draw(settings: Settings, speech: Table, split_seed: int) -> dict[str, list[Utterance]]:
     """Recordings of every domain and control, with their split; None is that of the held-out voice."""
-    heard = Table(tuple(row for row in speech if row.speaker != plan.held_out_speaker), speech.root)
-    unheard = [replace(row, split=None) for row in speech if row.speaker == plan.held_out_speaker]
+    heard = Table(tuple(row for row in speech if row.speaker != settings.held_out_speaker), speech.root)
+    unheard = [replace(row, split=None) for row in speech if row.speaker == settings.held_out_speaker]
     divided = [*assign_splits(heard, seed=split_seed, by="source"), *unheard]
-    sizes = {"train": plan.train, "dev": plan.dev, "test": plan.test, None: plan.held_out}
-    controls = dict.fromkeys(nulls(plan), None)
-    found = {}
-    for name in [*plan.domains, *controls]:
+    sizes = {"train": settings.train, "dev": settings.dev, "test": settings.test, None: settings.held_out}
+    controls = dict.fromkeys(nulls(settings), None)
+    found: dict[str, list[Utterance]] = {}
+    for name in [*settings.domains, *controls]:
         attack = (
-            make_attack(plan.domains[name].attack, plan.domains[name].parameters)
-            if name in plan.domains
+            make_attack(settings.domains[name].attack, settings.domains[name].parameters)
+            if name in settings.domains
             else None
         )
         languages = attack.languages() if isinstance(attack, TextToSpeech) else None
@@ -131,16 +125,16 @@ def draw(plan: Plan, speech: Table, split_seed: int) -> dict[str, list[Utterance
 
 
 def _forge(
-    plan: Plan, chosen: Mapping[str, list[Utterance]], folder: Path, workers: int, progress: Progress
+    settings: Settings, chosen: Mapping[str, list[Utterance]], folder: Path, workers: int, progress: Progress
 ) -> dict[str, Table]:
     """Per domain and control, its forged recordings and their bona fide twins."""
     real: dict[str, dict[str, Utterance]] = {}
     tables = {}
-    for control, stage in nulls(plan).items():
+    for control, stage in nulls(settings).items():
         everyone = {
             row.source: row
             for name, rows in chosen.items()
-            if name == control or (name in plan.domains and plan.domains[name].stage == stage)
+            if name == control or (name in settings.domains and settings.domains[name].stage == stage)
             for row in rows
         }
         made = _simulate(
@@ -149,7 +143,7 @@ def _forge(
         real[control] = {row.source: row for row in made if row.label == BONA_FIDE}
         forged = {row.source: row for row in made if row.label != BONA_FIDE}
         tables[control] = _paired(control, chosen[control], real[control], forged)
-    for name, domain in plan.domains.items():
+    for name, domain in settings.domains.items():
         progress.note(f"simulate {name}")
         made = _simulate(
             domain.attack,

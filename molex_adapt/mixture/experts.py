@@ -22,7 +22,7 @@ ExpertWeights: TypeAlias = dict[str, Tensor]
 
 CONCATENATE_UP_TO = {torch.float32: 2, torch.bfloat16: 8}
 """With frame routing, experts per chosen expert up to which one product over all of them is faster than picking rows,
-by the type computed in; measured by `python -m benchmarks.crossover`."""
+by the type computed in; measured by `python -m benchmarks crossover`."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,6 @@ class Router(nn.Module):
         self.register_buffer("spread", torch.ones(width))
         self.forced: int | None = None
         """An expert that takes every utterance; None to route."""
-        self.dense = False
-        """Softmax over all experts instead of the top k."""
 
     @torch.no_grad()
     def add(self, row: Tensor | None = None) -> None:
@@ -124,8 +122,7 @@ class Router(nn.Module):
         noisy = logits
         if self.training and self.options.noise > 0:
             noisy = logits + self.options.noise * torch.randn_like(logits)
-        k = len(rows) if self.dense else min(self.options.top_k, len(rows))
-        values, chosen = noisy.topk(k, dim=-1)
+        values, chosen = noisy.topk(min(self.options.top_k, len(rows)), dim=-1)
         return Routing(chosen, values.softmax(-1), logits)
 
 

@@ -120,10 +120,7 @@ class JointStage(StageOptions):
 
 
 class ExpertStage(StageOptions):
-    """A new expert and its router row (`add-expert`).
-
-    What was measured against what lost: benchmarks/results/ablations.md.
-    """
+    """A new expert and its router row (`add-expert`)."""
 
     steps: int = Field(300, ge=0)
     learning_rate: float = Field(3e-3, gt=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.sequence.methods.altered import FirstReads, HeadPerExpert, SharedExpert
 from benchmarks.sequence.methods.base import Learnt, Method, Setting
 from benchmarks.sequence.methods.lora import Joint, OneLora
 from benchmarks.sequence.methods.ours import Ours
@@ -16,10 +15,6 @@ REPLAY = 512
 
 METHODS: dict[str, Callable[[Setting], Method]] = {
     "ours": Ours,
-    "dense": lambda setting: Ours(setting, dense=True),
-    "shared": SharedExpert,
-    "first_reads": FirstReads,
-    "heads": HeadPerExpert,
     "joint": Joint,
     "alone": Alone,
     "replay": lambda setting: OneLora(setting, replay=REPLAY),

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.plan import Plan
 from molex_adapt.detector import Detector
 from molex_adapt.features import logits_of
 from molex_adapt.progress import Progress
@@ -26,15 +25,15 @@ class Setting:
 
     Attributes:
         base: folder of the frozen base.
-        recipe: rank, head, precision, learning rates; steps and batch are the plan's.
-        plan: domains, steps, batch.
+        recipe: rank, head, precision, learning rates, steps, batch.
+        domains: how many are to be learnt.
         seed: decides all chance.
         progress: listener.
     """
 
     base: Path
     recipe: Recipe
-    plan: Plan
+    domains: int
     seed: int
     progress: Progress
 

@@ -146,11 +146,12 @@ class Joint:
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Collect; train when everything is there, and after the first domain, for its calibration and threshold."""
         self.seen[name] = data
-        everything = len(self.seen) == len(self.setting.plan.domains)
+        everything = len(self.seen) == self.setting.domains
         if everything or len(self.seen) == 1:
             self._train(len(self.seen))
         weights = [*self.detector.mixture.expert_parameters("lora"), *self.detector.head.parameters()]
-        kept = sum(clip.numel() * clip.element_size() for clip in data.train.clips)  # type: ignore[union-attr]
+        assert isinstance(data.train, Features)
+        kept = sum(clip.numel() * clip.element_size() for clip in data.train.clips)
         trainable = sum(weight.numel() for weight in weights)
         return Learnt(trainable, 2 * trainable * (len(self.seen) == 1) + kept, kept)
 
@@ -188,17 +189,17 @@ def fit_weights(
     times: int = 1,
     head: bool = True,
 ) -> Fitted:
-    """The package's own loop over a LoRA and a head, at the recipe's joint rates and `times` the plan's steps."""
-    recipe, plan = setting.recipe, setting.plan
+    """The package's own loop over a LoRA and a head, at the recipe's joint rates and `times` its steps."""
+    recipe = setting.recipe
     options: JointStage = recipe.joint.model_copy(
-        update={"steps": times * plan.steps, "batch_size": plan.batch_size, "patience": 4 * times}
+        update={"steps": times * recipe.joint.steps, "patience": times * recipe.joint.patience}
     )
     groups = [ParameterGroup(lora, options.learning_rate)] if lora is not None else []
     if head:
         groups.append(ParameterGroup(list(detector.head.parameters()), options.head_learning_rate))
     crop = crop_frames(recipe)
     sampler = Sampler(
-        pools, plan.batch_size, crop, setting.seed + number, round(recipe.expert.shortest_crop * crop)
+        pools, options.batch_size, crop, setting.seed + number, round(recipe.expert.shortest_crop * crop)
     )
     develop = development_loss(
         detector,

@@ -14,19 +14,15 @@ from molex_adapt.train.prepare import DomainData
 class Ours:
     """`train` on the first domain, `add-expert` for every other."""
 
-    def __init__(self, setting: Setting, *, dense: bool = False) -> None:
+    def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.detector = detector_on(setting.base, setting.recipe, setting.seed)
-        self.dense = dense
         self.old: dict[str, OldDomain] = {}
         self.threshold = 0.0
-        self.stages: dict[str, dict[str, object]] = {}
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Train the first mixture, or add an expert."""
         setting, detector = self.setting, self.detector
-        for router in detector.mixture.routers:
-            router.dense = self.dense
         run = Run(seed=setting.seed, progress=setting.progress)
         if self.old:
             result = add_expert(
@@ -42,7 +38,6 @@ class Ours:
         else:
             result = train_first(detector, {name: data}, setting.recipe, run)
             self.threshold = result.threshold
-        self.stages[name] = {stage: vars(fitted) for stage, fitted in result.stages.items()}
         exemplars = result.exemplars[name]
         self.old[name] = OldDomain(name, exemplars)
         weights = [*detector.mixture.expert_parameters(name), *detector.mixture.router_rows(name)]

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.probes import PROBES, statistics_of
 from benchmarks.sequence.domains import Measured
 from benchmarks.sequence.methods.base import Learnt, Scores
-from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE
 from molex_adapt.data import decode
 from molex_adapt.train.prepare import DomainData
 
+_CEPSTRA = 20
+PROBES = {
+    "lfcc": slice(0, 4 * _CEPSTRA),  # mean and deviation of LFCC and of their differences
+    "average_spectrum": slice(0, _CEPSTRA),  # mean of LFCC alone
+    "duration": slice(4 * _CEPSTRA, 4 * _CEPSTRA + 1),
+}
 _known: dict[Path, np.ndarray] = {}
 
 
@@ -23,7 +31,7 @@ class Statistics:
     """Logistic regression on some of a recording's statistics.
 
     Args:
-        probe: which of them, a key of `benchmarks.probes.PROBES`.
+        probe: which of them, a key of `PROBES`.
         cumulative: keep every domain's vectors and fit on all; else on the last domain alone.
     """
 
@@ -54,3 +62,16 @@ class Statistics:
             _known[path] = statistics_of(decode(path))
         found: np.ndarray = _known[path][self.columns]
         return found
+
+
+def statistics_of(wave: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(81,): LFCC mean, deviation, difference mean and deviation, then log duration."""
+    window = 400
+    frames = np.lib.stride_tricks.sliding_window_view(wave, window)[::160] * np.hamming(window)
+    power = np.abs(np.fft.rfft(frames, 512)) ** 2
+    edges = np.linspace(0, power.shape[1] // 2, 42).astype(int)  # linear bands up to 4 kHz
+    bands = np.stack([power[:, low:high].sum(1) for low, high in itertools.pairwise(edges)], 1)
+    cepstra = dct(np.log(bands + 1e-9), norm="ortho")[:, :_CEPSTRA]
+    steps = np.diff(cepstra, axis=0) if len(cepstra) > 1 else np.zeros((1, _CEPSTRA))
+    parts = [cepstra.mean(0), cepstra.std(0), steps.mean(0), steps.std(0), [np.log(len(wave) / SAMPLE_RATE)]]
+    return np.concatenate(parts)

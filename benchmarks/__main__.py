@@ -1,0 +1,58 @@
+"""Measure what plans ask for and their results lack.
+
+    python -m benchmarks startup cost
+    python -m benchmarks sequence --methods ours joint
+    python -m benchmarks speed --again
+
+Every row is kept as soon as it is there, so that the whole can be finished in parts, on whatever machine. Rows of
+another plan or recipe are measured anew; those of other code only with --again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from benchmarks.plan import Cell, Plan, plan_names, read_plan
+from benchmarks.provenance import code_of
+from benchmarks.results import RESULTS, Results, load_results
+from benchmarks.standing import true_rows
+
+
+def main() -> None:
+    """Read the command line, measure, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "plans", nargs="+", metavar="PLAN", choices=plan_names(), help=", ".join(plan_names())
+    )
+    parser.add_argument("--methods", nargs="*", help="rows of these alone")
+    parser.add_argument("--again", action="store_true", help="measure anew what is there")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    options = parser.parse_args()
+    for name in options.plans:
+        plan = read_plan(name)
+        cells = [cell for cell in plan.cells if options.methods is None or cell.method in options.methods]
+        run(name, plan, cells, options.out, again=options.again)
+
+
+def run(name: str, plan: Plan, cells: list[Cell], out: Path = RESULTS, *, again: bool = False) -> Results:
+    """Measure cells that are missing, and keep each as soon as it is there."""
+    results = load_results(name, out) or Results.of(plan)
+    results.keep(true_rows(plan, results))
+    results.plan = plan.digest
+    there = results.figures
+    missing = [cell for cell in cells if again or cell.name not in there]
+    code = code_of(plan.code)  # before hours in which somebody may change it
+    module = importlib.import_module(f"benchmarks.{plan.measurement}")
+    for cell, figures in module.measure(plan, missing) if missing else ():
+        results.add(plan, cell, figures, code)
+        results.save(out / f"{name}.json")
+        print(f"{name}: {cell.name} {figures}"[:200], flush=True)
+    return results
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The two pages that show figures: benchmarks/RESULTS.md, and the README with its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.provenance import ROOT
+from benchmarks.report import costs
+from benchmarks.report.found import Found
+from benchmarks.report.readme import with_table
+from benchmarks.report.sequence import sequence
+
+RESULTS_PAGE, README = ROOT / "benchmarks" / "RESULTS.md", ROOT / "README.md"
+SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
+    "sequence": ("A sequence of attacks", sequence),
+    "speed": ("Speed", costs.speed),
+    "startup": ("Start-up", costs.startup),
+    "cost": ("What the mixture costs", costs.cost),
+    "crossover": ("Frame routing: all experts at once, or only the chosen ones", costs.crossover),
+    "training": ("Training one expert", costs.training),
+}
+"""Per measurement, in the page's order."""
+
+
+def pages(found: Mapping[str, Found]) -> dict[Path, str]:
+    """Texts by the file they belong into."""
+    return {RESULTS_PAGE: results_page(found), README: with_table(README.read_text(encoding="utf-8"), found)}
+
+
+def results_page(found: Mapping[str, Found]) -> str:
+    """Every plan in a section, whether it was measured or not."""
+    parts = [
+        "# Measured\n",
+        (
+            "Made by `python -m benchmarks.report` from `benchmarks/plans/` and `benchmarks/results/`. Every row is of "
+            "the present recipe, or the build fails; where code that decides it has changed since, the section says "
+            "so. EER in per cent on recordings that no training heard.\n"
+        ),
+    ]
+    order = list(SECTIONS)
+    for name in sorted(found, key=lambda name: order.index(found[name].plan.measurement)):
+        title, section = SECTIONS[found[name].plan.measurement]
+        parts += [f"## {title}\n", f"`python -m benchmarks {name}`\n"]
+        if found[name].results.rows:
+            parts += [found[name].origin(), *section(found[name])]
+        else:
+            parts.append("Not measured with the present recipe.\n")
+    return "\n".join(parts).rstrip("\n") + "\n"

@@ -1,0 +1,91 @@
+"""The README's table: few rows, each with the command that measures it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from statistics import mean, median
+
+from benchmarks.report.claims import final
+from benchmarks.report.found import Found
+from benchmarks.report.matrix import Matrix
+from benchmarks.report.tables import spread, table
+
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+MOST = 8
+"""Rows; what more there is stands in RESULTS.md."""
+PEERS = {
+    "ours": "ours",
+    "joint": "joint training",
+    "replay": "one LoRA with replay",
+    "naive": "one LoRA without",
+}
+
+
+def with_table(text: str, found: Mapping[str, Found]) -> str:
+    """The README with its table made anew.
+
+    Raises:
+        ValueError: it has no place for one.
+    """
+    place = re.compile(f"{BEGIN}\n.*{END}", re.DOTALL)
+    if not place.search(text):
+        raise ValueError(f"README.md has no place for figures: expected {BEGIN} and {END}, each on its line")
+    rows = list(_rows(found))[:MOST]
+    lines = table(["measure", "result", "command"], rows) if rows else ["Nothing is measured at present.", ""]
+    return place.sub(lambda _: "\n".join([BEGIN, *lines[:-1], END]), text)
+
+
+def _rows(found: Mapping[str, Found]) -> Iterator[list[str]]:
+    rows = {"sequence": _sequence, "cost": _cost, "training": _training, "speed": _speed}
+    for name, section in rows.items():
+        if name in found:
+            for measure, result in section(found[name]):
+                yield [measure, result, f"`python -m benchmarks {name}`"]
+
+
+def _sequence(found: Found) -> Iterator[tuple[str, str]]:
+    by_method = {name: found.by_method[name] for name in PEERS if name in found.by_method}
+    if "ours" not in by_method:
+        return
+    orders = set.intersection(*({cell.arguments[0] for cell in runs} for runs in by_method.values()))
+    known = {
+        PEERS[name]: median(final(run) for cell, run in runs.items() if cell.arguments[0] in orders)
+        for name, runs in by_method.items()
+    }
+    yield (
+        f"mean EER over {len(found.plan.settings['domains'])} attacks learnt one after the other: {', '.join(known)}",
+        f"{', '.join(f'{value:.1f}' for value in known.values())} %",
+    )
+    forgotten = [Matrix.of(run).forgetting.values() for run in by_method["ours"].values()]
+    worst, middle = (median(100 * how(values) for values in forgotten) for how in (max, mean))
+    yield "what ours forgot of them: mean, worst", f"{middle:+.1f}, {worst:+.1f} points"
+
+
+def _cost(found: Found) -> Iterator[tuple[str, str]]:
+    runs = [run["over_frozen"] for run in found.by_method.get("wavlm-base", {}).values()]
+    if runs:
+        parts = [
+            f"{count}: {spread(run[f'{count} experts, utterance'] for run in runs)}" for count in (8, 256)
+        ]
+        yield (
+            "scoring with so many experts over the frozen base, shape of WavLM-Base",
+            f"{'; '.join(parts)} times",
+        )
+
+
+def _training(found: Found) -> Iterator[tuple[str, str]]:
+    runs = {cell.name: run for cells in found.by_method.values() for cell, run in cells.items()}
+    ours, peer = runs.get("embedded ours fp32"), runs.get("embedded PEFT fp32")
+    if ours and peer:
+        ratios = [ours[key] / peer[key] for key in ("clips_per_second", "peak_mib")]
+        measure = "training an expert over PEFT and `Trainer`, embedded base, float32: clips per second, peak memory"
+        yield measure, f"{ratios[0]:.1f}; {ratios[1]:.2f} times"
+
+
+def _speed(found: Found) -> Iterator[tuple[str, str]]:
+    for cell, figures in found.by_method.get("score", {}).items():
+        yield (
+            f"scoring {cell.arguments[0]} recordings from files",
+            f"{figures['times_real_time']:.0f} times real time",
+        )
