@@ -107,6 +107,7 @@ def test_an_interrupted_creation_can_be_done_again(base, tiny_base_folder, tmp_p
     from molex_adapt.registry.identity import weights_digest
 
     record = base.model_copy(update={"embedded": True, "sha256": weights_digest(tiny_base_folder)})
+    interrupted = 0
     for step in range(1, 8):
         folder = tmp_path / str(step)
         with pytest.MonkeyPatch.context() as patch:
@@ -117,7 +118,9 @@ def test_an_interrupted_creation_can_be_done_again(base, tiny_base_folder, tmp_p
             with pytest.raises(RegistryError, match=r"creation was interrupted"):
                 Store.open(folder)
             Store.create(folder, record, tiny_base_folder)
+            interrupted += 1
         assert [p for p in Store.open(folder).verify() if "interrupted write" not in p] == []
+    assert interrupted >= 5
 
 
 KILLED = """

@@ -99,7 +99,9 @@ def test_records_of_others_cannot_break_the_card(make_expert, text):
     assert headings == re.findall(r"^#+ .*$", expert_card(record), re.MULTILINE)
     assert not {"\x1b", "\x00", "\u202e"} & set(card)
     assert all(len(line) < 1500 for line in card.splitlines())
-    for block in re.findall(r"```python\n(.*?)```", body, re.DOTALL):
+    blocks = re.findall(r"```python\n(.*?)```", body, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
         tree = ast.parse(block)
         calls = {ast.unparse(item.func) for item in ast.walk(tree) if isinstance(item, ast.Call)}
         assert calls <= {
