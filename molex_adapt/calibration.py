@@ -1,6 +1,8 @@
 """Affine calibration: turns scores into log-likelihood ratios in nats, s' = scale * s + offset.
 
 The order of scores, and with it EER and minDCF, does not change; actDCF and Cllr do.
+
+Shapes: N bona fide, M spoof.
 """
 
 from __future__ import annotations

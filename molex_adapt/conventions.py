@@ -2,7 +2,9 @@
 
 Polarity: a score is a log-likelihood ratio in nats; HIGHER = MORE BONA FIDE.
 Rates (EER, miss, false alarm) are fractions; a percentage appears only on display.
-Shapes: B batch, T samples, F frames, D width, L blocks, E experts, K selected experts, R rank.
+Shapes: B batch, T samples, F frames, D width, L blocks, E experts, K selected experts, R rank, C channels of prefix
+features, N utterances, D_in and D_out inputs and outputs of an adapted linear layer; T' and E' are another T and E.
+A module that needs further letters, or these for something else, says so under "Shapes" in its own docstring.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Which experts fire for which utterances: gates collected from a detector."""
+"""Which experts fire for which utterances: gates collected from a detector.
+
+Shapes: (B, N, E) has N frames, or 1 where one decision holds for the whole utterance.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prefix features of many utterances, in memory; crops and padding."""
+"""Prefix features of many utterances, in memory; crops and padding.
+
+Shapes: F_i frames of one utterance.
+"""
 
 from __future__ import annotations
 

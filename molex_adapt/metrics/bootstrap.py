@@ -8,7 +8,7 @@ sources that carry bona fide only, spoof only, or both; no resample can lose a c
 Intervals are percentile intervals. They are too narrow where there are few units, and where a test set
 has no error at all they say [0, 0]: then think of 3 / n instead.
 
-R resamples, U units, N bona fide, M spoof, V points of the curve.
+Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 One decision rule everywhere: a score at or above the threshold is accepted as bona fide.
 N bona fide scores, M spoof scores, V points of the curve.
+
+Shapes: N bona fide, M spoof, V points of the curve.
 """
 
 from __future__ import annotations

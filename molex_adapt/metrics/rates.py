@@ -1,4 +1,7 @@
-"""All figures of one set of scores, and of its parts: by attack, by recording condition."""
+"""All figures of one set of scores, and of its parts: by attack, by recording condition.
+
+Shapes: N bona fide, M spoof.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The weights of many experts on one layer in two tensors, with every expert's own matrices as views of them."""
+"""The weights of many experts on one layer in two tensors, with every expert's own matrices as views of them.
+
+Shapes: R_e one expert's own rank.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""LoRA experts on one linear layer."""
+"""LoRA experts on one linear layer.
+
+Shapes: N frames, or 1 where one decision holds for the whole utterance.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """One expert in place of many: the best of its rank that does what a mixture does on average.
 
 Source: own; truncated singular value decomposition of a sum of LoRA products (Eckart and Young, 1936).
+
+Shapes: M ranks of all experts together.
 """
 
 from __future__ import annotations

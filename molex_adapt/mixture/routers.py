@@ -2,6 +2,8 @@
 
 Source: noisy top-k gating and the load-balancing loss from Shazeer et al. (arXiv 1701.06538) and Fedus et al. (arXiv
 2101.03961); the standardised input is ours.
+
+Shapes: N frames, or 1 where one decision holds for the whole utterance.
 """
 
 from __future__ import annotations

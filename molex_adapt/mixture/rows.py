@@ -2,6 +2,8 @@
 
 `dot_rows` and `sum_rows` are each other's gradient. Both are kernels that torch has for weighted embedding bags; time
 and memory do not grow with the table. Nothing is read back from the device.
+
+Shapes: T tokens, M rows of the table, J rows of each token.
 """
 
 from __future__ import annotations

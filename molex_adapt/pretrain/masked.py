@@ -1,4 +1,7 @@
-"""Masked prediction on a WavLM: its configuration, its heads and its loss."""
+"""Masked prediction on a WavLM: its configuration, its heads and its loss.
+
+Shapes: C codebooks, N teacher layers, W their width.
+"""
 
 from __future__ import annotations
 

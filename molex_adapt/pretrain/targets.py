@@ -1,4 +1,7 @@
-"""What the base predicts of masked speech: MFCC units, a former base's units, a teacher's units or layers."""
+"""What the base predicts of masked speech: MFCC units, a former base's units, a teacher's units or layers.
+
+Shapes: C codebooks, N teacher layers, W their width.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whether tensors are what their record says: names, shapes, number types, finite values."""
+"""Whether tensors are what their record says: names, shapes, number types, finite values.
+
+Shapes: S statistics of one domain, P principal directions.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,7 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
 
     Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers.
 
-    For `reads`, the statistics: mean and rest (C, L, D), directions (C, L, P, D).
+    For `reads`, the statistics: mean and rest (S, L, D), directions (S, L, P, D).
 
     Raises:
         ExpertError: a tensor is missing or does not fit the others.
@@ -191,7 +194,7 @@ def _check_reads(exemplars: Arrays, where: str) -> None:
     ):
         raise ExpertError(
             f"{where}: {', '.join(f'{name} {array.shape}' for name, array in found.items())} do not fit together; "
-            "reads.mean and .rest (C, L, D) and reads.directions (C, L, P, D) are expected. Train the expert again."
+            "reads.mean and .rest (S, L, D) and reads.directions (S, L, P, D) are expected. Train the expert again."
         )
     for name, array in found.items():
         _check_values(name, array, ("float16", "float32"), where, ExpertError)

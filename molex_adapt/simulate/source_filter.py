@@ -1,4 +1,7 @@
-"""Attacks on the parts of the voice: an LPC vocoder, a shift of formants and pitch, a phase-vocoder pitch shift."""
+"""Attacks on the parts of the voice: an LPC vocoder, a shift of formants and pitch, a phase-vocoder pitch shift.
+
+Shapes: N samples of a frame, P order of the prediction.
+"""
 
 from __future__ import annotations
 

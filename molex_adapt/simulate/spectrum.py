@@ -1,4 +1,7 @@
-"""Short-time spectra in both directions and mel filters, for the vocoders here."""
+"""Short-time spectra in both directions and mel filters, for the vocoders here.
+
+Shapes: N samples of a frame.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ are frozen. So it is enough to know where in each router's input space old speec
 deviations of whole utterances, over some tens of utterances, say that; they hold no frame and no utterance.
 
 Source: own; feature statistics in place of data as in class-incremental learning (e.g. Zhu et al., CVPR 2021).
+
+Shapes: S statistics of one domain, P principal directions.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class ReadStatistics:
 
 
 def reads_to_arrays(reads: Sequence[ReadStatistics]) -> dict[str, NDArray[np.float16]]:
-    """C statistics of one shape as `reads.mean` (C, L, D), `.directions` (C, L, P, D) and `.rest` (C, L, D)."""
+    """S statistics of one shape as `reads.mean` (S, L, D), `.directions` (S, L, P, D) and `.rest` (S, L, D)."""
     if not reads:
         return {}
     parts = ("mean", "directions", "rest")

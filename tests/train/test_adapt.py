@@ -106,9 +106,7 @@ def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, t
     rows = [row.clone() for name in OLD for row in detector.mixture.router_rows(name)]
     result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, Run())
     assert result.stages["router"].best_step == 0
-    assert result.remarks == [
-        "the router stage brought nothing on the development split and was not kept"
-    ]
+    assert result.remarks == ["the router stage brought nothing on the development split and was not kept"]
     now = [row for name in OLD for row in detector.mixture.router_rows(name)]
     assert len(now) == 4
     assert all(torch.equal(a, b) for a, b in zip(rows, now, strict=True))
