@@ -20,7 +20,7 @@ from molex_adapt.errors import ExpertError, RecipeError, RegistryError
 from molex_adapt.hub import find_expert
 from molex_adapt.hub.contents import Surroundings
 from molex_adapt.hub.pull import FoundExpert
-from molex_adapt.hub.rows import Rows
+from molex_adapt.hub.router_rows import Rows
 from molex_adapt.hub.stock import Places, name_from
 from molex_adapt.hub.unpack import PulledExpert, refusing
 from molex_adapt.mixture import ExpertSpec

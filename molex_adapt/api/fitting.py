@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
-from molex_adapt.hub.rows import Rows, brought_rows, made_rows, mean_rows, stored_statistics
+from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows, stored_statistics
 from molex_adapt.hub.unpack import PulledExpert
 from molex_adapt.registry import NewExpert
 from molex_adapt.registry.exemplars import arrays_to_features

@@ -11,7 +11,7 @@ from typing import Any
 from molex_adapt.atomic import replacing
 from molex_adapt.conventions import Label, Split
 from molex_adapt.data.entries import Entry, RowError, plain, read_entry
-from molex_adapt.data.rows import read_rows, write_rows
+from molex_adapt.data.formats import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK
+from molex_adapt.data.formats import read_text
 from molex_adapt.data.labels import label_fault, label_of, split_of
 from molex_adapt.data.manifest import require_some_exist
-from molex_adapt.data.rows import read_text
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.text import shown

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.folder import find_audio, read_folder
+from molex_adapt.data.formats import FORMATS
 from molex_adapt.data.labels import label_of, nearest_label
 from molex_adapt.data.manifest import read_manifest
 from molex_adapt.data.protocols import find_protocols, is_protocol, read_protocols
-from molex_adapt.data.rows import FORMATS
 from molex_adapt.data.table import Table
 from molex_adapt.errors import DataError
 

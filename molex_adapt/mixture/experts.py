@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from molex_adapt.errors import ExpertError
 from molex_adapt.mixture.bank import Bank
+from molex_adapt.mixture.products import dot_rows, sum_rows
 from molex_adapt.mixture.routers import Routing
-from molex_adapt.mixture.rows import dot_rows, sum_rows
 from molex_adapt.mixture.stack import Stack
 
 ExpertWeights: TypeAlias = dict[str, Tensor]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt.mixture.rows import dot_rows, sum_rows
+from molex_adapt.mixture.products import dot_rows, sum_rows
 
 
 def drawn(dtype: torch.dtype) -> tuple[torch.Tensor, ...]:

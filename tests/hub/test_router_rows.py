@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molex_adapt.hub.rows import GATE, brought_rows, made_rows, mean_rows, re_express, stored_statistics
+from molex_adapt.hub.router_rows import (
+    GATE,
+    brought_rows,
+    made_rows,
+    mean_rows,
+    re_express,
+    stored_statistics,
+)
 
 WIDTH, BLOCKS = 6, 2
 
