@@ -81,10 +81,25 @@ class Results(BaseModel):
         """Of a row."""
         return self.makings[next(row.made for row in self.rows if row.name == name)]
 
-    def add(self, plan: Plan, cell: Cell, figures: Figures, code: dict[str, str] | None = None) -> None:
-        """Take a row that was measured just now; a former one of the same name goes."""
+    def add(
+        self,
+        plan: Plan,
+        cell: Cell,
+        figures: Figures,
+        code: dict[str, str] | None = None,
+        on: dict[str, Any] | None = None,
+    ) -> None:
+        """Take a row that was measured just now; a former one of the same name goes.
+
+        Args:
+            plan: that asked for it.
+            cell: which.
+            figures: of it.
+            code: as it was when measuring began; None for as it is.
+            on: the machine; None for this one.
+        """
         deciding = plan.deciding(cell.method)
-        made = Making(date=today(), machine=machine(), code=code or code_of(plan.code))
+        made = Making(date=today(), machine=on or machine(), code=code or code_of(plan.code))
         recipe = digest(deciding) if deciding else ""
         row = Row(name=cell.name, recipe=recipe, made=digest(made.model_dump()), figures=_plain(figures))
         if recipe:

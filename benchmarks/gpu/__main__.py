@@ -41,25 +41,30 @@ def main() -> None:
     if options.part:
         _run_part(options.part, device, options.tiny, Path(options.into), options.seconds)
         return
-    result: dict[str, Any] = {"card": _card(device), "tiny": options.tiny, "parts": {}}
+    # A part, in its own process, needs neither plan nor results.
+    from benchmarks.plan import Cell, read_plan
+    from benchmarks.provenance import code_of
+    from benchmarks.results import Results
+
+    plan, machine = read_plan("gpu"), _machine(device)
+    results, code = Results.of(plan), code_of(plan.code)
     out = options.out or (None if options.tiny else RESULTS)
-    print(f"{result['card']['name']}, torch {result['card']['torch']}", flush=True)
-    started = time.monotonic()
+    print(f"{machine['card'] or machine['processor']}, torch {machine['torch']}", flush=True)
+    started, parts = time.monotonic(), dict[str, Any]()
     for name in options.parts:
         left = 60 * options.minutes - (time.monotonic() - started)
         # Two slow cores that others share take longer over little than a card over much.
         limit = min(PARTS[name] * (5 if options.tiny else 1), left)
-        result["parts"][name] = _in_process(name, options.tiny, limit)
-        result["seconds"] = time.monotonic() - started
-        result["targets"] = [] if options.tiny else judged(result["parts"])
+        parts[name] = _in_process(name, options.tiny, limit)
+        results.add(plan, Cell("tiny" if options.tiny else "card", (name,)), parts[name], code, machine)
         if out is not None:
-            _write(out, result)
-    for target in result["targets"]:
+            results.save(out)
+    for target in [] if options.tiny else judged(parts):
         print(
             f"{'met   ' if target['met'] else 'MISSED'} {target['what']}: {target['found']:.3g} of {target['most']:g}"
         )
-    print(f"{result['seconds']:.0f} s" + (f", written to {out}" if out is not None else ""))
-    sys.exit(any(part["status"] != "done" for part in result["parts"].values()))
+    print(f"{time.monotonic() - started:.0f} s" + (f", written to {out}" if out is not None else ""))
+    sys.exit(any(part["status"] != "done" for part in parts.values()))
 
 
 def _options() -> argparse.Namespace:
@@ -79,20 +84,16 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _card(device: str) -> dict[str, Any]:
-    """What is measured on."""
+def _machine(device: str) -> dict[str, Any]:
+    """What is measured on: as all results say it, and what a card is besides."""
     import torch
     import transformers
 
-    about: dict[str, Any] = {
-        "name": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
+    from benchmarks.provenance import machine
+
+    about = machine() | {"python": platform.python_version(), "transformers": transformers.__version__}
     if device == "cpu":
-        return about
+        return about | {"card": None}
     if not torch.cuda.is_available():
         sys.exit(
             f"{sys.executable} has torch {torch.__version__}, which sees no CUDA card. Name a Python whose torch does: "
@@ -100,7 +101,6 @@ def _card(device: str) -> dict[str, Any]:
         )
     card = torch.cuda.get_device_properties(0)
     return about | {
-        "name": card.name,
         "memory_gib": card.total_memory / 2**30,
         "capability": f"{card.major}.{card.minor}",
         "cuda": torch.version.cuda,
@@ -159,13 +159,6 @@ def _run_part(name: str, device: str, tiny: bool, into: Path, seconds: float) ->
     except Exception as error:
         found.add("stopped", {"error": told(error)})
         raise
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(aside, path)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmarks.provenance import ROOT
 from benchmarks.report import costs
 from benchmarks.report.found import Found
-from benchmarks.report.readme import with_table
+from benchmarks.report.gpu import gpu
+from benchmarks.report.readme import command_of, missing, with_table
 from benchmarks.report.sequence import sequence
 
 RESULTS_PAGE, README = ROOT / "benchmarks" / "RESULTS.md", ROOT / "README.md"
@@ -19,6 +20,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "cost": ("What the mixture costs", costs.cost),
     "crossover": ("Frame routing: all experts at once, or only the chosen ones", costs.crossover),
     "training": ("Training one expert", costs.training),
+    "gpu": ("On a graphics card", gpu),
 }
 """Per measurement, in the page's order."""
 
@@ -41,9 +43,9 @@ def results_page(found: Mapping[str, Found]) -> str:
     order = list(SECTIONS)
     for name in sorted(found, key=lambda name: order.index(found[name].plan.measurement)):
         title, section = SECTIONS[found[name].plan.measurement]
-        parts += [f"## {title}\n", f"`python -m benchmarks {name}`\n"]
+        parts += [f"## {title}\n", f"`{command_of(name)}`\n"]
         if found[name].results.rows:
             parts += [found[name].origin(), *section(found[name])]
         else:
-            parts.append("Not measured with the present recipe.\n")
+            parts.append(f"{missing(name)}\n")
     return "\n".join(parts).rstrip("\n") + "\n"

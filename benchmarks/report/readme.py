@@ -8,12 +8,14 @@ from statistics import mean, median
 
 from benchmarks.report.claims import final
 from benchmarks.report.found import Found
+from benchmarks.report.gpu import parts_of
 from benchmarks.report.matrix import Matrix
 from benchmarks.report.tables import spread, table
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 MOST = 8
 """Rows; what more there is stands in RESULTS.md."""
+GPU = "gpu"
 PEERS = {
     "ours": "ours",
     "joint": "joint training",
@@ -33,15 +35,27 @@ def with_table(text: str, found: Mapping[str, Found]) -> str:
         raise ValueError(f"README.md has no place for figures: expected {BEGIN} and {END}, each on its line")
     rows = list(_rows(found))[:MOST]
     lines = table(["measure", "result", "command"], rows) if rows else ["Nothing is measured at present.", ""]
+    if not (GPU in found and found[GPU].results.rows):
+        lines += [missing(GPU), ""]
     return place.sub(lambda _: "\n".join([BEGIN, *lines[:-1], END]), text)
 
 
+def missing(name: str) -> str:
+    """What stands where nothing was measured."""
+    return "Not measured on a GPU." if name == GPU else "Not measured with the present recipe."
+
+
+def command_of(name: str) -> str:
+    """Which measures a plan."""
+    return "make gpu" if name == GPU else f"python -m benchmarks {name}"
+
+
 def _rows(found: Mapping[str, Found]) -> Iterator[list[str]]:
-    rows = {"sequence": _sequence, "cost": _cost, "training": _training, "speed": _speed}
+    rows = {"sequence": _sequence, "cost": _cost, GPU: _gpu, "training": _training, "speed": _speed}
     for name, section in rows.items():
         if name in found:
             for measure, result in section(found[name]):
-                yield [measure, result, f"`python -m benchmarks {name}`"]
+                yield [measure, result, f"`{command_of(name)}`"]
 
 
 def _sequence(found: Found) -> Iterator[tuple[str, str]]:
@@ -89,3 +103,12 @@ def _speed(found: Found) -> Iterator[tuple[str, str]]:
             f"scoring {cell.arguments[0]} recordings from files",
             f"{figures['times_real_time']:.0f} times real time",
         )
+
+
+def _gpu(found: Found) -> Iterator[tuple[str, str]]:
+    cost = parts_of(found).get("cost", {}).get("bf16", {})
+    ratios = {count: cost.get(f"mixture, {count} experts, utterance", {}).get("ratio") for count in (8, 256)}
+    known = [f"{count}: {ratio:.2f}" for count, ratio in ratios.items() if ratio is not None]
+    if known:
+        card = next(iter(found.results.makings.values())).machine["card"]
+        yield f"the same in bfloat16 on {card}, shape of WavLM-Large", f"{'; '.join(known)} times"

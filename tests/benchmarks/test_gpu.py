@@ -15,6 +15,13 @@ from benchmarks.gpu import cost, parity, training
 from benchmarks.gpu.setting import Findings, Setting
 from benchmarks.gpu.targets import MOST, judged
 from benchmarks.gpu.timing import Candidate, in_turns
+from benchmarks.plan import Cell, read_plan
+from benchmarks.provenance import machine
+from benchmarks.report.found import Found
+from benchmarks.report.pages import results_page
+from benchmarks.report.readme import with_table
+from benchmarks.results import Results, load_results
+from benchmarks.standing import faults
 
 
 @pytest.fixture
@@ -115,7 +122,62 @@ def test_without_a_card_there_is_no_file_and_the_error_says_what_to_do(monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_findings_are_written_as_all_results_are(monkeypatch, tmp_path):
+    found = {"status": "done", "seconds": 1.25, "bf16": {"frozen base": {"ms": 3.0, "peak_mib": None}}}
+    monkeypatch.setattr(command, "_in_process", lambda name, tiny, seconds: found)
+    monkeypatch.setattr(
+        sys, "argv", ["gpu", "--tiny", "--parts", "cost", "--out", str(tmp_path / "gpu.json")]
+    )
+    with pytest.raises(SystemExit) as leaving:
+        command.main()
+    assert not leaving.value.code
+    results, plan = load_results("gpu", tmp_path), read_plan("gpu")
+    assert results is not None
+    assert results.figures == {"tiny cost": found}
+    assert results.making("tiny cost").machine["card"] is None
+    assert set(results.making("tiny cost").code) == set(plan.code)
+    # What a CPU found of small shapes is of no plan, and no page shows it.
+    assert [fault.reason for fault in faults(plan, results)] == ["not in the plan"]
+
+
 def test_only_figures_of_a_target_are_judged():
     name = "mixture, 8 experts, utterance"
     rows = judged({"cost": {"bf16": {name: {"ratio": 1.2}, "attached, no expert": {"error": "no"}}}})
     assert [(row["found"], row["most"], row["met"]) for row in rows] == [(1.2, 1.1, False)]
+
+
+def test_pages_show_what_a_card_found_and_what_failed():
+    plan = read_plan("gpu")
+    timed = {"ms": 12.5, "peak_mib": 900.0}
+    mixtures = {
+        f"mixture, {count} experts, utterance": timed | {"ratio": 1 + count / 1000} for count in (8, 256)
+    }
+    rates = {"ours": {"clips_per_second": 25.0, "peak_mib": 2000.0}, "ours_over_peft": 2.5}
+    rates["PEFT and Trainer"] = {"clips_per_second": 10.0, "peak_mib": None}
+    tests = {"passed": 9, "on_cuda": 4, "failed": ["x: no"]}
+    parts = {
+        "checks": {"status": "failed: exit status 1", "tests": tests},
+        "cost": {"status": "done", "bf16": {"frozen base": timed, "broken": {"error": "no"}, **mixtures}},
+        "training": {"status": "done", "fp32": rates, "bf16": {"error": "no"}},
+        "commands": {"status": "done", "score": {"seconds": 2.0, "times_real_time": 700.0}},
+    }
+    results = Results.of(plan)
+    for name, figures in parts.items():
+        on = machine() | {"card": "Card X"}
+        results.add(plan, Cell("card", (name,)), figures | {"seconds": 9.0}, on=on)
+    found = {"gpu": Found("gpu", plan, results)}
+    page = results_page(found)
+    assert " on Card X, " in page
+    assert "| bf16, 8 experts over the frozen base | ≤ 1.1 | 1.01 | yes |" in page
+    assert "| bf16, 256 experts over the frozen base | ≤ 1.15 | 1.26 | no |" in page
+    assert "| checks | failed: exit status 1 | 9 |" in page
+    assert "| mixture, 256 experts, utterance | 12.50 | 1.256 | 900 |" in page
+    assert "broken" not in page
+    assert "| ours over PEFT, fp32 | 2.50 | – |" in page
+    assert "| device tests passed on the card; failed | 4; 1 |" in page
+    readme = with_table("<!-- measured -->\n<!-- /measured -->\n", found)
+    assert "in bfloat16 on Card X, shape of WavLM-Large | 8: 1.01; 256: 1.26 times | `make gpu` |" in readme
+    assert "Not measured on a GPU" not in readme
+    nothing = {"gpu": Found("gpu", plan, Results.of(plan))}
+    assert "Not measured on a GPU." in results_page(nothing)
+    assert "Not measured on a GPU." in with_table(readme, nothing)
