@@ -1,4 +1,4 @@
-"""Adding an expert to a mixture, training a first mixture, retraining routers: stages, then the gate."""
+"""The three ways to train: a first mixture, one more expert, the routers alone. Each measures before and after."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from molex_adapt.train.reads import ReadStatistics, reads_of
 from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
 
 MOST_READ = 256
-"""Utterances of each class that the statistics of what routers read are taken over."""
+"""Utterances of each class for the statistics of router inputs."""
 
 
 @dataclass
 class Adapted:
-    """What stages and gate came to; the detector itself was changed in place.
+    """The result of training; the detector itself was changed in place.
 
     Attributes:
         experts: names of the new experts.
-        before, after: figures per domain; `before` lacks what did not exist.
-        changes: paired comparison per domain that could be measured both times.
+        before, after: figures per domain; `before` has only domains that there were before.
+        changes: paired comparison per domain that was measured both times.
         refused: why the result may not be activated; empty when it may.
-        not_measured: old domains without anything to measure on.
-        seconds: wall-clock of the expert stage (or joint stage), the router stage and the measuring.
+        not_measured: old domains of which nothing is kept to measure on.
+        seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
         stages: how each stage went.
         exemplars: per new expert.
-        threshold: nats; frozen when the first mixture was trained.
+        threshold: frozen when the first mixture was trained; nats.
         remarks: what else a user should know.
     """
 
@@ -85,12 +85,12 @@ def train_first(
 
     Args:
         detector: without experts; changed in place.
-        domains: data per expert; spoofed speech of a domain is led to the expert of that name. With `sharing`
-            there is one domain, and all experts share its data without being led.
+        domains: data of each expert. Routers learn to send the spoofed speech of a domain to the expert of that
+            name. With `sharing` there is one domain, and nothing says which expert its speech belongs to.
         recipe: decides the result, with the data and the seed.
         run: seed and listener.
-        sharing: names of the experts that divide one domain among themselves.
-        checkpoints: where the stages leave their state and go on from it.
+        sharing: names of experts that share one domain.
+        checkpoints: for the state of the stages, and to resume from.
     """
     torch.manual_seed(run.seed)
     names = list(sharing) or list(domains)
@@ -104,7 +104,7 @@ def train_first(
     ]
     stage = joint_stage(detector, pools, [data.dev for data in domains.values()], recipe, run.seed)
     fitted = fit(detector, stage, run, checkpoints)
-    round_to_half(detector, names)
+    round_to_half(detector, names)  # before anything is measured
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
@@ -117,7 +117,7 @@ def train_first(
     result.seconds["evaluate"] = time.monotonic() - started
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
-        # Experts that divide one domain keep one set of it; those of different domains draw apart.
+        # Experts that share a domain keep the same exemplars. Experts of different domains each draw their own.
         result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + (0 if sharing else number))
     return result
 
@@ -133,13 +133,13 @@ def add_expert(
     run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
-    """Train one new expert with everything old frozen, then the routers where the recipe says so, then judge.
+    """Train one new expert with all old ones frozen, then the routers if the recipe says so, and judge the result.
 
     Args:
         detector: the active mixture; changed in place.
         name: of the new expert.
-        domain: what it is added for.
-        data: that domain's data.
+        domain: the domain that it is added for.
+        data: of that domain.
         old: the domains known so far.
         threshold: frozen, in nats.
         recipe: decides the result, with the data and the seed.
@@ -147,6 +147,7 @@ def add_expert(
         checkpoints: as for `train_first`.
     """
     result = Adapted([name], threshold)
+    # All that is asked of the former mixture comes before `append_expert`: from there on it is another one.
     found = likeness(detector, data.dev, recipe.gate) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
@@ -182,6 +183,7 @@ def add_expert(
         pools = with_replay([new], replay, recipe.router_stage.replay_share)
         stage = router_stage(detector, pools, development, recipe, run.seed)
         result.stages["router"] = fit(detector, stage, run, checkpoints)
+    # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + new_row)
@@ -197,11 +199,12 @@ def retrain_routers(
     run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
-    """Router stage alone, on the exemplars and whatever further data is given.
+    """Router stage alone, on exemplars and on further data.
 
     Args:
         detector: the active mixture; changed in place.
-        data: further data per domain; its spoofed speech is led to that domain's expert where there is one.
+        data: further data per domain. Routers learn to send its spoofed speech to the domain's expert, if there is
+            one.
         old, threshold, recipe, run, checkpoints: as for `add_expert`.
 
     Raises:
@@ -230,7 +233,7 @@ def retrain_routers(
 
 @torch.no_grad()
 def round_to_half(detector: Detector, names: Sequence[str]) -> None:
-    """Round experts to what half precision can hold, so that what was measured is what is stored."""
+    """Round experts to half precision, in which they are stored: what is measured is then what is stored."""
     for name in names:
         for weight in detector.mixture.expert_parameters(name):
             weight.copy_(weight.half().float())
@@ -269,7 +272,7 @@ def _recalibrate(
 def _require_material(
     pools: Sequence[Pool], sets: Mapping[str, Features], old: Mapping[str, OldDomain]
 ) -> None:
-    """Refuse before any step what would have nothing to learn from, or nothing to be judged by."""
+    """Refuse, before the first step, training without data and a result that could not be measured."""
     labels = {label for pool in pools for label in pool.clips.bona_fide.tolist()}
     for kind, purpose, enough in (
         ("replay", "retrain the routers on", len(labels) == 2),
@@ -284,7 +287,7 @@ def _require_material(
 
 
 def _replay(found: Likeness | None, before: Scored, recipe: Recipe) -> tuple[dict[str, float], float]:
-    """Of the expert stage: old domains' weights in what is replayed, and its share of every batch."""
+    """For the expert stage: the weight of each old domain in replay, and the share of replay in every batch."""
     options = recipe.expert
     if options.replay_by == "domain" or found is None:
         return {}, options.replay_share
@@ -293,13 +296,16 @@ def _replay(found: Likeness | None, before: Scored, recipe: Recipe) -> tuple[dic
 
 
 def _mean_read(detector: Detector, data: DomainData) -> torch.Tensor:
-    """(L, D) of the domain's spoofed development speech."""
+    """(L, D) mean router input of the domain's spoofed development speech."""
     spoofed = data.dev.pick(data.dev.of_class(False)[:MOST_READ])
     return reads_of(detector, spoofed).mean(0).to(detector.device)
 
 
 def _exemplars(detector: Detector, data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
-    """A domain's own draw: domains of one data set share its bona fide speech, and together keep more of it."""
+    """What is kept of a domain. The seed differs by domain.
+
+    Domains of one corpus share its bona fide speech. With draws of their own they keep more of it together.
+    """
     options, crop = recipe.exemplars, crop_frames(recipe)
     found = choose_exemplars(data.train, data.test, options, crop, seed)
     if not options.directions:
@@ -314,7 +320,7 @@ def _exemplars(detector: Detector, data: DomainData, recipe: Recipe, seed: int) 
 
 
 def _reset(parameter: torch.nn.Parameter) -> None:
-    """Draw a head's weight anew, so that the seed and not the order of construction decides it."""
+    """Draw a weight of the head anew, so that the seed decides it and not what was constructed before."""
     with torch.no_grad():
         if parameter.dim() > 1:
             torch.nn.init.xavier_uniform_(parameter)

@@ -1,4 +1,4 @@
-"""An expert that was trained elsewhere joins the mixture: measured before and after, calibrated, judged by the gate."""
+"""Adopting an expert that was trained elsewhere: add it, calibrate, measure every domain before and after, judge."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def adopt_expert(
     threshold: float,
     recipe: Recipe,
 ) -> Adapted:
-    """Add the expert and its rows, fit the calibration anew where the recipe says so, and judge. Nothing is trained.
+    """Add the expert with its router rows, fit the calibration if the recipe says so, and judge. Nothing is trained.
 
     Args:
         detector: the active mixture; changed in place.
         spec, weights: of the expert.
         rows: one router row (D + 1,) per block.
-        domain: what it was trained for, under a key that no old domain has.
-        exemplars: what came along of that domain; None for nothing.
+        domain: what it was trained for; a key that no old domain has.
+        exemplars: those of that domain that came with it; None where none came.
         old: the domains known so far.
         threshold: frozen, in nats.
         recipe: the active generation's.
 
     Raises:
-        ExpertError: the weights do not fit, or have no effect on this base.
+        ExpertError: the weights do not fit this mixture, or have no effect on this base.
     """
     started = time.monotonic()
     result = Adapted([spec.name], threshold)

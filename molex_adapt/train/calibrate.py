@@ -1,4 +1,4 @@
-"""The calibration and the frozen threshold of a mixture, from development splits in which every domain counts alike."""
+"""Calibration and frozen threshold of a mixture, from development splits in which every domain has the same weight."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scored:
-    """Old domains' development sets, and how a mixture scores them: (N,) of all together, calibrated, nats."""
+    """Development sets of old domains, and the calibrated scores (N,) of all their utterances in one row, in nats."""
 
     sets: Mapping[str, Features]
     scores: Scores
 
     def losses(self) -> dict[str, float]:
-        """Per domain the logistic loss, both classes alike; nats."""
+        """Logistic loss of each domain, both classes with the same weight; nats."""
         found, start = {}, 0
         for domain, features in self.sets.items():
             end = start + len(features)
@@ -36,7 +36,7 @@ class Scored:
 
 
 def score_development(detector: Detector, sets: Mapping[str, Features]) -> Scored:
-    """As they score at this moment."""
+    """The sets with the scores that the detector gives them now."""
     logits = _logits(detector, list(sets.values()))[0] if sets else np.zeros(0)
     return Scored(sets, detector.calibration.apply(logits))
 
@@ -44,16 +44,17 @@ def score_development(detector: Detector, sets: Mapping[str, Features]) -> Score
 def calibrate(
     detector: Detector, development: Sequence[Features], threshold: float = 0.0, held: Scored | None = None
 ) -> list[str]:
-    """Fit the detector's calibration anew; the old one stays on failure.
+    """Fit the detector's calibration anew; where that fails, the old calibration stays.
 
     Args:
         detector: changed in place.
-        development: of every domain.
-        threshold: nats; what is held errs at it as it did.
-        held: old domains as they scored before; None, or none of them, holds nothing.
+        development: development sets of all domains.
+        threshold: frozen, in nats.
+        held: old domains with their scores before the change; they keep their error rates at the threshold. None, or
+            no sets, holds nothing.
 
     Returns:
-        A remark where it failed.
+        A remark where the fit failed.
     """
     try:
         found = fit_calibration(detector, development)
@@ -62,6 +63,8 @@ def calibrate(
     if held is not None and held.sets:
         sets = list(held.sets.values())
         after, labels = _logits(detector, sets)
+        # The fit follows all domains, also the new one, and would move the old domains' errors at the frozen threshold.
+        # The scale stays as fitted; the offset moves until old domains err as before.
         boundary = holding_boundary(held.scores, after, labels, equal_weights(sets), threshold)
         found = held_at(found, threshold, boundary)
     detector.calibration = found
@@ -80,30 +83,31 @@ def fit_calibration(detector: Detector, development: Sequence[Features]) -> Cali
 
 
 def frozen_threshold(detector: Detector, development: Sequence[Features]) -> float:
-    """Where a first mixture's development split errs alike on both sides; nats."""
+    """The threshold at which a first mixture misses and falsely accepts at the same rate on development data; nats."""
     logits, labels = _logits(detector, development)
     scores = detector.calibration.apply(logits)
     return float(eer_threshold(scores[labels], scores[~labels]))
 
 
 def held_at(calibration: Calibration, threshold: float, boundary: float) -> Calibration:
-    """The same scale, with the offset that gives the logit `boundary` the score `threshold`."""
+    """The same scale, with the offset that maps the logit `boundary` to the score `threshold`."""
     return Calibration(calibration.scale, threshold - calibration.scale * boundary)
 
 
 def holding_boundary(
     before: Scores, after: Scores, bona_fide: NDArray[np.bool_], weights: Scores, threshold: float
 ) -> float:
-    """The logit at which old utterances err as they did: the deployed threshold keeps its error rates.
+    """The logit at which old utterances have the error rates that they had before at the deployed threshold.
 
-    Of all boundaries between the new logits it is the one with the smallest change of miss and false-alarm rate
-    together; of several the one in the middle.
+    Every midpoint between two neighbouring new logits is a candidate. The result is the candidate with the smallest
+    change of miss rate plus change of false-alarm rate. Where several are best, it is the middle one, which leaves most
+    room to either side.
 
     Args:
         before: (N,) calibrated scores of the former mixture, nats.
         after: (N,) logits of the new one, same utterances.
         bona_fide: (N,), of both classes.
-        weights: (N,), of each class summing to 1.
+        weights: (N,), which sum to 1 within each class.
         threshold: nats.
 
     Source: own.
@@ -117,7 +121,7 @@ def holding_boundary(
     misses = np.concatenate([[0.0], np.cumsum(np.where(real, own, 0.0))])
     alarms = 1.0 - np.concatenate([[0.0], np.cumsum(np.where(real, 0.0, own))])
     change = np.abs(misses - miss) + np.abs(alarms - false_alarm)
-    best = np.flatnonzero(change <= change.min() + 1e-9)
+    best = np.flatnonzero(change <= change.min() + 1e-9)  # sums in another order differ in the last bits
     at = int(best[len(best) // 2])
     logits = after[order]
     edges = np.concatenate([[logits[0] - 1.0], (logits[1:] + logits[:-1]) / 2, [logits[-1] + 1.0]])
@@ -125,7 +129,7 @@ def holding_boundary(
 
 
 def equal_weights(development: Sequence[Features]) -> Scores:
-    """(N,) over all sets together: every domain alike, each class summing to 1."""
+    """(N,) weights for all sets in one row: the same for every domain, each class sums to 1."""
     weights = np.concatenate([_equal_weights(features) for features in development])
     real = np.concatenate([features.bona_fide.numpy() for features in development])
     return np.asarray(weights / np.where(real, weights[real].sum(), weights[~real].sum()))
@@ -137,6 +141,6 @@ def _logits(detector: Detector, development: Sequence[Features]) -> tuple[Scores
 
 
 def _equal_weights(features: Features) -> Scores:
-    """(N,), of each class summing to 1."""
+    """(N,) weights for one set; each class sums to 1."""
     real = features.bona_fide.numpy()
     return np.asarray(np.where(real, 1 / max(1, real.sum()), 1 / max(1, (~real).sum())))

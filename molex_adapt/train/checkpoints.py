@@ -1,4 +1,4 @@
-"""Checkpoints of stages: everything that decides the rest of a run, so that a resumed one ends with the same bits."""
+"""Checkpoints of a stage: all of its state, so that a resumed run ends with the same bits as one without a stop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from molex_adapt.registry.checkpoints import RESTART, RunFolder
 from molex_adapt.text import short
 
 CHECKPOINT_SECONDS: Seconds = 30.0
-"""A kill costs at most this much training; writing the state takes some milliseconds."""
+"""A killed run loses at most this much training. Writing the state takes some milliseconds."""
 
 
 class Draws(Protocol):
-    """A sampler whose draws can be gone on with; `pools.Sampler` is one."""
+    """A sampler that can be resumed; `pools.Sampler` is one."""
 
     def state(self) -> dict[str, Tensor]: ...
 
@@ -32,14 +32,14 @@ class Draws(Protocol):
 
 @dataclass
 class Standing:
-    """How far a stage is, and what early stopping knows.
+    """How far a stage is, and the state of early stopping.
 
     Attributes:
-        before, best: development losses at the start, and the lowest so far; nats.
+        before, best: development loss at the start, and the lowest so far; nats.
         step: steps taken.
-        best_step: where the lowest was.
-        waited: evaluations since then.
-        seconds: wall-clock so far.
+        best_step: the step of the lowest loss.
+        waited: evaluations since that step.
+        seconds: wall-clock time so far.
     """
 
     before: float
@@ -52,15 +52,15 @@ class Standing:
 
 @dataclass
 class StageState:
-    """Everything that decides how a stage goes on.
+    """Everything that decides the rest of a stage.
 
     Attributes:
         trained: the weights in training.
-        kept: the best values of them so far.
-        optimiser, schedule, sampler: as they are.
-        standing: see there.
-        device: whose random numbers are drawn besides the CPU's.
-        generators: further ones that the loss draws from.
+        kept: their best values so far.
+        optimiser, schedule, sampler: with their own state.
+        standing: progress and early stopping.
+        device: its random numbers are part of the state, as are the CPU's.
+        generators: further random numbers of the loss.
     """
 
     trained: Sequence[nn.Parameter]
@@ -73,7 +73,7 @@ class StageState:
     generators: Sequence[torch.Generator] = ()
 
     def capture(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors by name, and the rest as JSON values."""
+        """The tensors by name, and the rest as JSON values."""
         found = {f"trained.{at}": weight.detach() for at, weight in enumerate(self.trained)}
         found |= {f"kept.{at}": value for at, value in enumerate(self.kept)}
         for at, values in self.optimiser.state_dict()["state"].items():
@@ -85,11 +85,12 @@ class StageState:
         return found, {"standing": asdict(self.standing), "rates": rates}
 
     def restore(self, found: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """The inverse, in place.
+        """The inverse of `capture`, in place.
 
         Raises:
-            KeyError, ValueError, TypeError, RuntimeError: it is the state of something else.
+            KeyError, ValueError, TypeError, RuntimeError: it is the state of another stage.
         """
+        # Values from a file: each is converted, so that a wrong type fails here and not at some later step.
         said = state["standing"]
         standing = Standing(
             before=float(said["before"]),
@@ -101,7 +102,7 @@ class StageState:
         )
         with torch.no_grad():
             for at, weight in enumerate(self.trained):
-                _same_shape(weight, found[f"trained.{at}"])
+                _same_shape(weight, found[f"trained.{at}"])  # copy_ would broadcast
                 weight.copy_(found[f"trained.{at}"])
         self.kept = [found[f"kept.{at}"].to(weight.device) for at, weight in enumerate(self.trained)]
         for weight, value in zip(self.trained, self.kept, strict=True):
@@ -122,6 +123,7 @@ class StageState:
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = float(rate)
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        # A schedule is a function of the step; what else its state holds are the functions themselves.
         former = self.schedule.state_dict()
         self.schedule.load_state_dict(
             former | {"last_epoch": step, "_step_count": step + 1, "_last_lr": rates}
@@ -130,12 +132,12 @@ class StageState:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one run of training; without a folder, none are kept.
+    """The checkpoints of one training run; without a folder, none are kept.
 
     Attributes:
-        folder: where they lie.
-        progress: hears when one is gone on with, or cannot be written.
-        every: seconds of training between two.
+        folder: of the checkpoints.
+        progress: hears when a stage is resumed, and when a checkpoint cannot be written.
+        every: seconds of training between two checkpoints.
     """
 
     folder: RunFolder | None = None
@@ -145,7 +147,7 @@ class Checkpoints:
     _failed: bool = False
 
     def resume(self, stage: str, state: StageState) -> bool:
-        """Bring `state` to where a former run left the stage; False where it left nothing.
+        """Bring `state` to where an earlier run stopped in this stage; False where there is no checkpoint.
 
         Raises:
             RegistryError: the checkpoint is damaged.
@@ -164,12 +166,12 @@ class Checkpoints:
         return True
 
     def offer(self, stage: str, state: StageState) -> None:
-        """Keep the state, if the last time is long enough ago."""
+        """Keep the state if the last checkpoint is old enough."""
         if self.folder is not None and time.monotonic() - self._last >= self.every:
             self.keep(stage, state)
 
     def keep(self, stage: str, state: StageState) -> None:
-        """Keep the state now; a disk that cannot take it costs the checkpoint, not the training."""
+        """Keep the state now. Where the disk cannot take it, training continues without the checkpoint."""
         if self.folder is None:
             return
         tensors, rest = state.capture()
@@ -177,7 +179,7 @@ class Checkpoints:
             self.folder.write(stage, {name: value.cpu().numpy() for name, value in tensors.items()}, rest)
             self._failed = False
         except OSError as error:
-            if not self._failed:
+            if not self._failed:  # a full disk would say so every 30 seconds
                 self.progress.note(f"no checkpoint of the {stage} stage could be written: {error}")
             self._failed = True
         self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""What an expert keeps of its domain: a few utterances as prefix features, for later stages and later gates."""
+"""Exemplars: what an expert keeps of its domain, a few utterances as prefix features, for later training and gates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from molex_adapt.recipe import ExemplarOptions
 from molex_adapt.train.reads import ReadStatistics
 
 DEVELOPMENT_EVERY = 4
-"""Of the sources of replay exemplars, every fourth measures (early stopping) and the others train."""
+"""Every fourth source recording of the replay exemplars is for early stopping, the others are for training."""
 
 
 @dataclass(frozen=True)
 class Exemplars:
-    """What one domain leaves behind.
+    """What is kept of one domain.
 
     Attributes:
         replay: utterances from its training split.
         check: utterances from its test split.
-        reads: statistics of what routers read of each class of its training split; empty where none are kept.
+        reads: statistics of the router inputs, one per class of the training split; empty where none are kept.
     """
 
     replay: Features
@@ -32,11 +32,11 @@ class Exemplars:
 def choose_exemplars(
     train: Features | OnlineFeatures, test: Features, options: ExemplarOptions, crop: int, seed: int
 ) -> Exemplars:
-    """Pick exemplars of both classes at random, twins together.
+    """Choose exemplars of both classes at random, forged copies of chosen recordings first.
 
     Args:
         train, test: the domain's splits.
-        options: how many of each class, and how much of each.
+        options: how many utterances of each class, and how many seconds of each.
         crop: frames of a training crop, for training sets that are not in memory.
         seed: decides the choice.
     """
@@ -48,9 +48,13 @@ def choose_exemplars(
 
 
 def divide_replay(replay: Features) -> tuple[Features, Features]:
-    """Replay exemplars for training and for the development loss; the same every time, no source in both."""
+    """Replay exemplars for training, and those for the development loss. The division is always the same.
+
+    A source recording is on one side with all of its copies: early stopping must not measure on what was trained on.
+    """
     measures: dict[str, bool] = {}
     for bona_fide in (True, False):
+        # Sources of forged speech that has its original here were placed with the original, in the first round.
         found = dict.fromkeys(replay.sources[at] for at in replay.of_class(bona_fide))
         fresh = [source for source in found if source not in measures]
         measures |= {source: place % DEVELOPMENT_EVERY == 0 for place, source in enumerate(fresh)}
@@ -62,12 +66,12 @@ def divide_replay(replay: Features) -> tuple[Features, Features]:
 
 
 def _pick(clips: Features | OnlineFeatures, count: int, generator: torch.Generator) -> list[int]:
-    """Indices of at most `count` of each class: bona fide at random, forged copies of these before any other."""
+    """Indices of at most `count` utterances of each class: random bona fide ones, and their forged copies first."""
     real, forged = ((clips.bona_fide == label).nonzero()[:, 0] for label in (True, False))
     chosen = real[torch.randperm(len(real), generator=generator)[:count]].tolist()
     heard = {clips.sources[at] for at in chosen}
     order = forged[torch.randperm(len(forged), generator=generator)].tolist()
-    order.sort(key=lambda at: clips.sources[at] not in heard)
+    order.sort(key=lambda at: clips.sources[at] not in heard)  # stable: chance decides within both groups
     return sorted(chosen) + sorted(order[:count])
 
 

@@ -1,7 +1,7 @@
-"""The gate: does the candidate know the new domain, and has it forgotten an old one?
+"""The gate: whether a new generation may become active, by what it did to every domain.
 
-Its figures are those that `evaluate` reports: equal scores are read as the ASVspoof 5 package reads them. The frozen
-threshold's errors read each score as a decision does.
+EERs are those that `evaluate` reports: equal scores count as in the ASVspoof 5 package. Error rates at the frozen
+threshold count each score as a decision.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from molex_adapt.reports import Change
 
 @dataclass(frozen=True)
 class ScoredSet:
-    """Log-likelihood ratios of one domain's utterances, and which are bona fide and of which recording."""
+    """Log-likelihood ratios of one domain's utterances, with their classes and source recordings, each (N,)."""
 
     scores: NDArray[np.float64]
     bona_fide: NDArray[np.bool_]
@@ -41,6 +41,7 @@ class ScoredSet:
 
 def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, ScoredSet]:
     """Calibrated scores of every domain's measuring set; an utterance that several sets share is scored once."""
+    # Attacks of one corpus share their bona fide speech, and their sets hold the very same tensors of it.
     together = concatenate(list(sets.values()))
     first: dict[int, int] = {}
     for index, clip in enumerate(together.clips):
@@ -95,13 +96,14 @@ def compare(
 
 
 def refusals(changes: Mapping[str, Change], new_domain: str | None, options: GateOptions) -> list[str]:
-    """Why the candidate may not be activated; empty when it may.
+    """Why the new generation may not be activated; empty when it may.
 
-    An old domain counts as regressed when its EER rose by more than the tolerance and, with `gate.certain`, the
-    interval of the rise lies above zero.
+    An old domain is worse when its EER rose by more than the tolerance. With `gate.certain` the interval of the rise
+    must lie above zero as well.
     """
     found = []
     for domain, change in changes.items():
+        # A point of EER is one utterance of a hundred: on small check sets chance alone exceeds the tolerance.
         surely = change.interval[0] if options.certain else change.eer
         if domain != new_domain and change.eer > options.tolerance and surely > 0:
             low, high = change.interval

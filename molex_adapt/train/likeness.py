@@ -1,4 +1,4 @@
-"""Is a new domain nearly an old one? What the active mixture makes of it, before anything is trained."""
+"""Whether the active mixture already detects a new domain, measured before training."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from molex_adapt.train.losses import scored_loss
 
 @dataclass(frozen=True)
 class Likeness:
-    """What the active mixture makes of a domain's development split.
+    """How the active mixture performs on a new domain's development split.
 
     Attributes:
         eer: fraction.
-        loss: logistic, of calibrated scores, both classes alike; nats.
-        interval: bootstrap interval of it.
-        expert: the one that its spoofed speech is mostly sent to.
-        share: mean gate of that expert on it, over utterances and blocks.
-        gates: (L, E) mean gates over all of the split.
+        loss: logistic loss of calibrated scores, both classes with the same weight; nats.
+        interval: bootstrap interval of the EER.
+        expert: the expert with the largest mean gate on the domain's spoofed speech.
+        share: that mean gate, over utterances and blocks.
+        gates: (L, E) mean gates over the whole split.
     """
 
     eer: float
@@ -46,12 +46,12 @@ class Likeness:
 
 
 def likeness(detector: Detector, development: Features, options: GateOptions) -> Likeness:
-    """Score a new domain's development split with the active mixture, and see who does the work.
+    """Score a new domain's development split with the active mixture, and find the expert that does the work.
 
     Args:
         detector: with at least one expert.
         development: both classes.
-        options: of the intervals.
+        options: settings of the bootstrap interval.
     """
     found = collect(detector, development)
     real = development.bona_fide.numpy()

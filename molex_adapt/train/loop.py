@@ -1,4 +1,4 @@
-"""The one training loop: steps, schedule, early stopping on the development split, best weights kept.
+"""The training loop: steps, schedule, early stopping on the development split. It keeps the best weights.
 
 A stage says what moves and towards what; `fit` moves it.
 """
@@ -41,10 +41,10 @@ class Stage:
         groups: the weights in training; all others stay as they are.
         sampler: draws the batches.
         loss: of a batch; scalar.
-        development_loss: what early stopping watches; nats.
+        development_loss: decides early stopping; nats.
         options: steps, rates and patience.
-        generators: what the loss draws from besides torch's own random numbers.
-        forced: the expert that everything is sent to meanwhile; None routes as usual.
+        generators: random numbers of the loss, besides torch's own.
+        forced: the expert that takes every utterance during the stage; None to route as usual.
     """
 
     name: str
@@ -76,17 +76,17 @@ class Fitted:
 
 
 def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpoints | None = None) -> Fitted:
-    """Train the stage's weights and nothing else; on return they are the best of all evaluated, including the start.
+    """Train the weights of a stage and nothing else. At the end they are the best of all evaluated, the start included.
 
     Args:
         detector: changed in place.
         stage: what is trained, on what, towards what, and how.
         run: seed and listener.
-        checkpoints: where the stage leaves its state, and goes on from it; None keeps none.
+        checkpoints: for the stage's state, and to resume from; None keeps none.
 
     Raises:
         MolexError: the loss is not finite.
-        RegistryError: the checkpoint to go on from is damaged.
+        RegistryError: the checkpoint to resume from is damaged.
     """
     started = time.monotonic()
     torch.manual_seed(run.seed)
@@ -94,6 +94,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
     state = _at_start(detector, stage)
     with detector.mixture.forcing(stage.forced), _trainable(detector, state, run.progress):
         if not checkpoints.resume(stage.name, state):
+            # The start competes as well: a stage that makes things worse leaves the weights as they were.
             state.standing.before = state.standing.best = stage.development_loss()
         standing, earlier = state.standing, state.standing.seconds
         run.progress.start(f"{stage.name} stage", options.steps)

@@ -1,4 +1,4 @@
-"""What stages minimise, and what they stop early on."""
+"""The losses of training, and the development loss that decides early stopping."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from molex_adapt.train.pools import Batch
 
 
 def detection_loss(logit: Tensor, bona_fide: Tensor) -> Tensor:
-    """Logistic loss with both classes weighted alike, whatever their numbers; scalar, nats."""
+    """Logistic loss in which both classes have the same weight, whatever their counts; scalar, nats."""
     loss = F.binary_cross_entropy_with_logits(logit, bona_fide, reduction="none")
     return _class_mean(loss, bona_fide > 0.5)
 
 
 def twin_loss(logit: Tensor, twin: Tensor) -> Tensor:
-    """Logistic loss of the difference between a recording's logit and its forged copy's; scalar, nats.
+    """Logistic loss of the difference between a recording's logit and that of its forged copy; scalar, nats.
 
-    What both share, voice and words and channel, cancels out: what is left to learn from is the attack.
+    Voice, words and channel are the same in both and cancel out. What remains to learn is the attack.
 
     Args:
         logit: (B,).
@@ -42,18 +42,18 @@ def twin_loss(logit: Tensor, twin: Tensor) -> Tensor:
 
 
 def scored_loss(scores: NDArray[np.float64], bona_fide: Tensor) -> float:
-    """`detection_loss` of calibrated scores (N,); nats."""
+    """`detection_loss` of calibrated scores (N,), in nats."""
     return float(detection_loss(torch.from_numpy(scores), bona_fide.double()))
 
 
-def told_apart(detector: Detector, batch: Batch, twins: float) -> tuple[Tensor, Tensor]:
-    """(B,) logits of a batch, and `detection_loss` of them with `twins` times `twin_loss`."""
+def logits_and_loss(detector: Detector, batch: Batch, twin_weight: float) -> tuple[Tensor, Tensor]:
+    """(B,) logits of a batch, and their `detection_loss` plus `twin_weight` times their `twin_loss`."""
     logit = detector.logit(batch.features, batch.frames)
-    return logit, detection_loss(logit, batch.bona_fide) + twins * twin_loss(logit, batch.twin)
+    return logit, detection_loss(logit, batch.bona_fide) + twin_weight * twin_loss(logit, batch.twin)
 
 
 def domain_loss(detector: Detector, batch: Batch) -> Tensor:
-    """Cross-entropy of every block's gate logits against the expert that the spoofed speech belongs to; scalar."""
+    """Cross-entropy between the gate logits of every block and the expert of the spoofed speech; scalar."""
     known = (batch.expert >= 0).nonzero()[:, 0]
     if not len(known):
         return batch.features.new_zeros(())
@@ -63,21 +63,24 @@ def domain_loss(detector: Detector, batch: Batch) -> Tensor:
     losses = []
     for routing in detector.mixture.routings:
         logits = routing.logits
-        if logits.shape[1] > 1:
+        if (
+            logits.shape[1] > 1
+        ):  # frame routing: the label belongs to the utterance, so its frames are averaged
             logits = (logits * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         losses.append(F.cross_entropy(logits[rows, 0], owners))
     return torch.stack(losses).mean()
 
 
 def balance_loss(detector: Detector, batch: Batch) -> Tensor:
-    """Load balance averaged over the blocks; scalar."""
+    """Load-balancing loss, averaged over the blocks; scalar."""
     mask = frame_mask(batch.frames, batch.features)
     return torch.stack([load_balance(routing, mask) for routing in detector.mixture.routings]).mean()
 
 
 def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
-    """Mean squared distance to the former mixture's logits, where there are any; scalar."""
+    """Mean squared distance to the logits of the former mixture, over utterances that have one; scalar."""
     known = ~old_logit.isnan()
+    # NaN times zero is NaN: utterances without an old logit are replaced before the square, not weighted away after it.
     distance = torch.where(known, logit - old_logit.nan_to_num(), 0.0).square()
     return distance.sum() / known.sum().clamp(min=1)
 
@@ -88,19 +91,20 @@ def development_loss(
     utterances: int,
     shares: Sequence[float] | None = None,
 ) -> Callable[[], float]:
-    """Logistic loss of calibrated scores, half bona fide speech, half the mean of the domains' spoofed speech; nats.
+    """A function that measures the detector: the logistic loss of its calibrated scores on development sets, in nats.
 
-    The calibration is fitted anew at every call: what is trained last is overconfident at first, and that is mended
-    afterwards. Logits that cannot be calibrated count as they are.
+    Bona fide speech has half of the weight. The spoofed speech of all domains has the other half, and a large domain
+    counts no more than a small one. Domains often share bona fide speech, so each source recording counts once:
+    otherwise one hard recording would outweigh a whole domain.
 
-    No domain hides behind a larger one. Bona fide speech belongs to no domain, and sets often share it: each source
-    counts once, or one hard recording would outweigh a whole domain.
+    Every call fits the calibration anew. A newly trained expert is overconfident at first, and calibration corrects
+    that after training anyway. Logits that cannot be calibrated are used as they are.
 
     Args:
-        detector: as it is at the time of each call.
+        detector: measured in the state that it has at each call.
         sets: one per domain.
-        utterances: of each class and set that are used, at even distances.
-        shares: of each set in the mean over spoofed speech; all alike without them.
+        utterances: how many of each class and set are used, evenly spaced.
+        shares: weight of each domain's spoofed speech; None gives all the same weight.
     """
     counts = [1.0] * len(sets) if shares is None else list(shares)
     parts: list[Features] = []
@@ -112,6 +116,7 @@ def development_loss(
     spoofed = [_spread(features, features.of_class(False), utterances) for features in sets]
     heard = concatenate([*parts, *spoofed])
     sizes = [sum(len(part) for part in parts), *(len(part) for part in spoofed)]
+    # A domain without spoofed speech takes no weight, or the loss of the others would shrink.
     total = sum(count for count, part in zip(counts, spoofed, strict=True) if len(part))
     each = [1.0, *(count / max(total, 1e-9) for count in counts)]
     weights = np.concatenate(
@@ -122,6 +127,7 @@ def development_loss(
         logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights)
         losses = F.binary_cross_entropy_with_logits(logits, heard.bona_fide.float(), reduction="none")
         weighted = losses.double().numpy() * weights
+        # The first part is all bona fide speech. Each class sums to its mean; a class that is missing is left out.
         classes = [part.sum() for part in np.split(weighted, sizes[:1]) if len(part)]
         return float(sum(classes) / len(classes))
 

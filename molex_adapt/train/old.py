@@ -1,4 +1,4 @@
-"""What is known of the domains that a mixture already has, and what stages make of it."""
+"""The domains that a mixture already has: their development and check sets, and their replay in training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class OldDomain:
     """A domain that the mixture already has.
 
     Attributes:
-        expert: the name of its expert; None where several experts share the domain among themselves.
-        exemplars: what was kept; None where nothing may be kept.
+        expert: name of its expert; None where several experts share the domain.
+        exemplars: what was kept of it; None where nothing may be kept.
     """
 
     expert: str | None
@@ -32,7 +32,7 @@ OldDomains = Mapping[str, OldDomain]
 
 
 def development_sets(old: OldDomains) -> dict[str, Features]:
-    """What is kept of old domains to stop early and to calibrate on; of those that keep something."""
+    """Exemplars for early stopping and calibration, per domain; domains without exemplars are left out."""
     sets = {
         key: divide_replay(item.exemplars.replay)[1]
         for key, item in old.items()
@@ -42,13 +42,13 @@ def development_sets(old: OldDomains) -> dict[str, Features]:
 
 
 def check_sets(old: OldDomains) -> dict[str, Features]:
-    """What is kept of old domains for the gate to measure on; of those that keep both classes."""
+    """Exemplars that the gate measures on, per domain; domains that did not keep both classes are left out."""
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
     return {key: features for key, features in sets.items() if features.has_both_classes}
 
 
 def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
-    """What the mixture makes of the replay exemplars at this moment, to be held on to."""
+    """The mixture's present logits of the replay exemplars, per domain, as targets of distillation."""
     return {
         key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
         for key, item in old.items()
@@ -57,21 +57,26 @@ def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
 
 
 def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:
-    """How much each old domain is replayed, from what it costs the mixture now: harder ones more, none much less.
+    """Weight of each old domain in replay: the average loss plus twice its own loss, so that hard domains get more.
 
-    An easy domain gets a third of what one of average difficulty gets; where nothing costs anything, all are alike.
+    A domain without any loss still gets a third of what an average one gets. With weights in proportion to the loss
+    alone it would get nothing, and would be forgotten.
     """
+    # The small number makes the weights of domains that all have no loss equal, and not all zero.
     average = max(mean(losses.values()), 1e-9) if losses else 0.0
     return {key: average + 2 * loss for key, loss in losses.items()}
 
 
 def replay_share(most_new: float, new: float, losses: Mapping[str, float]) -> float:
-    """Share of every batch that is replayed.
+    """Share of every batch that is drawn from exemplars: the easier the new domain is, the more.
+
+    The new domain gets its share of the loss, at most `most_new`, and at least what each of all domains would get in
+    equal parts.
 
     Args:
-        most_new: the new domain's share at most.
-        new: what it costs the mixture now, nats.
-        losses: what old domains cost; where there are none, nothing is replayed whatever the share.
+        most_new: largest share of the new domain.
+        new: its present loss, in nats.
+        losses: present losses of the old domains. Without any, the share does not matter: nothing is replayed.
     """
     if not losses:
         return 1 - most_new
@@ -85,7 +90,7 @@ def replay_pools(
     logits: Mapping[str, Tensor],
     weights: Mapping[str, float] | None = None,
 ) -> list[Pool]:
-    """Replay exemplars for training, a pool a domain; by `weights` where a domain has one, else alike."""
+    """One pool of replay exemplars per domain. Its share is the domain's weight, 1 where `weights` has none."""
     pools = []
     for key, item in old.items():
         if item.exemplars is None:
@@ -97,12 +102,12 @@ def replay_pools(
 
 
 def row_of(detector: Detector, domain: OldDomain) -> int | None:
-    """The router row that a domain's spoofed speech belongs to."""
+    """The router row of a domain's expert; None where several experts share the domain."""
     return None if domain.expert is None else detector.mixture.index(domain.expert)
 
 
 def with_replay(data: Sequence[Pool], replay: Sequence[Pool], share: float) -> list[Pool]:
-    """Pools of data and of exemplars. Exemplars get `share` of every batch; each side is divided as its pools say."""
+    """Pools of new data and of exemplars. Exemplars get `share` of every batch; the pools of a side divide its part."""
     if not data or not replay:
         return [*data, *replay]
     return [*_scaled(data, 1 - share), *_scaled(replay, share)]
@@ -114,5 +119,5 @@ def _scaled(pools: Sequence[Pool], share: float) -> list[Pool]:
 
 
 def known_reads(old: OldDomains) -> list[ReadStatistics]:
-    """Statistics of what routers read of old domains."""
+    """Statistics of the router inputs of all old domains that keep some."""
     return [reads for item in old.values() if item.exemplars is not None for reads in item.exemplars.reads]

@@ -1,4 +1,4 @@
-"""Where batches come from: one pool per domain, classes balanced within each, twins together."""
+"""Batches for training: one pool per domain, both classes balanced in each, a forged copy beside its original."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from molex_adapt.features import send
 
 
 class Clips(Protocol):
-    """What a pool draws from; `features.Features` and `features.OnlineFeatures` are such."""
+    """What a pool draws from: `features.Features` or `features.OnlineFeatures`."""
 
     @property
     def bona_fide(self) -> Tensor: ...
@@ -33,9 +33,9 @@ class Pool:
 
     Attributes:
         clips: prefix features and labels.
-        share: of every batch, relative to the other pools.
-        expert: row of the expert that spoofed speech of this domain belongs to; None where there is none.
-        old_logits: (N,) the former mixture's logits, to be held on to; None for new data.
+        share: weight of this pool in every batch, relative to the other pools.
+        expert: router row of the expert for this domain's spoofed speech; None where there is none.
+        old_logits: (N,) logits of the former mixture, for distillation; None for new data.
     """
 
     clips: Clips
@@ -46,9 +46,9 @@ class Pool:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data; NaN in `old_logit` and -1 in `expert` mean none.
+    """The data of one step. NaN in `old_logit` and -1 in `expert` or `twin` mean that there is none.
 
-    What decides which rows a loss picks stays on the CPU: a GPU would be waited for to read it.
+    Whatever decides which rows a loss picks stays on the CPU: reading it from a GPU would mean waiting for the GPU.
 
     Attributes:
         features: (B, F, C) float32.
@@ -56,7 +56,7 @@ class Batch:
         bona_fide: (B,) float32, 1 for bona fide.
         expert: (B,) int64, for spoofed speech only; on the CPU.
         old_logit: (B,) float32.
-        twin: (B,) int64, of a forged copy the row of the recording it was made from; -1 for none. On the CPU.
+        twin: (B,) int64; for a forged copy, the row of the recording that it was made from. On the CPU.
     """
 
     features: Tensor
@@ -69,13 +69,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Strand:
-    """What is drawn from one pool by turns: utterances of one class, or forged ones with their bona fide twins.
+    """One queue of a pool: utterances of one class, or forged utterances that come with their bona fide twins.
 
     Attributes:
-        pool: of all.
-        members: indices; with twins, of the forged ones.
-        share: of a batch, in draws.
-        twins: per member, indices of its bona fide twins.
+        pool: that the utterances belong to.
+        members: their indices in the pool; with twins, those of the forged ones.
+        share: draws from this strand as a share of the batch size.
+        twins: per member, the indices of its bona fide twins.
     """
 
     pool: Pool
@@ -85,19 +85,23 @@ class _Strand:
 
 
 class Sampler:
-    """Draws batches: pools by share, classes half and half, every utterance once before any comes again.
+    """Draws batches: pools by share, both classes equally often, every utterance once before any comes again.
 
-    A forged copy comes together with the recording that it was made from, cropped at the same place: voice and words
-    then cancel out, and what differs is the attack. Where only part of a pool has twins, so do as many of its draws.
+    A forged copy comes with the recording that it was made from, and both are cropped at the same place. Voice and
+    words then cancel out, and the attack is the difference. Where only some utterances of a pool have twins, the same
+    share of its draws are pairs.
 
     Source: vocoded speech beside its original in every batch, Wang and Yamagishi (ICASSP 2023, arXiv 2210.10570).
 
     Args:
-        pools: where from.
+        pools: to draw from.
         batch_size: utterances.
-        crop: frames of the longest crop.
-        seed: of everything drawn.
-        shortest: frames; every batch has a length drawn between this and `crop`. None for `crop` always.
+        crop: longest crop, in frames.
+        seed: of everything that is drawn.
+        shortest: shortest crop, in frames; each batch draws one length for all of its crops. None for `crop` always.
+
+    Raises:
+        DataError: a class is missing from the pools.
     """
 
     def __init__(
@@ -153,7 +157,7 @@ class Sampler:
         )
 
     def state(self) -> dict[str, Tensor]:
-        """What decides the next draws."""
+        """Everything that decides the next draws, for a checkpoint."""
         found = {
             f"queue.{at}": torch.tensor(queue, dtype=torch.int64) for at, queue in enumerate(self._queues)
         }
@@ -161,10 +165,10 @@ class Sampler:
         return {**found, "credit": credit, "generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on drawing where another sampler of the same pools stood.
+        """Continue where another sampler of the same pools stopped.
 
         Raises:
-            KeyError, ValueError, RuntimeError: it was one of other pools.
+            KeyError, ValueError, RuntimeError: the state is that of a sampler of other pools.
         """
         credit = state["credit"].tolist()
         queues = [state[f"queue.{at}"].tolist() for at in range(len(self._strands))]
@@ -178,13 +182,14 @@ class Sampler:
 
     def _choose(self) -> list[tuple[_Strand, list[int]]]:
         chosen: list[tuple[_Strand, list[int]]] = []
-        while not chosen:  # with more pools than places in a batch, nothing may be due yet
+        while not chosen:  # with more strands than places in a batch, a round may draw nothing
             taken = [(strand, self._take(number, strand)) for number, strand in enumerate(self._strands)]
             chosen = [(strand, indices) for strand, indices in taken if indices]
         return chosen
 
     def _take(self, number: int, strand: _Strand) -> list[int]:
-        # Fractions of an utterance are carried over, so that shares hold over many batches.
+        # Fractions of an utterance carry over to the next batch, so that shares hold over many batches. The small
+        # number keeps a credit of 0.999... that rounding left below 1 from waiting for another batch.
         self._credit[number] += strand.share * self.batch_size
         count = int(self._credit[number] + 1e-9)
         self._credit[number] -= count
@@ -201,7 +206,7 @@ class Sampler:
 
 
 def _strands(pool: Pool, share: float) -> list[_Strand]:
-    """A pool's pairs, and what of each class is drawn without a twin."""
+    """The strands of a pool: its pairs, and the utterances of each class that are drawn alone."""
     labels, sources = pool.clips.bona_fide.tolist(), pool.clips.sources
     classes = [[at for at, label in enumerate(labels) if label is wanted] for wanted in (True, False)]
     real, forged = classes
@@ -210,6 +215,8 @@ def _strands(pool: Pool, share: float) -> list[_Strand]:
         by_source.setdefault(sources[at], []).append(at)
     twins = {at: by_source[sources[at]] for at in forged if sources[at] in by_source}
     paired: list[set[int]] = [{at for found in twins.values() for at in found}, set(twins)]
+    # A pair takes one utterance of each class. The class with the smaller paired share limits the pairs: with more,
+    # its paired utterances would come more often than its others.
     both = min(len(have) / max(1, len(members)) for have, members in zip(paired, classes, strict=True))
     strands = [_Strand(pool, list(twins), both * share / 2, twins)] if twins else []
     for have, members in zip(paired, classes, strict=True):

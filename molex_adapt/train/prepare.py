@@ -1,4 +1,4 @@
-"""From a folder to a domain that can be trained on and measured: audited, divided, turned into features."""
+"""From recordings to a domain that can be trained on and measured: audit, division into splits, prefix features."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ one of each attack."""
 
 @dataclass(frozen=True)
 class DomainData:
-    """One domain, ready.
+    """One domain, ready for training. No source recording is in two of its splits.
 
     Attributes:
-        table: the usable utterances, divided and with their length.
-        train: features to draw batches from, in memory or computed anew.
-        dev, test: features to stop early on and to measure on; no source recording is shared between the three.
-        failed: what was left out, and why.
-        remarks: what else a user should know (how it was divided, clipping).
+        table: the usable utterances, with split and length.
+        train: features for training batches, in memory or computed anew for each.
+        dev: features for early stopping and calibration.
+        test: features to measure on.
+        failed: recordings that were left out, and why.
+        remarks: what else a user should know, such as how the splits were made.
     """
 
     table: Table
@@ -42,7 +43,7 @@ class DomainData:
     remarks: tuple[str, ...]
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what is trained and measured on: the table, and the features where there are any."""
+        """SHA-256 (hex) of the table and of all features that were computed in advance."""
         parts = [part for part in (self.train, self.dev, self.test) if isinstance(part, Features)]
         return sha256(self.table.digest(), *(part.digest() for part in parts))
 
@@ -62,10 +63,10 @@ class DomainData:
 
 
 def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: Run) -> DomainData:
-    """Read, audit, divide, extract.
+    """Read the data, leave out what cannot be used, divide the rest, compute features.
 
     Raises:
-        DataError: a class is missing (before or after the audit), or there are too few recordings to divide.
+        DataError: a class is missing, before or after the audit, or there are too few recordings to divide.
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
@@ -112,13 +113,15 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
 
 def _gib(table: Table, detector: Detector) -> float:
     frames = sum(item.seconds or 0.0 for item in table) * SAMPLE_RATE / FRAME_SAMPLES
-    return frames * detector.base.prefix_width * 2 / 2**30
+    return frames * detector.base.prefix_width * 2 / 2**30  # two bytes a number: features are kept as float16
 
 
 def _at_most(table: Table, count: int) -> Table:
     if len(table) <= count:
         return table
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(
+        0
+    )  # fixed: figures of different seeds are of the same utterances
     kept: list[int] = []
     for label in ("bonafide", "spoof"):
         members = [i for i, item in enumerate(table) if item.label == label]

@@ -1,4 +1,4 @@
-"""The three stages: all weights together, one new expert, the routers alone. Each says what moves, for `loop.fit`."""
+"""The three stages of training: joint, expert, router. Each says what moves and towards what; `loop.fit` moves it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from molex_adapt.train.losses import (
     development_loss,
     distillation_loss,
     domain_loss,
-    told_apart,
+    logits_and_loss,
 )
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import ReadStatistics, caught_reads, keep_out_loss
@@ -32,14 +32,15 @@ from molex_adapt.train.reads import ReadStatistics, caught_reads, keep_out_loss
 def append_expert(
     detector: Detector, name: str, recipe: Recipe, seed: int, gates: Tensor | None = None
 ) -> None:
-    """Append an untrained expert to every block and prove that each adapted layer is alive.
+    """Append an untrained expert to every block, and prove that every adapted layer can be trained.
 
     Args:
         detector: changed in place.
         name: of the new expert.
-        recipe: its rank and alpha.
-        seed: decides what is drawn.
-        gates: (L, E); with them it starts as the others, so weighted, merged into one. Without, it changes nothing yet.
+        recipe: decides rank and alpha.
+        seed: of the initial weights.
+        gates: (L, E) weights by which the old experts are merged into the initial weights. None starts with an
+            expert that changes nothing.
 
     Raises:
         ExpertError: the name is taken, or an adapted layer has no effect.
@@ -63,9 +64,9 @@ def joint_stage(
     recipe: Recipe,
     seed: int = 0,
 ) -> Stage:
-    """Joint stage: every expert, router and the head together (the training of MoLEx, arXiv 2509.09175)."""
+    """Joint stage: all experts, all routers and the head together (the training of MoLEx, arXiv 2509.09175)."""
     mixture, options = detector.mixture, recipe.joint
-    standardise_routers(detector, pools)
+    standardise_routers(detector, pools)  # before anything moves: later generations keep these figures
     groups = [
         ParameterGroup(
             [w for name in mixture.names for w in mixture.expert_parameters(name)], options.learning_rate
@@ -77,7 +78,7 @@ def joint_stage(
     ]
 
     def loss(batch: Batch) -> Tensor:
-        _, value = told_apart(detector, batch, options.twin_loss)
+        _, value = logits_and_loss(detector, batch, options.twin_loss)
         value = value + recipe.router.load_balance * balance_loss(detector, batch)
         value = value + recipe.router.domain_loss * domain_loss(detector, batch)
         return value + options.orthogonality * mixture.orthogonality()
@@ -95,14 +96,21 @@ def expert_stage(
     known: Sequence[ReadStatistics] = (),
     own: Tensor | None = None,
 ) -> Stage:
-    """Expert stage: the new expert, and inside the mixture its router rows, with everything else frozen.
+    """Expert stage: the new expert and its router rows; all other experts and the base stay frozen.
 
-    `pools` and `development` begin with the new domain's; early stopping weighs it as the batches do.
+    With `expert.way: inside` routing is that of the finished detector, and replay is in the pools. With `alone` every
+    utterance goes to the new expert: its router rows learn nothing, and a router stage has to follow.
 
-    `expert.way: inside` routes as the product will (old rows and experts frozen, replay in the pools); `alone` forces
-    the gate to the new expert, so that its rows learn nothing here and the router stage has to place it. With
-    `expert.keep_out` it learns not to be chosen for what is `known`. With `expert.gate_at: domain` its gate starts open
-    to what looks like `own`, (L, D) mean reads of its domain's spoofed speech.
+    Args:
+        detector: with the new expert, which `append_expert` added.
+        name: of the new expert.
+        pools: for training; the new domain's is the first.
+        development: for early stopping; the new domain's is the first. Weighted as the pools are.
+        recipe: decides what moves along and which losses count.
+        seed: of the draws.
+        known: statistics of old domains, which `expert.keep_out` keeps the new expert from being chosen for.
+        own: (L, D) mean router input of the new domain's spoofed speech, towards which `expert.gate_at: domain` opens
+            the gate.
     """
     mixture, options = detector.mixture, recipe.expert
     row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
@@ -117,7 +125,7 @@ def expert_stage(
             router.lift(row, options.gate_start, None if own is None else own[block])
 
     def loss(batch: Batch) -> Tensor:
-        logit, value = told_apart(detector, batch, options.twin_loss)
+        logit, value = logits_and_loss(detector, batch, options.twin_loss)
         if options.way == "inside" and options.domain_loss > 0:
             value = value + options.domain_loss * domain_loss(detector, batch)
         if options.distillation > 0:
@@ -140,13 +148,13 @@ def router_stage(
     recipe: Recipe,
     seed: int = 0,
 ) -> Stage:
-    """Router stage: all rows of all routers, nothing else; the start is kept where nothing was better."""
+    """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay."""
     mixture, options = detector.mixture, recipe.router_stage
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
     groups = [ParameterGroup(rows, options.learning_rate)]
 
     def loss(batch: Batch) -> Tensor:
-        _, value = told_apart(detector, batch, options.twin_loss)
+        _, value = logits_and_loss(detector, batch, options.twin_loss)
         value = value + recipe.router.load_balance * balance_loss(detector, batch)
         return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
@@ -155,7 +163,10 @@ def router_stage(
 
 @torch.no_grad()
 def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: int = 256) -> None:
-    """Fix the mean and deviation of what every router reads, from the training data under the untouched base."""
+    """Fix the mean and standard deviation of every router's input, from training data under the untrained mixture.
+
+    Later stages keep them: old router rows hold only for the inputs that they were trained on.
+    """
     sampler = Sampler(pools, min(utterances, 64), crop_frames(detector.recipe), seed=0)
     reads: list[list[Tensor]] = [[] for _ in detector.mixture.routers]
     for _ in range(max(1, utterances // 64)):
@@ -168,11 +179,16 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
     for found, router in zip(reads, detector.mixture.routers, strict=True):
         values = torch.cat(found).float()
         router.centre.copy_(values.mean(0))
-        router.spread.copy_(values.std(0).clamp(min=1e-4))
+        router.spread.copy_(
+            values.std(0).clamp(min=1e-4)
+        )  # a channel that never moves would be divided by zero
 
 
 def shares_of(domains: int, replay_share: float) -> list[float]:
-    """What a new domain, the first, and each old one count: as in the batches. Alike, few would decide over one."""
+    """Weight of the new domain, which is the first, and of each old one in the development loss: as in the batches.
+
+    With equal weights many old domains, which the stage hardly changes, would decide when the new one stops.
+    """
     if domains < 2:
         return [1.0] * domains
     return [1 - replay_share] + [replay_share / (domains - 1)] * (domains - 1)
@@ -195,7 +211,7 @@ def _stage(
     shares: Sequence[float] | None = None,
 ) -> Stage:
     options: StageOptions = getattr(recipe, section)
-    # Long recordings would make early stopping slower than training, and tell it little more.
+    # Whole long recordings would make early stopping slower than training, and would add little to the figure.
     development = [features.cut(2 * recipe.data.crop_seconds) for features in development]
     crop = crop_frames(recipe)
     return Stage(

@@ -12,7 +12,7 @@ from molex_adapt.mixture.merged import merged
 from molex_adapt.run import Run
 from molex_adapt.train import checkpoints, loop
 from molex_adapt.train.loop import fit
-from molex_adapt.train.losses import balance_loss, distillation_loss, domain_loss, told_apart
+from molex_adapt.train.losses import balance_loss, distillation_loss, domain_loss, logits_and_loss
 from molex_adapt.train.pools import Pool, Sampler
 from molex_adapt.train.reads import ReadStatistics, keep_out_loss, reads_of
 from molex_adapt.train.stages import append_expert, expert_stage, joint_stage, router_stage
@@ -24,7 +24,7 @@ def whole_loss(detector, features: Features, known=()) -> torch.Tensor:
     """Every loss there is, of one batch."""
     old = torch.where(features.bona_fide, torch.nan, 1.0)
     batch = Sampler([Pool(features, 1.0, 1, old)], 8, 10, 0).draw(detector.device)
-    logit, value = told_apart(detector, batch, 1.0)
+    logit, value = logits_and_loss(detector, batch, 1.0)
     value = value + domain_loss(detector, batch) + balance_loss(detector, batch)
     value = value + distillation_loss(logit, batch.old_logit) + detector.mixture.orthogonality("e1")
     if known:
@@ -173,7 +173,7 @@ def test_a_loss_that_is_no_number_stops_the_stage(device, detector_on, kept, tin
         tuple(clip * torch.inf for clip in kept.clips), kept.bona_fide, kept.sources, kept.attacks
     )
     before = [weight.detach().clone() for weight in detector.mixture.expert_parameters("e1")]
-    with pytest.raises(MolexError, match="training diverged: the loss became nan"):
+    with pytest.raises(MolexError, match="expert stage diverged: the loss became nan"):
         fit(detector, expert_stage(detector, "e1", [Pool(broken, 1.0, 1)], [kept], recipe))
     after = detector.mixture.expert_parameters("e1")
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

@@ -82,7 +82,7 @@ def test_shared_experts_settle_the_level():
         )
 
 
-def test_rows_that_were_trained_since_are_told_apart():
+def test_rows_that_were_trained_since_are_recognised():
     sent = router(3, 1)
     own = {key: array[1:].copy() if key.endswith("rows") else array for key, array in sent.items()}
     own["blocks.1.rows"][0] += 0.5

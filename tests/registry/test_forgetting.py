@@ -108,7 +108,7 @@ def test_a_sequence_by_hand(four):
     ]
 
 
-def test_figures_on_other_recordings_are_told_apart(four):
+def test_figures_on_other_recordings_are_recognised(four):
     found = courses(four)
     assert [item.as_dict()["same_recordings"] for item in found.values()] == [False, True, True, None]
     assert [item.forgetting_paired for item in found.values()] == pytest.approx([0.01, 0.02, 0.03, None])

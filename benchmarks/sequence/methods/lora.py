@@ -19,7 +19,7 @@ from molex_adapt.recipe import JointStage
 from molex_adapt.run import Run
 from molex_adapt.train.exemplars import divide_replay
 from molex_adapt.train.loop import Fitted, ParameterGroup, Stage, fit
-from molex_adapt.train.losses import detection_loss, development_loss, distillation_loss, told_apart
+from molex_adapt.train.losses import detection_loss, development_loss, distillation_loss, logits_and_loss
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import append_expert, crop_frames, standardise_routers
@@ -84,7 +84,7 @@ class OneLora:
 
     def _fit(self, pools: list[Pool], development: list[Features]) -> Fitted:
         def loss(batch: Batch) -> Tensor:
-            logit, value = told_apart(self.detector, batch, self.setting.recipe.joint.twin_loss)
+            logit, value = logits_and_loss(self.detector, batch, self.setting.recipe.joint.twin_loss)
             if self.lwf:
                 value = value + self.lwf * distillation_loss(logit, batch.old_logit)
             for weight, anchor, importance in zip(
@@ -167,7 +167,7 @@ class Joint:
         development = [data.dev for data in self.seen.values()]
 
         def loss(batch: Batch) -> Tensor:
-            return told_apart(self.detector, batch, self.setting.recipe.joint.twin_loss)[1]
+            return logits_and_loss(self.detector, batch, self.setting.recipe.joint.twin_loss)[1]
 
         fit_weights(self.setting, self.detector, lora, pools, development, loss, 0, times)
         if times == 1:

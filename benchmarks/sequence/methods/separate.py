@@ -13,7 +13,7 @@ from benchmarks.sequence.methods.lora import OneLora, calibrate, fit_weights
 from benchmarks.workbench import detector_on
 from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertLinear
-from molex_adapt.train.losses import told_apart
+from molex_adapt.train.losses import logits_and_loss
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import append_expert, standardise_routers
@@ -54,7 +54,7 @@ class Arrow:
             standardise_routers(self.detector, pools)
 
         def loss(batch: Batch) -> Tensor:
-            return told_apart(self.detector, batch, setting.recipe.joint.twin_loss)[1]
+            return logits_and_loss(self.detector, batch, setting.recipe.joint.twin_loss)[1]
 
         weights = mixture.expert_parameters(name)
         with mixture.forcing(name):
