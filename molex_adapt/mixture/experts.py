@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,15 @@ from molex_adapt.mixture.stack import Stack
 ExpertWeights: TypeAlias = dict[str, Tensor]
 """`<module path>.lora_A` (R, D_in) and `<module path>.lora_B` (D_out, R), for every adapted layer of one expert."""
 
-CONCATENATE_UP_TO = {torch.float32: 2, torch.bfloat16: 8}
+CONCATENATE_UP_TO = {
+    ("cpu", torch.float32): 2,
+    ("cpu", torch.bfloat16): 8,
+    # A card's bfloat16 products are so fast that 256 experts cost less than starting the kernels that pick rows.
+    ("cuda", torch.bfloat16): 64,
+}
 """With frame routing, experts per chosen expert up to which one product over all of them is faster than picking rows,
-by the type computed in; measured by `python -m benchmarks crossover`."""
+by the device and the type computed in, 2 where nothing stands here; on a CPU measured by `python -m benchmarks
+crossover`."""
 
 
 @dataclass(frozen=True)
@@ -116,51 +122,63 @@ class ExpertLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, D_in) to (B, F, D_out)."""
-        output: Tensor = self.linear(x)
         if self.routing is None or not len(self.bank):
-            return output
-        x = x.to(output.dtype)
+            return cast(Tensor, self.linear(x))
+        # Rounded once, for the frozen layer and for the experts: each would do it anew.
+        x = x.to(_product_dtype(self.linear.weight))
+        output: Tensor = self.linear(x)
         trained = self.bank.trained()
         if len(trained) < len(self.bank):
-            weights = self._weights(self.routing, trained)
-            if self.routing.chosen.shape[1] == 1:
-                output = self._gathered(output, x, self.routing.chosen[:, 0], weights[:, 0])
-            elif len(self.bank) <= CONCATENATE_UP_TO.get(x.dtype, 2) * self.routing.chosen.shape[-1]:
-                output = self._concatenated(output, x, self.routing, weights)
-            else:
-                output = self._picked(output, x, self.routing.chosen, weights)
+            output = self._frozen(output, x, self.routing, trained)
         if trained:
             output = output + self._trained(x, self.routing, trained)
         return output
 
-    def _weights(self, routing: Routing, trained: list[int]) -> Tensor:
-        """(B, N, K) gates of the chosen experts, scaled; zero for those in training."""
-        scales = self.bank.scales_without(trained) if trained else self.bank.scales
-        return routing.weights * scales[routing.chosen]
+    def _frozen(self, output: Tensor, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
+        """Experts that are not in training, by the cheapest of three ways."""
+        few = CONCATENATE_UP_TO.get((x.device.type, x.dtype), 2) * routing.chosen.shape[-1]
+        if routing.chosen.shape[1] == 1:
+            return self._gathered(output, x, routing.chosen[:, 0], self._gates(routing, trained, x.dtype))
+        if len(self.bank) <= few:
+            return self._concatenated(output, x, self._gates(routing, trained, x.dtype, everyone=True))
+        return self._picked(output, x, routing.chosen, self._gates(routing, trained, x.dtype))
 
-    def _gathered(self, output: Tensor, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Utterance routing: (B, K) experts and weights."""
-        batch = len(chosen)
-        flat = chosen.flatten()
-        a = self.bank.stacked_a.index_select(0, flat).to(x.dtype).view(batch, -1, x.shape[-1])
-        b = self.bank.stacked_b.index_select(0, flat).to(x.dtype).view(batch, -1, output.shape[-1])
-        gates = weights.to(x.dtype).repeat_interleave(self.bank.rank, dim=1)
-        return output.baddbmm_(torch.bmm(x, a.mT) * gates[:, None], b)
+    def _gates(
+        self, routing: Routing, trained: list[int], dtype: torch.dtype, everyone: bool = False
+    ) -> Tensor:
+        """(B, N, K * R) gates of the chosen experts, or (B, N, E * R) of all, scaled; zero for those in training.
 
-    def _picked(self, output: Tensor, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """Frame routing: (B, F, K) experts and weights."""
+        A block's layers have the same experts, so the first of them computes the gates for the others.
+        """
+        key = (self.bank.rank, dtype, tuple(trained), everyone)
+        if key not in routing.spread:
+            scales = self.bank.scales_without(trained) if trained else self.bank.scales
+            weights = routing.weights * scales[routing.chosen]
+            if everyone:
+                weights = torch.zeros_like(routing.logits).scatter(-1, routing.chosen, weights)
+            routing.spread[key] = weights.to(dtype).repeat_interleave(self.bank.rank, dim=-1)
+        return routing.spread[key]
+
+    def _gathered(self, output: Tensor, x: Tensor, chosen: Tensor, gates: Tensor) -> Tensor:
+        """Utterance routing: (B, K) experts, (B, 1, K * R) gates."""
+        batch, flat = len(chosen), chosen.flatten()
+        # A card keeps rounded tables; on a CPU they may be memory-mapped, and only what was chosen is read and rounded.
+        tables = self.bank.stacked(x.dtype) if x.is_cuda else (self.bank.stacked_a, self.bank.stacked_b)
+        a, b = (table.index_select(0, flat).to(x.dtype) for table in tables)
+        low = torch.bmm(x, a.view(batch, -1, x.shape[-1]).mT)
+        return output.baddbmm_(low * gates, b.view(batch, -1, output.shape[-1]))
+
+    def _picked(self, output: Tensor, x: Tensor, chosen: Tensor, gates: Tensor) -> Tensor:
+        """Frame routing: (B, F, K) experts, (B, F, K * R) gates."""
         a, b = (table.flatten(0, 1) for table in self.bank.stacked(x.dtype))
         ranks = torch.arange(self.bank.rank, device=x.device)
         index = (chosen[..., None] * self.bank.rank + ranks).flatten(2).flatten(0, 1)
-        gates = weights.to(x.dtype).flatten(0, 1).repeat_interleave(self.bank.rank, dim=1)
         low = dot_rows(x.flatten(0, 1), a, index)
-        return output.add_(sum_rows(b, index, low * gates).view(output.shape))
+        return output.add_(sum_rows(b, index, low * gates.flatten(0, 1)).view(output.shape))
 
-    def _concatenated(self, output: Tensor, x: Tensor, routing: Routing, weights: Tensor) -> Tensor:
-        """Frame routing over few experts: all of them at once."""
+    def _concatenated(self, output: Tensor, x: Tensor, gates: Tensor) -> Tensor:
+        """Frame routing over few experts, all of them at once: (B, F, E * R) gates."""
         a, b = (table.flatten(0, 1) for table in self.bank.stacked(x.dtype))
-        dense = torch.zeros_like(routing.logits).scatter(-1, routing.chosen, weights)
-        gates = dense.to(x.dtype).repeat_interleave(self.bank.rank, dim=-1)
         return output.add_((F.linear(x, a) * gates) @ b)
 
     def _trained(self, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
@@ -175,3 +193,10 @@ class ExpertLinear(nn.Module):
             dim=-1,
         )
         return F.linear(F.linear(x, a.to(x.dtype)) * gates.to(x.dtype), b.to(x.dtype))
+
+
+def _product_dtype(weight: Tensor) -> torch.dtype:
+    """What a product with this weight is computed in here and now."""
+    device = weight.device.type
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if autocast else weight.dtype

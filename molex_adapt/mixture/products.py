@@ -3,6 +3,8 @@
 `dot_rows` and `sum_rows` are each other's gradient. Both are kernels that torch has for weighted embedding bags; time
 and memory do not grow with the table. Nothing is read back from the device.
 
+torch has no bfloat16 kernel of them for CUDA: there the products are float32, and what comes back is bfloat16 again.
+
 Shapes: T tokens, M rows of the table, J rows of each token.
 """
 
@@ -27,7 +29,9 @@ def sum_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (T, D).
     """
-    return F.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
+    dtype = _kernel_dtype(table)
+    summed = F.embedding_bag(index, table.to(dtype), per_sample_weights=weights.to(dtype), mode="sum")
+    return summed.to(table.dtype)
 
 
 def dot_rows(x: Tensor, table: Tensor, index: Tensor) -> Tensor:
@@ -58,8 +62,17 @@ class _DotRows(Function):
 
 def _dot(x: Tensor, table: Tensor, index: Tensor) -> Tensor:
     tokens, rows = index.shape
-    token = torch.arange(tokens, device=x.device)
+    token, dtype = torch.arange(tokens, device=x.device), _kernel_dtype(table)
     found: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        x.contiguous(), table, index.flatten(), token * rows, token.repeat_interleave(rows), 0
+        x.contiguous().to(dtype),
+        table.to(dtype),
+        index.flatten(),
+        token * rows,
+        token.repeat_interleave(rows),
+        0,
     )
-    return found.view(tokens, rows)
+    return found.view(tokens, rows).to(x.dtype)
+
+
+def _kernel_dtype(table: Tensor) -> torch.dtype:
+    return torch.float32 if table.is_cuda and table.dtype == torch.bfloat16 else table.dtype

@@ -8,7 +8,8 @@ Shapes: N frames, or 1 where one decision holds for the whole utterance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -27,11 +28,13 @@ class Routing:
         chosen: (B, N, K) int64, the experts that act.
         weights: (B, N, K), their gates; they sum to 1.
         logits: (B, N, E), without noise.
+        spread: the gates as the block's layers multiply by them, kept here by the first layer for the others.
     """
 
     chosen: Tensor
     weights: Tensor
     logits: Tensor
+    spread: dict[Hashable, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def gates(self) -> Tensor:
