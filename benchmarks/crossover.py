@@ -66,7 +66,7 @@ def _ratio(cell: Cell, each: int, lora: LoraOptions, k: int, settings: Settings)
 
 def _forward(layer: ExpertLinear, x: Tensor, limit: int) -> Candidate:
     def run() -> Tensor:
-        with patch.dict(experts.CONCATENATE_UP_TO, {x.dtype: limit}):
+        with patch.dict(experts.CONCATENATE_UP_TO, {(x.device.type, x.dtype): limit}):
             return layer(x)  # type: ignore[no-any-return]
 
     return run
