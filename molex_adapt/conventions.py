@@ -34,5 +34,8 @@ NULL_DOMAIN = "null"
 LARGEST_INTEGER = 2**53
 """Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""
 
+PER_ATTACK = "per-attack"
+"""In place of a number of experts: one for each attack of the data."""
+
 NAME_PATTERN = r"[a-z0-9][a-z0-9_.-]{0,63}"
 """What experts, domains and attacks made here may be called: safe as a file and repository name."""

@@ -40,6 +40,7 @@ LEVELS = [
 
 LIGHT = [
     "molex_adapt",
+    "molex_adapt.api",
     "molex_adapt.cli.app",
     "molex_adapt.cache",
     "molex_adapt.calibration",
@@ -146,6 +147,19 @@ def test_imports_point_downwards(name):
         if unit(other) != name and level(unit(other)) <= level(name)
     ]
     assert not upwards
+
+
+def test_the_command_line_calls_the_api_and_never_reaches_around_it():
+    ways = {"analyze", "base", "cache", "detector", "features", "head", "hub", "mixture", "prefix_cache"}
+    ways |= {"registry", "routing", "train"}
+    around = [
+        f"{module} imports {other}"
+        for module, path in MODULES.items()
+        if unit(module) == "cli"
+        for other in sorted(imported(module, path))
+        if unit(other) in ways
+    ]
+    assert not around
 
 
 @pytest.mark.parametrize("module", LIGHT)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from molex_adapt.api import EMBEDDED, Registry, Run
+from molex_adapt.api import EMBEDDED, PER_ATTACK, Registry, Run
 from molex_adapt.base import load_base
 from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
@@ -52,8 +52,7 @@ def main() -> None:
         record = BaseRecord(id=EMBEDDED, revision="local", sha256=identity.sha256, embedded=True)
         report = Registry(Store.create(options.out, record, options.base)).train(
             Table(tuple(heard), "work/domains"),
-            domain="shipped",
-            experts=None,
+            experts=PER_ATTACK,
             recipe=load(Recipe, recipe_path("shipped"), options.set),
             licence=LICENCE,
             run=Run(

@@ -3,12 +3,55 @@
 Example::
 
     registry = Registry.open("registry")
-    report = registry.add_expert("codec_x/", domain="codec_x")
+    report = registry.add_expert("codec_x/", domain="codec_x", run=Run(device="cuda"))
     print(report.after["codec_x"].eer, registry.score(["suspect.wav"]).scores[0].score)
 """
 
-from molex_adapt.api.inputs import Data
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from molex_adapt.api.registry import EMBEDDED, Registry
+from molex_adapt.conventions import PER_ATTACK
 from molex_adapt.run import Run
 
-__all__ = ["EMBEDDED", "Data", "Registry", "Run"]
+if TYPE_CHECKING:
+    from molex_adapt.api.cached import CacheReport, cache_report, clear_cache
+    from molex_adapt.api.inputs import Data
+    from molex_adapt.hub import read_token
+    from molex_adapt.registry import GenerationRecord
+    from molex_adapt.registry.forgetting import Course, Figure, Forgetting, Step
+
+_ELSEWHERE = {
+    "molex_adapt.api.cached": ("CacheReport", "cache_report", "clear_cache"),
+    "molex_adapt.api.inputs": ("Data",),
+    "molex_adapt.hub": ("read_token",),
+    "molex_adapt.registry": ("GenerationRecord",),
+    "molex_adapt.registry.forgetting": ("Course", "Figure", "Forgetting", "Step"),
+}
+"""Loaded when asked for: the command line's `list` needs none of it."""
+
+__all__ = [
+    "EMBEDDED",
+    "PER_ATTACK",
+    "CacheReport",
+    "Course",
+    "Data",
+    "Figure",
+    "Forgetting",
+    "GenerationRecord",
+    "Registry",
+    "Run",
+    "Step",
+    "cache_report",
+    "clear_cache",
+    "read_token",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _ELSEWHERE.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

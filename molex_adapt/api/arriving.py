@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from molex_adapt.analyze import analyse
 from molex_adapt.api.fitting import choose_rows, exemplars_of
-from molex_adapt.api.inputs import check_name
-from molex_adapt.api.learning import recipe_on
-from molex_adapt.api.outcome import old_domains
+from molex_adapt.api.inputs import recipe_on
+from molex_adapt.api.known import old_domains
+from molex_adapt.api.outcome import routing_profile
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError, RecipeError, RegistryError
-from molex_adapt.hub import find_expert
 from molex_adapt.hub.contents import Surroundings
 from molex_adapt.hub.pull import FoundExpert
 from molex_adapt.hub.router_rows import Rows
@@ -40,9 +37,7 @@ from molex_adapt.registry.files import Arrays, parse_yaml
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
 from molex_adapt.reports import PullReport
 from molex_adapt.run import Run
-from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.adopt import adopt_expert
-from molex_adapt.train.old import OldDomain
 
 _ROWS = {
     "carried": "its router rows are those it was trained with",
@@ -70,32 +65,26 @@ class Arrival:
     """One pull into a registry; see `Registry.pull`."""
 
     store: Store
-    token: str | None
-    skip_pickled: bool
+    found: FoundExpert
+    name: str | None
     assume_base: bool
     run: Run
 
-    def pull(self, reference: str, name: str | None) -> PullReport:
+    def pull(self) -> PullReport:
         """See `Registry.pull`."""
-        if name is not None:
-            check_name(name, "expert")
         active = self.store.active
-        found = find_expert(
-            reference, token=self.token, skip_pickled=self.skip_pickled, progress=self.run.progress
-        )
-        self._require_new(found, name, active)
-        if active is None:
-            return self._begin(found, name)
-        return self._join(found, name, active)
+        self._require_new(active)
+        return self._begin() if active is None else self._join(active)
 
-    def _require_new(self, found: FoundExpert, name: str | None, active: GenerationRecord | None) -> None:
+    def _require_new(self, active: GenerationRecord | None) -> None:
+        found = self.found
         own = found.contents.expert if found.contents is not None else None
         for entry in active.experts if active is not None and own is not None else ():
             if own is not None and entry.sha256 == own.weights_sha256:
                 raise RegistryError(
                     f"{found.origin} is here already: expert {entry.name!r} has the same weights. Nothing was changed"
                 )
-        wanted = name or (own.name if own is not None else name_from(found.origin.repository))
+        wanted = self.name or (own.name if own is not None else name_from(found.origin.repository))
         if wanted in self.store.taken_names():
             raise RegistryError(
                 f"an expert named {wanted!r} is already in registry {self.store.path}, perhaps in a generation that "
@@ -104,19 +93,20 @@ class Arrival:
         if own is not None:
             check_base(own, self.store.base)
 
-    def _join(self, found: FoundExpert, name: str | None, active: GenerationRecord) -> PullReport:
+    def _join(self, active: GenerationRecord) -> PullReport:
         """Beside the experts of the active generation, under its head."""
+        origin = self.found.origin
         recipe = recipe_on(self.store, active, None)
         detector = build_detector(
             self.store, active.number, self.run.find_device(), precision=self.run.precision
         )
-        pulled = self._named(self._fetch(found, name, detector), name, found.origin)
-        _require_targets(pulled, recipe, detector, found.origin)
+        pulled = self._named(self._fetch(detector))
+        _require_targets(pulled, recipe, detector, origin)
         if pulled.router is not None:
-            with refusing(str(found.origin)):
+            with refusing(str(origin)):
                 require_router(detector.base, pulled.router, Path(ROUTER))
         own = self.store.router_tensors(active.number)
-        exemplars = exemplars_of(pulled.new, detector, str(found.origin))
+        exemplars = exemplars_of(pulled.new, detector, str(origin))
         rows = choose_rows(pulled, exemplars, detector, own, [entry.sha256 for entry in active.experts])
         remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
         if pulled.head is None:
@@ -131,17 +121,18 @@ class Arrival:
             recipe=self.store.recipe(active.number) or "",
             threshold=active.threshold,
         )
-        return self._adopt(pulled, found.origin, detector, rows, recipe, draft, remarks)
+        return self._adopt(pulled, detector, rows, recipe, draft, remarks)
 
-    def _begin(self, found: FoundExpert, name: str | None) -> PullReport:
+    def _begin(self) -> PullReport:
         """The first expert of an empty registry, with the head it was trained under."""
+        found = self.found
         if found.contents is None:
             raise RegistryError(
                 f"{found.origin} is a stock adapter, and registry {self.store.path} has no head and no routers to "
                 "take it in. Begin with a mixture: molex-adapt train, molex-adapt add-expert, or pull one that "
                 "molex-adapt made"
             )
-        pulled = self._named(found.fetch(), name, found.origin)
+        pulled = self._named(found.fetch())
         mixture, router, head = found.contents.mixture, pulled.router or {}, pulled.head or {}
         with refusing(str(found.origin)):
             recipe = _recipe(mixture.recipe)
@@ -159,9 +150,10 @@ class Arrival:
         )
         # A handful of exemplars would fit a worse calibration than the one that came along.
         kept = recipe.model_copy(update={"calibration": "keep"})
-        return self._adopt(pulled, found.origin, detector, rows, kept, draft, [*pulled.remarks, _FIRST])
+        return self._adopt(pulled, detector, rows, kept, draft, [*pulled.remarks, _FIRST])
 
-    def _fetch(self, found: FoundExpert, name: str | None, detector: Detector) -> PulledExpert:
+    def _fetch(self, detector: Detector) -> PulledExpert:
+        found = self.found
         if found.contents is not None:
             return found.fetch()
         layers = detector.mixture.layers
@@ -170,27 +162,27 @@ class Arrival:
             for target, layer in layers[0].items()
         }
         return found.fetch_stock(
-            name or name_from(found.origin.repository),
+            self.name or name_from(found.origin.repository),
             Places(self.store.base, len(layers), sizes),
             assume_base=self.assume_base,
         )
 
-    def _named(self, pulled: PulledExpert, name: str | None, origin: OriginRecord) -> PulledExpert:
-        update = {"name": name or pulled.new.record.name, "base": self.store.base, "origin": origin}
+    def _named(self, pulled: PulledExpert) -> PulledExpert:
+        name = self.name or pulled.new.record.name
+        update = {"name": name, "base": self.store.base, "origin": self.found.origin}
         record = pulled.new.record.model_copy(update=update)
         return replace(pulled, new=NewExpert(record, pulled.new.weights, pulled.new.exemplars))
 
     def _adopt(
         self,
         pulled: PulledExpert,
-        origin: OriginRecord,
         detector: Detector,
         rows: Rows,
         recipe: Recipe,
         draft: GenerationDraft,
         remarks: list[str],
     ) -> PullReport:
-        record = pulled.new.record
+        record, origin = pulled.new.record, self.found.origin
         old = old_domains(self.store, draft.parent) if draft.parent is not None else {}
         domain = record.domain if record.domain not in old else f"{record.domain} ({record.name})"
         result = adopt_expert(
@@ -215,7 +207,7 @@ class Arrival:
                 command=self.run.command,
                 metrics={key: item.as_dict() for key, item in result.after.items()},
                 changes={key: item.as_dict() for key, item in result.changes.items()},
-                profile=_profile(detector, result, old),
+                profile=routing_profile(detector, result, old),
                 remarks=[f"expert {record.name} was pulled from {origin}", *remarks, *result.refused],
             ),
             activate=not result.refused,
@@ -269,12 +261,3 @@ def _set_up(detector: Detector, router: Arrays, head: Arrays, mixture: Surroundi
 
 def _same(left: Arrays, right: Arrays) -> bool:
     return left.keys() == right.keys() and all(np.array_equal(left[key], right[key]) for key in left)
-
-
-def _profile(
-    detector: Detector, result: Adapted, old: Mapping[str, OldDomain]
-) -> dict[str, dict[str, float]]:
-    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
-    sets |= {name: item.check for name, item in result.exemplars.items()}
-    sets = {key: item for key, item in sets.items() if len(item)}
-    return analyse(detector, sets).usage if sets else {}

@@ -1,4 +1,4 @@
-"""What callers hand over, checked before any work begins: data, names, devices."""
+"""What callers hand over, checked before any work begins: data, names, recipes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, SPLITS
+from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, PER_ATTACK, Precision
 from molex_adapt.data import Table, Utterance, find_audio, read
-from molex_adapt.errors import DataError
-from molex_adapt.train.prepare import DomainData
+from molex_adapt.errors import DataError, RecipeError
+from molex_adapt.recipe import Recipe, validate, with_structure_of
+from molex_adapt.registry import GenerationRecord, Store
+from molex_adapt.registry.files import parse_yaml
 
 Data: TypeAlias = Table | Path | str
 """A folder, manifest or protocol by its path, or a table."""
@@ -21,12 +23,19 @@ def table_of(data: Data) -> Table:
     return data if isinstance(data, Table) else read(data)
 
 
-def recordings(inputs: Sequence[Path | str] | Path | str) -> Table:
-    """Files, and the audio files of folders, as a table without truth.
+def several(data: Sequence[Data] | Data) -> Sequence[Data]:
+    """What may be one set of data or a list of them, as a list."""
+    return [data] if isinstance(data, Table | Path | str) else data
+
+
+def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
+    """Files, and the audio files of folders, as a table without truth; a table as it is.
 
     Raises:
         DataError: nothing is there to score.
     """
+    if isinstance(inputs, Table):
+        return inputs
     named = [inputs] if isinstance(inputs, Path | str) else list(inputs)
     paths: list[Path] = []
     for item in map(Path, named):
@@ -51,24 +60,58 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
-def by_attack(whole: DomainData) -> dict[str, DomainData]:
-    """One domain per attack, named after it in lower case, each with all bona fide speech.
+def expert_names(domain: str | None, experts: int | Sequence[str]) -> list[str]:
+    """What the experts of a first mixture are called; empty where their data decides.
+
+    Args:
+        domain: what they are for; None with `PER_ATTACK` alone.
+        experts: how many, or their names, or `PER_ATTACK`.
 
     Raises:
-        DataError: an attack cannot be a name, or is missing from a split.
+        RecipeError: domain and number of experts do not go together.
+        DataError: a name cannot be used.
     """
-    domains: dict[str, DomainData] = {}
-    for attack in whole.table.attacks:
-        name = check_name(attack.lower(), "attack")
-        if name in domains:
-            raise DataError(f"attacks {name!r} and {attack!r} differ in case only; give them different names")
-        domain = whole.of_attack(attack)
-        missing = [split for split in SPLITS if bool(getattr(domain, split).bona_fide.all())]
-        if missing:
-            raise DataError(
-                f"attack {attack!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on "
-                "and measured by itself and needs some in every split. Add recordings, state other splits in a "
-                "manifest, or let experts share the data (molex-adapt train --experts N)"
+    if experts == PER_ATTACK:
+        if domain is not None:
+            raise RecipeError(
+                f"domain {domain!r} was given for experts per attack, whose domains are the attacks of the data. Leave "
+                "the domain out, or say how many experts share it (molex-adapt train --domain NAME --experts N)"
             )
-        domains[name] = domain
-    return domains
+        return []
+    if domain is None:
+        raise RecipeError(
+            f"no domain was given. Name what the experts are for by --domain, or train one for each attack of the "
+            f"data: --experts {PER_ATTACK}"
+        )
+    check_name(domain, "domain")
+    if isinstance(experts, int):
+        if experts < 1:
+            raise RecipeError(f"{experts} experts cannot be trained; ask for 1 or more, or {PER_ATTACK}")
+        experts = [domain] if experts == 1 else [f"{domain}-{number + 1}" for number in range(experts)]
+    return [check_name(name, "expert") for name in experts]
+
+
+def recipe_on(
+    store: Store,
+    active: GenerationRecord | None,
+    given: Recipe | None,
+    precision: Precision | None = None,
+) -> Recipe:
+    """The given recipe on a generation's structure; the generation's own where none is given.
+
+    Args:
+        store: the registry.
+        active: the generation; None for an empty registry.
+        given: options of a training.
+        precision: to compute in; None for what the recipe says.
+
+    Raises:
+        RecipeError: the given recipe asks for another structure.
+    """
+    recipe = given or Recipe()
+    if active is not None:
+        text = store.recipe(active.number) or ""
+        content = parse_yaml(text.encode(), Path("recipe.yaml"))
+        own = validate(Recipe, content, "the active generation's recipe", stored=True)
+        recipe = own if given is None else with_structure_of(own, given)
+    return recipe if precision is None else recipe.model_copy(update={"precision": precision})

@@ -1,4 +1,8 @@
-"""A registry folder and what can be done with it."""
+"""A registry folder and what can be done with it.
+
+Every method imports what it needs: torch comes with the first one that needs a model, and to open a registry, to read
+it and to tend it costs no more than `molex-adapt list` may.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +10,45 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from molex_adapt.analyze import analyse
-from molex_adapt.api.exchange import Exchange
-from molex_adapt.api.inputs import Data, recordings, table_of
-from molex_adapt.api.learning import Learning, recipe_on
-from molex_adapt.api.outcome import old_domains
-from molex_adapt.base import load_base
-from molex_adapt.conventions import BONA_FIDE, Split
-from molex_adapt.data import Failed, Table, assign_splits
-from molex_adapt.detector import Detector
-from molex_adapt.errors import DataError
-from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
-from molex_adapt.features import extract, score_kept, score_table
-from molex_adapt.metrics import Ties
-from molex_adapt.recipe import Recipe
+from molex_adapt.errors import RegistryError
 from molex_adapt.registry import BaseRecord, Store
-from molex_adapt.registry.assemble import build_detector, embeddable
-from molex_adapt.reports import Analysis, EvaluationReport, Scored, ScoreReport, StageReport
 from molex_adapt.run import Run
-from molex_adapt.scorefile import Joined
 from molex_adapt.shipped import registry_path
+
+if TYPE_CHECKING:
+    from molex_adapt.api.inputs import Data
+    from molex_adapt.conventions import Split
+    from molex_adapt.data import Table
+    from molex_adapt.detector import Detector
+    from molex_adapt.hub import Hub
+    from molex_adapt.metrics import Ties
+    from molex_adapt.recipe import Recipe
+    from molex_adapt.registry.reproduction import Reproduction
+    from molex_adapt.reports import Analysis, EvaluationReport, PullReport, ScoreReport, StageReport
 
 EMBEDDED = "embedded"
 """What `init` calls the small base that comes with the package."""
 
 
-class Registry(Exchange):
+class Registry:
     """A registry folder and what can be done with it.
 
     Attributes:
-        store: the files: list, show, history, forgetting, verify, rollback, remove.
+        store: its files: list, show, history, forgetting, verify, rollback, remove.
+        hub: the Hugging Face Hub: push, outdated.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    @property
+    def hub(self) -> Hub:
+        """The part that speaks to the Hub."""
+        from molex_adapt.hub import Hub
+
+        return Hub(self.store)
 
     @classmethod
     def create(
@@ -61,6 +67,9 @@ class Registry(Exchange):
         """
         if base == EMBEDDED and experts:
             return cls(Store.copy(registry_path(), path))
+        from molex_adapt.base import load_base
+        from molex_adapt.registry.assemble import embeddable
+
         folder = registry_path() / "base" if base == EMBEDDED else Path(base)
         loaded = load_base(folder if folder.is_dir() else base, revision)
         local = folder.is_dir()
@@ -82,6 +91,61 @@ class Registry(Exchange):
         """
         return cls(Store.open(path))
 
+    @classmethod
+    def pull_mixture(
+        cls,
+        reference: str,
+        path: Path | str,
+        *,
+        token: str | None = None,
+        skip_pickled: bool = False,
+        run: Run = Run(),
+    ) -> Registry:
+        """A new registry with a whole generation from the Hub.
+
+        Args:
+            reference: ORG/REPO or ORG/REPO@REV.
+            path: a new or empty folder.
+            token, skip_pickled, run: as for `pull`; it is put together once, to see that it works.
+
+        Raises:
+            HubError: it cannot be had, or is not to be trusted.
+            RegistryError: the folder is in use.
+        """
+        from molex_adapt.api.restoring import restore
+        from molex_adapt.hub import fetch_mixture
+        from molex_adapt.registry.create import require_free
+
+        require_free(Path(path))  # before anything is downloaded
+        fetched = fetch_mixture(reference, token=token, skip_pickled=skip_pickled, progress=run.progress)
+        restore(fetched, Path(path), run)
+        return cls(Store.open(path))
+
+    def recipe(self, given: Recipe | None = None) -> Recipe:
+        """The given recipe on the active generation's structure; the generation's own where none is given.
+
+        Raises:
+            RecipeError: the given recipe asks for another structure.
+        """
+        from molex_adapt.api.inputs import recipe_on
+
+        return recipe_on(self.store, self.store.active, given)
+
+    def reproduce(self, name: str, recipe: Path | None = None) -> Reproduction:
+        """What to run so that an expert of the active generation is made again, bit for bit.
+
+        Args:
+            name: of the expert.
+            recipe: a file that holds the expert's recipe; without it, that of the generation it came with.
+
+        Raises:
+            ExpertError: there is no such expert.
+            RegistryError: the generation it came with is damaged.
+        """
+        from molex_adapt.registry.reproduction import reproduce
+
+        return reproduce(self.store, name, recipe)
+
     def detector(self, generation: int | None = None, *, run: Run = Run()) -> Detector:
         """The detector of the active (or another) generation.
 
@@ -92,6 +156,8 @@ class Registry(Exchange):
         Raises:
             RegistryError: there is none yet, or a file of it is damaged.
         """
+        from molex_adapt.registry.assemble import build_detector
+
         return build_detector(self.store, generation, run.find_device(), precision=run.precision)
 
     def score(
@@ -115,12 +181,16 @@ class Registry(Exchange):
         Raises:
             DataError: nothing to score.
         """
+        from molex_adapt.api.inputs import recordings
+        from molex_adapt.features import score_kept, score_table
+        from molex_adapt.reports import Scored, ScoreReport
+
         started = time.monotonic()
         record = self.store.generation()
-        table = inputs if isinstance(inputs, Table) else recordings(inputs)
-        detector = self.detector(record.number, run=run)
-        score = score_kept if keep else score_table
-        scored, failed = score(detector, table, run)
+        table = recordings(inputs)
+        scored, failed = (score_kept if keep else score_table)(
+            self.detector(record.number, run=run), table, run
+        )
         return ScoreReport(
             tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
             failed,
@@ -150,35 +220,22 @@ class Registry(Exchange):
         Raises:
             DataError: a class is missing, or nothing can be scored.
         """
+        from molex_adapt.api.inputs import table_of
+        from molex_adapt.api.measuring import evaluate
+        from molex_adapt.data import assign_splits
+
         number = self.store.generation().number
         table = table_of(data)
-        options = self.recipe(recipe).data
         if split is not None:
+            options = self.recipe(recipe).data
             table = assign_splits(
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        scored, failed = score_table(self.detector(number, run=run), table, run)
-        items = [item.utterance for item in scored]
-        table.with_utterances(tuple(items)).require_usable("evaluation", table, failed)
-        joined = Joined(
-            tuple(str(item.path) for item in items),
-            np.array([item.score for item in scored]),
-            np.array([item.label == BONA_FIDE for item in items]),
-            {
-                ATTACK_COLUMN: tuple(item.attack or "" for item in items),
-                CODEC_COLUMNS[0]: tuple(item.codec or "" for item in items),
-            },
-        )
-        report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties)
-        return replace(report, failed=failed, generation=number)
+        report = evaluate(self.detector(number, run=run), table, ties, run)
+        return replace(report, generation=number)
 
-    def analyze(
-        self,
-        data: Data | None = None,
-        *,
-        run: Run = Run(),
-    ) -> Analysis:
+    def analyze(self, data: Data | None = None, *, run: Run = Run()) -> Analysis:
         """Which experts fire for which attack.
 
         Args:
@@ -188,30 +245,23 @@ class Registry(Exchange):
         Raises:
             DataError: nothing to look at.
         """
+        from molex_adapt.api.inputs import table_of
+        from molex_adapt.api.measuring import analyse_data, analyse_exemplars
+
         number = self.store.generation().number
         detector = self.detector(number, run=run)
-        failed: tuple[Failed, ...] = ()
         if data is None:
-            old = old_domains(self.store, number)
-            sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
+            found = analyse_exemplars(detector, self.store, number)
         else:
-            features, failed = extract(detector, table_of(data), run)
-            sets = {"data": features}
-        if not any(len(item) for item in sets.values()):
-            raise DataError(
-                "no utterances to analyse: "
-                + ("the experts keep no exemplars" if data is None else "none of the recordings can be used")
-                + "; give a folder of recordings"
-            )
-        analysis = analyse(detector, sets)
-        return replace(analysis, generation=number, failed=failed)
+            found = analyse_data(detector, table_of(data), run)
+        return replace(found, generation=number)
 
     def train(
         self,
         data: Data,
         *,
-        domain: str,
-        experts: int | None = 1,
+        domain: str | None = None,
+        experts: int | Sequence[str] = 1,
         recipe: Recipe | None = None,
         licence: str = "other",
         run: Run = Run(),
@@ -220,9 +270,9 @@ class Registry(Exchange):
 
         Args:
             data: a folder, manifest, protocol or table.
-            domain: what the experts are for; they are named after it.
-            experts: how many share the domain among themselves; None for one per attack in the data, each named
-                after its attack and led to it.
+            domain: what the experts are for; they are named after it. None with `PER_ATTACK` alone.
+            experts: how many share the data among themselves, or their names; or `PER_ATTACK` for one per attack in
+                the data, whose name and domain are the attack's and which that attack is sent to in training.
             recipe: decides the result, with the data and the run's seed, device and precision.
             licence: of the experts, for their cards.
             run: all of it counts. What is resumed ends as a run that never stopped.
@@ -230,8 +280,26 @@ class Registry(Exchange):
         Raises:
             RegistryError: there is a mixture already; or the only checkpoints there are those of another run.
             DataError: the data cannot be used.
+            RecipeError: domain and number of experts do not go together.
         """
-        return Learning(self.store, recipe, licence, run).train(data, domain, experts)
+        from molex_adapt.api.inputs import expert_names
+        from molex_adapt.api.outcome import write_generation
+        from molex_adapt.api.training import Training, by_attack
+        from molex_adapt.train.adapt import train_first
+
+        self._require_empty()
+        names = expert_names(domain, experts)
+        training = Training.begin(self.store, None, recipe, licence, run)
+        training.require_free(names)
+        whole = training.prepare(data)
+        domains = {str(domain): whole} if names else by_attack(whole)
+        owners = {name: (name, item) for name, item in domains.items()}
+        if names:
+            owners = dict.fromkeys(names, (str(domain), whole))
+        training.require_free(owners)
+        with training.checkpoints("train", owners) as kept:
+            result = train_first(training.detector, domains, training.recipe, run, names, kept)
+            return write_generation(training, result, owners)
 
     def add_expert(
         self,
@@ -260,7 +328,32 @@ class Registry(Exchange):
             RegistryError: the name is taken, or another writer was first.
             DataError: the data cannot be used.
         """
-        return Learning(self.store, recipe, licence, run).add_expert(data, domain, name or domain)
+        from molex_adapt.api.inputs import check_name
+        from molex_adapt.api.outcome import write_generation
+        from molex_adapt.api.training import Training
+        from molex_adapt.train.adapt import add_expert
+
+        name = check_name(name or check_name(domain, "domain"), "expert")
+        active = self.store.active
+        if active is None:
+            return self.train(data, domain=domain, experts=[name], recipe=recipe, licence=licence, run=run)
+        training = Training.begin(self.store, active, recipe, licence, run, domain)
+        training.require_free([name])
+        prepared = training.prepare(data)
+        owners = {name: (domain, prepared)}
+        with training.checkpoints("add-expert", owners) as kept:
+            result = add_expert(
+                training.detector,
+                name,
+                domain,
+                prepared,
+                training.old,
+                active.threshold,
+                training.recipe,
+                run,
+                kept,
+            )
+            return write_generation(training, result, owners)
 
     def retrain_router(
         self,
@@ -275,13 +368,62 @@ class Registry(Exchange):
             data: folders, manifests or tables; an attack named like an expert's domain is led to that expert.
             recipe, run: as for `add_expert`.
         """
-        several = [data] if isinstance(data, Table | Path | str) else data
-        return Learning(self.store, recipe, "other", run).retrain_router(several)
+        from molex_adapt.api.inputs import several
+        from molex_adapt.api.outcome import write_generation
+        from molex_adapt.api.training import Training, by_attack_of_all
+        from molex_adapt.train.adapt import retrain_routers
 
-    def recipe(self, given: Recipe | None = None) -> Recipe:
-        """The given recipe on the active generation's structure; the generation's own where none is given.
+        active = self.store.generation()
+        training = Training.begin(self.store, active, recipe, "other", run)
+        domains = by_attack_of_all([training.prepare(item) for item in several(data)])
+        with training.checkpoints("retrain-router", {}) as kept:
+            result = retrain_routers(
+                training.detector, domains, training.old, active.threshold, training.recipe, run, kept
+            )
+            return write_generation(training, result, {})
+
+    def pull(
+        self,
+        reference: str,
+        *,
+        name: str | None = None,
+        token: str | None = None,
+        skip_pickled: bool = False,
+        assume_base: bool = False,
+        run: Run = Run(),
+    ) -> PullReport:
+        """Add one expert from the Hub, working at once: one of ours, or a stock PEFT LoRA that fits.
+
+        Args:
+            reference: ORG/REPO or ORG/REPO@REV; the resolved commit is kept.
+            name: of the expert here; its own by default.
+            token: None for HF_TOKEN, or what `hf auth login` left.
+            skip_pickled: take what is safe of a repository that holds pickled files, instead of refusing it.
+            assume_base: take a stock adapter for one of this base, whatever it calls its base.
+            run: where, what was typed, and who listens.
+
+        Returns:
+            Figures before and after on every domain that can be measured. With `activated` false the new generation was
+            written but the old one is still in force, and `refused` says why.
 
         Raises:
-            RecipeError: the given recipe asks for another structure.
+            HubError: it cannot be had, or is not to be trusted.
+            ExpertError: it is of another base, or adapts other layers.
+            RegistryError: its name is taken, or another writer was first.
         """
-        return recipe_on(self.store, self.store.active, given)
+        from molex_adapt.api.arriving import Arrival
+        from molex_adapt.api.inputs import check_name
+        from molex_adapt.hub import find_expert
+
+        if name is not None:
+            check_name(name, "expert")
+        found = find_expert(reference, token=token, skip_pickled=skip_pickled, progress=run.progress)
+        return Arrival(self.store, found, name, assume_base, run).pull()
+
+    def _require_empty(self) -> None:
+        active = self.store.active
+        if active is not None:
+            raise RegistryError(
+                f"registry {self.store.path} has a mixture already (generation {active.number}); add to it "
+                "with molex-adapt add-expert, or start another with molex-adapt init BASE --registry OTHER"
+            )

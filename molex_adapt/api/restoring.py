@@ -11,11 +11,9 @@ import torch
 
 from molex_adapt.api.fitting import exemplars_of
 from molex_adapt.errors import HubError, MolexError
-from molex_adapt.hub import fetch_mixture
 from molex_adapt.hub.pull import FetchedMixture
 from molex_adapt.registry import GenerationDraft, Store
 from molex_adapt.registry.assemble import build_detector
-from molex_adapt.registry.create import require_free
 from molex_adapt.registry.files import read_tensors
 from molex_adapt.run import Run
 from molex_adapt.text import short
@@ -24,20 +22,11 @@ _MOST_SIZE = 2**20
 _MOST_BLOCKS = 256
 
 
-def restore(
-    reference: str,
-    path: Path,
-    *,
-    token: str | None,
-    skip_pickled: bool,
-    run: Run,
-) -> None:
+def restore(fetched: FetchedMixture, path: Path, run: Run) -> None:
     """A whole generation into a new registry; see `Registry.pull_mixture`.
 
     It is put together in a folder of its own, loaded as a detector once, and copied to its place when that worked.
     """
-    require_free(path)  # before anything is downloaded
-    fetched = fetch_mixture(reference, token=token, skip_pickled=skip_pickled, progress=run.progress)
     base = fetched.mixture.contents.base
     with TemporaryDirectory(prefix="molex-adapt-") as made:
         source = _gather(fetched.base, Path(made) / "base") if base.embedded else None

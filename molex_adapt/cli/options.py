@@ -173,10 +173,11 @@ def recipe_for(registry: Path, recipe: Path | None, overrides: list[str] | None)
     """
     if recipe is None and not overrides:
         return None
-    from molex_adapt.recipe import Recipe, load
+    from molex_adapt.api import Registry
+    from molex_adapt.recipe import Recipe, load, with_overrides
 
     if recipe is None:
-        return load(Recipe, _own_recipe(registry), overrides, stored=True)
+        return with_overrides(Registry.open(registry).recipe(), overrides)
     return load(Recipe, recipe_file(recipe), overrides)
 
 
@@ -186,11 +187,3 @@ def recipe_file(recipe: Path) -> Path:
 
     bare = recipe.name == str(recipe) and recipe.suffix not in (".yaml", ".yml")
     return recipe_path(str(recipe)) if bare and not recipe.is_file() else recipe
-
-
-def _own_recipe(registry: Path) -> Path | None:
-    from molex_adapt.registry import Store
-
-    store = Store.open(registry)
-    active = store.active
-    return None if active is None else registry / "generations" / str(active.number) / "recipe.yaml"

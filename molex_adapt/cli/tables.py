@@ -17,9 +17,9 @@ from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.text import visible
 
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
+    from molex_adapt.api import Course, Figure, Forgetting, Step
     from molex_adapt.data import Failed
     from molex_adapt.metrics import Rates
-    from molex_adapt.registry.forgetting import Course, Figure, Forgetting, Step
     from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"

@@ -5,86 +5,72 @@ from __future__ import annotations
 from molex_adapt.errors import HubError
 from molex_adapt.hub.client import Client, Listing
 from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE
+from molex_adapt.hub.outdated import outdated
 from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
 from molex_adapt.hub.reference import Reference, parse_reference
 from molex_adapt.hub.unpack import expert_contents
-from molex_adapt.progress import Progress
 from molex_adapt.registry import layout
 from molex_adapt.registry.store import Store
-from molex_adapt.reports import PushReport
+from molex_adapt.reports import PushReport, Upstream
+from molex_adapt.run import Run
 
 _OF_A_MODEL = ("config.json", "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 
 
-def push_expert(
-    store: Store,
-    name: str,
-    repository: str,
-    *,
-    private: bool = False,
-    revision: str | None = None,
-    token: str | None = None,
-    exemplars: bool = True,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-) -> PushReport:
-    """Upload one expert of the active generation as a repository that stock PEFT loads.
+class Hub:
+    """What a registry sends to the Hugging Face Hub and asks of it. Loads no model."""
 
-    Args:
-        store: the registry.
-        name: the expert.
-        repository: ORG/REPO; made where it is missing.
-        private: make it private; refused where it is public already.
-        revision: a branch; made where it is missing. None for the default one.
-        token: None for HF_TOKEN, or what `hf auth login` left.
-        exemplars: whether features of recordings travel along.
-        dry_run: only say what would be uploaded; the Hub is not asked.
-        progress: hears of bytes sent.
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
-    Raises:
-        ExpertError: there is no such expert.
-        HubError: not allowed, cut off, the repository holds something else, or somebody else was first.
-    """
-    target = _target(repository, revision)
-    package = pack_expert(store, name, target.repository, exemplars)
-    if dry_run:
-        return _report(target, package, None, changed=False)
-    client = Client(token, progress)
-    former = _prepared(client, target, private)
-    _require_same_expert(client, former, store.expert(name).domain)
-    return _upload(client, target, package, former, set(EXPERT_FILES))
+    def push(
+        self,
+        name: str | None,
+        repository: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        exemplars: bool = True,
+        dry_run: bool = False,
+        run: Run = Run(),
+    ) -> PushReport:
+        """Upload one expert of the active generation as a repository that stock PEFT loads, or the whole generation.
 
+        Args:
+            name: the expert; None for the generation, with its base where that is embedded.
+            repository: ORG/REPO; made where it is missing.
+            private: make it private; refused where it is public already.
+            revision: a branch; made where it is missing. None for the default one.
+            token: None for HF_TOKEN, or what `hf auth login` left.
+            exemplars: whether features of recordings travel along.
+            dry_run: only say what would be uploaded; the Hub is not asked.
+            run: hears of bytes sent.
 
-def push_mixture(
-    store: Store,
-    repository: str,
-    *,
-    private: bool = False,
-    revision: str | None = None,
-    token: str | None = None,
-    exemplars: bool = True,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-) -> PushReport:
-    """Upload the whole active generation, with its base where that is embedded; arguments as for `push_expert`.
+        Raises:
+            ExpertError: there is no such expert.
+            RegistryError: there is no generation.
+            HubError: not allowed, cut off, the repository holds something else, or somebody else was first.
+        """
+        target = _target(repository, revision)
+        if name is None:
+            package = pack_mixture(self.store, target.repository, exemplars)
+        else:
+            package = pack_expert(self.store, name, target.repository, exemplars)
+        if dry_run:
+            return _report(target, package, None, changed=False)
+        client = Client(token, run.progress)
+        former = _prepared(client, target, private)
+        if name is None:
+            ours = _files_of_a_mixture(former)
+        else:
+            _require_same_expert(client, former, self.store.expert(name).domain)
+            ours = set(EXPERT_FILES)
+        return _upload(client, target, package, former, ours)
 
-    Raises:
-        RegistryError: there is no generation.
-        HubError: as for `push_expert`.
-    """
-    target = _target(repository, revision)
-    package = pack_mixture(store, target.repository, exemplars)
-    if dry_run:
-        return _report(target, package, None, changed=False)
-    client = Client(token, progress)
-    former = _prepared(client, target, private)
-    if layout.EXPERT in former.files:
-        raise HubError(
-            f"push to {target} failed: it holds a single expert. Choose another repository for the mixture, or delete "
-            "that one on the Hub first"
-        )
-    ours = {path for path in former.files if path.startswith((f"{layout.EXPERTS}/", f"{layout.BASE}/"))}
-    return _upload(client, target, package, former, ours if MIXTURE in former.files else set())
+    def outdated(self, *, token: str | None = None) -> list[Upstream]:
+        """What was pulled into the active generation, beside what its repositories hold now; see `outdated`."""
+        return outdated(self.store, token=token)
 
 
 def _target(repository: str, revision: str | None) -> Reference:
@@ -115,6 +101,18 @@ def _prepared(client: Client, target: Reference, private: bool) -> Listing:
             "own. Choose another name"
         )
     return listing
+
+
+def _files_of_a_mixture(former: Listing) -> set[str]:
+    """What a push of another mixture may replace or delete there."""
+    if layout.EXPERT in former.files:
+        raise HubError(
+            f"push to {former.reference} failed: it holds a single expert. Choose another repository for the mixture, "
+            "or delete that one on the Hub first"
+        )
+    if MIXTURE not in former.files:
+        return set()
+    return {path for path in former.files if path.startswith((f"{layout.EXPERTS}/", f"{layout.BASE}/"))}
 
 
 def _require_same_expert(client: Client, former: Listing, domain: str) -> None:

@@ -20,7 +20,14 @@ from molex_adapt.recipe.options import (
     RouterStage,
     StageOptions,
 )
-from molex_adapt.recipe.reading import dump, load, parse_overrides, validate, with_structure_of
+from molex_adapt.recipe.reading import (
+    dump,
+    load,
+    parse_overrides,
+    validate,
+    with_overrides,
+    with_structure_of,
+)
 from molex_adapt.recipe.retired import readable
 
 __all__ = [
@@ -44,5 +51,6 @@ __all__ = [
     "parse_overrides",
     "readable",
     "validate",
+    "with_overrides",
     "with_structure_of",
 ]

@@ -21,34 +21,39 @@ _MOST_BYTES = 2**20
 _MOST_FAULTS = 20
 
 
-def load(
-    kind: type[R],
-    path: Path | str | None = None,
-    overrides: list[str] | None = None,
-    *,
-    stored: bool = False,
-) -> R:
+def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | None = None) -> R:
     """Read a recipe file, apply `key.path=value` overrides, validate.
 
     Args:
         kind: the recipe model, e.g. `Recipe`.
         path: YAML file; None for the defaults.
         overrides: as given to `--set`; values are parsed as YAML.
-        stored: the file is a registry's own; options that are gone since are passed over in it.
 
     Raises:
         RecipeError: unreadable file, broken YAML, unknown keys or bad values (all of them in one message).
     """
     content = _read_yaml(Path(path)) if path is not None else {}
-    if stored:
-        content = without_retired(content)  # before the overrides: what a user writes there has to be known
     for override in overrides or []:
         _apply_override(content, override)
     return validate(kind, content, str(path) if path is not None else "recipe")
 
 
+def with_overrides(recipe: R, overrides: list[str] | None) -> R:
+    """A recipe with `key.path=value` overrides, as for `load`."""
+    content = recipe.model_dump(mode="json")
+    for override in overrides or []:
+        _apply_override(content, override)
+    return validate(type(recipe), content, "recipe")
+
+
 def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -> R:
-    """Validate parsed YAML; `where` names its origin in messages, `stored` is as for `load`.
+    """Validate parsed YAML.
+
+    Args:
+        kind: the recipe model.
+        content: what was parsed.
+        where: names its origin in messages.
+        stored: it is a registry's own; options that are gone since are passed over in it.
 
     Raises:
         RecipeError: unknown keys or bad values (all of them in one message).

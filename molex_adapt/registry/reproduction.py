@@ -126,13 +126,13 @@ def _training(
     recipe: Path | None,
     typed: list[str],
 ) -> str:
-    words = [_typed_data(typed), "--domain", record.domain]
+    data, domain = _typed_data(typed), ["--domain", record.domain]
     if len(made) == 1:
-        words = ["add-expert", *words, "--name", record.name]
+        words = ["add-expert", data, *domain, "--name", record.name]
     elif len({item.domain for item in made}) == 1:
-        words = ["train", *words, "--experts", str(len(made))]
+        words = ["train", data, *domain, "--experts", str(len(made))]
     else:
-        words = ["train", *words]  # an expert per attack, named after it
+        words = ["train", data, "--experts", "per-attack"]
     words += ["--seed", str(_seed(record, generation)), "--licence", record.licence]
     words += ["--recipe", str(recipe or _RECIPE)]
     if device := record.machine.get("device", "").partition(":")[0]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from molex_adapt import Registry, Run
-from molex_adapt.api import learning, outcome
+from molex_adapt.api import known, outcome, training
 from molex_adapt.errors import DataError, ExpertError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.train import adapt, pools
@@ -34,8 +34,10 @@ def test_the_first_expert_brings_head_and_routers_and_is_active(made, registry):
 def test_a_further_expert_leaves_every_old_byte_as_it_was(made, registry, tree, monkeypatch):
     before = tree(made.path)
     kept = []
-    write = learning.write_generation
-    monkeypatch.setattr(learning, "write_generation", lambda *given: kept.append(given[1]) or write(*given))
+    write = outcome.write_generation
+    monkeypatch.setattr(
+        outcome, "write_generation", lambda *given: kept.append(given[0].detector) or write(*given)
+    )
     report = registry.add_expert(
         made.hum, domain="hum", licence="cc-by-4.0", run=replace(HOW, seed=3, command="as typed")
     )
@@ -109,15 +111,15 @@ def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypat
 
 
 def test_another_writer_in_the_meantime_is_noticed(made, registry, tree, monkeypatch):
-    prepare = learning.prepare
+    prepare = training.prepare
     other = Registry.open(made.path)
 
     def and_meanwhile(*given):
-        monkeypatch.setattr(learning, "prepare", prepare)
+        monkeypatch.setattr(training, "prepare", prepare)
         other.retrain_router(run=HOW)
         return prepare(*given)
 
-    monkeypatch.setattr(learning, "prepare", and_meanwhile)
+    monkeypatch.setattr(training, "prepare", and_meanwhile)
     with pytest.raises(RegistryError, match="another writer was first"):
         registry.add_expert(made.hum, domain="hum", run=HOW)
     assert registry.store.active.number == 2
@@ -137,7 +139,7 @@ def test_two_experts_share_a_domain(made, empty, tiny_recipe):
 
 
 def test_one_expert_per_attack(made, empty, tiny_recipe):
-    report = empty.train(made.both, domain="all", experts=None, recipe=tiny_recipe(), run=HOW)
+    report = empty.train(made.both, experts="per-attack", recipe=tiny_recipe(), run=HOW)
     assert report.expert == ["a07", "b"]
     assert [(item.domain, item.data.attacks) for item in empty.store.experts()] == [
         ("a07", ["A07"]),
@@ -159,7 +161,7 @@ def test_the_name_may_differ_from_the_domain(made, empty, tiny_recipe):
 
 
 def test_an_attack_that_a_split_lacks_is_refused_before_training(made, empty, tiny_recipe, monkeypatch):
-    monkeypatch.setattr(learning, "train_first", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(adapt, "train_first", lambda *_: pytest.fail("trained"))
     rows = [
         f"{path},{'spoof' if 'spoof' in str(path) else 'bonafide'},{path.parent.name if 'spoof' in str(path) else ''},"
         f"{'train' if path.parent.name == 'b' else ''}"
@@ -170,7 +172,7 @@ def test_an_attack_that_a_split_lacks_is_refused_before_training(made, empty, ti
     with pytest.raises(
         DataError, match="attack 'b' has no usable recordings for dev and test; .* --experts N"
     ):
-        empty.train(manifest, domain="all", experts=None, recipe=tiny_recipe(), run=HOW)
+        empty.train(manifest, experts="per-attack", recipe=tiny_recipe(), run=HOW)
 
 
 def test_routers_retrained_on_exemplars_alone(made, registry, tree):
@@ -297,9 +299,28 @@ def test_names_that_cannot_be_folders_are_refused(made, registry, name):
         registry.add_expert(made.hum, domain="hum", name=name or " ", run=HOW)
 
 
-def test_no_experts_cannot_be_trained(made, empty):
-    with pytest.raises(RecipeError, match="0 experts cannot be trained"):
-        empty.train(made.buzz, domain="buzz", experts=0, run=HOW)
+def test_a_first_mixture_is_one_expert_of_its_domain_unless_more_are_asked_for(made, empty, tiny_recipe):
+    report = empty.train(made.both, domain="all", recipe=tiny_recipe(), run=HOW)
+    assert (report.expert, set(report.after)) == ("all", {"all"})
+    (expert,) = empty.store.experts()
+    assert (expert.domain, expert.data.attacks) == ("all", ["A07", "b"])
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"domain": "buzz", "experts": 0}, "0 experts cannot be trained"),
+        (
+            {"domain": "buzz", "experts": "per-attack"},
+            "domain 'buzz' was given for experts per attack.*Leave",
+        ),
+        ({}, "no domain was given.*--experts per-attack"),
+    ],
+)
+def test_domain_and_experts_that_do_not_go_together_are_refused(made, empty, how, said):
+    with pytest.raises(RecipeError, match=said):
+        empty.train(made.buzz, run=HOW, **how)
+    assert empty.store.active is None
 
 
 def test_statistics_alone_are_kept_and_serve_the_next_expert(made, empty, tiny_recipe):
@@ -308,7 +329,7 @@ def test_statistics_alone_are_kept_and_serve_the_next_expert(made, empty, tiny_r
     kept = empty.store.exemplar_tensors("buzz")
     assert kept["reads.mean"].shape == (2, 2, 32)
     assert not len(kept["replay.frames"]) and not len(kept["check.frames"])
-    old = outcome.old_domains(empty.store, 1)
+    old = known.old_domains(empty.store, 1)
     assert len(old["buzz"].exemplars.reads) == 2
     report = empty.add_expert(made.hum, domain="hum", recipe=recipe, run=HOW)
     assert report.not_measured == ["buzz"]

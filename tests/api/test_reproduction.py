@@ -80,9 +80,9 @@ def test_the_printed_commands_make_the_same_bits(made, registry, tiny_recipe, at
 
 
 def test_the_first_experts_are_made_again_from_the_base(made, empty, tiny_recipe, at, capsys):
-    typed = f"molex-adapt train {made.both} --domain all --set expert.steps=6"
+    typed = f"molex-adapt train {made.both} --experts per-attack --set expert.steps=6"
     empty.train(
-        made.both, domain="all", experts=None, recipe=tiny_recipe(), run=replace(HOW, seed=2, command=typed)
+        made.both, experts="per-attack", recipe=tiny_recipe(), run=replace(HOW, seed=2, command=typed)
     )
     assert run(["reproduce", "b", "--registry", str(empty.store.path), "--json", "--quiet"]) == 0
     told = json.loads(capsys.readouterr().out)

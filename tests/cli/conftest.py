@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from molex_adapt import Run
+from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates
@@ -91,7 +90,7 @@ class Notes:
 
 @pytest.fixture
 def api(monkeypatch):
-    """Stands in for `molex_adapt.api`, so that no model is loaded; works through progress as the real one does."""
+    """Methods that need a model answer at once; they take what the real ones take, and work through progress."""
     notes = Notes()
     notes.answers = {
         "train": stage_report(),
@@ -116,35 +115,30 @@ def api(monkeypatch):
         ),
     }
 
-    class Registry:
-        def __init__(self, path: Path) -> None:
-            self.path = path
+    def stand_in(name: str) -> Any:
+        signature = inspect.signature(getattr(Registry, name))
 
-        @classmethod
-        def open(cls, path: Path) -> Registry:
-            return cls(path)
+        def answer(registry: Registry, *arguments: Any, run: Run, **keywords: Any) -> Any:
+            signature.bind(registry, *arguments, run=run, **keywords)
+            notes.calls.append((name, arguments, {**keywords, "run": run, "registry": registry.store.path}))
+            if isinstance(notes.answers[name], BaseException):
+                raise notes.answers[name]
+            run.progress.start("at work", 2)
+            run.progress.advance(2)
+            run.progress.note("half way")
+            run.progress.stop()
+            return notes.answers[name]
 
-        @classmethod
-        def create(cls, path: Path, base: str, revision: str | None = None, *, experts: bool = True) -> Any:
-            notes.calls.append(("create", (path, base), {"revision": revision, "experts": experts}))
-            return SimpleNamespace(store=Store.create(path, base_record()))
+        return answer
 
-        def __getattr__(self, name: str) -> Any:
-            def answer(*arguments: Any, run: Run, **keywords: Any) -> Any:
-                notes.calls.append((name, arguments, {**keywords, "run": run, "registry": self.path}))
-                if isinstance(notes.answers[name], BaseException):
-                    raise notes.answers[name]
-                run.progress.start("at work", 2)
-                run.progress.advance(2)
-                run.progress.note("half way")
-                run.progress.stop()
-                return notes.answers[name]
+    def create(path: Path, base: str, revision: str | None = None, *, experts: bool = True) -> Registry:
+        notes.calls.append(("create", (path, base), {"revision": revision, "experts": experts}))
+        return Registry(Store.create(path, base_record()))
 
-            return answer
-
-    module = ModuleType("molex_adapt.api")
-    module.Registry = Registry  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "molex_adapt.api", module)
+    for name in (*notes.answers, "pull"):
+        monkeypatch.setattr(Registry, name, stand_in(name))
+    monkeypatch.setattr(Registry, "create", create)
+    monkeypatch.setattr(Registry, "open", lambda path: Registry(Store(path)))
     return notes
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import subprocess
 import sys
 
 import pytest
 
-from molex_adapt.api import Registry as RealRegistry
 from molex_adapt.registry import Store
 from molex_adapt.reports import PullReport
 
@@ -113,13 +111,6 @@ def test_a_refused_pull_is_status_1(run, api, registry):
     assert ran.status == 1
     assert "molex-adapt rollback 3" in " ".join(ran.out.split())
     assert "world: EER rose by 9.0 points" in ran.out
-
-
-def test_what_the_commands_ask_of_the_api_exists():
-    wanted = {"name", "token", "skip_pickled", "assume_base", "run"}
-    assert wanted <= set(inspect.signature(RealRegistry.pull).parameters)
-    wanted = {"token", "skip_pickled", "run"}
-    assert wanted <= set(inspect.signature(RealRegistry.pull_mixture).parameters)
 
 
 def test_nothing_was_pulled(run, registry):

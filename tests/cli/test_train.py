@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from molex_adapt.api import Registry as RealRegistry
 from molex_adapt.registry import Store
 
 CONTRACT = {"expert", "generation", "activated", "before", "after", "seconds", "failed"}
@@ -138,24 +136,38 @@ def test_the_environment_names_the_registry(run, api, monkeypatch):
     assert api.last("retrain_router")["registry"] == Path("elsewhere")
 
 
-@pytest.mark.parametrize("name", ["train", "add_expert", "retrain_router", "score", "evaluate", "analyze"])
-def test_the_commands_call_the_real_library_as_it_is(run, api, name):
-    from molex_adapt.api import Registry  # the stand-in
-
-    assert Registry is not RealRegistry
-    run(
-        *{"train": ("train", "d/", "--domain", "x"), "add_expert": ("add-expert", "d/", "--domain", "x")}.get(
-            name, (name.replace("_", "-"), "d/")
-        )
-    )
-    asked = api.last(name)
-    arguments, registry = asked.pop("arguments"), asked.pop("registry")
-    inspect.signature(getattr(RealRegistry, name)).bind(registry, *arguments, **asked)
-
-
 @pytest.mark.parametrize("command", ["train", "add-expert", "retrain-router"])
 @pytest.mark.parametrize("resume", [True, False])
 def test_resuming_is_asked_for(run, api, command, resume):
     domain = [] if command == "retrain-router" else ["--domain", "d"]
     assert run(command, "data/", *domain, *(["--resume"] if resume else [])).status == 0
     assert api.last(command.replace("-", "_"))["run"].resume is resume
+
+
+@pytest.mark.parametrize(
+    ("options", "domain", "experts"),
+    [
+        (["--domain", "d"], "d", 1),
+        (["--domain", "d", "--experts", "3"], "d", 3),
+        (["--experts", "per-attack"], None, "per-attack"),
+    ],
+)
+def test_how_many_experts_a_first_mixture_has(run, api, options, domain, experts):
+    assert run("train", "data/", *options).status == 0
+    asked = api.last("train")
+    assert (asked["domain"], asked["experts"]) == (domain, experts)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "--domain NAME"),
+        (["--domain", "d", "--experts", "per-attack"], "leave --domain out"),
+        (["--domain", "d", "--experts", "0"], "from 1 to 256, or per-attack"),
+        (["--domain", "d", "--experts", "many"], "from 1 to 256, or per-attack"),
+    ],
+)
+def test_domain_and_experts_that_do_not_go_together_are_wrong_usage(run, api, options, said):
+    ran = run("train", "data/", *options)
+    assert (ran.status, ran.out, api.calls) == (2, "", [])
+    assert said in " ".join(ran.err.replace("│", " ").split())

@@ -136,7 +136,7 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "remove": lambda registry, _: registry.store.remove("hum"),
     "purge": lambda registry, _: registry.store.remove("hum", purge=True),
     "rollback": lambda registry, _: registry.store.rollback(1),
-    "push": lambda registry, _: registry.push("new", REPOSITORY),
+    "push": lambda registry, _: registry.hub.push("new", REPOSITORY),
     "pull": lambda registry, _: registry.pull(REPOSITORY, run=Run(device="cpu")),
     "repair": lambda registry, _: registry.store.verify(repair=True),
     "create": _create,

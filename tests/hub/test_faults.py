@@ -18,7 +18,7 @@ pytestmark = pytest.mark.hub
 def pushed(hub, lab):
     """A repository with expert buzz, and a registry that wants it."""
     name = hub.name("buzz")
-    lab("ours").push("buzz", name)
+    lab("ours").hub.push("buzz", name)
     return name, lab("bare")
 
 
@@ -43,7 +43,7 @@ def test_offline(hub, pushed, monkeypatch, unchanged):
     with pytest.raises(HubError, match=r"HF_HUB_OFFLINE is set.*Unset it"):
         bare.pull(name)
     with pytest.raises(HubError, match="HF_HUB_OFFLINE"):
-        Registry.open(bare.store.path.parent / "ours").push("buzz", name)
+        Registry.open(bare.store.path.parent / "ours").hub.push("buzz", name)
     check()
 
 
@@ -85,12 +85,12 @@ def test_tokens(loopback, pushed, tmp_path, unchanged):
     with pytest.raises(HubError, match=r"does not accept the token \(Invalid credentials.*Make a new one"):
         bare.pull(name, token="hf_stale")
     with pytest.raises(HubError, match=r"token does not allow it.*write access to this namespace"):
-        ours.push("buzz", "somebody/else")
+        ours.hub.push("buzz", "somebody/else")
     with pytest.raises(HubError, match=r"token does not allow it"):
-        ours.push("hum", "lab/new", token="hf_reader")
+        ours.hub.push("hum", "lab/new", token="hf_reader")
     loopback.state.users["hf_member"] = User("member", False, ("lab",))
     with pytest.raises(HubError, match=r"token does not allow it"):
-        ours.push("buzz", name, token="hf_member", exemplars=False)
+        ours.hub.push("buzz", name, token="hf_member", exemplars=False)
     loopback.state.model(name).gated = True
     with pytest.raises(HubError, match=r"accept its conditions.*Accept them on its page"):
         bare.pull(name, token="hf_reader")
@@ -240,7 +240,7 @@ def test_uploads_survive_a_stumble(loopback, lab, hub):
     name = hub.name("buzz")
     loopback.fail("PUT", "/put/", status=500)
     loopback.fail("POST", "/preupload/", status=503)
-    report = lab("ours").push("buzz", name)
+    report = lab("ours").hub.push("buzz", name)
     assert report.changed
     assert set(loopback.state.model(name).files()) > set(report.files)
 
@@ -249,18 +249,18 @@ def test_a_push_that_is_cut_off_can_be_repeated(loopback, lab, hub):
     ours, name = lab("ours"), hub.name("buzz")
     loopback.fail("POST", "/commit/", status=500, times=50)
     with pytest.raises(HubError, match=r"push to .* failed: .*trouble of its own"):
-        ours.push("buzz", name)
+        ours.hub.push("buzz", name)
     loopback.faults.clear()
     assert set(loopback.state.model(name).files()) == {".gitattributes"}
     loopback.asked.clear()
-    assert ours.push("buzz", name).changed
+    assert ours.hub.push("buzz", name).changed
     assert not [asked for asked in loopback.asked if asked.method == "PUT"]  # large files had arrived
 
 
 def test_uploads_in_parts(loopback, lab, hub):
     loopback.multipart = True
     ours, name = lab("ours"), hub.name("mixture")
-    ours.push_mixture(name)
+    ours.hub.push(None, name)
     base = ours.store.path / "base" / "model.safetensors"
     assert base.stat().st_size > 64 * 1024
     assert len([asked for asked in loopback.asked if asked.path.startswith("/part/")]) > 2
@@ -269,7 +269,7 @@ def test_uploads_in_parts(loopback, lab, hub):
 
 def test_somebody_else_was_first(loopback, lab, hub):
     ours, name = lab("ours"), hub.name("buzz")
-    ours.push("buzz", name)
+    ours.hub.push("buzz", name)
     repository = loopback.state.model(name)
 
     def meanwhile(body):
@@ -278,8 +278,8 @@ def test_somebody_else_was_first(loopback, lab, hub):
 
     loopback.fail("POST", "/preupload/", change=meanwhile)
     with pytest.raises(HubError, match=r"somebody else changed the repository meanwhile.*again"):
-        ours.push("buzz", name, exemplars=False)
-    assert ours.push("buzz", name, exemplars=False).changed
+        ours.hub.push("buzz", name, exemplars=False)
+    assert ours.hub.push("buzz", name, exemplars=False).changed
     assert "notes.md" in repository.files()
 
 
@@ -287,12 +287,12 @@ def test_one_repository_of_several_that_cannot_be_asked(loopback, lab, hub):
     ours, theirs = lab("ours"), lab("theirs")
     names = [hub.name("buzz"), hub.name("hum")]
     for expert, name in zip(("buzz", "hum"), names, strict=True):
-        ours.push(expert, name)
+        ours.hub.push(expert, name)
         theirs.pull(name, run=CPU)
     del loopback.state.known["model", names[0]]
-    first, second = theirs.outdated()
+    first, second = theirs.hub.outdated()
     assert "no model repository" in first.problem
     assert (first.newest, second.outdated, second.problem) == (None, False, None)
     del loopback.state.known["model", names[1]]
     with pytest.raises(HubError, match="look at"):
-        theirs.outdated()
+        theirs.hub.outdated()

@@ -86,7 +86,7 @@ def test_an_expert_in_plain_peft(hub, lab, plain, tiny_folder_of):
     base, name = hub.name("base"), hub.name("buzz")
     hub.upload(base, {path.name: path for path in tiny_folder_of().iterdir()})
     ours, theirs = lab("ours"), lab("theirs")
-    commit = ours.push("buzz", name).commit
+    commit = ours.hub.push("buzz", name).commit
     theirs.pull(name, run=CPU)
     wave, states = plain(base, "", name, "", commit)
     check(ours, "buzz", wave, states)
@@ -95,7 +95,7 @@ def test_an_expert_in_plain_peft(hub, lab, plain, tiny_folder_of):
 
 def test_an_expert_of_a_mixture_in_plain_peft(hub, lab, plain, tmp_path):
     ours, name = lab("ours"), hub.name("mixture")
-    commit = ours.push_mixture(name).commit
+    commit = ours.hub.push(None, name).commit
     wave, states = plain(name, "base", name, "experts/hum", commit)
     check(Registry.pull_mixture(name, tmp_path / "new"), "hum", wave, states)
 
@@ -116,7 +116,7 @@ def test_a_base_that_lies_on_the_hub(hub, tiny_folder_of, tmp_path, lab, plain):
     )
     hosted = Registry.open(tmp_path / "hosted")
     assert (hosted.store.base.id, hosted.store.base.revision) == (base, head)
-    lab("ours").push("buzz", name)
+    lab("ours").hub.push("buzz", name)
     pull = "import sys; from molex_adapt import Registry; Registry.open(sys.argv[1]).pull(sys.argv[2])"
     done = subprocess.run(
         [sys.executable, "-c", pull, str(tmp_path / "hosted"), name],

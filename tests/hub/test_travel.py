@@ -26,7 +26,7 @@ def listed(hub, name, revision=None):
 def test_an_expert_goes_back_to_where_it_was(hub, lab):
     ours = lab("ours")
     name = hub.name("hum")
-    pushed = ours.push("hum", name)
+    pushed = ours.hub.push("hum", name)
     before = {path: path.read_bytes() for path in (ours.store.path / "experts").rglob("*") if path.is_file()}
     rows = ours.store.router_tensors()
     ours.store.remove("hum", purge=True)
@@ -46,7 +46,7 @@ def test_an_expert_goes_back_to_where_it_was(hub, lab):
 
 def test_a_push_is_one_commit_and_can_be_repeated(hub, lab):
     ours, name = lab("ours"), hub.name("buzz")
-    first = ours.push("buzz", name)
+    first = ours.hub.push("buzz", name)
     assert listed(hub, name) == {
         "README.md",
         "adapter_config.json",
@@ -57,9 +57,9 @@ def test_a_push_is_one_commit_and_can_be_repeated(hub, lab):
         "router.safetensors",
     }
     assert {path: item.size for path, item in hub.files(name).items() if path in first.files} == first.files
-    again = ours.push("buzz", name)
+    again = ours.hub.push("buzz", name)
     assert (again.changed, again.commit) == (False, first.commit)
-    without = ours.push("buzz", name, exemplars=False)
+    without = ours.hub.push("buzz", name, exemplars=False)
     assert without.changed
     kept = yaml.safe_load(Path(hub.api.hf_hub_download(name, "expert.yaml")).read_bytes())
     assert "exemplars.safetensors" in kept["files"]  # statistics of the domain alone
@@ -68,18 +68,18 @@ def test_a_push_is_one_commit_and_can_be_repeated(hub, lab):
 
 def test_a_push_takes_away_what_is_no_longer_there(hub, lab):
     ours, name = lab("ours"), hub.name("mixture")
-    ours.push_mixture(name)
+    ours.hub.push(None, name)
     assert "experts/hum/expert.yaml" in listed(hub, name)
     ours.store.remove("hum")
-    ours.push_mixture(name)
+    ours.hub.push(None, name)
     assert not any(path.startswith("experts/hum/") for path in listed(hub, name))
     assert "experts/buzz/expert.yaml" in listed(hub, name)
 
 
 def test_revisions(hub, lab):
     ours, name = lab("ours"), hub.name("buzz")
-    main = ours.push("buzz", name)
-    branch = ours.push("buzz", name, revision="careful", exemplars=False)
+    main = ours.hub.push("buzz", name)
+    branch = ours.hub.push("buzz", name, revision="careful", exemplars=False)
     assert branch.commit != main.commit
     report = lab("bare").pull(f"{name}@careful", run=CPU)
     assert report.commit == branch.commit
@@ -94,7 +94,7 @@ def test_revisions(hub, lab):
 def test_private(hub, lab, monkeypatch, tmp_path, unchanged):
     ours, bare = lab("ours"), lab("bare")
     name = hub.name("secret")
-    ours.push("buzz", name, private=True)
+    ours.hub.push("buzz", name, private=True)
     assert hub.api.model_info(name).private
     monkeypatch.delenv("HF_TOKEN")
     check = unchanged(bare)
@@ -103,16 +103,16 @@ def test_private(hub, lab, monkeypatch, tmp_path, unchanged):
     check()
     assert bare.pull(name, token=hub.token, run=CPU).activated
     public = hub.name("public")
-    ours.push("buzz", public, token=hub.token)
+    ours.hub.push("buzz", public, token=hub.token)
     with pytest.raises(HubError, match="is public, and --private does not hide"):
-        ours.push("hum", public, private=True, token=hub.token)
+        ours.hub.push("hum", public, private=True, token=hub.token)
 
 
 def test_a_token_that_was_left_by_logging_in(hub, lab, monkeypatch):
     from huggingface_hub import constants
 
     ours, name = lab("ours"), hub.name("secret")
-    ours.push("buzz", name, private=True)
+    ours.hub.push("buzz", name, private=True)
     monkeypatch.delenv("HF_TOKEN")
     left = Path(constants.HF_TOKEN_PATH)
     left.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def test_the_card(hub, lab, tmp_path):
     from huggingface_hub import ModelCard
 
     ours, name = lab("ours"), hub.name("buzz")
-    ours.push("buzz", name)
+    ours.hub.push("buzz", name)
     card = ModelCard.load(hub.api.hf_hub_download(name, "README.md"))
     fields = card.data.to_dict()
     assert (fields["library_name"], fields["license"]) == ("peft", "cc-by-4.0")
@@ -160,7 +160,7 @@ def test_the_base_of_an_adapter_is_named_where_it_is_on_a_hub(lab, tmp_path):
 @pytest.mark.parametrize(("exemplars", "rows"), [(True, "heard"), (False, "statistics")])
 def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
-    ours.push("buzz", name, exemplars=exemplars)
+    ours.hub.push("buzz", name, exemplars=exemplars)
     old = {path: path.read_bytes() for path in theirs.store.expert_folder("tick").iterdir()}
     report = theirs.pull(name, run=CPU)
     assert (report.rows, report.activated) == (rows, True)
@@ -199,7 +199,7 @@ def test_an_expert_alone_is_not_heard_of(hub, lab):
 
 def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
     ours, bare, name = lab("ours"), lab("bare"), hub.name("hum")
-    ours.push("hum", name)
+    ours.hub.push("hum", name)
     report = bare.pull(name, name="first", run=CPU)
     assert report.activated
     assert bare.store.generation().threshold == ours.store.generation().threshold
@@ -215,7 +215,7 @@ def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
 
 def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
     ours, name = lab("ours"), hub.name("mixture")
-    pushed = ours.push_mixture(name)
+    pushed = ours.hub.push(None, name)
     made = Registry.pull_mixture(name, tmp_path / "new registry", run=Run(command="molex-adapt pull"))
     files = [path for domain in ("buzz", "hum") for path in sorted(data(domain).rglob("*.wav"))][:50]
     assert len(files) == 50
@@ -236,13 +236,13 @@ def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
 
 def test_what_is_outdated(hub, lab):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
-    assert theirs.outdated() == []
-    ours.push("buzz", name)
+    assert theirs.hub.outdated() == []
+    ours.hub.push("buzz", name)
     theirs.pull(name, run=CPU)
-    (item,) = theirs.outdated()
+    (item,) = theirs.hub.outdated()
     assert (item.what, item.repository, item.outdated) == ("buzz", name, False)
-    newer = ours.push("buzz", name, exemplars=False)
-    (item,) = theirs.outdated()
+    newer = ours.hub.push("buzz", name, exemplars=False)
+    (item,) = theirs.hub.outdated()
     assert (item.outdated, item.newest) == (True, newer.commit)
 
 
@@ -250,7 +250,7 @@ def test_dry_run_asks_nobody(lab, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    report = lab("ours").push("buzz", "lab/buzz", dry_run=True)
+    report = lab("ours").hub.push("buzz", "lab/buzz", dry_run=True)
     assert (report.commit, report.changed) == (None, False)
     assert report.files["adapter_model.safetensors"] > 1000
     assert any("somebody's voice" in line for line in report.remarks)
@@ -271,7 +271,7 @@ def test_progress_counts_every_byte_once(hub, lab):
         def stop(self): ...
 
     ours, bare, name, progress = lab("ours"), lab("bare"), hub.name("buzz"), Counting()
-    report = ours.push("buzz", name, run=Run(progress=progress))
+    report = ours.hub.push("buzz", name, run=Run(progress=progress))
     assert progress.total == progress.seen == sum(report.files.values())
     progress = Counting()
     bare.pull(name, run=Run(device="cpu", progress=progress))
@@ -280,7 +280,7 @@ def test_progress_counts_every_byte_once(hub, lab):
 
 def test_what_is_here_already_and_names_that_are_taken(hub, lab, unchanged):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
-    ours.push("buzz", name)
+    ours.hub.push("buzz", name)
     check = unchanged(ours)
     with pytest.raises(RegistryError, match="is here already: expert 'buzz' has the same weights"):
         ours.pull(name)
@@ -294,8 +294,8 @@ def test_what_is_here_already_and_names_that_are_taken(hub, lab, unchanged):
 def test_wrong_kinds_of_repository(hub, lab, tmp_path, unchanged):
     ours, theirs = lab("ours"), lab("theirs")
     single, whole, model = hub.name("single"), hub.name("whole"), hub.name("model")
-    ours.push("buzz", single)
-    ours.push_mixture(whole)
+    ours.hub.push("buzz", single)
+    ours.hub.push(None, whole)
     hub.upload(model, {"config.json": b"{}", "model.safetensors": b"12345678"})
     check = unchanged(theirs)
     for name, words in ((whole, "pull --mixture"), (model, "holds no expert")):
@@ -306,12 +306,12 @@ def test_wrong_kinds_of_repository(hub, lab, tmp_path, unchanged):
         Registry.pull_mixture(single, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     for push, words in (
-        (lambda: ours.push("buzz", whole), "holds a whole mixture"),
-        (lambda: ours.push("hum", single), "for domain 'buzz', not one for 'hum'"),
-        (lambda: ours.push("buzz", model), "holds a whole model"),
-        (lambda: ours.push_mixture(single), "holds a single expert"),
-        (lambda: ours.push("nobody", single), "no expert 'nobody'"),
-        (lambda: ours.push("buzz", "not a name"), "names no repository"),
+        (lambda: ours.hub.push("buzz", whole), "holds a whole mixture"),
+        (lambda: ours.hub.push("hum", single), "for domain 'buzz', not one for 'hum'"),
+        (lambda: ours.hub.push("buzz", model), "holds a whole model"),
+        (lambda: ours.hub.push(None, single), "holds a single expert"),
+        (lambda: ours.hub.push("nobody", single), "no expert 'nobody'"),
+        (lambda: ours.hub.push("buzz", "not a name"), "names no repository"),
     ):
         with pytest.raises((HubError, ExpertError), match=words):
             push()

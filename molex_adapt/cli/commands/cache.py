@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,7 @@ from molex_adapt.cli.output import Answer, emit
 from molex_adapt.cli.tables import pairs
 
 if TYPE_CHECKING:
-    from molex_adapt.prefix_cache import CacheInfo
+    from molex_adapt.api import CacheReport
 
 cache = typer.Typer(
     help="Look after what is kept on disk to be faster: features of recordings, and packed experts.\n\n"
@@ -29,7 +29,9 @@ def info(as_json: Json = False) -> None:
 
       molex-adapt cache info
     """
-    emit(_answer("Cache", *_found()), as_json=as_json)
+    from molex_adapt.api import cache_report
+
+    emit(_answer("Cache", cache_report()), as_json=as_json)
 
 
 @cache.command()
@@ -40,37 +42,17 @@ def clear(as_json: Json = False) -> None:
 
       molex-adapt cache clear
     """
-    from molex_adapt.cache import packed_files
-    from molex_adapt.prefix_cache import PrefixCache
+    from molex_adapt.api import clear_cache
 
-    found = _found()
-    PrefixCache.standard().clear()
-    for path in packed_files():
-        path.unlink(missing_ok=True)
-    emit(_answer("Deleted", *found), as_json=as_json)
+    emit(_answer("Deleted", clear_cache()), as_json=as_json)
 
 
-def _found() -> tuple[CacheInfo, list[int]]:
-    """What there is, and the sizes of the packed files."""
-    from molex_adapt.cache import packed_files
-    from molex_adapt.prefix_cache import PrefixCache
-
-    return PrefixCache.standard().info(), [path.stat().st_size for path in packed_files()]
-
-
-def _answer(title: str, info: CacheInfo, packed: list[int]) -> Answer:
-    data: dict[str, Any] = {
-        "folder": None if info.folder is None else str(info.folder),
-        "recordings": info.recordings,
-        "bytes": info.bytes,
-        "limit": info.limit,
-        "packed": len(packed),
-        "packed_bytes": sum(packed),
-    }
+def _answer(title: str, found: CacheReport) -> Answer:
+    data, features = found.as_dict(), found.features
     rows = {
         "folder": data["folder"] or "switched off",
-        "recordings": f"{info.recordings:,}",
-        "size": f"{info.bytes / 2**20:,.1f} MiB of at most {info.limit / 2**30:,.1f} GiB",
-        "packed experts": f"{len(packed):,} registries or generations, {sum(packed) / 2**20:,.1f} MiB",
+        "recordings": f"{features.recordings:,}",
+        "size": f"{features.bytes / 2**20:,.1f} MiB of at most {features.limit / 2**30:,.1f} GiB",
+        "packed experts": f"{found.packed:,} registries or generations, {found.packed_bytes / 2**20:,.1f} MiB",
     }
     return Answer(data, [pairs(title, rows)])

@@ -72,26 +72,24 @@ def push(
       molex-adapt push codec_x lab/codec_x --dry-run
       molex-adapt push --mixture lab/detector
     """
-    from molex_adapt.hub import push_expert, push_mixture, read_token
-    from molex_adapt.registry import Store
-
     if mixture and repository is not None:
         raise typer.BadParameter("--mixture takes ORG/REPO alone: the whole generation goes there")
     if not mixture and repository is None:
         raise typer.BadParameter("name the expert and ORG/REPO; or --mixture and ORG/REPO")
-    options: dict[str, Any] = {
-        "private": private,
-        "revision": revision,
-        "token": read_token(token_file),
-        "exemplars": exemplars,
-        "dry_run": dry_run,
-    }
-    store = Store.open(registry)
+    from molex_adapt.api import Registry, read_token
+
+    token = read_token(token_file)
     with running(quiet) as run:
-        if mixture:
-            report = push_mixture(store, name, progress=run.progress, **options)
-        else:
-            report = push_expert(store, name, str(repository), progress=run.progress, **options)
+        report = Registry.open(registry).hub.push(
+            None if mixture else name,
+            repository or name,
+            private=private,
+            revision=revision,
+            token=token,
+            exemplars=exemplars,
+            dry_run=dry_run,
+            run=run,
+        )
     rows = [(path, _bytes(size)) for path, size in sorted(report.files.items())]
     what = "would go to" if dry_run else "are in"
     title = f"{len(rows)} files, {_bytes(sum(report.files.values()))}, {what} {report.repository}"
@@ -142,15 +140,13 @@ def pull(
       molex-adapt pull lab/codec_x@v2 --as codec_x2
       molex-adapt pull --mixture lab/detector --registry new/
     """
-    from molex_adapt.hub import read_token
-
     if mixture and (name is not None or assume_base):
         raise typer.BadParameter(
             "--mixture brings its own experts: --as and --assume-base are for one expert"
         )
-    token = read_token(token_file)
-    from molex_adapt.api import Registry
+    from molex_adapt.api import Registry, read_token
 
+    token = read_token(token_file)
     if mixture:
         with running(quiet, device=device) as run:
             made = Registry.pull_mixture(
@@ -199,11 +195,9 @@ def outdated(
 
       molex-adapt outdated
     """
-    from molex_adapt.hub import outdated as look
-    from molex_adapt.hub import read_token
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry, read_token
 
-    found = look(Store.open(registry), token=read_token(token_file))
+    found = Registry.open(registry).hub.outdated(token=read_token(token_file))
     newer = [item for item in found if item.outdated]
     data = {
         "outdated": len(newer),

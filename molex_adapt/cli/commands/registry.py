@@ -11,8 +11,7 @@ from molex_adapt.cli.output import Answer, emit
 from molex_adapt.cli.tables import forgetting_tables, pairs, plain_table
 
 if TYPE_CHECKING:
-    from molex_adapt.registry import GenerationRecord, Store
-    from molex_adapt.registry.forgetting import Forgetting
+    from molex_adapt.api import Forgetting, GenerationRecord
 
 ExpertName = Annotated[str, typer.Argument(metavar="NAME", help="Of the expert.", show_default=False)]
 
@@ -24,13 +23,13 @@ def list_experts(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = Fa
 
       molex-adapt list --registry registry/
     """
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry
 
-    store = Store.open(registry)
+    store = Registry.open(registry).store
     active = store.active
     experts = [] if active is None else store.summaries(active)
     data = {
-        "base": _base(store),
+        "base": store.base.model_dump(include={"id", "revision", "sha256"}),
         "generation": None if active is None else active.number,
         "experts": [
             {"name": item.name, "domain": item.domain, "rank": item.rank, "sha256": entry.sha256}
@@ -65,9 +64,9 @@ def show(
       molex-adapt show world
       molex-adapt show --generation 2
     """
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry
 
-    store = Store.open(registry)
+    store = Registry.open(registry).store
     if name is None:
         record = store.generation(generation)
         emit(Answer(record.model_dump(mode="json"), [_generation_view(record)]), as_json=as_json)
@@ -116,9 +115,9 @@ def history(
       molex-adapt history
       molex-adapt history --domains
     """
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry
 
-    store = Store.open(registry)
+    store = Registry.open(registry).store
     forgetting = store.forgetting() if domains else None
     active, records = store.record().active, store.history()
     data: dict[str, Any] = {
@@ -167,9 +166,9 @@ def verify(
 
       molex-adapt verify --repair
     """
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry
 
-    problems = Store.open(registry).verify(repair=repair)
+    problems = Registry.open(registry).store.verify(repair=repair)
     view: list[Any] = [f"{registry}: every file is as recorded"]
     if problems:
         rows = [(str(number), problem) for number, problem in enumerate(problems, start=1)]
@@ -192,9 +191,9 @@ def rollback(
       molex-adapt rollback
       molex-adapt rollback 3
     """
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry
 
-    store = Store.open(registry)
+    store = Registry.open(registry).store
     before = store.record().active
     record = store.rollback(generation)
     data = {"generation": record.number, "before": before, "experts": record.names}
@@ -219,19 +218,15 @@ def remove(
 
       molex-adapt remove world
     """
-    from molex_adapt.registry import Store
+    from molex_adapt.api import Registry
 
-    store = Store.open(registry)
+    store = Registry.open(registry).store
     number = store.remove(name, purge=purge, command=f"remove {name}{' --purge' if purge else ''}")
     active = store.record().active
     data = {"removed": name, "purged": purge, "generation": active, "new": number is not None}
     line = f"{name} is {'deleted' if purge else 'out'}; active generation: {'none' if active is None else active}"
     remarks = [] if active is None else ["the routers were not retrained: see molex-adapt retrain-router"]
     emit(Answer(data, [line], remarks), as_json=as_json, quiet=quiet)
-
-
-def _base(store: Store) -> dict[str, Any]:
-    return store.base.model_dump(include={"id", "revision", "sha256"})
 
 
 def _generation_view(record: GenerationRecord) -> Any:

@@ -40,15 +40,14 @@ def reproduce(
       molex-adapt reproduce world
       molex-adapt reproduce world --save-recipe world.yaml
     """
+    from molex_adapt.api import Registry
     from molex_adapt.atomic import write_output
     from molex_adapt.outputs import Kind, check_file
     from molex_adapt.recipe import readable
-    from molex_adapt.registry import Store
-    from molex_adapt.registry.reproduction import reproduce as reproduction
 
     if save_recipe is not None:
         check_file(save_recipe, Kind("a recipe", _is_recipe))
-    found = reproduction(Store.open(registry), name, save_recipe)
+    found = Registry.open(registry).reproduce(name, save_recipe)
     if save_recipe is not None:
         write_output(save_recipe, readable(found.record.recipe)[0])
     lines = Text("\n".join(found.commands), no_wrap=True, overflow="ignore")

@@ -26,6 +26,7 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.tables import pairs, stage_table
+from molex_adapt.conventions import PER_ATTACK
 
 if TYPE_CHECKING:
     from molex_adapt.reports import StageReport
@@ -75,18 +76,23 @@ def init(
 
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
-    domain: Domain,
-    experts: Annotated[
-        int | None,
+    domain: Annotated[
+        str | None,
         typer.Option(
-            "--experts",
-            min=1,
-            max=256,
-            metavar="N",
-            help="How many share the data; without it, one per attack, named after it.",
+            "--domain",
+            metavar="NAME",
+            help="What the experts are for, such as asvspoof5; they are named after it.",
             show_default=False,
         ),
     ] = None,
+    experts: Annotated[
+        str,
+        typer.Option(
+            "--experts",
+            metavar="N|per-attack",
+            help="How many share the data; or one for each of its attacks, each named after its own, with no --domain.",
+        ),
+    ] = "1",
     licence: Licence = "other",
     registry: RegistryFolder = DEFAULT_REGISTRY,
     recipe: RecipeFile = None,
@@ -101,17 +107,27 @@ def train(
 ) -> None:
     """Train the experts, router and head of an empty registry together.
 
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
 
       molex-adapt train ASVspoof5/ --domain asvspoof5 --experts 4
+      molex-adapt train ASVspoof5/ --experts per-attack
     """
+    count = _count(experts)
+    if domain is None and isinstance(count, int):
+        raise typer.BadParameter(
+            "name what the experts are for: --domain NAME; or --experts per-attack for one per attack of the data"
+        )
+    if domain is not None and not isinstance(count, int):
+        raise typer.BadParameter(
+            "--experts per-attack names every expert and its domain after an attack of the data: leave --domain out"
+        )
     from molex_adapt.api import Registry
 
     with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
         report = Registry.open(registry).train(
             data,
             domain=domain,
-            experts=experts,
+            experts=count,
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
             run=run,
@@ -207,3 +223,12 @@ def _answer(report: StageReport) -> Answer:
         ok=report.activated,
         failed=broken(report.failed),
     )
+
+
+def _count(experts: str) -> int | str:
+    """Of the experts; as it is where it is `per-attack`."""
+    if experts == PER_ATTACK:
+        return experts
+    if not experts.isdecimal() or not 1 <= int(experts) <= 256:
+        raise typer.BadParameter(f"--experts {experts}: expected a number from 1 to 256, or per-attack")
+    return int(experts)

@@ -70,8 +70,8 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, s
         "generations/2/recipe.yaml",
         lambda _: b"expert: [",
         [*ADD, "HUM", "--set", "expert.steps=3"],
-        "recipe.yaml is not valid",
-        "Mend it",
+        "recipe.yaml has sha256",
+        COPY,
     ),
     "generation gone": ("generations/2/generation.yaml", None, ["show"], "generation.yaml", COPY),
     "generation to go back to": (

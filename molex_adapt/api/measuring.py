@@ -1,0 +1,70 @@
+"""What a detector makes of labelled data: error rates, and which experts fire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from molex_adapt.analyze import analyse
+from molex_adapt.api.known import old_domains
+from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.data import Table
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
+from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
+from molex_adapt.features import extract, score_table
+from molex_adapt.metrics import Ties
+from molex_adapt.registry import Store
+from molex_adapt.reports import Analysis, EvaluationReport
+from molex_adapt.run import Run
+from molex_adapt.scorefile import Joined
+
+_NOTHING = "no utterances to analyse: {}; give a folder of recordings"
+
+
+def evaluate(detector: Detector, table: Table, ties: Ties, run: Run) -> EvaluationReport:
+    """Score and measure, overall, per attack and per codec.
+
+    Raises:
+        DataError: of a class, nothing can be scored.
+    """
+    scored, failed = score_table(detector, table, run)
+    items = [item.utterance for item in scored]
+    table.with_utterances(tuple(items)).require_usable("evaluation", table, failed)
+    joined = Joined(
+        tuple(str(item.path) for item in items),
+        np.array([item.score for item in scored]),
+        np.array([item.label == BONA_FIDE for item in items]),
+        {
+            ATTACK_COLUMN: tuple(item.attack or "" for item in items),
+            CODEC_COLUMNS[0]: tuple(item.codec or "" for item in items),
+        },
+    )
+    report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties)
+    return replace(report, failed=failed)
+
+
+def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Analysis:
+    """Which experts fire for the check exemplars of a generation.
+
+    Raises:
+        DataError: it keeps none.
+    """
+    old = old_domains(store, generation)
+    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
+    if not any(len(item) for item in sets.values()):
+        raise DataError(_NOTHING.format("the experts keep no exemplars"))
+    return analyse(detector, sets)
+
+
+def analyse_data(detector: Detector, table: Table, run: Run) -> Analysis:
+    """Which experts fire for which attack of a table.
+
+    Raises:
+        DataError: none of its recordings can be used.
+    """
+    features, failed = extract(detector, table, run)
+    if not len(features):
+        raise DataError(_NOTHING.format("none of the recordings can be used"))
+    return replace(analyse(detector, {"data": features}), failed=failed)

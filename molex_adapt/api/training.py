@@ -1,0 +1,197 @@
+"""One training on a registry: where it begins, what it leaves behind when it is killed, what it ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from molex_adapt.api.inputs import Data, check_name, recipe_on
+from molex_adapt.api.known import old_domains
+from molex_adapt.conventions import SPLITS
+from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256_of_file
+from molex_adapt.errors import DataError, RegistryError
+from molex_adapt.recipe import Recipe
+from molex_adapt.registry import GenerationRecord, Store, layout
+from molex_adapt.registry.assemble import build_detector, open_base
+from molex_adapt.registry.checkpoints import RunFolder
+from molex_adapt.registry.records import package_versions
+from molex_adapt.run import Run
+from molex_adapt.train.checkpoints import Checkpoints
+from molex_adapt.train.old import OldDomain
+from molex_adapt.train.prepare import DomainData, prepare
+
+Owners: TypeAlias = Mapping[str, tuple[str, DomainData]]
+"""Domain and data of each new expert, by its name."""
+
+
+@dataclass
+class Training:
+    """One training, from the generation that it begins at to the one that it writes.
+
+    Whatever else happens to the registry meanwhile, it works on the generation that was active when it began, and the
+    store refuses to write what did not come from the one that is active then.
+
+    Attributes:
+        store: the registry.
+        active: the generation that it begins at; None for an empty registry.
+        recipe: as used.
+        licence: of the new experts.
+        run: seed, device, decoding threads, listener, what was typed.
+        detector: of that generation, or without experts; changed in place.
+        old: that generation's domains.
+        data: what is trained and measured on, so far.
+    """
+
+    store: Store
+    active: GenerationRecord | None
+    recipe: Recipe
+    licence: str
+    run: Run
+    detector: Detector
+    old: Mapping[str, OldDomain]
+    data: list[DomainData] = field(default_factory=list)
+
+    @classmethod
+    def begin(
+        cls,
+        store: Store,
+        active: GenerationRecord | None,
+        given: Recipe | None,
+        licence: str,
+        run: Run,
+        domain: str | None = None,
+    ) -> Training:
+        """Load what is there.
+
+        Args:
+            store, active, licence, run: as for the class.
+            given: the caller's recipe; None for the generation's own.
+            domain: the new one.
+
+        Raises:
+            RecipeError: the recipe asks for another structure than the mixture has, or there is no such device.
+        """
+        recipe, device = recipe_on(store, active, given, run.precision), run.find_device()
+        if active is None:
+            detector = Detector(open_base(store), recipe).to(device)
+            detector.base.compute_in(recipe.precision)
+            return cls(store, active, recipe, licence, run, detector, {})
+        detector = build_detector(store, active.number, device, precision=recipe.precision)
+        old = _apart_from(domain, old_domains(store, active.number))
+        return cls(store, active, recipe, licence, run, detector, old)
+
+    def require_free(self, names: Iterable[str]) -> None:
+        """Refuse names of experts that are there already.
+
+        Raises:
+            RegistryError: one is.
+        """
+        taken = self.store.taken_names()
+        for name in names:
+            if name in taken:
+                raise RegistryError(
+                    f"an expert named {name!r} is already in registry {self.store.path}; choose another by --name, "
+                    f"or remove it first: molex-adapt remove {name} --purge"
+                )
+
+    def prepare(self, data: Data) -> DomainData:
+        """Audited, divided, turned into features; see `train.prepare`."""
+        prepared = prepare(self.detector, data, self.recipe, self.run)
+        self.data.append(prepared)
+        return prepared
+
+    @contextmanager
+    def checkpoints(self, command: str, owners: Owners) -> Iterator[Checkpoints]:
+        """Its checkpoints; deleted when its result is written, kept when it fails or is killed."""
+        note = self.run.progress.note
+        with RunFolder.claim(
+            self.store.path, self._decided_by(command, owners), resume=self.run.resume
+        ) as folder:
+            if folder.forgone:
+                note(
+                    "training begins anew; an interrupted run of this command was there, which --resume goes on from"
+                )
+            try:
+                yield Checkpoints(folder, self.run.progress)
+            except (KeyboardInterrupt, RegistryError):
+                if folder.stages:
+                    note("training so far is kept: the same command with --resume goes on from there")
+                raise
+            folder.finish()
+
+    def _decided_by(self, command: str, owners: Owners) -> dict[str, str]:
+        """Everything that decides the result, by what it is called in messages."""
+        experts = ", ".join(f"{name} for {domain}" for name, (domain, _) in owners.items())
+        return {
+            "command": command,
+            "experts": experts or "none",
+            "seed": str(self.run.seed),
+            "data": ", ".join(item.digest() for item in self.data) or "none",
+            "parent generation": self._parent_identity(),
+            "base": self.store.base.sha256,
+            "device": str(self.detector.device),
+            **{f"version of {name}": version for name, version in package_versions().items()},
+            **_flat(self.recipe.model_dump(mode="json"), "recipe "),
+        }
+
+    def _parent_identity(self) -> str:
+        if self.active is None:
+            return "none"
+        path = layout.generation_folder(self.store.path, self.active.number) / layout.GENERATION
+        return f"{self.active.number}, sha256 {sha256_of_file(path)}"
+
+
+def by_attack(whole: DomainData) -> dict[str, DomainData]:
+    """One domain per attack, named after it in lower case, each with all bona fide speech.
+
+    Raises:
+        DataError: an attack cannot be a name, or is missing from a split.
+    """
+    domains: dict[str, DomainData] = {}
+    for attack in whole.table.attacks:
+        name = check_name(attack.lower(), "attack")
+        if name in domains:
+            raise DataError(f"attacks {name!r} and {attack!r} differ in case only; give them different names")
+        domain = whole.of_attack(attack)
+        missing = [split for split in SPLITS if bool(getattr(domain, split).bona_fide.all())]
+        if missing:
+            raise DataError(
+                f"attack {attack!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on "
+                "and measured by itself and needs some in every split. Add recordings, state other splits in a "
+                "manifest, or let experts share the data (molex-adapt train --domain NAME --experts N)"
+            )
+        domains[name] = domain
+    return domains
+
+
+def by_attack_of_all(several: Sequence[DomainData]) -> dict[str, DomainData]:
+    """As `by_attack`, of several data sets together.
+
+    Raises:
+        DataError: also where two of them have an attack of the same name.
+    """
+    domains: dict[str, DomainData] = {}
+    for found in map(by_attack, several):
+        twice = sorted(found.keys() & domains.keys())
+        if twice:
+            raise DataError(f"attack {twice[0]!r} comes in two of the data sets; put them into one manifest")
+        domains |= found
+    return domains
+
+
+def _flat(content: Mapping[str, object], prefix: str) -> dict[str, str]:
+    """Nested options by their paths, such as {"recipe expert.steps": "300"}."""
+    found: dict[str, str] = {}
+    for key, value in content.items():
+        found |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
+        )
+    return found
+
+
+def _apart_from(domain: str | None, old: Mapping[str, OldDomain]) -> dict[str, OldDomain]:
+    """Old domains under keys that differ from the new one's, so that the gate looks at both."""
+    return {f"{key} ({item.expert or 'known'})" if key == domain else key: item for key, item in old.items()}
