@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,6 +141,8 @@ def line_name(name: str) -> str:
     Tabs, line breaks, outer spaces and bytes that are not UTF-8 are put in Python's notation, such as `\t` and
     `\udcff`; any other name stays as it is.
     """
+    with suppress(UnicodeError):
+        name = os.fsencode(name).decode()  # in the C locale, Python has split UTF-8 into bytes
     inner = name.strip()
     start = name.index(inner)
     outer = (name[:start], name[start + len(inner) :])

@@ -11,6 +11,7 @@ import molex_adapt
 from molex_adapt.cli.commands import cache, hub, make, measure, registry, reproduce, train
 from molex_adapt.cli.errors import reported
 from molex_adapt.cli.output import show
+from molex_adapt.cli.terminal import open_streams
 
 app = typer.Typer(
     name="molex-adapt",
@@ -71,6 +72,7 @@ def options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed or refused, 2 wrong usage, 130 interrupted."""
+    open_streams()
     with reported():
         app(args=arguments, prog_name="molex-adapt")
 

@@ -35,10 +35,8 @@ def reported() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader left (such as `| head`); nothing more can be said to it, not even at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _flush()
+    except BrokenPipeError:  # the reader left, such as `| head`
         raise SystemExit(FAILED) from None
     except (KeyboardInterrupt, SystemExit) as leaving:
         # Typer turns Ctrl-C inside a command into this status without a word.
@@ -52,6 +50,16 @@ def reported() -> Iterator[None]:
             raise
         _say(message)
         raise SystemExit(FAILED) from None
+
+
+def _flush() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # Nothing more can be written there: at its end the interpreter would try again, and complain in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def explain(error: BaseException) -> str | None:

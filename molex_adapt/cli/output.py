@@ -52,7 +52,7 @@ def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: 
     """
     failed = 0 if allow_failures else answer.failed
     if as_json:
-        sys.stdout.write(to_json(answer.data) + "\n")
+        stdout().file.write(to_json(answer.data) + "\n")
     else:
         show(*answer.view)
     if not quiet:
@@ -87,7 +87,15 @@ def remark(lines: Iterable[str]) -> None:
 
 
 def stdout() -> Console:
-    """Where results go; paths and figures stay uncoloured and unbroken."""
+    """Where results go; paths and figures stay uncoloured and unbroken.
+
+    Raises:
+        MolexError: stdout is closed.
+    """
+    if sys.stdout is None:
+        raise MolexError(
+            "standard output is closed, so the result cannot be printed. Send it somewhere: > FILE, or > /dev/null"
+        )
     return terminal()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -145,9 +145,9 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
     """A table of texts; a long one has no folding and no rules, and is there at once."""
-    content = [[visible(cell) for cell in row] for row in rows]
+    content = list(rows)
     if len(content) > _MOST_LAID_OUT:
-        return _aligned(title, columns, content)
+        return _aligned(title, columns, [[visible(cell) for cell in row] for row in content])
     table = _table(title)
     for name in columns:
         table.add_column(name, overflow="fold")
@@ -174,18 +174,8 @@ def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
     return table
 
 
-class _Cells(Table):
-    """A table that shows control characters before it lays its cells out, so that columns stay aligned."""
-
-    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
-        super().add_row(*(visible(cell) if isinstance(cell, str) else cell for cell in cells), **how)
-
-    def add_column(self, header: RenderableType = "", *rest: Any, **how: Any) -> None:
-        super().add_column(visible(header) if isinstance(header, str) else header, *rest, **how)
-
-
 def _table(title: str) -> Table:
-    return _Cells(
+    return Table(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -352,7 +342,7 @@ def _tied(report: EvaluationReport) -> list[RenderableType]:
         f"* equal scores change this EER. It takes them {readings[report.ties]}; taken {readings[other.ties]} "
         f"(--ties {other.ties}): {', '.join(named)}{more}."
     )
-    return [Padding(visible(text), (0, 1))]
+    return [Padding(text, (0, 1))]
 
 
 def _reading(bona_fide: bool) -> Text:

@@ -196,6 +196,8 @@ def _whole(path: Path, base: Path) -> str:
 
 def _field(item: Utterance, name: str, base: Path) -> Any:
     if name != "path":
-        return getattr(item, name)
+        value = getattr(item, name)
+        # A source or speaker may be called after a file; its name only has to differ from others.
+        return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
     path = plain(item.path)
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()

@@ -30,7 +30,7 @@ from molex_adapt.schedule import warmup_cosine
 
 _RECIPE = "recipe.yaml"
 _MADE = {_RECIPE, "pretraining.json", "config.json", "model.safetensors", "preprocessor_config.json"}
-_PRETRAINED = Kind(
+PRETRAINED = Kind(
     "a base that pretrain made", lambda path: {_RECIPE} <= {item.name for item in path.iterdir()} <= _MADE
 )
 
@@ -63,7 +63,7 @@ def pretrain(
     """
     started = time.monotonic()
     progress = progress or Silent()
-    check_folder(out, _PRETRAINED, [Path(speech.root)])
+    check_folder(out, PRETRAINED, [Path(speech.root)])
     streams, training = prepare(speech, recipe, seed, progress)
     targets = make_targets(streams, recipe, training, progress)
     origin = {"seed": seed, "data": speech.digest(), "versions": package_versions()}

@@ -21,7 +21,7 @@ from molex_adapt.version import __version__
 RECORD = "simulate.yaml"
 LIST = "manifest.csv"
 """What was made; written last."""
-_SIMULATED = Kind("a folder that simulate made", lambda path: (path / RECORD).is_file())
+SIMULATED = Kind("a folder that simulate made", lambda path: (path / RECORD).is_file())
 _FORMAT = 1
 _REMARK = "# Made by `molex-adapt simulate`; the same attack, stage and seed give the same files again.\n"
 
@@ -61,7 +61,7 @@ def claim(
         "seed": seed,
         "bona_fide": bona_fide,
     }
-    check_folder(out, _SIMULATED, inputs)
+    check_folder(out, SIMULATED, inputs)
     record = out / RECORD
     if record.exists():
         _compare(_load(record), wanted, record)

@@ -83,12 +83,14 @@ def simulate(
       molex-adapt simulate codec2 speech/ codec2_700/ --set bit_rate=700
       molex-adapt simulate null speech/ control/ --limit 200
     """
+    from molex_adapt.outputs import check_folder
     from molex_adapt.recipe import parse_overrides
-    from molex_adapt.simulate import LastStage, make_attack
+    from molex_adapt.simulate import SIMULATED, LastStage, make_attack
     from molex_adapt.simulate import simulate as forge
 
     made = make_attack(attack, parse_overrides(parameters))
     last = LastStage.model_validate(parse_overrides(stage))
+    check_folder(out, SIMULATED, [speech])
     with listening(quiet) as progress:
         result = forge(
             made,
@@ -133,10 +135,13 @@ def pretrain(
 
       molex-adapt pretrain speech/ base/ --set steps=500
     """
+    from molex_adapt.outputs import check_folder
+    from molex_adapt.pretrain.run import PRETRAINED
     from molex_adapt.pretrain.run import pretrain as fit_base
     from molex_adapt.recipe import PretrainRecipe, load
 
     options = load(PretrainRecipe, None if recipe is None else recipe_file(recipe), overrides)
+    check_folder(out, PRETRAINED, [speech])
     with listening(quiet) as progress:
         made = fit_base(_speech(speech), out, options, seed=seed, progress=progress)
     view = pairs(

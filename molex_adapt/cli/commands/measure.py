@@ -98,7 +98,7 @@ def _written(answer: Answer, report: ScoreReport, out: Path) -> Answer:
     remarks = [*answer.remarks]
     if changed:
         remarks.append(
-            f"{len(changed)} names have tabs, line breaks, outer spaces or bytes that are not UTF-8; {out} has them "
+            f"names with tabs, line breaks, outer spaces or bytes that are not UTF-8: {len(changed)}; {out} has them "
             f"in Python's notation, such as {changed[0]}"
         )
     view = [f"{len(report.scores)} scores written to {out}", *failures(report.failed)]
