@@ -1,4 +1,4 @@
-"""The weights of many experts on one layer in two tensors, with every expert's own matrices as views of them.
+"""The weights of all experts on one layer, in two tensors. Each expert's own matrices are views of them.
 
 Shapes: R_e one expert's own rank.
 """
@@ -14,10 +14,10 @@ from molex_adapt.mixture.stack import Stack
 
 
 class Bank(nn.Module):
-    """LoRA matrices of E experts, ranks padded by zeros to the largest.
+    """LoRA matrices of E experts, padded with zeros to the largest rank: zero rows add nothing to a product.
 
     Attributes:
-        a, b: per expert, (R_e, D_in) and (D_out, R_e), views of the stacked tensors.
+        a, b: per expert (R_e, D_in) and (D_out, R_e), views of the stacked tensors.
         scales: (E,) alpha / rank.
     """
 
@@ -77,7 +77,7 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def adopt(self, a: Tensor, b: Tensor, ranks: Sequence[int], scales: Sequence[float]) -> None:
-        """Take stacked experts as they are, of any floating type, in place of what is here.
+        """Replace all experts by stacked ones of any floating type, without a copy.
 
         Args:
             a: (E, R, D_in), zero beyond each expert's rank; may be memory-mapped.
@@ -96,9 +96,10 @@ class Bank(nn.Module):
             self._adopt(self.stacked_a.float(), self.stacked_b.float(), self.ranks, self.scales, everyone)
 
     def stacked(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Both stacked tensors in another type; kept until an expert changes."""
+        """Both stacked tensors in another type. They are kept until an expert changes."""
         if dtype == self.stacked_a.dtype:
             return self.stacked_a, self.stacked_b
+        # torch counts in-place changes of a tensor: training changes the weights without telling this class.
         version = (self.stacked_a._version, self.stacked_b._version)
         found = self._rounded.get(dtype)
         if found is None or found[0] != version:
@@ -107,14 +108,14 @@ class Bank(nn.Module):
         return found[1:]
 
     def scales_without(self, left_out: Sequence[int]) -> Tensor:
-        """(E,) as `scales`, zero for some; the last answer is kept until an expert changes."""
+        """(E,) scales, with zeros for some experts. The last answer is kept until an expert changes."""
         if self._zeroed is None or self._zeroed[0] != left_out:
             index = torch.tensor(left_out, device=self.scales.device)
             self._zeroed = list(left_out), self.scales.index_fill(0, index, 0)
         return self._zeroed[1]
 
     def trained(self) -> list[int]:
-        """Experts that gradients are wanted for."""
+        """The experts that gradients are asked for."""
         return sorted(self.a.trained.keys() | self.b.trained.keys()) if torch.is_grad_enabled() else []
 
     def _room(self, former: Tensor, ranks: Sequence[int], dtypes: Iterable[torch.dtype]) -> Tensor:
@@ -126,7 +127,7 @@ class Bank(nn.Module):
         return made
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Bank:
-        """Move or convert; what was derived from the tables lies where they were, and goes."""
+        """Move or convert. Tensors derived from the tables stay on the former device, so they are dropped."""
         self._forget()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self

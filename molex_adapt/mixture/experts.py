@@ -29,17 +29,17 @@ CONCATENATE_UP_TO = {
     # A card's bfloat16 products are so fast that 256 experts cost less than starting the kernels that pick rows.
     ("cuda", torch.bfloat16): 64,
 }
-"""With frame routing, experts per chosen expert up to which one product over all of them is faster than picking rows,
-by the device and the type computed in, 2 where nothing stands here; on a CPU measured by `python -m benchmarks
+"""Frame routing: with at most this many experts per chosen one, a product over all of them is faster than picking rows.
+By the device and the type that is computed in, and 2 for all others; measured on a CPU by `python -m benchmarks
 crossover`."""
 
 
 @dataclass(frozen=True)
 class ExpertSpec:
-    """What an expert is, besides its weights.
+    """What describes an expert besides its weights.
 
     Attributes:
-        name: unique in a mixture.
+        name: unique in the mixture.
         rank: R.
         alpha: LoRA's alpha; the update is scaled by alpha / rank.
     """
@@ -57,10 +57,10 @@ class ExpertSpec:
 class ExpertLinear(nn.Module):
     """A frozen linear layer with the gated updates of E experts.
 
-    Frozen experts cost what the chosen ones cost, however many there are: utterance routing gathers each utterance's
-    experts, frame routing picks each frame's rows. Experts in training are one concatenated product, gates included, so
-    that nothing is scattered on the way back. A (tokens x experts x d_out) tensor is never built, and no decision waits
-    for a value on the device.
+    The cost of frozen experts is that of the chosen ones, however many there are: utterance routing gathers the experts
+    of each utterance, frame routing picks the rows of each frame. Experts in training are one concatenated product with
+    the gates inside, so that the backward pass scatters nothing. A (tokens x experts x d_out) tensor is never built,
+    and no branch depends on a value on the device.
 
     Attributes:
         linear: frozen.
@@ -95,7 +95,10 @@ class ExpertLinear(nn.Module):
         return self.bank.b
 
     def fresh(self, spec: ExpertSpec, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """An expert that changes nothing yet: A ~ N(0, 1 / D_in), B = 0."""
+        """An expert that changes nothing yet: A ~ N(0, 1 / D_in), B = 0.
+
+        With B = 0 the first gradient of A is zero and that of B is not, so B moves first.
+        """
         deviation = 1 / math.sqrt(self.linear.in_features)
         a = torch.randn(spec.rank, self.linear.in_features, generator=generator) * deviation
         return a, torch.zeros(self.linear.out_features, spec.rank)
@@ -128,6 +131,7 @@ class ExpertLinear(nn.Module):
         x = x.to(_product_dtype(self.linear.weight))
         output: Tensor = self.linear(x)
         trained = self.bank.trained()
+        # Frozen experts add into `output` in place, so they come before the product that autograd has to remember.
         if len(trained) < len(self.bank):
             output = self._frozen(output, x, self.routing, trained)
         if trained:
@@ -177,12 +181,12 @@ class ExpertLinear(nn.Module):
         return output.add_(sum_rows(b, index, low * gates.flatten(0, 1)).view(output.shape))
 
     def _concatenated(self, output: Tensor, x: Tensor, gates: Tensor) -> Tensor:
-        """Frame routing over few experts, all of them at once: (B, F, E * R) gates."""
+        """Frame routing with few experts, all of them in one product: (B, F, E * R) gates, zero for the others."""
         a, b = (table.flatten(0, 1) for table in self.bank.stacked(x.dtype))
         return output.add_((F.linear(x, a) * gates) @ b)
 
     def _trained(self, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
-        """Experts in training, all tokens."""
+        """The update of the experts in training, for all tokens."""
         a = torch.cat([self.a[at] for at in trained])
         b = torch.cat([self.b[at] for at in trained], dim=1)
         gates = torch.cat(

@@ -1,4 +1,4 @@
-"""One expert in place of many: the best of its rank that does what a mixture does on average.
+"""One expert in place of many: of all experts of its rank, the nearest to what the mixture does on average.
 
 Source: own; truncated singular value decomposition of a sum of LoRA products (Eckart and Young, 1936).
 
@@ -18,16 +18,16 @@ from molex_adapt.mixture.mixture import Mixture, module_path
 def merged(
     mixture: Mixture, gates: Tensor, spec: ExpertSpec, generator: torch.Generator | None = None
 ) -> ExpertWeights:
-    """Weights of an expert whose update is nearest to the gate-weighted sum of the mixture's.
+    """Weights of the expert whose update is nearest to the gate-weighted sum of all experts' updates.
 
-    Rows of A have length 1, as a fresh expert's have on average, so that both learn at the same rates. What of its rank
-    the mixture cannot fill is fresh.
+    Rows of A have length 1, as those of a fresh expert have on average, so that both learn well at the same rates.
+    Where the experts together have a lower rank than the new one, the remaining rows are fresh.
 
     Args:
         mixture: with at least one expert.
         gates: (L, E), how strongly each expert counts in each block.
-        spec: of the expert to be made; only rank and alpha matter.
-        generator: draws what is fresh.
+        spec: of the new expert; only rank and alpha matter.
+        generator: draws the fresh rows.
     """
     found = {}
     for block, layers in enumerate(mixture.layers):
@@ -38,12 +38,13 @@ def merged(
             path = module_path(block, target)
             found[f"{path}.lora_A"], found[f"{path}.lora_B"] = own_a, own_b = layer.fresh(spec, generator)
             low, high = _nearest(a.flatten(0, 1), b.flatten(0, 1), spec.rank)
+            # The layer will multiply by the scale again.
             own_a[: len(low)], own_b[:, : len(low)] = low, high / spec.scale
     return found
 
 
 def _nearest(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """(M, D_in) and (M, D_out) to (R, D_in) and (D_out, R), R at most M: nearest to b^T a, the former's rows unit."""
+    """(M, D_in) and (M, D_out) to (R, D_in), rows of length 1, and (D_out, R): their product is nearest to b^T a."""
     # b^T a = Q_b (R_b R_a^T) Q_a^T with Q orthogonal: the small matrix has the singular values.
     q_a, r_a = torch.linalg.qr(a.T)
     q_b, r_b = torch.linalg.qr(b.T)

@@ -1,4 +1,4 @@
-"""Experts and routers attached to the blocks of a base."""
+"""The experts and routers of a whole base, and how they are put into its blocks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from molex_adapt.recipe import LoraOptions, RouterOptions
 
 
 class Mixture(nn.Module):
-    """The experts and routers of every block; `attach` puts them into the base, `detach` takes them out.
+    """The experts and routers of every block. `attach` puts them into the base, `detach` takes them out again.
 
     Attributes:
         specs: the experts, in the order of the router's rows.
-        routings: one `Routing` per block, of the last forward pass.
+        routings: the decision of every block in the last forward pass.
     """
 
     def __init__(self, base: Base, lora: LoraOptions, router: RouterOptions) -> None:
@@ -82,9 +82,9 @@ class Mixture(nn.Module):
 
         Args:
             spec: name, rank, alpha.
-            weights: its LoRA weights; without them a fresh expert that changes nothing.
-            rows: one router row (D + 1,) per block; without them the mean of the old rows.
-            generator: draws a fresh expert's A.
+            weights: its LoRA weights; None for a fresh expert that changes nothing.
+            rows: one router row (D + 1,) per block; None for the mean of the old rows.
+            generator: draws the A matrices of a fresh expert.
 
         Raises:
             ExpertError: the name is taken, or weights do not fit; the mixture is as before.
@@ -103,15 +103,16 @@ class Mixture(nn.Module):
         experts: Sequence[tuple[ExpertSpec, ExpertWeights]],
         rows: Sequence[Sequence[Tensor]] | None = None,
     ) -> None:
-        """Append many experts at once, which is faster than one by one.
+        """Append several experts at once, which is faster than one by one.
 
         Args:
             experts: each as for `add`.
-            rows: for each, one router row (D + 1,) per block; without them the mean of the rows so far.
+            rows: for each, one router row (D + 1,) per block; None for the mean of the rows so far.
 
         Raises:
-            ExpertError: as `add`; the mixture is as before.
+            ExpertError: as for `add`; the mixture is as before.
         """
+        # Everything is checked before the first layer changes.
         specs = [spec for spec, _ in experts]
         self._check_names(specs)
         for spec, weights in experts:
@@ -130,7 +131,7 @@ class Mixture(nn.Module):
         self.specs += specs
 
     def tables(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Per adapted layer, A (E, R, D_in) and B (E, R, D_out) of all experts, zero beyond an expert's rank."""
+        """A (E, R, D_in) and B (E, R, D_out) of all experts, per adapted layer; zero beyond an expert's rank."""
         return {
             module_path(block, target): (layer.bank.stacked_a, layer.bank.stacked_b)
             for block, layers in enumerate(self.layers)
@@ -138,7 +139,7 @@ class Mixture(nn.Module):
         }
 
     def fits(self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]]) -> bool:
-        """Whether such tables are those of an empty mixture on this base, for `adopt`."""
+        """Whether `adopt` can take such tables: the layers and shapes of this base."""
         rank = max((spec.rank for spec in specs), default=0)
         expected = {
             module_path(block, target): (
@@ -153,12 +154,12 @@ class Mixture(nn.Module):
     def adopt(
         self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]], rows: Sequence[Tensor]
     ) -> None:
-        """Take all experts at once, as `tables` gave them; they are not copied, and may be memory-mapped.
+        """Take all experts at once, in the form of `tables`. They are not copied, and may be memory-mapped.
 
         Args:
             specs: name, rank and alpha of each.
-            tables: as `tables`, of any floating type.
-            rows: per block the router's rows (E, D + 1).
+            tables: in the form of `tables`, of any floating type.
+            rows: the router rows (E, D + 1) of each block.
         """
         for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
             for target, layer in layers.items():
@@ -188,7 +189,7 @@ class Mixture(nn.Module):
         return found
 
     def expert_parameters(self, name: str) -> list[nn.Parameter]:
-        """The trainable weights of one expert, without its router rows."""
+        """The trainable weights of one expert, without its router rows. Experts in half precision become float32."""
         index = self.index(name)
         layers = [layer for block in self.layers for layer in block.values()]
         for layer in layers:
@@ -207,13 +208,14 @@ class Mixture(nn.Module):
         for block, layers, router in zip(self.base.blocks, self.layers, self.routers, strict=True):
             for target in self.lora.targets:
                 _replace(block, target, layers[target])
+            # A hook on the block and not a wrapper: the base keeps its own modules and names.
             reads = self._routing_module(block)
             self._handles.append(
                 reads.register_forward_pre_hook(_RouteBefore(self, router, layers.values()), with_kwargs=True)
             )
 
     def detach(self) -> None:
-        """Restore the base as it was."""
+        """Give the base its own layers back."""
         for handle in self._handles:
             handle.remove()
         attached, self._handles = bool(self._handles), []
@@ -223,7 +225,7 @@ class Mixture(nn.Module):
                     _replace(block, target, layers[target].linear)
 
     def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
-        """The base's hidden states under this mixture; fills `routings`.
+        """The hidden states of the base with this mixture. Fills `routings`.
 
         Args:
             features: (B, F, C) prefix features.
@@ -238,7 +240,7 @@ class Mixture(nn.Module):
 
     @contextmanager
     def forcing(self, name: str | None) -> Iterator[None]:
-        """Send everything to one expert for a while; None routes as usual."""
+        """Send every utterance to one expert inside the `with` block; None routes as usual."""
         index = self.index(name) if name is not None else None
         before = [router.forced for router in self.routers]
         for router in self.routers:
@@ -252,8 +254,10 @@ class Mixture(nn.Module):
     def orthogonality(self, name: str | None = None) -> Tensor:
         """Mean squared cosine between the A rows of different experts; scalar.
 
+        Two experts whose A rows are orthogonal read different directions of the same input.
+
         Args:
-            name: only pairs of this expert with the others; None for all pairs.
+            name: counts pairs of this expert with the others only; None counts all pairs.
 
         Source: own form of the regularisation that MoLEx (arXiv 2509.09175) names.
         """
@@ -262,7 +266,7 @@ class Mixture(nn.Module):
         for layer in (layer for block in self.layers for layer in block.values()):
             unit = [nn.functional.normalize(weight, dim=1) for weight in layer.a]
             for first in rows:
-                # All pairs are counted once; the pairs of one expert against all others.
+                # All pairs: each is counted once. One expert: it is paired with every other.
                 others = range(len(unit)) if name is not None else range(first)
                 overlap += [
                     (unit[first] @ unit[other].T).square().mean() for other in others if other != first
@@ -270,6 +274,7 @@ class Mixture(nn.Module):
         return torch.stack(overlap).mean() if overlap else torch.zeros(())
 
     def _routing_module(self, block: nn.Module) -> nn.Module:
+        # Experts in the attention act before the feed-forward input exists: then the block's own input decides.
         inside = all(target.startswith("feed_forward.") for target in self.lora.targets)
         return block.get_submodule("feed_forward") if inside else block
 
@@ -303,7 +308,7 @@ class Mixture(nn.Module):
 
 
 class _RouteBefore:
-    """Runs just before a block's feed-forward: decides, and hands the gates to the block's adapted layers."""
+    """Runs just before a block's feed-forward: it decides, and gives the decision to the block's adapted layers."""
 
     def __init__(self, mixture: Mixture, router: Router, layers: Iterable[ExpertLinear]) -> None:
         self.mixture, self.router, self.layers = mixture, router, list(layers)
@@ -313,7 +318,7 @@ class _RouteBefore:
             return
         x = args[0] if args else kwargs["hidden_states"]
         mask = self.mixture._mask
-        if mask is None or mask.shape != x.shape[:2]:
+        if mask is None or mask.shape != x.shape[:2]:  # the base is called on its own, past `hidden_states`
             mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         routing: Routing = self.router(x, mask)
         self.mixture.routings.append(routing)

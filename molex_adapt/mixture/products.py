@@ -1,7 +1,7 @@
-"""Products with a few rows of a table per token, without a copy of the rows: what frame routing is made of.
+"""Products of tokens with a few rows of a table, without a copy of the rows; frame routing is built on them.
 
-`dot_rows` and `sum_rows` are each other's gradient. Both are kernels that torch has for weighted embedding bags; time
-and memory do not grow with the table. Nothing is read back from the device.
+Each of `dot_rows` and `sum_rows` is the gradient of the other. Both use kernels that torch has for weighted embedding
+bags. Time and memory do not grow with the table, and nothing is read back from the device.
 
 torch has no bfloat16 kernel of them for CUDA: there the products are float32, and what comes back is bfloat16 again.
 

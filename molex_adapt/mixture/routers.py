@@ -1,4 +1,4 @@
-"""The router of one block: which experts act, and how strongly.
+"""The router of one block: it decides which experts act, and how strongly.
 
 Source: noisy top-k gating and the load-balancing loss from Shazeer et al. (arXiv 1701.06538) and Fedus et al. (arXiv
 2101.03961); the standardised input is ours.
@@ -26,7 +26,7 @@ class Routing:
 
     Attributes:
         chosen: (B, N, K) int64, the experts that act.
-        weights: (B, N, K), their gates; they sum to 1.
+        weights: (B, N, K), their gates, which sum to 1.
         logits: (B, N, E), without noise.
         spread: the gates as the block's layers multiply by them, kept here by the first layer for the others.
     """
@@ -48,10 +48,10 @@ class Routing:
 
 
 class Router(nn.Module):
-    """Linear gate logits on the standardised routing input, softmax over the top k.
+    """Linear gate logits of the standardised routing input, and a softmax over the top k.
 
     Attributes:
-        rows: per expert (D + 1,): its weights and, last, its bias.
+        rows: per expert (D + 1,): its weights, and its bias at the end.
         centre, spread: (D,) mean and standard deviation of the routing input, fixed when the first experts train.
     """
 
@@ -66,11 +66,11 @@ class Router(nn.Module):
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
         self.forced: int | None = None
-        """An expert that takes every utterance; None to route."""
+        """The expert that takes every utterance; None to route as usual."""
 
     @torch.no_grad()
     def add(self, row: Tensor | None = None) -> None:
-        """Append an expert's row: `row` (D + 1,), or the mean of the old rows (zero for the first)."""
+        """Append an expert's row (D + 1,). Without one it is the mean of the old rows, or zero for the first expert."""
         former = self.rows.table
         if row is None:
             row = former.mean(0) if len(former) else former.new_zeros(self.width + 1)
@@ -78,7 +78,7 @@ class Router(nn.Module):
 
     @torch.no_grad()
     def extend(self, rows: Tensor) -> None:
-        """Append the rows (E, D + 1) of many experts."""
+        """Append the rows (E, D + 1) of several experts."""
         former = self.rows.table
         self.rows.replace(torch.cat([former, rows.to(former)]), {at: at for at in range(len(former))})
 
@@ -89,9 +89,10 @@ class Router(nn.Module):
         Args:
             index: of the expert.
             logit: by how much.
-            towards: (D,) standardised read at which it rises so much, and in proportion along its direction; None for
-                the same rise for every utterance.
+            towards: (D,) standardised input at which the logit rises by `logit`. Other inputs get a rise in proportion
+                to their component along it. None raises the logit equally for every utterance.
         """
+        # The logits are divided by the root of the width, so a rise of the row is multiplied by it.
         if towards is None:
             self.rows[index][-1] += logit * self.width**0.5
         else:
@@ -103,14 +104,14 @@ class Router(nn.Module):
         self.rows.replace(self.rows.table[kept], {old: new for new, old in enumerate(kept)})
 
     def read(self, x: Tensor, mask: Tensor) -> Tensor:
-        """What the router reads: (B, F, D) block states to (B, N, D), before standardisation."""
+        """The router's input before standardisation: (B, F, D) block states to (B, N, D)."""
         if self.options.routing == "frame":
             return x
         weight = mask[..., None].to(x.dtype)
         return (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> Routing:
-        """Decide.
+        """Decide for a batch.
 
         Args:
             x: (B, F, D) input of the block's feed-forward.
@@ -118,12 +119,16 @@ class Router(nn.Module):
         """
         read = (self.read(x, mask).float() - self.centre) / self.spread
         rows = self.rows.differentiable()
-        with torch.autocast(x.device.type, enabled=False):  # half precision would shuffle near ties
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # half precision would swap experts with nearly equal logits
             logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
         if self.forced is not None:
             shape = (*logits.shape[:2], 1)
             chosen = torch.full(shape, self.forced, device=x.device)
             return Routing(chosen, logits.new_ones(shape), logits)
+        # Noise lets experts near the top k be tried in training. Gates follow the noisy logits, so that they learn too;
+        # losses on the routing itself use the logits without noise.
         noisy = logits
         if self.training and self.options.noise > 0:
             noisy = logits + self.options.noise * torch.randn_like(logits)
@@ -132,7 +137,11 @@ class Router(nn.Module):
 
 
 def load_balance(routing: Routing, mask: Tensor) -> Tensor:
-    """Scalar, 1 when all experts get an equal share and up to E when one gets everything."""
+    """Load-balancing loss, scalar: 1 when all experts get equal shares, and up to E when one gets everything.
+
+    Which experts were chosen has no gradient; the probability before top-k has. Their product lets the loss push down
+    the probability of experts that were chosen too often.
+    """
     weight = mask[..., None].to(routing.gates.dtype) if routing.gates.shape[1] > 1 else 1.0
     count = mask.sum() if routing.gates.shape[1] > 1 else routing.gates.shape[0]
     chosen = ((routing.gates > 0).to(routing.gates.dtype) * weight).sum((0, 1)) / count

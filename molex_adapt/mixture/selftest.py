@@ -1,7 +1,8 @@
-"""The attach self-test: an adapted layer that changes nothing is an error, not a silence.
+"""The attach self-test: an adapted layer without effect is an error.
 
-transformers' WavLM passes raw attention weights to `F.multi_head_attention_forward`; LoRA there trains nothing and says
-nothing. So every adapted layer is perturbed once, and must change the output and receive a gradient.
+transformers' WavLM passes the raw attention weights to `F.multi_head_attention_forward`. LoRA on those layers trains
+nothing, and no error says so. So every adapted layer is perturbed once: the output must change, and the layer must get
+a gradient.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from molex_adapt.mixture.mixture import Mixture, module_path
 
 
 def check_attached(mixture: Mixture, name: str) -> None:
-    """Perturb every adapted layer of expert `name`; restore it bit for bit afterwards.
+    """Perturb every adapted layer of expert `name`, and restore it bit for bit afterwards.
 
     Raises:
-        ExpertError: a layer leaves the output unchanged or gets no gradient; names all such layers.
+        ExpertError: a layer leaves the output unchanged or gets no gradient.
     """
     index = mixture.index(name)
     device = next(mixture.base.parameters()).device
@@ -28,7 +29,7 @@ def check_attached(mixture: Mixture, name: str) -> None:
     training = mixture.training
     mixture.eval()
     try:
-        with mixture.forcing(name):
+        with mixture.forcing(name):  # routed as usual, the expert might not act at all
             for block, layers in enumerate(mixture.layers):
                 for target, layer in layers.items():
                     if not _acts(mixture, layer.b[index], features, frames):
@@ -44,10 +45,10 @@ def check_attached(mixture: Mixture, name: str) -> None:
 
 
 def _acts(mixture: Mixture, weight: nn.Parameter, features: Tensor, frames: Tensor) -> bool:
-    """Whether B of one layer gets a gradient and moves the output; A has neither while B is zero."""
+    """Whether B of one layer gets a gradient and moves the output. A does neither while B is zero."""
     trainable, saved = weight.requires_grad, weight.detach().clone()
     weight.requires_grad_(True)
-    # Random directions: a layer norm at the end removes equal shifts, and has no gradient along its own norm.
+    # Random directions: a layer norm at the end removes a shift of all channels, and has no gradient along its norm.
     generator = torch.Generator().manual_seed(1)
     shift = 0.1 * torch.randn(weight.shape, generator=generator).to(weight.device)
     try:
@@ -64,4 +65,6 @@ def _acts(mixture: Mixture, weight: nn.Parameter, features: Tensor, frames: Tens
             weight.copy_(saved)
         weight.requires_grad_(trainable)
     moved = float((after - before.detach()).abs().max())
-    return gradient is not None and float(gradient.abs().max()) > 0 and moved > 1e-5
+    return (
+        gradient is not None and float(gradient.abs().max()) > 0 and moved > 1e-5
+    )  # more than rounding moves

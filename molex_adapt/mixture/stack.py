@@ -1,4 +1,4 @@
-"""One tensor for all experts, of which a part becomes a parameter only when someone asks for it."""
+"""One tensor for all experts. The slice of one expert becomes a parameter when it is asked for."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 class Stack(nn.Module):
-    """A table with one slice per expert; slices in training are parameters that share the table's memory.
+    """A table with one slice per expert. Slices in training are parameters that share the table's memory.
 
-    A table of 256 experts costs what one tensor costs, and may lie in a memory-mapped file.
+    A table of 256 experts costs what one tensor costs, and it may lie in a memory-mapped file.
 
     Attributes:
-        table: (E, ...); whoever changes a part changes it, and the other way round.
-        part: the view of one expert's own values, from the table and its index.
+        table: (E, ...); a change of a part is a change of the table, and the other way round.
+        part: function from the table and an index to the view of that expert's own values.
     """
 
     table: Tensor
@@ -30,7 +30,7 @@ class Stack(nn.Module):
         return len(self.table)
 
     def __getitem__(self, index: int) -> nn.Parameter:
-        """An expert's own values as a parameter; frozen until someone wants gradients.
+        """An expert's own values as a parameter, frozen until gradients are asked for.
 
         Raises:
             IndexError: there is no such expert.
@@ -47,7 +47,7 @@ class Stack(nn.Module):
 
     @property
     def trained(self) -> dict[int, nn.Parameter]:
-        """The parts that gradients are wanted for, in order."""
+        """The parts that gradients are asked for, in order."""
         found = {int(name): part for name, part in self._parameters.items() if part is not None}
         return {at: found[at] for at in sorted(found) if found[at].requires_grad}
 
@@ -56,7 +56,7 @@ class Stack(nn.Module):
 
         Args:
             table: (E', ...).
-            kept: old index to new index of the experts that stay; their wish for gradients stays with them.
+            kept: old index to new index, of the experts that stay. Those in training stay in training.
         """
         wanted = [kept[at] for at in self.trained if at in kept]
         self._parameters.clear()
@@ -65,7 +65,7 @@ class Stack(nn.Module):
             self[at].requires_grad_(True)
 
     def differentiable(self) -> Tensor:
-        """The table, with gradients to the parts in training."""
+        """The table as a tensor that passes gradients to the parts in training."""
         trained = self.trained if torch.is_grad_enabled() else {}
         if not trained:
             return self.table
@@ -76,6 +76,7 @@ class Stack(nn.Module):
         self.replace(fn(self.table), {at: at for at in range(len(self))})
         return self
 
+    # The parts are views of the table: in a state dict they would be stored twice, and loading asks for none of them.
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in self._parameters:
