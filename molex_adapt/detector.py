@@ -17,14 +17,14 @@ from molex_adapt.recipe import Recipe
 
 
 class Detector(nn.Module):
-    """A mixture that scores.
+    """Base, mixture, head and calibration: from a waveform to a score.
 
     Attributes:
         base: the frozen SSL encoder, with the mixture attached.
         mixture: experts and routers.
         head: pooling and classifier.
         calibration: affine map from the head's logit to a log-likelihood ratio in nats.
-        recipe: what it was built from.
+        recipe: the recipe that it was built from.
     """
 
     def __init__(self, base: Base, recipe: Recipe, calibration: Calibration | None = None) -> None:
@@ -39,11 +39,11 @@ class Detector(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
+        """The device of the weights."""
         return self.head.classify.weight.device
 
     def logit(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Uncalibrated scores from prefix features; what training works on.
+        """Uncalibrated scores from prefix features. Training works on these.
 
         Args:
             features: (B, F, C) from `Base.prefix`.
@@ -77,7 +77,7 @@ class Detector(nn.Module):
         return logit * self.calibration.scale + self.calibration.offset
 
     def prepare(self, wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Normalise one recording and cut it into windows the base can take whole.
+        """Normalise one recording and cut it into windows that the base can take whole.
 
         Args:
             wave: (T,) float32 in [-1, 1] at 16 kHz, any length.
@@ -95,5 +95,6 @@ class Detector(nn.Module):
             )
         if not np.isfinite(wave).all():
             raise AudioError("the samples are not all finite; export the recording again")
+        # Equal parts: a short rest at the end would be scored from too little, and could be below the receptive field.
         count = -(-len(wave) // int(self.recipe.data.window_seconds * SAMPLE_RATE))
         return [self.base.prepare(window) for window in np.array_split(wave, count)]

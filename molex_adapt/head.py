@@ -38,6 +38,7 @@ class Head(nn.Module):
         Returns:
             (B,) logit; higher is more bona fide. Not calibrated.
         """
+        # States grow with depth: each is normalised before the mean, so that the weights compare like with like.
         weights = self.layer_weights.softmax(0)
         width = states[0].shape[-1:]
         mixed = torch.zeros_like(states[0])
@@ -48,6 +49,7 @@ class Head(nn.Module):
         mean = (attention * hidden).sum(1)
         # Two-pass variance: the difference of squares cancels on near-constant features.
         variance = (attention * (hidden - mean[:, None]).square()).sum(1)
+        # The root has an infinite slope at zero.
         pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
         logit: Tensor = self.classify(self.dropout(pooled))
         return logit[:, 0]

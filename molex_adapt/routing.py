@@ -1,4 +1,4 @@
-"""Which experts fire for which utterances: gates collected from a detector.
+"""Routing statistics: the gates that a detector gives to utterances.
 
 Shapes: (B, N, E) has N frames, or 1 where one decision holds for the whole utterance.
 """
@@ -19,10 +19,10 @@ from molex_adapt.features import Features, batch_seconds, length_batches, pad_cl
 
 @dataclass(frozen=True)
 class Gates:
-    """What the routers decided for N utterances; frame routing is averaged over an utterance's valid frames.
+    """The routers' decisions for N utterances. Frame routing is averaged over the valid frames of an utterance.
 
     Attributes:
-        logits: (N,) the detector's uncalibrated scores of the same pass.
+        logits: (N,) uncalibrated scores from the same pass.
         gates: (N, L, E) after top-k, each (L, E) row summing to 1.
         probabilities: (N, L, E) before top-k.
     """
@@ -34,7 +34,7 @@ class Gates:
 
 @torch.no_grad()
 def collect(detector: Detector, features: Features) -> Gates:
-    """Score utterances and keep every router's decision."""
+    """Score utterances and keep the decision of every router."""
     shape = (len(features), len(detector.mixture.routers), len(detector.mixture.specs))
     logits, gates, probabilities = torch.zeros(len(features)), torch.zeros(shape), torch.zeros(shape)
     for indices in length_batches(
@@ -45,7 +45,7 @@ def collect(detector: Detector, features: Features) -> Gates:
         logit = detector.logit(clips, frames)
         mask = frame_mask(frames, clips)
         routings = detector.mixture.routings
-        # All blocks come over at once: every copy to the CPU waits for the device.
+        # All blocks in one copy: every copy to the CPU waits for the device.
         gates[indices] = _utterance_means([routing.gates for routing in routings], mask)
         probabilities[indices] = _utterance_means([routing.probabilities for routing in routings], mask)
         logits[indices] = logit.float().cpu()
@@ -53,7 +53,7 @@ def collect(detector: Detector, features: Features) -> Gates:
 
 
 def usage_by_block(gates: Gates, attacks: tuple[str | None, ...]) -> dict[str, list[list[float]]]:
-    """Mean gate per attack (or "bonafide"), block and expert; every block's shares sum to 1."""
+    """Mean gates (L, E) per attack, and for "bonafide"; the gates of a block sum to 1."""
     found = {}
     for attack in sorted({attack or "bonafide" for attack in attacks}):
         rows = torch.tensor([(name or "bonafide") == attack for name in attacks])

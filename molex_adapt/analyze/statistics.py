@@ -1,4 +1,4 @@
-"""From gates to shares: per attack, per block, before and after top-k."""
+"""Shares of the experts per attack and block, before and after top-k, from the gates of utterances."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from molex_adapt.routing import Gates, collect, usage_by_block
 
 
 def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
-    """Collect every router's decisions and summarise them per attack.
+    """Collect the decisions of all routers and summarise them per attack.
 
     Args:
         detector: a mixture with at least one expert.
-        sets: utterances by any name; they are grouped by their own attack names.
+        sets: utterances under any keys. They are grouped by their own attack names.
 
     Returns:
-        Shares that sum to 1 per attack (averaged over blocks) and per attack and block; top-1 rates, the entropy of
-        the gates in bits and the shares before top-k beside them.
+        Shares of the experts that sum to 1, per attack (averaged over blocks) and per attack and block; with them the
+        shares before top-k, top-1 rates, and the entropy of the gates in bits.
 
     Raises:
         ExpertError: there is no expert.
@@ -61,11 +61,12 @@ def _named(experts: list[str], shares: Tensor) -> dict[str, float]:
 
 
 def _top_1(gates: Gates, rows: Tensor) -> Tensor:
-    """Share of (utterance, block) pairs in which each expert has the largest gate."""
+    """For each expert, the share of (utterance, block) pairs in which it has the largest gate."""
     winners = gates.gates[rows].argmax(-1).flatten()
     return torch.bincount(winners, minlength=gates.gates.shape[-1]).float() / max(1, len(winners))
 
 
 def _entropy(gates: Tensor) -> float:
-    """Mean entropy of a block's gates, in bits: 0 when one expert takes all."""
+    """Mean entropy of the gates of a block, in bits; 0 when one expert takes everything."""
+    # The bound keeps 0 * log 0, which is 0 here, from becoming NaN.
     return float(-(gates * gates.clamp(min=1e-12).log2()).sum(-1).mean())

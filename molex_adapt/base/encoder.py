@@ -1,8 +1,8 @@
-"""The frozen SSL speech model: loaded once, split where experts begin to matter.
+"""The frozen SSL speech model in two parts: the prefix, which experts do not change, and the transformer blocks.
 
-The *prefix* is the convolutional feature extractor: nothing an expert does changes it, so its output can be kept and
-reused. The rest (feature projection, transformer blocks) runs per mixture. Any WavLM, wav2vec 2.0 or HuBERT of
-transformers works; its own encoder code runs unchanged, with hooks that read every block's output.
+The *prefix* is the convolutional feature extractor. No expert changes it, so its output can be kept and reused. The
+rest (feature projection, transformer blocks) runs once per mixture. Any WavLM, wav2vec 2.0 or HuBERT of transformers
+works: its own encoder code runs unchanged, and hooks read the output of every block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from molex_adapt.errors import AudioError, ExpertError
 
 @dataclass(frozen=True)
 class BaseIdentity:
-    """Which base, exactly: an expert fits one and no other.
+    """What identifies a base. An expert fits exactly one.
 
     Attributes:
         id: Hub model id, or the folder's name for an embedded base.
@@ -46,8 +46,8 @@ class Base(nn.Module):
     Attributes:
         model: the transformers model, in evaluation mode, without gradients.
         identity: its id, revision and weights hash.
-        normalised: whether waveforms are brought to zero mean and unit variance first.
-        dtype: what the blocks' products are computed in; sums, norms, the prefix and what leaves the base are float32.
+        normalised: whether waveforms get zero mean and unit variance first.
+        dtype: of the products in the blocks. Sums, norms, the prefix and the hidden states are float32.
         exact_padding: whether the prefix of a padded batch equals the prefix of each row alone.
     """
 
@@ -94,9 +94,13 @@ class Base(nn.Module):
         return super().train(False)
 
     def compute_in(self, precision: Precision) -> None:
-        """Choose the blocks' number format for good, once the base is where it shall run: what was rounded stays so.
+        """Choose the number format of the blocks' products; call it after the base was moved to its device.
 
-        The prefix stays float32: its features are kept (exemplars, cache) and must be the same on every machine.
+        Rounding to bfloat16 cannot be taken back. The prefix stays float32: its features are kept (exemplars, cache)
+        and must be the same on every machine.
+
+        Raises:
+            ExpertError: float32 is asked for after the weights were rounded.
         """
         dtype = compute_dtype(precision, next(self.model.parameters()).device)
         if dtype != self.dtype:
@@ -118,11 +122,11 @@ class Base(nn.Module):
 
     @torch.no_grad()
     def prefix(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Convolutional features; constant for a recording, whatever the experts.
+        """Convolutional features. They depend on the recording alone, not on the experts.
 
         Args:
-            wave: (B, T) float32 at 16 kHz, already normalised by `prepare`, zero-padded.
-            lengths: (B,) int64, valid samples per row. Best on the CPU: a GPU would be waited for to read them.
+            wave: (B, T) float32 at 16 kHz, each row prepared by `prepare`, zero-padded.
+            lengths: (B,) int64, valid samples per row. Best on the CPU: reading them from a GPU waits for it.
 
         Returns:
             (B, F, C) features, zero where padded, and (B,) int64 valid frames on the CPU.
@@ -146,7 +150,7 @@ class Base(nn.Module):
         return features * frame_mask(frames, features)[..., None], frames
 
     def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
-        # Group norm averages over time: padding would change every frame, so rows of one length go together.
+        # Group norm averages over time, so padding would change every frame. Rows of equal length form a batch.
         features = wave.new_zeros(len(wave), int(frames.max()), self.prefix_width)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
@@ -155,7 +159,7 @@ class Base(nn.Module):
         return features
 
     def prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T,) waveform in [-1, 1] to what the base was trained to hear."""
+        """(T,) waveform in [-1, 1] to the form that the base was trained on."""
         return normalise(wave) if self.normalised else wave
 
     def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
@@ -174,7 +178,7 @@ class Base(nn.Module):
             with self._computing(), exact_convolutions():
                 hidden = self._part("feature_projection")(features)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-                # From here on the sum over blocks stays float32, whatever the products are.
+                # The residual sum over the blocks stays float32 whatever the products are: its rounding would add up.
                 self._part("encoder")(hidden.float(), attention_mask=_mask_if_padded(frames, features))
             return self._states
         finally:
@@ -191,14 +195,14 @@ class Base(nn.Module):
 
 
 def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
-    """(B, F) bool, true where a frame of (B, F, ...) is valid; with the features, and nothing waits for it."""
-    # Not from pinned memory: so small a copy is staged by the driver, and no kernel is waited for.
+    """(B, F) bool on the features' device, true where a frame of (B, F, ...) is valid. Nothing waits for a GPU."""
+    # Pinned memory is not needed: the driver stages so small a copy itself, and waits for no kernel.
     counts = frames.to(features.device, non_blocking=True)
     return torch.arange(features.shape[1], device=features.device)[None] < counts[:, None]
 
 
 def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zero mean and unit variance, as transformers' Wav2Vec2FeatureExtractor with `do_normalize`."""
+    """Zero mean and unit variance, as in transformers' Wav2Vec2FeatureExtractor with `do_normalize`, 1e-7 included."""
     return np.asarray((wave - wave.mean()) / np.sqrt(wave.var() + 1e-7), dtype=np.float32)
 
 
@@ -215,7 +219,7 @@ def _check_structure(model: nn.Module, name: str) -> None:
 
 
 def _mask_if_padded(frames: Tensor, features: Tensor) -> Tensor | None:
-    """None where no row is padded, which is faster; a GPU is not asked, for that would make it wait."""
+    """The mask, or None where no row is padded, which is faster. A mask on a GPU is not examined: that would wait."""
     if frames.device.type == "cpu" and bool((frames == features.shape[1]).all()):
         return None
     return frame_mask(frames, features)

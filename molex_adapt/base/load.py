@@ -1,4 +1,4 @@
-"""Loading a base: from the Hub or a folder, safetensors only, complete or not at all."""
+"""Loading a base from the Hub or a folder. Only safetensors are read, and an incomplete checkpoint is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
 
     Args:
         id_or_folder: e.g. `microsoft/wavlm-large`, or a folder with config.json and model.safetensors.
-        revision: branch, tag or commit on the Hub; the resolved commit is what the identity records.
+        revision: branch, tag or commit on the Hub; the identity records the commit that it stands for.
 
     Raises:
         RegistryError: nothing there, no safetensors weights, or an unsupported architecture.
@@ -80,7 +80,8 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
 
 
 def _commit(name: str, revision: str | None) -> str:
-    """What a branch or tag stands for now, or, without a network, stood for when it was loaded last."""
+    """The commit that a branch or tag stands for; without a network, the one of the last download."""
+    # The cache's folder is named by the commit, so one file tells it without a call for all files.
     from huggingface_hub import hf_hub_download
 
     found = Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
@@ -89,7 +90,7 @@ def _commit(name: str, revision: str | None) -> str:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """No bars and no reports on stderr; what is wrong with the weights is raised instead."""
+    """No progress bars and no reports on stderr. Wrong weights raise an error instead."""
     transformers.utils.logging.disable_progress_bar()
     before = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity(CRITICAL)
@@ -108,7 +109,7 @@ def _check_kind(config: PreTrainedConfig, name: str) -> None:
 
 @torch.no_grad()
 def _require_complete(model: PreTrainedModel, missing: set[str], misshapen: set[str], name: str) -> None:
-    """Refuse weights that transformers would draw at random; only the mask's embedding is never used here."""
+    """Refuse weights that transformers would draw at random. The mask's embedding may be missing: it is not used."""
     if _MASK_EMBEDDING in missing:
         model.get_parameter(_MASK_EMBEDDING).zero_()
     for what, keys in (("lacks", missing - {_MASK_EMBEDDING}), ("has another shape in", misshapen)):
@@ -120,13 +121,13 @@ def _require_complete(model: PreTrainedModel, missing: set[str], misshapen: set[
 
 
 def weights_hash(model: nn.Module) -> str:
-    """sha256 over every weight's name, shape and float32 bytes; independent of file format and precision on disk."""
+    """sha256 over name, shape and float32 bytes of every weight. File format and precision on disk do not matter."""
     state = sorted(model.state_dict().items())
     return sha256_of_weights((name, weight.cpu().float().numpy()) for name, weight in state)
 
 
 def _normalised(folder: Path | None, name: str, revision: str | None, config: PreTrainedConfig) -> bool:
-    """What preprocessor_config.json says; without one, what models of this kind were trained with."""
+    """As preprocessor_config.json says; without that file, as models of this kind were trained."""
     by_kind = bool(config.feat_extract_norm == "layer")
     try:
         if folder is None:

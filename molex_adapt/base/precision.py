@@ -1,4 +1,4 @@
-"""Which number format the base computes in."""
+"""The number format of the base: float32, or bfloat16 for the products in its blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from molex_adapt.conventions import Precision
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """As asked; `auto` is bfloat16 where the processor or GPU has instructions for it, else float32."""
+    """The type that a precision stands for. `auto` is bfloat16 where the device has instructions for it."""
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else torch.float32
     if device.type == "cuda":
@@ -26,9 +26,9 @@ def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Float32 convolutions in float32: by default cuDNN rounds their inputs to TF32's 10 bits of mantissa.
+    """Compute float32 convolutions in float32. By default cuDNN rounds their inputs to the 10 mantissa bits of TF32.
 
-    Prefix features are kept and travel between machines; rounded so, they would differ in the third digit.
+    Prefix features are kept and travel between machines; with TF32 they would differ in the third digit.
     """
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -39,7 +39,8 @@ def exact_convolutions() -> Iterator[None]:
 
 
 def round_products(model: nn.Module, dtype: torch.dtype) -> None:
-    """Round the weights of linear and convolutional layers once, which autocast would do anew in every pass."""
+    """Round the weights of linear and convolutional layers once. Autocast would round them in every pass."""
+    # Parametrised layers compute their weight in every pass, so there is nothing to round in advance.
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d) and not hasattr(module, "parametrizations"):
             for weight in module.parameters(recurse=False):

@@ -1,4 +1,4 @@
-"""Prefix features of many utterances: what stages train on, what exemplars are, what gates measure on; and scores."""
+"""Prefix features of many utterances, for training, exemplars and measuring; and the scores of recordings."""
 
 from molex_adapt.features.batches import batch_seconds, length_batches
 from molex_adapt.features.extract import extract

@@ -1,4 +1,4 @@
-"""Recordings to batches of windows of similar length, decoded ahead of the model."""
+"""Batches of windows of similar length. Recordings are decoded while the model works on earlier ones."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from molex_adapt.run import Run
 _SECONDS_ON_CPU, _SECONDS_ELSEWHERE = 24.0, 96.0
 
 _READ_AHEAD = 256
-"""Recordings decoded before they are sorted by length; bounds memory on large tables."""
+"""Recordings that are decoded at once and then sorted by length; bounds memory on large tables."""
 
 
 def batch_seconds(device: torch.device) -> float:
-    """Padded audio in one prefix or scoring batch; bounds memory, whatever the lengths.
+    """Seconds of padded audio in one prefix or scoring batch; bounds memory for any lengths.
 
-    Larger batches leave a processor's caches (24 s were 1.2 times as fast as 48 s); a GPU wants to be filled.
+    Larger batches do not fit the caches of a CPU: 24 s were 1.2 times as fast as 48 s. Smaller ones leave a GPU idle.
     """
     return _SECONDS_ON_CPU if device.type == "cpu" else _SECONDS_ELSEWHERE
 
 
 def length_batches(lengths: Sequence[float], budget: float) -> Iterator[list[int]]:
-    """Indices grouped by similar length, each group's padded total at most `budget` (or a single index)."""
+    """Groups of indices of similar length. The padded total of a group is at most `budget`, or it has one index."""
     group: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        # In rising order the newest length is the largest, and all of the group are padded to it.
         if group and lengths[index] * (len(group) + 1) > budget:
             yield group
             group = []
@@ -48,7 +49,7 @@ def window_batches(
     failed: list[Failed],
     first_window: bool,
 ) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
-    """Decoded and prepared windows with their utterance's index, in batches of similar length."""
+    """Decoded and prepared windows, each with the index of its utterance, in batches of similar length."""
     with ThreadPoolExecutor(max(1, run.workers)) as pool:
         ahead = _submit(pool, detector, utterances, 0)
         for start in range(0, len(utterances), _READ_AHEAD):

@@ -1,4 +1,4 @@
-"""The frozen prefix over a table of recordings, by way of the cache."""
+"""Prefix features of a table of recordings, from the cache where it has them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def extract(
     *,
     resident: bool = True,
 ) -> tuple[Features, tuple[Failed, ...]]:
-    """Prefix features of a table, each recording cut to the recipe's window; from the cache where it has them.
+    """Prefix features of a table, of the first window of each recording.
 
     Args:
         detector: gives the base.
-        table: utterances; unreadable ones are listed as failed, never raised.
+        table: utterances. Those that cannot be read are returned as failed; they raise nothing.
         run: decoding threads, cache, listener.
-        resident: hold the features in memory; otherwise they stay in the cache, which must be on and large enough.
+        resident: hold the features in memory. Otherwise they stay in the cache, which must be on and large enough.
 
     Raises:
-        DataError: features are to stay in the cache, and it cannot keep them.
+        DataError: features should stay in the cache, and it cannot keep them.
     """
     run.progress.start("features", len(table))
     cache = PrefixCache.standard(run.cache)
@@ -80,7 +80,7 @@ def extract(
 
 
 def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) -> list[str | None]:
-    """Every recording's key; None without a cache, and for what cannot be read."""
+    """The cache key of every recording; None without a cache, and for a recording that cannot be read."""
     window = detector.recipe.data.window_seconds
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(lambda item: cache.key(item.path, detector.base, window), table))
@@ -89,9 +89,9 @@ def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) ->
 def _computed(
     detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
 ) -> Iterator[tuple[int, Tensor]]:
-    """Indices and (F, C) float16 on the CPU, in the order of computing."""
-    # Which convolution a processor takes depends on the batch's shape, and with it the last bits. What is kept must not
-    # depend on what else was missing from the cache that day: there, one recording at a time, at half the cost again.
+    """Indices and (F, C) float16 on the CPU, in the order in which they are computed."""
+    # A CPU chooses its convolution by the shape of the batch, and the last bits depend on the choice. Kept features
+    # must not depend on what else was missing from the cache: so one recording at a time there, at 1.5 times the cost.
     alone = detector.device.type == "cpu"
     for batch in window_batches(detector, utterances, run, failed, first_window=True):
         for part in [[item] for item in batch] if alone else [batch]:

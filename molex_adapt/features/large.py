@@ -1,4 +1,4 @@
-"""Sets that do not fit into memory."""
+"""Training sets that fit neither into memory nor into the cache."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from molex_adapt.features.sets import pad, send, source_id
 
 @dataclass(frozen=True)
 class OnlineFeatures:
-    """Utterances whose prefix is computed anew for every batch, for sets that do not fit into memory.
+    """Utterances whose prefix is computed anew for every batch.
 
-    A crop is normalised by its own mean and deviation, not by the whole recording's: the only difference to `Features`.
+    The one difference to `Features`: a crop is normalised by its own mean and deviation, not by those of the recording.
     """
 
     detector: Detector
@@ -50,7 +50,7 @@ class OnlineFeatures:
     def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
         """As `Features.batch`, the features on the detector's device."""
         base = self.detector.base
-        length = (crop - 1) * FRAME_SAMPLES + base.receptive_samples
+        length = (crop - 1) * FRAME_SAMPLES + base.receptive_samples  # exactly what `crop` frames see
 
         def load(index: int, place: float) -> NDArray[np.float32]:
             item = self.utterances[index]

@@ -1,4 +1,4 @@
-"""Scores: of recordings, and of features that are there already."""
+"""Scores of recordings, and of features that were computed before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from molex_adapt.run import Run
 
 @dataclass(frozen=True)
 class ScoredUtterance:
-    """One file's score: log-likelihood ratio in nats, higher is more bona fide."""
+    """The score of one file: a log-likelihood ratio in nats, higher is more bona fide."""
 
     utterance: Utterance
     score: float
@@ -28,7 +28,7 @@ class ScoredUtterance:
 def score_table(
     detector: Detector, table: Table, run: Run = Run()
 ) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
-    """Score every file of a table, of any length; order is the table's."""
+    """Score every file of a table, of any length, in the order of the table."""
     run.progress.start("score", len(table))
     failed: list[Failed] = []
     total: dict[int, float] = {}
@@ -37,6 +37,7 @@ def score_table(
         wave, lengths = pad([row for _, row in batch])
         scores = detector.score(send(wave, detector.device), lengths).cpu()
         for (index, row), score in zip(batch, scores.tolist(), strict=True):
+            # The mean over windows is weighted by their length, so that all of a recording counts the same.
             total[index] = total.get(index, 0.0) + score * len(row)
             samples[index] = samples.get(index, 0) + len(row)
     run.progress.stop()
@@ -49,10 +50,10 @@ def score_table(
 def score_kept(
     detector: Detector, table: Table, run: Run = Run()
 ) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
-    """`score_table` by way of `extract`: for recordings that are scored again and again.
+    """`score_table` by way of the feature cache, for recordings that are scored repeatedly.
 
-    The first time leaves prefix features in the cache, later times start from them. They are in half precision, and
-    of a recording longer than the recipe's window only the first window is heard.
+    The first call leaves prefix features in the cache, and later calls start from them. They are in half precision. Of
+    a recording longer than the recipe's window, only the first window is scored.
     """
     features, failed = extract(detector, table, run)
     lost = {item.path for item in failed}

@@ -22,10 +22,10 @@ from molex_adapt.prefix_cache import PrefixCache
 
 @dataclass(frozen=True)
 class StoredClips(Sequence[Tensor]):
-    """Features that stay in the cache's files; each is mapped when it is asked for.
+    """Features that stay in the files of the cache. Each file is mapped when its clip is asked for.
 
     Attributes:
-        cache: where they lie.
+        cache: that holds the files.
         keys: one per clip.
         width: channels.
     """
@@ -112,7 +112,7 @@ class Features:
         return self.pick([i for i, name in enumerate(self.attacks) if name is None or name == attack])
 
     def digest(self) -> str:
-        """SHA-256 (hex) of every number and label; of clips that stay in the cache, of their names there."""
+        """SHA-256 (hex) of all numbers and labels. For clips that stay in the cache, their keys stand for them."""
         digest = Digest(self.bona_fide.numpy())
         for source, attack in zip(self.sources, self.attacks, strict=True):
             digest.add(f"{source} {attack}\n")
@@ -124,7 +124,7 @@ class Features:
         return str(digest)
 
     def cut(self, seconds: Seconds) -> Features:
-        """At most the first `seconds` of each."""
+        """At most the first `seconds` of each utterance."""
         frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
         return replace(self, clips=tuple(clip[:frames].clone() for clip in self.clips))
 
@@ -134,7 +134,7 @@ class Features:
 
 
 def source_id(name: str) -> str:
-    """16 hexadecimal digits: tells source recordings apart, in memory and on disk, and does not tell their names."""
+    """16 hexadecimal digits that identify a source recording without giving its name away."""
     return sha256(name)[:16]
 
 
@@ -149,7 +149,7 @@ def concatenate(sets: Sequence[Features]) -> Features:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`; to a GPU by way of pinned memory, so that nothing waits for the copy."""
+    """`tensor` on `device`. Copies to a GPU go through pinned memory, so that nothing waits for them."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -171,7 +171,7 @@ def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def crop_at(clip: Tensor, crop: int, place: float) -> Tensor:
-    """`crop` frames from a place between 0, the first, and below 1, the last; the whole clip where it is shorter."""
+    """`crop` frames of a clip, or all of a shorter clip. `place` from 0 to below 1 says where the crop begins."""
     if len(clip) <= crop:
         return clip
     start = int(place * (len(clip) - crop + 1))
