@@ -99,5 +99,6 @@ def test_a_detector_may_move_after_it_has_scored(device, detector_on):
     rows = sounds(0.4, 0.5)
     detector = detector_on("cpu", 40, "bf16", routing="frame")
     expected = scored(detector, rows)
-    torch.testing.assert_close(scored(detector.to(device), rows), expected, atol=3e-2, rtol=0)
+    # bfloat16 keeps eight bits, and a card sums in another order: an H100 came out 0.036 nats apart.
+    torch.testing.assert_close(scored(detector.to(device), rows), expected, atol=8e-2, rtol=0)
     torch.testing.assert_close(scored(detector.to("cpu"), rows), expected, atol=0, rtol=0)
