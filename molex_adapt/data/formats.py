@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.errors import DataError
+from molex_adapt.plain import load_json
 from molex_adapt.text import short, shown
 
 Row = tuple[int, Mapping[str, Any]]
@@ -128,8 +129,8 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_unique)
-        except (ValueError, RecursionError) as error:
+            row = load_json(line)
+        except ValueError as error:
             raise DataError(
                 f"{path}, line {number}: not JSON ({error}): {shown(line.strip(), 60)}. Expected one object a "
                 "line, "
@@ -144,13 +145,6 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
         columns.update(dict.fromkeys(row))
         rows.append((number, row))
     return list(columns), iter(rows)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice")
-    return found
 
 
 def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 from molex_adapt.errors import ExpertError, HubError, RegistryError
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
 from molex_adapt.registry import checks, files, layout
-from molex_adapt.registry.draft import NewExpert, adapter_config
+from molex_adapt.registry.draft import NewExpert, check_adapter_config
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import ExpertRecord
 from molex_adapt.text import short, shown
@@ -90,33 +89,36 @@ def read_expert(contents: ExpertContents, content: Mapping[str, bytes], source: 
         HubError: a file is missing, changed, damaged, absurd or not finite.
     """
     with refusing(source):
-        for path, body in content.items():
-            files.require_digest(body, contents.files[path], Path(path))
-        _require_files(content, (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.ROUTER, layout.HEAD))
-        new = _read_new(contents.expert, content, "")
-        router = files.parse_tensors(content[layout.ROUTER], Path(layout.ROUTER))
-        checks.check_router(router, len(contents.mixture.experts), layout.ROUTER)
-        head = files.parse_tensors(content[layout.HEAD], Path(layout.HEAD))
-        checks.check_head(head, layout.HEAD)
-        return PulledExpert(new, contents.mixture, router, head)
+        router, head = _read_shared(content, contents.files, len(contents.mixture.experts))
+        _require_files(content, (layout.ADAPTER_CONFIG, layout.ADAPTER))
+        return PulledExpert(_read_new(contents.expert, content, ""), contents.mixture, router, head)
 
 
 def read_mixture(contents: MixtureContents, content: Mapping[str, bytes], source: str) -> PulledMixture:
     """A whole generation; arguments and errors as `read_expert`."""
     with refusing(source):
-        for path, body in content.items():
-            files.require_digest(body, contents.files[path], Path(path))
-        _require_files(content, (layout.ROUTER, layout.HEAD, layout.RECIPE))
-        router = files.parse_tensors(content[layout.ROUTER], Path(layout.ROUTER))
-        checks.check_router(router, len(contents.generation.experts), layout.ROUTER)
-        head = files.parse_tensors(content[layout.HEAD], Path(layout.HEAD))
-        checks.check_head(head, layout.HEAD)
+        router, head = _read_shared(content, contents.files, len(contents.generation.experts))
+        _require_files(content, [layout.RECIPE])
         recipe = content[layout.RECIPE].decode("utf-8", errors="replace")
         files.parse_yaml(recipe.encode(), Path(layout.RECIPE))
         experts = [
             _read_listed(entry.name, entry.sha256, contents, content) for entry in contents.generation.experts
         ]
         return PulledMixture(contents, experts, router, head, recipe)
+
+
+def _read_shared(
+    content: Mapping[str, bytes], digests: Mapping[str, str], experts: int
+) -> tuple[Arrays, Arrays]:
+    """Router and head, once all content is found to be what the record lists."""
+    for path, body in content.items():
+        files.require_digest(body, digests[path], Path(path))
+    _require_files(content, (layout.ROUTER, layout.HEAD))
+    router = files.parse_tensors(content[layout.ROUTER], Path(layout.ROUTER))
+    checks.check_router(router, experts, layout.ROUTER)
+    head = files.parse_tensors(content[layout.HEAD], Path(layout.HEAD))
+    checks.check_head(head, layout.HEAD)
+    return router, head
 
 
 @contextmanager
@@ -157,45 +159,28 @@ def _read_listed(
 
 
 def _read_new(record: ExpertRecord, content: Mapping[str, bytes], prefix: str) -> NewExpert:
-    _check_adapter_config(record, content[prefix + layout.ADAPTER_CONFIG], prefix + layout.ADAPTER_CONFIG)
-    adapter = Path(prefix + layout.ADAPTER)
-    files.require_digest(content[str(adapter)], str(record.weights_sha256), adapter)
-    weights = files.parse_tensors(content[str(adapter)], adapter)
+    config, adapter = prefix + layout.ADAPTER_CONFIG, Path(prefix + layout.ADAPTER)
+    check_adapter_config(record, parse_config(content[config], config), config)
+    weights = files.parse_hashed(content[str(adapter)], str(record.weights_sha256), adapter)
     checks.check_expert(record, weights, str(adapter))
     if record.exemplars_sha256 is None:
         return NewExpert(record, weights)
     path = Path(prefix + layout.EXEMPLARS)
     _require_files(content, [str(path)])
-    files.require_digest(content[str(path)], record.exemplars_sha256, path)
-    exemplars = files.parse_tensors(content[str(path)], path)
+    exemplars = files.parse_hashed(content[str(path)], record.exemplars_sha256, path)
     checks.check_exemplars(exemplars, str(path))
     return NewExpert(record, weights, exemplars)
 
 
 def parse_config(content: bytes, where: str) -> dict[str, Any]:
-    """A JSON object without keys given twice.
+    """A JSON object without keys given twice, and without hidden signs.
 
     Raises:
         RegistryError: it is none.
     """
-    try:
-        found = json.loads(content.decode("utf-8"), object_pairs_hook=files.unique)
-    except (ValueError, RecursionError) as error:
-        raise RegistryError(f"{where} is not plain JSON: {short(error, 200)}.") from None
-    if not isinstance(found, dict):
-        raise RegistryError(f"{where} holds {type(found).__name__}; an object of keys is expected.")
+    found = files.parse_json(content, Path(where))
     _check_text(found, where)
     return found
-
-
-def _check_adapter_config(record: ExpertRecord, content: bytes, where: str) -> None:
-    found, expected = parse_config(content, where), json.loads(adapter_config(record))
-    for key in ("peft_type", "r", "lora_alpha", "target_modules"):
-        if found.get(key) != expected[key]:
-            raise ExpertError(
-                f"{where} says {key} = {short(found.get(key), 100)}; {layout.EXPERT} says {expected[key]}: PEFT would "
-                "load another adapter than molex-adapt."
-            )
 
 
 def _parsed(content: bytes, where: str) -> dict[str, Any]:

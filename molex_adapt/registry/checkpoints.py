@@ -127,9 +127,7 @@ class RunFolder:
             return None
         record = _read(StageRecord, path, self.root)
         place = self._tensors(stage, record.tensors)
-        content = files.read_bytes(place, self.root)
-        files.require_digest(content, record.tensors, place)
-        return files.parse_tensors(content, place), record.state
+        return files.parse_hashed(files.read_bytes(place, self.root), record.tensors, place), record.state
 
     @property
     def stages(self) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from molex_adapt.digest import sha256
-from molex_adapt.errors import RegistryError
+from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import checks, files
 from molex_adapt.registry.cards import expert_card
 from molex_adapt.registry.files import Arrays
@@ -35,6 +36,7 @@ from molex_adapt.registry.records import (
     package_versions,
     plain,
 )
+from molex_adapt.text import short
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,21 @@ def adapter_config(record: ExpertRecord) -> bytes:
         "inference_mode": True,
     }
     return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def check_adapter_config(record: ExpertRecord, found: Mapping[str, Any], where: str) -> None:
+    """Refuse what would make PEFT compute something else than we do.
+
+    Raises:
+        ExpertError: the adapter_config.json at `where` says something else than the record.
+    """
+    expected = json.loads(adapter_config(record))
+    for key in ("peft_type", "r", "lora_alpha", "target_modules"):
+        if found.get(key) != expected[key]:
+            raise ExpertError(
+                f"{where} says {key} = {short(found.get(key), 100)}; {EXPERT} says {expected[key]}: PEFT would load "
+                f"another adapter than molex-adapt. {files.RESTORE}"
+            )
 
 
 def generation_files(

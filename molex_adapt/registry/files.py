@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
-from molex_adapt.plain import load_yaml
+from molex_adapt.plain import load_json, load_yaml
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
 from molex_adapt.text import short, shown
 
@@ -131,10 +132,23 @@ def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
     Raises:
         RegistryError: it is none.
     """
+    return _parse(content, path, load_yaml, "YAML")
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """A JSON object; see `load_json`.
+
+    Raises:
+        RegistryError: it is none.
+    """
+    return _parse(content, path, load_json, "JSON")
+
+
+def _parse(content: bytes, path: Path, load: Callable[[str], Any], kind: str) -> dict[str, Any]:
     try:
-        found = load_yaml(content.decode("utf-8"))
+        found = load(content.decode("utf-8"))
     except ValueError as error:
-        raise RegistryError(f"{path} is not plain YAML: {short(error, 300)}. {RESTORE}") from None
+        raise RegistryError(f"{path} is not plain {kind}: {short(error, 300)}. {RESTORE}") from None
     if not isinstance(found, dict):
         raise RegistryError(f"{path} holds {type(found).__name__}; a mapping of keys is expected. {RESTORE}")
     return found
@@ -187,25 +201,9 @@ def _check_header(content: bytes, path: Path) -> None:
             f"{path} is not a safetensors file: it has {len(content)} bytes and claims a header of {length}. {RESTORE}"
         )
     try:
-        json.loads(content[8 : 8 + length], object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise RegistryError(
-            f"{path} has a broken safetensors header: {short(error, 200)}. {RESTORE}"
-        ) from None
-
-
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys are all different, for `object_pairs_hook`.
-
-    Raises:
-        ValueError: a key is given twice.
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shown(twice)} is given twice")
-    return found
+        load_json(content[8 : 8 + length])
+    except ValueError as error:
+        raise RegistryError(f"{path} has a broken safetensors header: {error}. {RESTORE}") from None
 
 
 def _array(name: str, view: Any, path: Path) -> NDArray[Any]:
@@ -218,6 +216,12 @@ def _array(name: str, view: Any, path: Path) -> NDArray[Any]:
             f"{path}: {name!r} has number type {kind}; the registry uses {', '.join(_NUMPY_TYPES)}. {RESTORE}"
         )
     return np.frombuffer(view["data"], _NUMPY_TYPES[kind]).reshape(shape)
+
+
+def parse_hashed(content: bytes, digest: str, path: Path) -> Arrays:
+    """Tensors of a file that has not changed since it was written; errors as `require_digest` and `parse_tensors`."""
+    require_digest(content, digest, path)
+    return parse_tensors(content, path)
 
 
 def require_digest(content: bytes, expected: str, path: Path) -> None:

@@ -151,7 +151,9 @@ def read_generation_file(root: Path, record: GenerationRecord, name: str) -> byt
     path = generation_folder(root, record.number) / name
     if name not in record.files:
         raise RegistryError(f"{path.parent / GENERATION} records no hash of {name}. {files.RESTORE}")
-    return _read_hashed(path, root, record.files[name])
+    content = files.read_bytes(path, root)
+    files.require_digest(content, record.files[name], path)
+    return content
 
 
 def read_expert(root: Path, entry: ExpertEntry, base: BaseRecord) -> ExpertRecord:
@@ -180,7 +182,7 @@ def read_weights(root: Path, record: ExpertRecord) -> files.Arrays:
         ExpertError: not what the record says.
     """
     path = expert_folder(root, record.name) / ADAPTER
-    weights = files.parse_tensors(_read_hashed(path, root, str(record.weights_sha256)), path)
+    weights = files.parse_hashed(files.read_bytes(path, root), str(record.weights_sha256), path)
     checks.check_expert(record, weights, str(path))
     return weights
 
@@ -190,7 +192,7 @@ def read_exemplars(root: Path, record: ExpertRecord) -> files.Arrays | None:
     path = expert_folder(root, record.name) / EXEMPLARS
     if record.exemplars_sha256 is None:
         return None
-    exemplars = files.parse_tensors(_read_hashed(path, root, record.exemplars_sha256), path)
+    exemplars = files.parse_hashed(files.read_bytes(path, root), record.exemplars_sha256, path)
     checks.check_exemplars(exemplars, str(path))
     return exemplars
 
@@ -206,9 +208,3 @@ def require_own_folders(root: Path) -> None:
             raise RegistryError(
                 f"{folder} is missing or a link; a registry writes only inside itself. {files.RESTORE}"
             )
-
-
-def _read_hashed(path: Path, root: Path, digest: str) -> bytes:
-    content = files.read_bytes(path, root)
-    files.require_digest(content, digest, path)
-    return content

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from molex_adapt import atomic
-from molex_adapt.errors import ExpertError, MolexError, RegistryError
+from molex_adapt.errors import MolexError, RegistryError
 from molex_adapt.registry import checkpoints, files, layout
-from molex_adapt.registry.draft import adapter_config, summaries
+from molex_adapt.registry.draft import check_adapter_config, summaries
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import BaseRecord, ExpertEntry, GenerationRecord, RegistryRecord
-from molex_adapt.text import short
 
 _MOST_CONFIG_BYTES = 2**20
 
@@ -86,18 +84,9 @@ def _check_summaries(root: Path, base: BaseRecord, generation: GenerationRecord)
 
 def _check_adapter_config(root: Path, base: BaseRecord, entry: ExpertEntry) -> None:
     path = layout.expert_folder(root, entry.name) / layout.ADAPTER_CONFIG
-    expected = json.loads(adapter_config(layout.read_expert(root, entry, base)))
-    try:
-        found = json.loads(files.read_bytes(path, root, _MOST_CONFIG_BYTES), object_pairs_hook=files.unique)
-    except (ValueError, RecursionError) as error:
-        raise ExpertError(f"{path} is not JSON: {short(error, 100)}. {files.RESTORE}") from None
-    for key in ("peft_type", "r", "lora_alpha", "target_modules"):
-        value = found.get(key) if isinstance(found, dict) else None
-        if value != expected[key]:
-            raise ExpertError(
-                f"{path} says {key} = {short(value, 100)}; {layout.EXPERT} says {expected[key]}. PEFT would load "
-                f"another adapter than molex-adapt. {files.RESTORE}"
-            )
+    record = layout.read_expert(root, entry, base)
+    found = files.parse_json(files.read_bytes(path, root, _MOST_CONFIG_BYTES), path)
+    check_adapter_config(record, found, str(path))
 
 
 def _base_problems(root: Path, base: BaseRecord) -> list[str]:

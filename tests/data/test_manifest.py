@@ -260,7 +260,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         (
             "m.jsonl",
             '{"path": "a.wav", "label": "real", "label": "fake"}\n',
-            "line 1: not JSON .a key is given twice",
+            "line 1: not JSON .'label' is given twice",
         ),
         ("m.jsonl", '{"path": "\\ud800.wav", "label": "real"}\n', "the path .* is no valid text"),
         (

@@ -223,7 +223,7 @@ def test_configs_that_are_none(refuses, good):
     refuses(changed(good, path, twice), "'r' is given twice")
     refuses(changed(good, path, b"\xff"), "not plain JSON")
     refuses(changed(good, path, b"[" * 100_000), "not plain JSON")
-    refuses(changed(good, path, b"[]"), "an object of keys is expected")
+    refuses(changed(good, path, b"[]"), "a mapping of keys is expected")
 
 
 def test_another_base(refuses, good):
