@@ -1,6 +1,6 @@
-"""Affine calibration: turns scores into log-likelihood ratios in nats, s' = scale * s + offset.
+"""Affine calibration of scores to log-likelihood ratios in nats: s' = scale * s + offset.
 
-The order of scores, and with it EER and minDCF, does not change; actDCF and Cllr do.
+It keeps the order of scores, and so EER and minDCF. actDCF and Cllr change.
 
 Shapes: N bona fide, M spoof.
 """
@@ -89,6 +89,7 @@ class Calibration:
         centre = float(shares[0] @ real + shares[1] @ fake) / 2
         spread = _spread(real, fake, centre)
         scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, prior, shares)
+        # The fit was made on standardised scores; this is the same map of the scores as they are.
         return cls(scale=scale / spread, offset=offset - scale * centre / spread)
 
 
@@ -109,7 +110,7 @@ def _shares(weights: tuple[ArrayLike, ArrayLike] | None, real: Floats, fake: Flo
 
 
 def _require_direction(real: Floats, fake: Floats, shares: tuple[Floats, Floats]) -> None:
-    """The optimal scale has the sign of the difference of the class means, exactly."""
+    """Refuse sets with the wrong order: the optimal scale has exactly the sign of the difference of class means."""
     means = float(shares[0] @ real), float(shares[1] @ fake)
     if means[0] <= means[1]:
         raise DataError(
@@ -132,7 +133,7 @@ def _spread(real: Floats, fake: Floats, centre: float) -> float:
 
 
 def _newton(real: Floats, fake: Floats, prior: float, shares: tuple[Floats, Floats]) -> tuple[float, float]:
-    """Minimise the convex cost in (scale, offset), halving steps that do not descend."""
+    """Minimise the convex cost in (scale, offset) by Newton's method. Steps that do not descend are halved."""
     scores = np.concatenate((real, fake))
     design = np.stack((scores, np.ones_like(scores)))  # (2, N + M)
     weights = np.concatenate((prior * shares[0], (1 - prior) * shares[1]))
@@ -145,11 +146,13 @@ def _newton(real: Floats, fake: Floats, prior: float, shares: tuple[Floats, Floa
 
     point = np.array([1.0, 0.0])
     for _ in range(_MOST_STEPS):
+        # The logistic function by way of tanh, which does not overflow.
         posterior = 0.5 * (1 + np.tanh((point @ design + log_odds) / 2))
         gradient = design @ (weights * (posterior - targets))
         if np.abs(gradient).max() < _GRADIENT_DONE:
             return float(point[0]), float(point[1])
         curvature = (design * (weights * posterior * (1 - posterior))) @ design.T
+        # Far out both classes are saturated and the curvature vanishes; the ridge keeps the matrix invertible.
         step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
         now = cost(point)
         while cost(point - step) > now and np.abs(step).max() > 1e-14:

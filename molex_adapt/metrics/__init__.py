@@ -1,8 +1,7 @@
-"""How good scores are: EER, minDCF, actDCF, Cllr, with bootstrap intervals; higher means more bona fide.
+"""Metrics of scores: EER, minDCF, actDCF and Cllr, with bootstrap intervals. Higher scores are more bona fide.
 
-The definitions are those of the ASVspoof 5 evaluation package (track 1), written anew, and so are the figures: what
-a paper reports of the same scores is what comes out here. Two readings differ, where the package's answer is not one of
-the scores alone:
+The definitions are those of the ASVspoof 5 evaluation package (track 1), written anew, and so are the figures: the same
+scores give what a paper reports. There are two differences, where the package's answer depends on more than the scores:
 
 * Ties. The package sorts single utterances, bona fide before spoof where scores tie, and so visits
   "thresholds" between equal scores that no decision can realise: with every score equal its EER is 1.0, and

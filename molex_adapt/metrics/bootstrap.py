@@ -1,12 +1,12 @@
-"""Bootstrap intervals of the EER: which part of a figure is the luck of the test set.
+"""Bootstrap intervals of the EER: how far a figure depends on the choice of test utterances.
 
 Scores are sorted once. A resample is a set of integer weights on the sorted scores, so that an EER costs two
-cumulative sums. Units are drawn with replacement: single utterances within their class, or, with source ids,
-whole source recordings (a recording and its processed copies are not independent), within the three strata of
-sources that carry bona fide only, spoof only, or both; no resample can lose a class.
+cumulative sums. Units are drawn with replacement. Without source ids a unit is one utterance, drawn within its class.
+With source ids it is a whole source recording, because a recording and its processed copies are not independent.
+Sources are drawn within three strata (bona fide only, spoof only, both), so no resample can lose a class.
 
-Intervals are percentile intervals. They are too narrow where there are few units, and where a test set
-has no error at all they say [0, 0]: then think of 3 / n instead.
+Intervals are percentile intervals. They are too narrow where there are few units. Where a test set has no error at all
+they are [0, 0]; the rule of three, 3 / n, is then a better upper bound.
 
 Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
 """
@@ -29,6 +29,7 @@ Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
 Integers: TypeAlias = NDArray[np.intp]
 
 _WEIGHTS_AT_ONCE = 2_000_000
+"""Bounds memory: some tens of MB for each array of weights."""
 
 
 def eer_interval(
@@ -79,8 +80,8 @@ def paired_change(
 ) -> tuple[float, tuple[float, float]]:
     """Change of the EER between two detectors on the same utterances, with its paired interval.
 
-    Row i of `before_*` and of `after_*` is the same utterance; every resample takes the same utterances
-    for both, so what is hard for both detectors cancels.
+    Row i of `before_*` and of `after_*` is the same utterance. Every resample takes the same utterances for both, so
+    that utterances which are hard for both detectors cancel out.
 
     Args:
         before_bona_fide: (N,) scores of the first detector.
@@ -123,7 +124,7 @@ def mean_eer_interval(
 ) -> tuple[float, tuple[float, float]]:
     """Mean of the EERs of several sets of one detector, with its interval.
 
-    A source that is in several sets is drawn for all of them at once: sets that share bona fide speech are not
+    A source in several sets is drawn for all of them at once, because sets that share bona fide speech are not
     independent.
 
     Args:
@@ -149,6 +150,7 @@ def mean_eer_interval(
     everyone = np.arange(count)
     together = _Units(everyone, everyone, (everyone,), count)
     mean = float(np.mean([eer(real, fake, ties=ties) for real, fake, _ in checked]))
+    # Strata of one set are none of another, so here a resample can lose a class of a set. That shows as NaN below.
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = np.concatenate(
             [
@@ -166,7 +168,7 @@ def mean_eer_interval(
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """What is drawn: (N,) and (M,) unit of each score, and the strata of units."""
+    """The units of drawing: the unit of each of (N,) and (M,) scores, and the strata of units."""
 
     real: Integers
     fake: Integers
@@ -193,7 +195,7 @@ class _Units:
         return cls(unit[:reals], unit[reals:], strata, len(numbers))
 
     def draw(self, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-        """Yield (r, U) how often each unit is in each of r resamples, few enough at once to fit in memory."""
+        """Yield (r, U) counts of each unit in r resamples; r is small enough for the memory."""
         rng = np.random.default_rng(seed)
         most = max(1, _WEIGHTS_AT_ONCE // self.count)
         for start in range(0, resamples, most):
@@ -202,6 +204,7 @@ class _Units:
             drawn = [
                 stratum[rng.integers(stratum.size, size=(rows, stratum.size))] for stratum in self.strata
             ]
+            # Every resample has its own range of numbers, so that one count serves all of them.
             flat = (np.concatenate(drawn, axis=1) + offsets).ravel()
             yield np.bincount(flat, minlength=rows * self.count).reshape(rows, self.count)
 

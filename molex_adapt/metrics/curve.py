@@ -1,7 +1,6 @@
-"""The error curve of two sets of scores, and the figures read off it.
+"""The error curve of two sets of scores, and the figures that follow from it.
 
-One decision rule everywhere: a score at or above the threshold is accepted as bona fide.
-N bona fide scores, M spoof scores, V points of the curve.
+There is one decision rule: a score at or above the threshold is accepted as bona fide.
 
 Shapes: N bona fide, M spoof, V points of the curve.
 """
@@ -18,15 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from molex_adapt.errors import DataError
 
 Ties: TypeAlias = Literal["asvspoof5", "step"]
-"""What becomes of equal scores: `asvspoof5` takes them one by one, bona fide first, as the ASVspoof 5 package
-sorts them; `step` takes them together, as a threshold does."""
+"""How equal scores count: `asvspoof5` takes them one by one, bona fide first, in the order of the ASVspoof 5 package;
+`step` takes them together, as a threshold does."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What errors cost, and how often spoofs are expected.
+    """The costs of both errors, and the expected share of spoofs.
 
     Source: ASVspoof 5 evaluation plan; `p_spoof` is a probability, costs are relative.
     """
@@ -56,7 +55,7 @@ class Costs:
 
     @property
     def default_cost(self) -> float:
-        """Cost of the better of the two blind decisions; DCFs are divided by it."""
+        """Cost of the better one of the two decisions without listening; DCFs are divided by it."""
         return min(self.miss_weight, self.false_alarm_weight)
 
     @property
@@ -80,9 +79,8 @@ class Curve:
     Attributes:
         miss: (V,) share of bona fide rejected, from 0 to 1.
         false_alarm: (V,) share of spoofs accepted, from 1 to 0.
-        thresholds: (V,) a score that realises each point; midway between neighbouring scores, so that a
-            rounding difference in a score does not move it across. Only the points of a `step` curve
-            can be realised.
+        thresholds: (V,) a threshold for each point, midway between neighbouring scores: rounding in a score then
+            does not move it to the other side. On an `asvspoof5` curve, points between equal scores have none.
     """
 
     miss: Floats
@@ -100,7 +98,7 @@ def det_curve(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "asvspoof5
     Args:
         bona_fide: (N,) scores of bona fide utterances.
         spoof: (M,) scores of spoofs.
-        ties: what becomes of equal scores; see `Ties`.
+        ties: how equal scores count; see `Ties`.
 
     Returns:
         A `Curve` of N + M + 1 points, or (distinct scores + 1) for `step`.
@@ -160,7 +158,9 @@ def min_dcf(bona_fide: ArrayLike, spoof: ArrayLike, *, costs: Costs = ASVSPOOF5)
 
     Arguments, errors: see `det_curve`. Source: own; definition of the ASVspoof 5 package.
     """
-    curve = det_curve(bona_fide, spoof, ties="step")  # the other reading adds only dearer points
+    curve = det_curve(
+        bona_fide, spoof, ties="step"
+    )  # the other reading adds points that cost at least as much
     cost = costs.miss_weight * curve.miss + costs.false_alarm_weight * curve.false_alarm
     return float(cost.min() / costs.default_cost)
 
@@ -175,7 +175,7 @@ def act_dcf(bona_fide: ArrayLike, spoof: ArrayLike, *, costs: Costs = ASVSPOOF5)
 
 
 def cllr(bona_fide: ArrayLike, spoof: ArrayLike) -> float:
-    """Log-likelihood-ratio cost in bits of scores in nats; 0 is perfect, 1 is what scores of 0 get.
+    """Log-likelihood-ratio cost in bits, of scores in nats; 0 is perfect, and scores that are all 0 get 1.
 
     Arguments, errors: see `det_curve`. Source: own; Brümmer and du Preez 2006, as in the ASVspoof 5 package,
     but without its overflow at large scores.
@@ -186,21 +186,27 @@ def cllr(bona_fide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def checked_scores(bona_fide: ArrayLike, spoof: ArrayLike) -> tuple[Floats, Floats]:
-    """Both sets as (N,) and (M,) float64, or a DataError that says what is wrong with them."""
+    """Both sets as (N,) and (M,) float64.
+
+    Raises:
+        DataError: they are not numbers of one dimension, there are none, or one is not finite.
+    """
     return _checked(bona_fide, "bona fide"), _checked(spoof, "spoof")
 
 
 def curve_positions(
     real: Floats, fake: Floats, ties: Ties
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Where each score falls on the curve: (N,) and (M,) indices into the (V,) ascending values.
+    """The place of each score on the curve: (N,) and (M,) indices into the (V,) ascending values.
 
     Raises:
         DataError: there is no such reading of ties.
     """
     if ties not in get_args(Ties):
         raise DataError(f"There is no reading of ties {ties!r}. Expected one of {', '.join(get_args(Ties))}.")
-    scores = np.concatenate((real, fake))
+    scores = np.concatenate(
+        (real, fake)
+    )  # bona fide first: the stable sort keeps that order among equal scores
     if ties == "step":
         values, at = np.unique(scores, return_inverse=True)
     else:
@@ -237,6 +243,7 @@ def _checked(scores: ArrayLike, kind: str) -> Floats:
 def _thresholds(values: Floats) -> Floats:
     """(V + 1,) thresholds: accept all, one inside each gap, reject all."""
     low, high = values[:-1], values[1:]
-    middle = low / 2 + high / 2
+    middle = low / 2 + high / 2  # the sum of two large scores would overflow
+    # Between neighbouring floats there is no middle. The higher score accepts itself and rejects the lower one.
     inner = np.where(middle > low, middle, high)
     return np.concatenate((values[:1], inner, [np.nextafter(values[-1], np.inf)]))

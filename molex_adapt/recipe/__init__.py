@@ -1,6 +1,6 @@
 """Recipes: everything that decides a result besides the data and the seed.
 
-They are YAML, and the verbatim YAML travels with what it made.
+They are YAML. The resolved YAML is stored with each expert and each generation that it made.
 """
 
 from molex_adapt.recipe.options import (

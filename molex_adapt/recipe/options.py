@@ -1,4 +1,4 @@
-"""What a recipe can say: sections of options with their defaults and bounds."""
+"""The options of recipes, in sections, with their defaults and bounds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from molex_adapt.conventions import LARGEST_INTEGER, Precision, Seconds
 
 
 class Options(BaseModel):
-    """A section of a recipe; frozen, and closed to keys it does not know and to numbers that are not finite."""
+    """A section of a recipe. It is frozen, and refuses unknown keys and numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -25,7 +25,7 @@ class Options(BaseModel):
 
 
 class LoraOptions(Options):
-    """What one expert is made of."""
+    """The size of an expert, and the layers that it adapts."""
 
     rank: int = Field(8, ge=1, le=512)
     alpha: float = Field(16.0, gt=0)
@@ -40,18 +40,18 @@ class LoraOptions(Options):
 
 
 class RouterOptions(Options):
-    """How a block chooses among the experts."""
+    """How a block chooses its experts."""
 
     routing: Literal["utterance", "frame"] = "utterance"
     top_k: int = Field(4, ge=1)
-    """Experts that act in a block; all of them where there are fewer."""
+    """Number of experts that act in a block; all experts where there are fewer."""
     noise: float = Field(0.1, ge=0)
     """Standard deviation of the Gaussian noise on the gate logits while training."""
     load_balance: float = Field(0.01, ge=0)
     """Weight of the load-balancing loss (joint training and router stage)."""
     domain_loss: float = Field(0.5, ge=0)
-    """Weight of the cross-entropy that leads spoofed speech of a domain to the expert of that domain (joint training
-    and router stage)."""
+    """Weight of the cross-entropy that teaches routers to send spoofed speech of a domain to the expert of that domain
+    (joint training and router stage)."""
 
 
 class HeadOptions(Options):
@@ -63,21 +63,21 @@ class HeadOptions(Options):
 
 
 class DataOptions(Options):
-    """Which recordings count, how they are divided and how much of each is heard."""
+    """Which recordings are used, how they are divided into splits, and how much of each is used."""
 
     min_seconds: Seconds = Field(0.5, gt=0)
     crop_seconds: Seconds = Field(2.0, ge=0.1)
     """Length of a training crop; shorter recordings are used whole."""
     window_seconds: Seconds = Field(10.0, ge=0.5)
-    """Longer recordings are scored window by window, and the scores averaged by length."""
+    """Longer recordings are scored in windows, and the scores are averaged by the windows' lengths."""
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
-    """Shares of train, dev and test where the data does not say."""
+    """Shares of train, dev and test where the data states no splits."""
     split_by: Literal["auto", "speaker", "source"] = "auto"
     split_seed: int = 0
-    """Decides the splits; apart from the training seed, so that seeds share their test sets."""
+    """Decides the splits. It is not the training seed, so that runs with different seeds share their test set."""
     memory_gib: float = Field(4.0, gt=0)
-    """Prefix features are kept in memory up to this size; beyond it they are read from the cache on disk, or, where
-    that is off or too small, computed anew for every batch."""
+    """Training features up to this size stay in memory. Larger ones are read from the cache on disk; where the cache is
+    off or too small, they are computed anew for every batch."""
 
     @model_validator(mode="after")
     def _fractions_make_a_whole(self) -> Self:
@@ -94,17 +94,17 @@ class StageOptions(Options):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps in which the learning rates rise; they fall as a cosine afterwards."""
+    """Share of the steps in which the learning rates rise. Afterwards they fall as a cosine."""
     gradient_clip: float = Field(1.0, gt=0)
     evaluate_every: int = Field(50, ge=1)
     patience: int = Field(4, ge=1)
-    """Evaluations on the development split without improvement before the stage stops early."""
+    """Evaluations on the development split without an improvement, after which the stage stops early."""
     development: int = Field(64, ge=1)
-    """Utterances of each class and domain that such an evaluation uses."""
+    """Utterances of each class and domain in such an evaluation."""
     twin_loss: float = Field(1.0, ge=0)
-    """Weight of a loss that ranks every recording above the forged copy of it in the same batch."""
+    """Weight of a loss that ranks every recording above its forged copy in the same batch."""
     shortest_crop: float = Field(1.0, gt=0, le=1)
-    """Share of `data.crop_seconds`; every batch is cropped to a length drawn between this and the whole."""
+    """As a share of `data.crop_seconds`. Each batch has one crop length, drawn between this and the whole."""
 
 
 class JointStage(StageOptions):
@@ -116,7 +116,7 @@ class JointStage(StageOptions):
     router_learning_rate: float = Field(1e-2, gt=0)
     head_learning_rate: float = Field(2e-3, gt=0)
     orthogonality: float = Field(1e-3, ge=0)
-    """Weight of the penalty on the overlap between experts' A matrices."""
+    """Weight of the penalty on the overlap between the A matrices of experts."""
 
 
 class ExpertStage(StageOptions):
@@ -128,34 +128,34 @@ class ExpertStage(StageOptions):
     router_learning_rate: float = Field(1e-2, gt=0)
     head_learning_rate: float = Field(2e-3, gt=0)
     head: Literal["frozen", "trained"] = "trained"
-    """Whether the shared head moves along."""
+    """Whether the shared head is trained as well."""
     shortest_crop: float = Field(0.5, gt=0, le=1)
-    """Exemplars are no longer than a crop: whole, they would be heard alike every time."""
+    """Exemplars are no longer than a crop. Without shorter crops every batch would have the same part of them."""
     way: Literal["inside", "alone"] = "inside"
-    """`inside`: within the frozen mixture, with replay. `alone`: the gate forced to the new expert, no replay."""
+    """`inside`: within the frozen mixture, with replay. `alone`: every utterance goes to the new expert, no replay."""
     start: Literal["fresh", "merged"] = "merged"
-    """`merged`: the new expert starts as the nearest of its rank to what the mixture does on the new domain, and so
-    from what is known already; `fresh`: from nothing."""
+    """`merged`: the new expert starts as the best approximation, at its rank, of what the mixture does on the new
+    domain. `fresh`: it starts as an expert that changes nothing."""
     gate_start: float = 4.0
-    """Gate logit by which the new expert starts above the mean of the old ones (`inside`): it takes part everywhere at
-    first, and learns where to withdraw. From 0 it would hear only what the old experts leave to it."""
+    """How far the new expert's gate logit starts above the mean of the old ones (`inside`). A high start lets it act on
+    all speech, and it learns where to withdraw. From 0 it would get only what the old experts leave to it."""
     gate_at: Literal["everywhere", "domain"] = "everywhere"
-    """Where that start applies: to all speech, or to what looks like the mean of the new domain's spoofed speech."""
+    """Where that start applies: to all speech, or to speech near the mean of the new domain's spoofed speech."""
     rows: Literal["new", "all"] = "new"
-    """Whether the old experts' router rows move along."""
+    """Whether only the new expert's router rows are trained, or those of all experts."""
     then_routers: bool = False
-    """Whether a router stage follows; after `way: alone` it does anyhow, or nothing would be sent to the new expert."""
+    """Whether a router stage follows. After `way: alone` it always does: the router has not learnt the new expert."""
     orthogonality: float = Field(0.0, ge=0)
     domain_loss: float = Field(0.0, ge=0)
-    """As `router.domain_loss`, of the new expert's stage: it keeps old spoofed speech with the experts it has, and so
-    from what the new one could do for it."""
+    """As `router.domain_loss`, for the expert stage. It keeps old spoofed speech at its own experts, so that the new
+    expert cannot help with it."""
     keep_out: float = Field(0.0, ge=0)
-    """Weight of a loss that keeps the new expert from being chosen where old domains' statistics lie."""
+    """Weight of a loss that keeps the new expert from being chosen for speech with the statistics of old domains."""
     replay_share: float = Field(0.5, ge=0, lt=1)
-    """Share of every batch that is drawn from the old domains' exemplars."""
+    """Share of every batch that is drawn from exemplars of old domains."""
     replay_by: Literal["domain", "difficulty"] = "difficulty"
-    """How old domains divide that share: alike, or by how hard each still is for the mixture; then a new domain that is
-    easier than the old ones leaves them more of it."""
+    """How old domains divide that share: equally, or by their present loss. By loss, a new domain that is easier than
+    the old ones also leaves them a larger share."""
     distillation: float = Field(0.0, ge=0)
     """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
 
@@ -166,7 +166,7 @@ class ExpertStage(StageOptions):
 
 
 class RouterStage(StageOptions):
-    """All router rows, briefly (`retrain-router`, and `add-expert` with `expert.then_routers`)."""
+    """A short training of all router rows (`retrain-router`, and `add-expert` with `expert.then_routers`)."""
 
     steps: int = Field(60, ge=0)
     learning_rate: float = Field(1e-2, gt=0)
@@ -180,13 +180,13 @@ class ExemplarOptions(Options):
     """What an expert keeps of its domain, as frozen-prefix features."""
 
     replay: int = Field(64, ge=0)
-    """Utterances of each class from the training split, for later experts' stages."""
+    """Utterances of each class from the training split, for the training of later experts."""
     check: int = Field(64, ge=0)
     """Utterances of each class from the test split, for later gates."""
     seconds: Seconds = Field(2.0, ge=0.1)
-    """At most this much of each."""
+    """Longest part of an utterance that is kept."""
     directions: int = Field(0, ge=0)
-    """Principal deviations in the statistics of what routers read; 0 keeps no statistics."""
+    """Principal directions in the statistics of router inputs; 0 keeps no statistics."""
 
 
 class GateOptions(Options):
@@ -197,13 +197,13 @@ class GateOptions(Options):
     confidence: float = Field(0.95, gt=0, lt=1)
     bootstrap: int = Field(1000, ge=1)
     known: float = Field(0.03, ge=0, le=1)
-    """A new domain whose EER under the active mixture is at most this is said to be known, before training."""
+    """A new domain with at most this EER under the active mixture is reported as known before training."""
     certain: bool = True
-    """Refuse only where the paired bootstrap interval of the rise lies above zero as well."""
+    """Refuse only where the paired bootstrap interval of the rise is above zero as well."""
 
 
 class Recipe(Options):
-    """How experts are trained, mixed and judged."""
+    """How experts are trained, routed and judged."""
 
     lora: LoraOptions = LoraOptions()
     router: RouterOptions = RouterOptions()
@@ -215,11 +215,11 @@ class Recipe(Options):
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: GateOptions = GateOptions()
     calibration: Literal["hold", "refit", "keep"] = "hold"
-    """After a new expert or new routers: `refit` fits the calibration anew on the development splits and exemplars;
-    `hold` does so too, but has the old domains' exemplars err at the frozen threshold as they did; `keep` leaves that
-    of the first mixture."""
+    """After a new expert or new routers: `refit` fits the calibration anew on development splits and exemplars; `hold`
+    does the same, and then moves the offset until old domains have their former error rates at the frozen threshold;
+    `keep` leaves the calibration of the first mixture."""
     precision: Precision = "auto"
-    """What the base's blocks and the experts compute in, in training and scoring; `auto` is bfloat16 where the
+    """Number format of the base's blocks and the experts, in training and scoring. `auto` is bfloat16 where the
     processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""
 
 
@@ -233,10 +233,10 @@ class PretrainRecipe(Options):
     conv_channels: int = Field(128, ge=4)
     held_out_speakers: tuple[str, ...] = ()
     split_seed: int = 0
-    """The same as the detector's recipes use, so that the base never hears a test recording."""
+    """The one of the detectors' recipes, so that the base is not pretrained on their test recordings."""
     targets: tuple[Literal["mfcc", "former_units", "teacher_units", "teacher"], ...] = ("mfcc",)
-    """`mfcc`: k-means units of MFCC; `former_units`: those of a former base's block, for a second round;
-    `teacher_units`: those of a teacher's layers; `teacher`: the layers themselves."""
+    """`mfcc`: k-means units of MFCC; `former_units`: units of a block of an earlier base, for a second round;
+    `teacher_units`: units of a teacher's layers; `teacher`: the outputs of these layers."""
     units: int = Field(100, ge=2)
     former_base: Path = Path("registry/base")
     former_block: int = Field(4, ge=1)

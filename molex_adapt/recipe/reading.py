@@ -1,4 +1,4 @@
-"""YAML in, validated options out: unknown keys are refused, and all faults are reported together."""
+"""From YAML to validated options. Unknown keys are refused, and all faults are reported together."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
     Adapted layers, routing, head and window are what the mixture was built with; the rank of a new expert is free.
 
     Raises:
-        RecipeError: the given recipe asks for another structure in so many words.
+        RecipeError: the given recipe states another structure.
     """
     fixed = (
         ("lora", ("targets",)),
@@ -106,6 +106,7 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
             and key in here.model_fields_set
             and getattr(here, key) != getattr(there, key)
         ]
+        # An option that the recipe does not state is a default and no wish: the mixture's value replaces it silently.
         updates[section] = here.model_copy(update={key: getattr(there, key) for key in keys})
     if conflicts:
         raise RecipeError(
@@ -117,7 +118,7 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
 
 
 def dump(recipe: Options) -> str:
-    """The recipe as YAML, every option spelt out; reads back to an equal recipe."""
+    """The recipe as YAML with all of its options. Reading it gives an equal recipe."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
