@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import typer.main
 import molex_adapt
 from molex_adapt.cli.app import app
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -40,16 +42,24 @@ def test_every_command_has_an_example_that_works(run, name):
         assert line in ran.out  # not broken over two lines
 
 
-def test_every_command_of_the_readme_exists():
-    fenced = README.read_text(encoding="utf-8").split("```")[1::2]
+def test_every_command_of_the_pages_exists():
+    fenced = [part for page in PAGES for part in page.read_text(encoding="utf-8").split("```")[1::2]]
     found = examples("\n".join(fenced))
-    assert len(found) > 10
+    assert len(found) > 20
     for line in found:
         check(line)
 
 
-def test_the_readmes_tree_names_every_part():
-    text = README.read_text(encoding="utf-8")
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_tree_of_the_code_names_every_part():
+    text = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
     package = Path(molex_adapt.__file__).parent
     parts = [f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").exists()]
     parts += [path.name for path in package.glob("*.py") if not path.name.startswith("__")]
