@@ -13,15 +13,17 @@ from molex_adapt.errors import AudioError, DataError
 from molex_adapt.progress import Progress, Silent
 
 LEVEL_RMS = 10 ** (-26 / 20)
+"""The level of all streams: 26 dB below full scale, as telephony measures speech."""
 TELEPHONE_BAND = (50.0, 3400.0)
+"""Hertz."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Recordings of one speaker end to end.
+    """All recordings of one speaker in a row.
 
     Attributes:
-        speaker: whose.
+        speaker: name of the speaker.
         condition: `wide`, `narrow` (telephone band) or `degraded`.
         wave: (T,) float32 at 16 kHz; T is a whole number of frames.
     """
@@ -41,7 +43,7 @@ def build_streams(
 ) -> list[Stream]:
     """Decode a table of bona fide speech into streams, one per speaker and condition.
 
-    Recordings are brought to one level and laid end to end, so that crops need no padding.
+    Recordings get the same level and are joined, so that crops need no padding.
 
     Raises:
         DataError: no recording could be used.
@@ -58,7 +60,7 @@ def build_streams(
             continue
         wave = wave[: len(wave) // FRAME_SAMPLES * FRAME_SAMPLES]
         rms = float(np.sqrt(np.mean(wave**2))) if len(wave) else 0.0
-        if rms > 1e-5:
+        if rms > 1e-5:  # silence would be amplified to noise at the level of speech
             level = np.clip(wave * (LEVEL_RMS / rms), -1, 1).astype(np.float32)
             by_speaker.setdefault(utterance.speaker or "unknown", []).append(level)
     progress.stop()
@@ -74,7 +76,7 @@ def build_streams(
 
 
 def hear(wave: NDArray[np.float32], condition: str, generator: np.random.Generator) -> NDArray[np.float32]:
-    """The stream as heard in a condition; same length."""
+    """The stream in a listening condition; same length."""
     if condition == "wide":
         return wave
     if condition == "narrow":
@@ -92,9 +94,9 @@ def _band_limit(wave: NDArray[np.float32], low: float, high: float) -> NDArray[n
 
 
 def _degrade(wave: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
-    """Noise, reverberation, clipping or coarse quantisation, changing every few seconds.
+    """Noise, reverberation, clipping or coarse quantisation; another one every four seconds.
 
-    None of these is an attack that the package simulates: they teach that recordings differ, not how spoofs are made.
+    None of these is an attack that the package simulates. The base learns that recordings differ, not what spoofs are.
     """
     segment = 4 * SAMPLE_RATE
     pieces = []
@@ -120,6 +122,7 @@ def _reverberate(wave: NDArray[np.float32], generator: np.random.Generator) -> N
     from scipy.signal import fftconvolve
 
     time = np.arange(int(0.4 * SAMPLE_RATE)) / SAMPLE_RATE
+    # exp(-6.9) is a fall of 60 dB in amplitude: the drawn number is the reverberation time in seconds.
     tail = generator.standard_normal(len(time)) * np.exp(-time * 6.9 / generator.uniform(0.1, 0.5))
     tail *= generator.uniform(0.1, 0.5) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0

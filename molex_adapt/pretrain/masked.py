@@ -17,7 +17,7 @@ from molex_adapt.recipe import PretrainRecipe
 
 
 def embedded_config(recipe: PretrainRecipe) -> WavLMConfig:
-    """A WavLM with a layer-norm feature extractor, so that padding under a mask is exact."""
+    """A WavLM with a layer-norm feature extractor: group norm would let padding change the features."""
     return WavLMConfig(
         hidden_size=recipe.hidden,
         num_hidden_layers=recipe.blocks,
@@ -47,7 +47,7 @@ def embedded_config(recipe: PretrainRecipe) -> WavLMConfig:
 
 @dataclass(frozen=True)
 class Losses:
-    """One batch's losses and what can be read off them; scalars."""
+    """The losses and accuracies of one batch; scalars."""
 
     total: Tensor
     masked_accuracy: float
@@ -82,6 +82,7 @@ class MaskedPredictor(nn.Module):
         units, layers = units[:, :frames], layers[:, :frames]
         mask = draw_mask(len(wave), frames, self.recipe.mask_probability, self.recipe.mask_frames, generator)
         hidden = self.base(wave, mask_time_indices=mask).last_hidden_state
+        # Frames that are not masked count less: their units can be copied from what is heard.
         weight = torch.where(mask, 1.0, self.recipe.unmasked_weight)
         weight = weight / weight.sum()
         total = hidden.new_zeros((), dtype=torch.float32)
@@ -91,7 +92,7 @@ class MaskedPredictor(nn.Module):
             target = units[..., index]
             loss = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
             total = total + (loss * weight).sum() / len(self.classifiers)
-            if index == 0:
+            if index == 0:  # accuracies are of the first codebook, which every recipe with units has
                 hits = logits.argmax(-1) == target
         regression = hidden.new_zeros((), dtype=torch.float32)
         for index, head in enumerate(self.regressions):
@@ -99,6 +100,7 @@ class MaskedPredictor(nn.Module):
                 head(hidden).float(), layers[:, :, index].float(), reduction="none"
             ).mean(-1)
             regression = regression + (distance * weight).sum() / len(self.regressions)
+        # A smooth L1 distance of standardised values is several times smaller than a cross-entropy in nats.
         total = total + 4 * regression
         if not self.classifiers:
             return Losses(total, 0.0, 0.0, float(regression.detach()))
@@ -106,9 +108,10 @@ class MaskedPredictor(nn.Module):
 
 
 def draw_mask(rows: int, frames: int, probability: float, length: int, generator: torch.Generator) -> Tensor:
-    """(rows, frames) bool: spans of `length` frames, each frame a start with `probability`; every row has one."""
+    """(rows, frames) bool: spans of `length` frames. Each frame starts one with `probability`; every row has a span."""
     starts = torch.rand(rows, frames, generator=generator) < probability
     starts[torch.arange(rows), torch.randint(frames, (rows,), generator=generator)] = True
+    # The largest start among a frame and the `length` - 1 frames before it: whether a span covers the frame.
     spans = F.max_pool1d(F.pad(starts.float(), (length - 1, 0))[:, None], length, stride=1)
     return spans[:, 0] > 0
 

@@ -1,4 +1,4 @@
-"""Pretrain the embedded base: streams, targets, optimiser, a half-precision WavLM folder."""
+"""Pretraining of the embedded base: streams, targets, training, and a folder with a half-precision WavLM."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PRETRAINED = Kind(
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What pretraining came to; accuracies and losses are of the development split."""
+    """The result of pretraining. Accuracies and losses are of the development split."""
 
     folder: str
     steps: int
@@ -55,7 +55,7 @@ def pretrain(
 ) -> Pretrained:
     """Pretrain on the training split of bona fide speech and save the base to `out`.
 
-    The held-out speakers and the test split are never heard; the development split only measures.
+    Held-out speakers and the test split are not used at all. The development split is for measuring only.
 
     Raises:
         DataError: too little speech is left, a package is missing, or `out` is a file or holds anything but a base

@@ -1,4 +1,4 @@
-"""What the base predicts of masked speech: MFCC units, a former base's units, a teacher's units or layers.
+"""The targets of masked prediction: units of MFCC, of an earlier base or of a teacher, or the teacher's layers.
 
 Shapes: C codebooks, N teacher layers, W their width.
 """
@@ -91,6 +91,7 @@ def mfcc(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     cepstra = dct(np.log(np.concatenate(chunks) + 1e-6), norm="ortho")[:, :13]
     first = np.gradient(cepstra, axis=0)
     second = np.gradient(first, axis=0)
+    # Frames are 10 ms apart, as is usual for differences; targets have the 20 ms of the base.
     return np.asarray(np.concatenate([cepstra, first, second], axis=1)[::2], dtype=np.float32)
 
 
@@ -117,7 +118,7 @@ def _cluster(features: list[NDArray[np.float32]], units: int, fit_on: int) -> li
         raise DataError(
             f"{len(sample)} frames of speech cannot make {units} units; add recordings, or ask for fewer: --set units=N"
         )
-    mean, deviation = sample.mean(0), sample.std(0) + 1e-6
+    mean, deviation = sample.mean(0), sample.std(0) + 1e-6  # k-means would follow the loudest channel
     sample = (sample - mean) / deviation
     picked = np.random.default_rng(0).permutation(len(sample))[:60_000]
     clusters = MiniBatchKMeans(units, batch_size=4096, n_init=1, max_iter=60, random_state=0).fit(

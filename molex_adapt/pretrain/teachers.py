@@ -1,7 +1,7 @@
-"""Models whose hidden states the base learns to predict.
+"""Models whose hidden states serve as targets of pretraining.
 
-DistillMOS (MIT licence, package `distillmos`) is a speech-quality model distilled from XLS-R; it is used at training
-time only and nothing of it is stored in the base. A former base of our own gives the units of a second round.
+DistillMOS (MIT licence, package `distillmos`) is a speech-quality model distilled from XLS-R. It is used in training
+only, and nothing of it is stored in the base. An earlier base of our own gives the units of a second round.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from molex_adapt.pretrain.corpus import Stream
 from molex_adapt.progress import Progress, Silent
 
 TEACHER_SAMPLES = 122_880
-"""DistillMOS hears exactly this many samples (7.68 s)."""
+"""DistillMOS takes exactly this many samples (7.68 s)."""
 
 _TEACHER_LAYERS = "transformer_pool_attn.transformer.transformer_encoder.layers"
 _BASE_FRAMES = 500
-"""A former base hears this many frames (10 s) at a time."""
+"""An earlier base is run on this many frames (10 s) at a time: attention over a whole stream would not fit memory."""
 
 
 @torch.no_grad()
 def hear_with_base(
     streams: list[Stream], folder: Path, block: int, progress: Progress | None = None
 ) -> list[NDArray[np.float32]]:
-    """Hidden states behind one block of a former base, per stream (F, D); 1 is the first block.
+    """Hidden states (F, D) after one block of an earlier base, per stream; 1 is the first block.
 
     Source: HuBERT's second iteration (arXiv 2106.07447, section IV-C).
 
@@ -57,7 +57,7 @@ def hear_with_base(
         for piece in range(pieces):
             wave = stream.wave[piece * _BASE_FRAMES * FRAME_SAMPLES :][: _BASE_FRAMES * FRAME_SAMPLES]
             whole = len(wave) // FRAME_SAMPLES
-            # The last frame's window reaches beyond its step.
+            # The window of the last frame is longer than its step, so it reaches into the padding.
             wave = np.pad(normalise(wave), (0, base.receptive_samples))
             states = base.hidden_states(*base.prefix(torch.from_numpy(wave)[None], torch.tensor([len(wave)])))
             found.append(states[block][0, :whole].float().numpy())
@@ -73,7 +73,7 @@ def hear_with_base(
 def hear_with_teacher(
     streams: list[Stream], layers: tuple[int, ...], progress: Progress | None = None
 ) -> list[Tensor]:
-    """Hidden states of DistillMOS, per stream (F, len(layers), 200) float16, one frame per 20 ms.
+    """Hidden states (F, len(layers), 200) of DistillMOS, per stream, float16, one frame per 20 ms.
 
     Raises:
         DataError: the package is missing, or a layer does not exist.
@@ -113,7 +113,7 @@ def _segments(stream: Stream) -> int:
 
 def _load_teacher() -> nn.Module:
     try:
-        # DistillMOS imports torchaudio, yet only its command line uses it, to read files; we hand it waveforms.
+        # DistillMOS imports torchaudio, but only its command line uses it, to read files. We pass waveforms.
         with (
             mock.patch.dict(sys.modules, _stand_in_for_torchaudio()),
             contextlib.redirect_stdout(io.StringIO()),
@@ -125,7 +125,7 @@ def _load_teacher() -> nn.Module:
         raise DataError(
             f"the teacher needs the package distillmos ({error}): pip install --no-deps distillmos"
         ) from None
-    # The fused encoder path would skip the layers' hooks.
+    # torch's fused path through an encoder skips the hooks of its layers.
     torch.backends.mha.set_fastpath_enabled(False)
     return teacher.eval()
 
