@@ -1,4 +1,4 @@
-"""Decode any recording to what the models hear: 16 kHz, one channel, float32 in [-1, 1]."""
+"""Decoding of any recording to the input of the models: 16 kHz, one channel, float32 in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HIGHEST = 16.0  # floats beyond this are not audio in [-1, 1] that overshoots, 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a file's header states; `seconds` is None where only decoding can tell."""
+    """What the header of a file states. `seconds` is None where only decoding can tell."""
 
     rate: Hertz
     channels: int
@@ -31,7 +31,7 @@ class Heading:
 
 
 def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = None) -> NDArray[np.float32]:
-    """Decode one recording, or a stretch of it, without reading the rest where its container can seek.
+    """Decode one recording or a part of it. Where the container can seek, the rest is not read.
 
     Any rate is resampled, any number of channels averaged; samples beyond full scale are clipped. A stretch
     that reaches over the end is as long as the recording allows.
@@ -89,7 +89,7 @@ def stream(
 
 
 def heading(path: Path | str) -> Heading:
-    """What the header of `path` states, without decoding; trust it for planning, not for truth.
+    """What the header of `path` states, without decoding. It may be wrong: use it for planning only.
 
     Raises:
         AudioError: the file cannot be opened as audio.

@@ -1,4 +1,4 @@
-"""Decode every recording once and leave out, by name and reason, what nothing can be learnt from."""
+"""The audit: every recording is decoded once, and those that are of no use are left out with a reason."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def _conclude(table: Table, findings: list[_Finding]) -> Audit:
 
 
 def _without_repeats(table: Table, findings: list[_Finding]) -> list[_Finding]:
-    """Findings in which a repeated recording has its reason; the same audio in both classes is an error."""
+    """Findings in which a repeated recording has a reason. The same audio in both classes is an error."""
     first: dict[tuple[str, bool], Utterance] = {}
     checked = []
     for item, found in zip(table, findings, strict=True):
         if found.reason is None:
-            # The null control is bona fide speech called spoof: compared with itself only.
+            # The null control is bona fide speech with the label spoof, so it is compared with itself only.
             null = item.attack == NULL_DOMAIN
             before = first.setdefault((found.digest, null), item)
             if before.label != item.label:
@@ -157,7 +157,7 @@ def _examine_all(
 
 
 def _in_processes(paths: list[Path], min_seconds: Seconds, workers: int) -> Iterator[tuple[int, _Finding]]:
-    """Findings of parallel processes; those of batches that were under way when one died are missing."""
+    """Findings of parallel processes. Where a process died, those of the unfinished batches are missing."""
     pool = _pool(workers)
     try:
         starts = range(0, len(paths), _BATCH)
@@ -174,7 +174,7 @@ def _in_processes(paths: list[Path], min_seconds: Seconds, workers: int) -> Iter
 
 
 def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tuple[int, _Finding]]:
-    """Findings of a single process that is replaced whenever a file kills it."""
+    """Findings of a single process. Where a file kills it, another process goes on with the next file."""
     pool = _pool(1)
     try:
         for index, path in paths.items():
@@ -192,7 +192,7 @@ def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tup
 
 
 def _processes_start() -> bool:
-    """Whether a fresh process runs at all; it does not where a script calls us outside its main guard."""
+    """Whether a new process can start. It cannot where a script without a main guard calls this package."""
     with _pool(1) as pool:
         try:
             return pool.submit(os.getpid).result() > 0
@@ -209,7 +209,7 @@ def _examine_batch(paths: list[Path], min_seconds: Seconds) -> list[_Finding]:
 
 
 def _examine(path: Path, min_seconds: Seconds) -> _Finding:
-    """Decode one file block by block, so that its length does not matter."""
+    """Examine one file block by block, so that memory does not grow with its length."""
     digest = Digest()
     samples, peak, energy, full = 0, 0.0, 0.0, 0
     try:

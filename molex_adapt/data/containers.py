@@ -1,4 +1,4 @@
-"""Open any audio file as mono float blocks at its own rate: soundfile first, PyAV for what it cannot read."""
+"""Any audio file as mono float blocks at its own rate: by soundfile, and by PyAV where soundfile cannot read it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Opened:
     channels: int
     frames: int | None
     read_from: Callable[[int], Iterator[NDArray[np.float32]]]
-    """Mono blocks (n,) from the given frame on; never more memory than a block, whatever the header says."""
+    """Mono blocks (n,) from the given frame on. Memory is that of one block, even if the header is wrong."""
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def open_audio(path: Path) -> Iterator[Opened]:
 
 
 def damaged(path: Path, why: str) -> AudioError:
-    """The error for a file that breaks off or does not decode."""
+    """The error for a file that ends too early or does not decode."""
     return AudioError(
         f"{path} cannot be decoded ({why.strip().rstrip('.')}). Expected a whole audio file that soundfile "
         "or FFmpeg reads "
@@ -178,7 +178,7 @@ def _open_av(path: Path) -> Iterator[Opened]:
     demuxer, options = _RAW_DEMUXERS.get(path.suffix.lower(), (None, {}))
     safe = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     try:
-        # Tags may be in any encoding; they are not what is wanted here.
+        # Tags may be in any encoding, and they are not read here.
         with av.open(
             str(path), format=demuxer, options={**safe, **options}, metadata_errors="replace"
         ) as container:

@@ -1,4 +1,4 @@
-"""One row of a manifest as an utterance; what is wrong with it is a `RowError`, for the reader to gather."""
+"""One row of a manifest as an utterance. Each fault is a `RowError`, which the reader collects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from molex_adapt.text import short, shown
 
 
 class RowError(Exception):
-    """One thing wrong with one row; gathered, so that a user sees several at once."""
+    """One fault of one row. The reader collects them, so that a user sees several at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def plain(path: Path) -> Path:
 
 
 def _below(written: str, base: Path) -> PurePosixPath:
-    """The path below `base`; only the name where it lies elsewhere: those folders may mean anything."""
+    """The path below `base`. Of a file elsewhere only the name counts, because its folders may mean anything."""
     path, top = Path(written), plain(base)
     if not path.is_absolute():
         return PurePosixPath(written)

@@ -1,4 +1,4 @@
-"""The folder layout: `bonafide/` and `spoof/<attack>/`, with any folders below."""
+"""The folder layout: `bonafide/` and `spoof/<attack>/`, with any folders inside."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_recordings(root: Path | str, *, label: Label = BONA_FIDE) -> Table:
 
 
 def find_audio(root: Path) -> list[Path]:
-    """Every file below `root` with an audio suffix, sorted; links are followed, but never in a circle."""
+    """Every file below `root` with an audio suffix, sorted. Links are followed, but no folder is entered twice."""
     found: list[Path] = []
     seen: set[str] = set()
     for folder, names, files in os.walk(root, onerror=_refuse_unreadable, followlinks=True):
@@ -85,7 +85,7 @@ def _refuse_unreadable(error: OSError) -> None:
 
 
 def origin_of(path: PurePath, label: Label) -> tuple[str, str | None, bool]:
-    """What a path itself says about an utterance whose class is known.
+    """What the path of an utterance says about it when the class is known.
 
     Returns:
         its source, its attack folder if there is one, and whether the path goes through a class folder
@@ -125,7 +125,7 @@ def _is_audio(name: str) -> bool:
 
 
 def _refuse_misspelt(root: Path, folders: list[tuple[Path, Label]]) -> None:
-    """A folder that is nearly a class, or stands where a class is missing, is a fault and not passed over."""
+    """Refuse a folder whose name is nearly a class, or which is there in place of a missing class."""
     known = [folder for folder, _ in folders]
     others = [item for item in _sub_folders(root) if item not in known]
     for item in others:

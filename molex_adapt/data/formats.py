@@ -1,4 +1,4 @@
-"""Manifest files as plain rows: CSV, TSV, JSON Lines and Parquet, whatever their writer's habits."""
+"""Manifest files as plain rows: CSV, TSV, JSON Lines and Parquet, in the variants that common programs write."""
 
 from __future__ import annotations
 

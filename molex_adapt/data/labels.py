@@ -1,4 +1,4 @@
-"""The words people write for the two classes and the three splits, and what each means here."""
+"""The accepted words for the two classes and the three splits."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def split_of(word: str) -> Split | None:
 
 
 def nearest_label(word: str, cutoff: float = 0.6) -> str | None:
-    """The accepted class word most like `word`, if one is like it at all."""
+    """The accepted class word nearest to `word`, if one is similar."""
     return _nearest(word, [name for name in LABEL_WORDS if len(name) > 2], cutoff)
 
 
 def nearest_split(word: str) -> str | None:
-    """The accepted split word most like `word`, if one is like it at all."""
+    """The accepted split word nearest to `word`, if one is similar."""
     return _nearest(word, list(SPLIT_WORDS), 0.6)
 
 
 def label_fault(word: str) -> str:
-    """What to say about a label that is none: the value, the accepted words, the nearest one."""
+    """The message about a wrong label: its value, the accepted words, the nearest one."""
     if re.fullmatch(r"[+-]?\d+(\.\d+)?|true|false", word.strip(), re.IGNORECASE):
         hint = "which class a number means differs from corpus to corpus: write the word"
     else:

@@ -1,4 +1,4 @@
-"""Manifests: a file that names each recording and its class, and may say more about it."""
+"""Manifests: files that name each recording and its class, and optionally attack, speaker, split and more."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ MANIFEST = Kind("a manifest", _is_manifest)
 
 
 def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:
-    """Refuse a list of which nothing is there: the folder is wrong, not the files.
+    """Refuse a manifest of which no file exists: then its folder is wrong and not the files.
 
     Raises:
         DataError: none of `paths` exists.
@@ -175,7 +175,7 @@ def _refuse_faults(path: Path, faults: list[str], good: int) -> None:
 
 
 def _untangle_stems(read: list[Entry], base: Path) -> list[Utterance]:
-    """Take stems for sources, unless they name different recordings (a/1.wav to train, b/1.wav to test)."""
+    """Use stems as sources, unless they name different recordings (a/1.wav for train, b/1.wav for test)."""
     splits: dict[tuple[str, Label, str | None], set[Split | None]] = {}
     for item in read:
         if item.guessed:
@@ -197,7 +197,7 @@ def _whole(path: Path, base: Path) -> str:
 def _field(item: Utterance, name: str, base: Path) -> Any:
     if name != "path":
         value = getattr(item, name)
-        # A source or speaker may be called after a file; its name only has to differ from others.
+        # A source or speaker may be named after a file. The name only has to differ from others.
         return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
     path = plain(item.path)
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()

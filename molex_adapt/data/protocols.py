@@ -1,4 +1,4 @@
-"""The ASVspoof 2019 LA and ASVspoof 5 data bases as their organisers pack them."""
+"""The ASVspoof 2019 LA and ASVspoof 5 corpora, in the form in which they are distributed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from molex_adapt.text import shown
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one data base writes its keys, and where it keeps its audio; columns count from 0."""
+    """The protocol columns of one corpus, counted from 0, and the folders of its audio."""
 
     name: str
     files: dict[str, Split]

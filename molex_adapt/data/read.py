@@ -1,4 +1,4 @@
-"""One door for data: a folder, a manifest, an ASVspoof tree or one of its protocol files."""
+"""Reading of data in any form: a folder, a manifest, an ASVspoof tree or one of its protocol files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train, dev and test that no source recording, and where possible no speaker, is on two sides of."""
+"""Division into train, dev and test. No source recording is in two splits, and where possible no speaker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from molex_adapt.text import short
 By = Literal["auto", "speaker", "source"]
 
 FEWEST_SPEAKERS = 12
-"""From so many speakers on, "auto" separates speakers; with fewer, hashing them would miss the fractions."""
+"""With at least so many speakers, "auto" separates speakers. With fewer, hashing would miss the fractions by far."""
 
 
 @dataclass
@@ -40,17 +40,17 @@ def assign_splits(
 ) -> Table:
     """Give every utterance a split.
 
-    A seeded hash of the source (or speaker) decides, so that one recording goes to the same side in every
-    table and domain, and stays there when others are added. Splits that the data state are kept, and what
-    shares a source with them follows them. In a small table a class may be missing on one side; whole sources
-    are then moved, the same ones each time, so that every class of the table is in every split.
+    A seeded hash of the source (or speaker) decides. So one recording is in the same split in every table and
+    domain, and stays there when others are added. Splits that the data states are kept, and utterances of the
+    same source follow them. In a small table a split may lack a class: whole sources are then moved, the same
+    ones each time, until every class of the table is in every split.
 
     Args:
         table: any table; one of a single class is split likewise.
         seed: another seed, another division.
         fractions: of train, dev and test; they sum to 1 and are met as nearly as hashing does.
-        by: "source", "speaker" (a speaker's sources stay together as well), or "auto": by speaker where all
-            are known and twelve or more can be told apart, else by source.
+        by: "source", "speaker" (all sources of a speaker stay together), or "auto": by speaker where all are
+            known and there are at least twelve, else by source.
 
     Returns:
         The same utterances in the same order, each with its split.
@@ -73,7 +73,7 @@ def assign_splits(
 
 
 def describe_split(table: Table) -> str:
-    """One line on how large the splits are and what they keep apart, e.g. for a report's remarks."""
+    """One line on the sizes of the splits and on what they separate, e.g. for a report's remarks."""
     sizes = [(split, sum(item.split == split for item in table)) for split in SPLITS]
     if not any(size for _, size in sizes):
         return "no splits assigned"
@@ -125,7 +125,8 @@ def _by_source(table: Table) -> Callable[[Utterance], str]:
 
 
 def _joined_groups(table: Table) -> dict[str, str]:
-    """The group of each source, where speakers join sources and sources speakers; a speaker names it."""
+    """The group of each source. Sources with a common speaker, and speakers with a common source, form one group."""
+    # Union-find over sources and speakers; a group gets the name of its first speaker in alphabetical order.
     above: dict[tuple[str, str | None], tuple[str, str | None]] = {}
 
     def top(node: tuple[str, str | None]) -> tuple[str, str | None]:
@@ -144,7 +145,7 @@ def _joined_groups(table: Table) -> dict[str, str]:
 
 
 def _separable(table: Table, groups: dict[str, str]) -> bool:
-    """Whether speakers can be kept apart: enough groups, of each class too, no stated split against it."""
+    """Whether speakers can be separated: enough groups, also of each class, and no stated split divides one."""
     stated: dict[str, set[Split]] = defaultdict(set)
     of_class: dict[Label, set[str]] = defaultdict(set)
     for item in table:
@@ -234,7 +235,7 @@ def _fill_gaps(table: Table, units: list[_Unit], wanted: list[Split]) -> None:
 
 
 def _spare(having: list[_Unit], held: Counter[tuple[Split | None, Label]]) -> _Unit | None:
-    """The unit whose move empties no class of its split: from the fullest split, the lowest in the hash."""
+    """The unit to move: of those whose move takes no class from their split, the lowest hash in the fullest split."""
     free = [
         unit
         for unit in having
@@ -245,7 +246,7 @@ def _spare(having: list[_Unit], held: Counter[tuple[Split | None, Label]]) -> _U
 
 
 def _shared(table: Table, key: Callable[[Utterance], str | None]) -> tuple[int, int]:
-    """How many different keys there are, and how many of them are in more than one split."""
+    """The number of different keys, and of those that are in more than one split."""
     splits: dict[str, set[Split | None]] = defaultdict(set)
     for item in table:
         name = key(item)

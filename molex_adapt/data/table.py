@@ -1,4 +1,4 @@
-"""The one table that every data source becomes: utterances with their class, attack and origin."""
+"""The table that every data source is read into: utterances with their class, attack and origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from molex_adapt.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recording to learn from or to judge.
+    """One recording, for training or for scoring.
 
     `source` names the recording it comes from; all copies of one recording share it, and splits never
     separate it. `attack` is None for bona fide speech; `seconds` is None until an audit decoded the file.
@@ -34,7 +34,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One thing that was left out, and why."""
+    """One recording that was left out, and why."""
 
     path: str
     reason: str
@@ -88,7 +88,7 @@ class Table:
         return dict(sorted(found.items()))
 
     def require_both_classes(self, what: str) -> None:
-        """Refuse to go on with one class.
+        """Refuse a table of one class.
 
         Args:
             what: names this table in the message, e.g. "the development split of data/".
@@ -108,7 +108,7 @@ class Table:
         )
 
     def require_usable(self, what: str, whole: Table, failed: Sequence[Failed]) -> None:
-        """Refuse to go on where a class was lost because its recordings cannot be used.
+        """Refuse a table that lost a class because its recordings cannot be used.
 
         Args:
             what: as for `require_both_classes`.
@@ -131,7 +131,7 @@ class Table:
         self.require_both_classes(what)
 
     def digest(self) -> str:
-        """SHA-256 (hex) that changes when a file, its size or what is said about it changes.
+        """SHA-256 (hex) over path, size, class, attack, source, speaker and split of every file.
 
         Paths count relative to the root and order does not count, so that a moved folder keeps its digest.
         """
