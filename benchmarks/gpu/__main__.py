@@ -50,6 +50,7 @@ def main() -> None:
     results, code = Results.of(plan), code_of(plan.code)
     out = options.out or (None if options.tiny else RESULTS)
     print(f"{machine['card'] or machine['processor']}, torch {machine['torch']}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a part does not outlive this process
     started, parts = time.monotonic(), dict[str, Any]()
     for name in options.parts:
         left = 60 * options.minutes - (time.monotonic() - started)

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import WavLMConfig, WavLMModel
 
 from benchmarks.forms import LORA
@@ -26,13 +26,14 @@ def model_of(setting: Setting) -> WavLMModel:
     config = WavLMConfig(**(setting.shape | off | {"apply_spec_augment": False}))
     torch.manual_seed(0)
     with torch.device(setting.device):
-        return WavLMModel(config)
+        model = WavLMModel(config)
+    nn.Module.to(model, setting.device)  # the mask's embedding is made on the CPU whatever is said
+    return model
 
 
 def base_of(setting: Setting) -> Base:
     """The frozen base of that shape."""
-    base = Base(model_of(setting), BaseIdentity("random", "local", "0" * 64), normalised=True)
-    return base.to(setting.device)
+    return Base(model_of(setting), BaseIdentity("random", "local", "0" * 64), normalised=True)
 
 
 def waves_of(setting: Setting, count: int) -> Tensor:
