@@ -15,10 +15,12 @@ from pydantic import Field
 
 from molex_adapt.digest import sha256
 from molex_adapt.errors import RecipeError
+from molex_adapt.plain import load_yaml
 from molex_adapt.recipe import Options, Recipe, load, validate
 from molex_adapt.shipped import recipe_path
 
-PLANS = Path(__file__).parent / "plans"
+ROOT = Path(__file__).parents[1]
+PLANS = ROOT / "benchmarks" / "plans"
 
 S = TypeVar("S", bound=Options)
 
@@ -60,6 +62,8 @@ class Plan(Options):
     does."""
     reads_of: dict[str, list[str]] = Field({})
     """The same of a method that reads others."""
+    files: list[str] = Field([])
+    """YAML files beside the recipe that decide the figures, e.g. a generation of the shipped registry."""
     options: list[str] = Field([])
     """`key=value` of the recipe, for every method."""
     variants: dict[str, Variant] = Field({})
@@ -103,14 +107,15 @@ class Plan(Options):
         return load(Recipe, recipe_path(self.recipe), [*self.options, *own])
 
     def deciding(self, method: str) -> dict[str, Any]:
-        """What of that recipe decides the method's figures: values by section or setting.
+        """What decides the method's figures: of that recipe, values by section or setting; of files, digests.
 
         Raises:
             RecipeError: as `resolved`, or a section that recipes do not have.
         """
-        resolved, found = self.resolved(method).model_dump(mode="json"), {}
+        resolved = self.resolved(method).model_dump(mode="json")
+        found: dict[str, Any] = {name: self._digest_of(name) for name in self.files}
         for key in self.reads_of.get(method.partition("+")[0], self.reads):
-            value = resolved
+            value: Any = resolved
             for part in key.split("."):
                 if not isinstance(value, dict) or part not in value:
                     raise RecipeError(
@@ -119,6 +124,11 @@ class Plan(Options):
                 value = value[part]
             found[key] = value
         return found
+
+    def _digest_of(self, name: str) -> str:
+        if not (ROOT / name).is_file():
+            raise RecipeError(f"plan of {self.measurement}: there is no {name}. Mend `files` there")
+        return digest(load_yaml((ROOT / name).read_text(encoding="utf-8")))
 
 
 def read_plan(name: str, folder: Path = PLANS) -> Plan:

@@ -10,9 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import digest
-
-ROOT = Path(__file__).parents[1]
+from benchmarks.plan import ROOT, digest
 
 
 def code_of(parts: Iterable[str], root: Path = ROOT) -> dict[str, str]:

@@ -22,6 +22,7 @@ from benchmarks.report.found import Found, find_all
 from benchmarks.report.pages import pages
 from benchmarks.results import RESULTS
 from benchmarks.standing import Fault, adopt, faults, true_rows
+from molex_adapt.errors import MolexError
 
 
 def main() -> None:
@@ -35,23 +36,31 @@ def main() -> None:
     what.add_argument("--check", action="store_true")
     what.add_argument("--drop", action="store_true")
     what.add_argument("--adopt", choices=plan_names(), metavar="PLAN")
-    options = parser.parse_args()
+    try:
+        problems = _problems(parser.parse_args())
+    except MolexError as error:
+        problems = [str(error)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    sys.exit(bool(problems))
+
+
+def _problems(options: argparse.Namespace) -> list[str]:
+    """What is wrong, after what was asked for is done."""
     found = find_all()
     if options.drop:
         drop(found)
     if options.adopt:
         _adopt(found[options.adopt])
     problems = list(untrue(found))
-    if not problems:
-        texts = pages(found)
-        if options.check:
-            problems += different(texts)
-        else:
-            for path, text in texts.items():
-                path.write_text(text, encoding="utf-8")
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    sys.exit(bool(problems))
+    if problems:
+        return problems
+    texts = pages(found)
+    if options.check:
+        return list(different(texts))
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return []
 
 
 def untrue(found: Mapping[str, Found], results: Path = RESULTS) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.provenance import ROOT
-from benchmarks.report import costs
+from benchmarks.plan import ROOT
+from benchmarks.report import costs, detector
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import gpu
 from benchmarks.report.readme import command_of, missing, with_table
@@ -14,6 +14,8 @@ from benchmarks.report.sequence import sequence
 
 RESULTS_PAGE, README = ROOT / "benchmarks" / "RESULTS.md", ROOT / "README.md"
 SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
+    "demo": ("The demonstration", detector.demo),
+    "limits": ("Limits of the shipped detector", detector.limits),
     "sequence": ("A sequence of attacks", sequence),
     "speed": ("Speed", costs.speed),
     "startup": ("Start-up", costs.startup),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from statistics import mean, median
 
 from benchmarks.report.claims import final
+from benchmarks.report.detector import old_changes
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import parts_of
 from benchmarks.report.matrix import Matrix
@@ -51,11 +52,38 @@ def command_of(name: str) -> str:
 
 
 def _rows(found: Mapping[str, Found]) -> Iterator[list[str]]:
-    rows = {"sequence": _sequence, "cost": _cost, GPU: _gpu, "training": _training, "speed": _speed}
+    rows = {
+        "demo": _demo,
+        "limits": _limits,
+        "sequence": _sequence,
+        "cost": _cost,
+        GPU: _gpu,
+        "training": _training,
+        "speed": _speed,
+    }
     for name, section in rows.items():
         if name in found:
             for measure, result in section(found[name]):
                 yield [measure, result, f"`{command_of(name)}`"]
+
+
+def _demo(found: Found) -> Iterator[tuple[str, str]]:
+    for figures in list(found.by_method.get("seed", {}).values())[:1]:
+        yield "the demonstration, installation apart", f"{figures['seconds'] / 60:.1f} min"
+        novel = {name: domains[figures["novel"]] for name, domains in figures["eer"].items()}
+        shown = "; ".join(f"{100 * before:.1f} → {100 * after:.1f}" for before, after in novel.values())
+        changes = ", ".join(f"{100 * change:+.1f}" for change in old_changes(figures, "known"))
+        voices = "; ".join(f"{name} voices" for name in novel)
+        measure = f"its new attack, EER before → after: {voices}; change of the old attacks: mean, worst"
+        yield measure, f"{shown} %; {changes} points"
+
+
+def _limits(found: Found) -> Iterator[tuple[str, str]]:
+    for figures in found.by_method.get("unprocessed", {}).values():
+        measure = (
+            f"{figures['recordings']} real recordings as they are: called forged by the shipped detector"
+        )
+        yield measure, f"{100 * figures['called_spoof']:.0f} %"
 
 
 def _sequence(found: Found) -> Iterator[tuple[str, str]]:
@@ -67,13 +95,15 @@ def _sequence(found: Found) -> Iterator[tuple[str, str]]:
         PEERS[name]: median(final(run) for cell, run in runs.items() if cell.arguments[0] in orders)
         for name, runs in by_method.items()
     }
-    yield (
-        f"mean EER over {len(found.plan.settings['domains'])} attacks learnt one after the other: {', '.join(known)}",
-        f"{', '.join(f'{value:.1f}' for value in known.values())} %",
-    )
     forgotten = [Matrix.of(run).forgetting.values() for run in by_method["ours"].values()]
     worst, middle = (median(100 * how(values) for values in forgotten) for how in (max, mean))
-    yield "what ours forgot of them: mean, worst", f"{middle:+.1f}, {worst:+.1f} points"
+    count = len(found.plan.settings["domains"])
+    measure = f"mean EER over {count} attacks learnt one after the other: {', '.join(known)}"
+    shown = ", ".join(f"{value:.1f}" for value in known.values())
+    yield (
+        f"{measure}; forgotten by ours: mean, worst domain",
+        f"{shown} %; {middle:+.1f}, {worst:+.1f} points",
+    )
 
 
 def _cost(found: Found) -> Iterator[tuple[str, str]]:

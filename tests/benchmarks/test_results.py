@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import provenance
 from benchmarks.__main__ import run
-from benchmarks.plan import PLANS, Plan, plan_names, read_plan
-from benchmarks.provenance import ROOT, changed, code_of
+from benchmarks.plan import PLANS, ROOT, Plan, plan_names, read_plan
+from benchmarks.provenance import changed, code_of
 from benchmarks.report.__main__ import different, drop, untrue
 from benchmarks.report.found import Found, find_all
 from benchmarks.report.pages import pages, results_page
@@ -131,6 +131,20 @@ def test_variants_are_of_their_own_recipe():
     assert [varied.deciding(name)["router.top_k"] for name in ("score", "score+wide")] == [1, 9]
     with pytest.raises(KeyError):
         varied.deciding("score+narrow")
+
+
+def test_files_beside_the_recipe_decide_as_well_but_not_by_their_comments(monkeypatch, tmp_path):
+    plan = Plan.model_validate(SPEED | {"files": ["demo.yaml"]})
+    monkeypatch.setattr("benchmarks.plan.ROOT", tmp_path)
+    (tmp_path / "demo.yaml").write_text("novel: x\n")
+    results = Results.of(plan)
+    results.add(plan, plan.cells[0], {})
+    (tmp_path / "demo.yaml").write_text("# why\nnovel: x\n")
+    assert faults(plan, results) == []
+    (tmp_path / "demo.yaml").write_text("novel: y\n")
+    [fault] = faults(plan, results)
+    assert fault.reason.startswith("of another recipe: demo.yaml was ")
+    assert fault.settings == ()
 
 
 def test_a_section_that_recipes_do_not_have_is_refused(plan):
@@ -268,8 +282,10 @@ def test_the_check_fails_in_a_checkout_with_a_stale_row(tmp_path):
     """The command as the build runs it, on a copy in which the recipe has changed."""
     for name in ("benchmarks", "molex_adapt", "recipes"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+    generation = "registry/generations/1/generation.yaml"
+    (tmp_path / generation).parent.mkdir(parents=True)
+    for name in ("README.md", "pyproject.toml", generation):
+        shutil.copy(ROOT / name, tmp_path / name)
 
     def check() -> tuple[int, str]:
         command = [sys.executable, "-m", "benchmarks.report", "--check"]

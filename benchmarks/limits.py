@@ -1,0 +1,27 @@
+"""Where the shipped detector is wrong: real recordings as they are, without the last stage that it learnt behind.
+
+A cell is a number of recordings, at even distances from all voices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.plan import Cell, Plan
+from molex_adapt.api import Registry
+from molex_adapt.data import Table
+from molex_adapt.demo.domains import find_speech
+
+
+def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """Share of real recordings that are called forged at the shipped threshold."""
+    registry, speech = Registry.open("registry"), list(find_speech(None))
+    for cell in cells:
+        count = min(int(cell.arguments[0]), len(speech))
+        chosen = [speech[at * len(speech) // count] for at in range(count)]
+        report = registry.score(Table(tuple(chosen), "unprocessed"))
+        threshold = report.threshold
+        assert threshold is not None, "the shipped registry has a threshold"
+        called = sum(item.score < threshold for item in report.scores)
+        yield cell, {"called_spoof": called / len(report.scores), "recordings": len(report.scores)}

@@ -1,0 +1,51 @@
+"""What the shipped detector shows: in the demonstration, and where it is wrong."""
+
+from __future__ import annotations
+
+from statistics import mean
+from typing import Any
+
+from benchmarks.report.found import Found
+from benchmarks.report.tables import several, table
+
+Figures = dict[str, Any]
+
+NULL = "null"
+"""The control among the demonstration's domains."""
+
+
+def demo(found: Found) -> list[str]:
+    """Every domain before and after, a column a voice and seed."""
+    lines = []
+    for cell, figures in found.by_method.get("seed", {}).items():
+        seconds = figures["seconds"]
+        lines.append(
+            f"Seed {cell.arguments[0]}, {seconds / 60:.0f} min {seconds % 60:.0f} s. EER before → after:\n"
+        )
+        voices = figures["eer"]
+        domains = dict.fromkeys(domain for own in voices.values() for domain in own)
+        rows = [[domain, *(_arrow(own.get(domain)) for own in voices.values())] for domain in domains]
+        lines += table(["domain", *(f"{name} voices" for name in voices)], rows)
+    return lines
+
+
+def limits(found: Found) -> list[str]:
+    """Share of real recordings that are called forged."""
+    rows = []
+    for figures in found.by_method.get("unprocessed", {}).values():
+        what = f"{figures['recordings']} real recordings as they are: called forged, %"
+        rows.append([what, several([figures["called_spoof"]])])
+    return table(["", ""], rows)
+
+
+def old_changes(figures: Figures, voices: str) -> tuple[float, float]:
+    """Mean and largest change of the old domains' EER in the demonstration, as fractions."""
+    eer = figures["eer"][voices]
+    changes = [
+        after - before for name, (before, after) in eer.items() if name not in (figures["novel"], NULL)
+    ]
+    return mean(changes), max(changes)
+
+
+def _arrow(pair: list[float] | None) -> str:
+    return "–" if pair is None else f"{100 * pair[0]:.1f} → {100 * pair[1]:.1f}"
