@@ -17,8 +17,11 @@ from molex_adapt.errors import AudioError
 LONGEST: Seconds = 2 * 3600.0
 """The longest stretch that `decode` puts into memory at once (460 MB)."""
 
-_PREROLL = 800  # samples: longer than the resampler's filter, so that a stretch equals that part of the whole
-_HIGHEST = 16.0  # floats beyond this are not audio in [-1, 1] that overshoots, but integers written as floats
+_PREROLL = 800
+"""Samples that are decoded before a stretch: more than the resampler's filter is long, so that the stretch equals the
+same part of the whole recording."""
+_HIGHEST = 16.0
+"""Floating-point audio may overshoot full scale a little. Beyond this, integers were written as floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ def _at_16_khz(path: Path, opened: Opened, first: int) -> Iterator[NDArray[np.fl
         return
     import soxr
 
+    # With the rates in lowest terms, every SAMPLE_RATE / common output samples fall on an input frame exactly.
     common = math.gcd(opened.rate, SAMPLE_RATE)
     step = max(0, first - _PREROLL) // (SAMPLE_RATE // common)
     drop = first - step * (SAMPLE_RATE // common)

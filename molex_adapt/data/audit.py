@@ -139,6 +139,8 @@ def _examine_all(
     paths: list[Path], min_seconds: Seconds, workers: int, progress: Progress
 ) -> Iterator[tuple[int, _Finding]]:
     """Findings by index, in any order."""
+    # Three ways, each for what the one before could not do: parallel processes, one process a file after a crash, and
+    # this process where no other can start.
     left = dict(enumerate(paths))
     if workers > 1 and len(paths) >= _FEWEST_FOR_WORKERS:
         for index, found in _in_processes(paths, min_seconds, workers):
@@ -201,6 +203,7 @@ def _processes_start() -> bool:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
+    # A forked process could inherit a lock that a thread of ours holds, and wait for it forever.
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 

@@ -158,6 +158,7 @@ def _from_soundfile(path: Path, handle: soundfile.SoundFile) -> Opened:
             skipped = min(first, len(block))
             first -= skipped
             yield block[skipped:].mean(axis=1, dtype=np.float32)
+        # Encoders pad and round the length they state; a tenth of a second more than is there is no damage.
         if left is not None and left > handle.samplerate // 10:
             raise damaged(
                 path, f"it breaks off {left / handle.samplerate:.1f} s before the end its header states"
@@ -221,10 +222,12 @@ def _seek_before(
     Returns:
         the position in frames, None if only the next frame's time tells it; and the time of the first frame.
     """
+    # Near the beginning, decoding from the start costs less than a jump and is exact.
     if target < 5 or not container.format.name.startswith(_INDEXED):
         return 0, 0.0
     first = next(container.decode(stream), None)
     origin = 0.0 if first is None else _time(first)
+    # A second early: codecs with memory need some frames before their output is that of the whole recording.
     container.seek(int((origin + target - 1) * 1_000_000))
     return None, origin
 
@@ -241,6 +244,8 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
     if data.dtype == np.uint8:
         data = (data.astype(np.float32) - 128) / 128
     elif np.issubdtype(data.dtype, np.integer):
-        data = data / np.float64(-np.iinfo(data.dtype).min)
+        data = data / np.float64(
+            -np.iinfo(data.dtype).min
+        )  # the negative end is full scale; float32 lacks digits
     mono: NDArray[np.float32] = data.mean(axis=0).astype(np.float32)
     return mono

@@ -206,6 +206,7 @@ def _hashed(place: float, fractions: tuple[float, float, float]) -> Split:
         edge += fraction
         if place < edge:
             return split
+    # The fractions sum to 1 up to rounding only, and a place just below 1 may lie beyond the last edge.
     return next(
         split for split, fraction in reversed(list(zip(SPLITS, fractions, strict=True))) if fraction > 0
     )
@@ -242,6 +243,7 @@ def _spare(having: list[_Unit], held: Counter[tuple[Split | None, Label]]) -> _U
         if not unit.fixed and all(held[unit.split, label] > 1 for label in unit.labels)
     ]
     full = Counter(unit.split for unit in having)
+    # Hash and not order of the table: the same unit moves wherever the recordings are listed.
     return min(free, key=lambda unit: (-full[unit.split], unit.place), default=None)
 
 
