@@ -43,7 +43,8 @@ def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
     if not paths:
         shown = ", ".join(map(str, named)) or "nothing was named"
         raise DataError(f"no recordings to score ({shown}); name audio files, or folders that hold some")
-    return Table(tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in paths), "the command line")
+    once = dict.fromkeys(paths)  # a file may be named beside its folder
+    return Table(tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in once), "the command line")
 
 
 def check_name(name: str, what: str) -> str:

@@ -69,7 +69,9 @@ class Registry:
             return cls(Store.copy(registry_path(), path))
         from molex_adapt.base import load_base
         from molex_adapt.registry.assemble import embeddable
+        from molex_adapt.registry.create import require_free
 
+        require_free(Path(path))  # before a base is downloaded
         folder = registry_path() / "base" if base == EMBEDDED else Path(base)
         loaded = load_base(folder if folder.is_dir() else base, revision)
         local = folder.is_dir()

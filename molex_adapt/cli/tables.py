@@ -89,7 +89,7 @@ def score_table(report: ScoreReport) -> list[RenderableType]:
     if report.threshold is not None:
         table.add_column("reads as")
     for item in report.scores:
-        row: list[RenderableType] = [item.path, f"{item.seconds:.1f}", f"{item.score:+.2f}"]
+        row: list[RenderableType] = [_one_line(item.path), f"{item.seconds:.1f}", f"{item.score:+.2f}"]
         if report.threshold is not None:
             row.append(_reading(item.score >= report.threshold))
         table.add_row(*row)
@@ -137,7 +137,7 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
     table.add_column("recording", overflow="fold")
     table.add_column("reason", overflow="fold")
     for item in failed[:_MOST_LISTED]:
-        table.add_row(item.path, item.reason)
+        table.add_row(_one_line(item.path), item.reason)
     if len(failed) > _MOST_LISTED:
         table.add_row(f"... and {len(failed) - _MOST_LISTED} more", "--json lists all")
     return [table]
@@ -172,6 +172,11 @@ def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
     for name, value in values.items():
         table.add_row(name, value)
     return table
+
+
+def _one_line(name: str) -> str:
+    """A file's name that cannot look like a further row."""
+    return name.replace("\n", r"\n").replace("\t", r"\t")
 
 
 def _table(title: str) -> Table:

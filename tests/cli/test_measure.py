@@ -193,6 +193,22 @@ def test_evaluate_wants_one_of_two_forms(run, options):
     assert "either DATA" in ran.err
 
 
+def test_a_part_of_a_score_file_cannot_be_asked_for(run, files):
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], "--split", "test")
+    assert (ran.status, ran.out) == (2, "")
+    assert "--split divides DATA" in ran.err
+
+
+def test_a_name_of_two_lines_is_one_row(run, api):
+    name = "a\nfake.wav 3.0 +9.99 bona fide"
+    api.answers["score"] = replace(
+        api.answers["score"], scores=(Scored(name, -1.0, 1.0),), failed=(Failed(name, "x"),)
+    )
+    lines = run("score", "a/").out.splitlines()
+    assert not any(line.strip().startswith("fake") for line in lines)
+    assert sum(r"a\nfake" in line for line in lines) == 2
+
+
 def test_analyze_has_a_row_for_bona_fide_speech(run, api):
     ran = run("analyze", "data/")
     assert ran.status == 0

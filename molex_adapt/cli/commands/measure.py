@@ -144,6 +144,8 @@ def evaluate(
         with running(quiet, device=device, precision=precision, workers=workers) as run:
             report = Registry.open(registry).evaluate(data, split=split, ties=ties, run=run)
     elif data is None and scores is not None and key is not None:
+        if split is not None:
+            raise typer.BadParameter("--split divides DATA; a score file is evaluated whole")
         from molex_adapt.evaluation import evaluate_files
 
         report = evaluate_files(scores, key, ties=ties)

@@ -247,3 +247,30 @@ CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
 def test_a_result_goes_over_nothing_of_another_kind(world, refuses, name):
     build, status, named, remedy = CASES[name]
     refuses(build(world), status, named, remedy)
+
+
+def test_data_of_any_name_can_be_learnt_from(world, attempt, monkeypatch):
+    data = Path(os.fsdecode(b"data \xff"))
+    shutil.copytree(world.hum, data)
+    for path in sorted(data.rglob("*.wav"))[::5]:
+        path.rename(path.with_name(os.fsdecode(b"\xff" + path.name.encode())))
+    monkeypatch.setattr(sys, "argv", ["molex-adapt", "add-expert", str(data)])  # what a registry remembers
+    status, _, err = attempt(world.add(data, "--set", "gate.tolerance=1"))
+    assert status == 0, err
+    assert attempt(["verify"])[0] == 0
+    assert attempt(["history"])[0] == 0
+
+
+def test_a_recording_named_twice_is_scored_once(speech, attempt):
+    one = speech / "Gerät.wav"
+    status, out, err = attempt(["score", one, speech, one, "--json"])
+    assert (status, len(json.loads(out)["scores"])) == (0, 2), err
+
+
+def test_a_new_registry_needs_a_place_before_its_base_is_loaded(world, attempt, monkeypatch):
+    loaded: list[Any] = []
+    monkeypatch.setattr("molex_adapt.base.load_base", lambda *given: loaded.append(given))
+    (world.at / "mine.txt").touch()
+    status, _, err = attempt(["init", "lab/base", "--registry", world.at])
+    assert (status, loaded) == (1, [])
+    assert "is not empty" in err
