@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from molex_adapt.base import frame_mask
+from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips, send
+from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from molex_adapt.features.sets import (
     crop_at,
     pad,
     pad_clips,
-    send,
     source_id,
 )
 
@@ -30,6 +29,5 @@ __all__ = [
     "pad_clips",
     "score_kept",
     "score_table",
-    "send",
     "source_id",
 ]

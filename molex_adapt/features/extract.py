@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from molex_adapt.base import send
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
-from molex_adapt.features.sets import Features, StoredClips, pad, send, source_id
+from molex_adapt.features.sets import Features, StoredClips, pad, source_id
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.run import Run
 

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Utterance, decode
 from molex_adapt.detector import Detector
-from molex_adapt.features.sets import pad, send, source_id
+from molex_adapt.features.sets import pad, source_id
 
 
 @dataclass(frozen=True)

@@ -148,13 +148,6 @@ def concatenate(sets: Sequence[Features]) -> Features:
     )
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`. Copies to a GPU go through pinned memory, so that nothing waits for them."""
-    if device.type != "cuda" or tensor.is_cuda:
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
-
-
 def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     """Rows of any length to (B, T) zero-padded float32 and (B,) int64 lengths."""
     lengths = torch.tensor([len(row) for row in rows])

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from molex_adapt.base import frame_mask
+from molex_adapt.base import frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate, logits_of, send
+from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.mixture.routers import load_balance
 from molex_adapt.train.pools import Batch
 

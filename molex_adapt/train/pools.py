@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from molex_adapt.base import send
 from molex_adapt.errors import DataError
-from molex_adapt.features import send
 
 
 class Clips(Protocol):

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from molex_adapt.base import send
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, length_batches, pad_clips, send
+from molex_adapt.features import Features, length_batches, pad_clips
 
 
 @dataclass(frozen=True)

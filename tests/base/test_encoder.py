@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel, Wav2Vec2FeatureExtractor
 
-from molex_adapt.base import Base, load_base, normalise
+from molex_adapt.base import Base, encoder, load_base, normalise
 from molex_adapt.errors import AudioError, ExpertError
 
 KINDS = ["wavlm", "wav2vec2", "hubert"]
@@ -120,3 +120,12 @@ def test_a_model_without_blocks_is_refused(tiny_folder_of):
     base = load_base(tiny_folder_of())
     with pytest.raises(ExpertError, match="no transformer blocks under encoder.layers"):
         Base(base.model.encoder, base.identity, True)
+
+
+def test_counts_of_frames_go_the_way_that_waits_for_nothing(monkeypatch):
+    """From pageable memory a copy of eight bytes waits for all that a card was told before."""
+    sent = []
+    monkeypatch.setattr(encoder, "send", lambda tensor, device: sent.append(device) or tensor)
+    mask = encoder.frame_mask(torch.tensor([2, 3]), torch.zeros(2, 3, 1))
+    assert mask.tolist() == [[True, True, False], [True] * 3]
+    assert sent == [torch.device("cpu")]
