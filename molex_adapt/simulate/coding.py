@@ -7,7 +7,6 @@ import importlib.util
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -35,8 +34,9 @@ def round_trip(
     sample_format: str = "s16",
     bit_rate: int | None = None,
     options: dict[str, str] | None = None,
+    seamless: bool = False,
 ) -> Wave:
-    """Send a waveform through an FFmpeg encoder and its decoder, packet by packet, without a container.
+    """Send a waveform through an FFmpeg encoder and its decoder, without a container.
 
     Args:
         wave: (T,) float32, 16 kHz.
@@ -46,6 +46,8 @@ def round_trip(
         sample_format: what the encoder takes: "s16", "s16p" or "fltp".
         bit_rate: bits per second; None: the codec has only one.
         options: private options of the encoder.
+        seamless: the codec works sample by sample, so that all packets can be decoded as one: the same samples,
+            without a hundred calls a recording.
 
     Returns:
         (T',) float32, 16 kHz; longer than the input by the codec's delay and padding, so that no speech is lost.
@@ -65,7 +67,8 @@ def round_trip(
         narrow = resample(wave, 16_000, rate)
         pieces: list[NDArray[np.float32]] = []
         heard = rate
-        for packet in _packets(av, coder, narrow, rate, sample_format):
+        packets = _packets(av, coder, narrow, rate, sample_format)
+        for packet in [av.Packet(b"".join(map(bytes, packets)))] if seamless else packets:
             for frame in reader.decode(packet):
                 pieces.append(_samples(frame))
                 heard = frame.sample_rate
@@ -95,19 +98,20 @@ def _open_encoder(
     return coder
 
 
-def _packets(av: Any, coder: Any, wave: Wave, rate: int, sample_format: str) -> Iterator[Any]:
-    """Feed whole frames, the last one padded by zeros, and one frame more so that delayed samples come out."""
+def _packets(av: Any, coder: Any, wave: Wave, rate: int, sample_format: str) -> list[Any]:
+    """Whole frames, the last one padded by zeros, and one frame more so that delayed samples come out.
+
+    PyAV cuts what it is given into the encoder's frames itself.
+    """
     size = coder.frame_size or _FALLBACK_FRAME
     padded = np.pad(wave, (0, -wave.size % size + size))
     if sample_format.startswith("s16"):
         samples: NDArray[Any] = np.rint(np.clip(padded, -1, 1) * _PCM_FULL_SCALE).astype(np.int16)
     else:
         samples = padded
-    for start in range(0, samples.size, size):
-        frame = av.AudioFrame.from_ndarray(samples[None, start : start + size], sample_format, "mono")
-        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-        yield from coder.encode(frame)
-    yield from coder.encode(None)
+    frame = av.AudioFrame.from_ndarray(samples[None], sample_format, "mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+    return [*coder.encode(frame), *coder.encode(None)]
 
 
 def _samples(frame: Any) -> NDArray[np.float32]:
@@ -172,7 +176,7 @@ def run_script(script: str, arguments: list[str], given: bytes, what: str) -> by
     Raises:
         AudioError: it failed, crashed or took longer than a minute.
     """
-    command = [sys.executable, "-I", script, *arguments]
+    command = [sys.executable, "-I", "-S", script, *arguments]  # nothing but the standard library: starts fast
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
@@ -189,14 +193,14 @@ def run_script(script: str, arguments: list[str], given: bytes, what: str) -> by
 
 def g722(wave: Wave) -> Wave:
     """ITU-T G.722 at 64 kbit/s: (T,) to (T',)."""
-    return round_trip(wave, "g722", "g722", rate=16_000)
+    return round_trip(wave, "g722", "g722", rate=16_000, seamless=True)
 
 
 def mulaw(wave: Wave) -> Wave:
     """ITU-T G.711 mu-law at 8 kHz: (T,) to (T',)."""
-    return round_trip(wave, "pcm_mulaw", "pcm_mulaw", rate=8_000)
+    return round_trip(wave, "pcm_mulaw", "pcm_mulaw", rate=8_000, seamless=True)
 
 
 def alaw(wave: Wave) -> Wave:
     """ITU-T G.711 A-law at 8 kHz: (T,) to (T',)."""
-    return round_trip(wave, "pcm_alaw", "pcm_alaw", rate=8_000)
+    return round_trip(wave, "pcm_alaw", "pcm_alaw", rate=8_000, seamless=True)

@@ -23,17 +23,16 @@ def analyse(wave: Wave, n_fft: int, hop: int) -> Spectrum:
 
     padded = np.pad(wave.astype(np.float32), n_fft // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-    return np.asarray(rfft(frames * _hann(n_fft), axis=1), dtype=np.complex64)
+    return np.asarray(rfft(frames * _hann(n_fft), axis=1, overwrite_x=True), dtype=np.complex64)
 
 
 def synthesise(spectrum: Spectrum, n_fft: int, hop: int, length: int) -> Wave:
     """Least-squares inverse of `analyse`: (F, n_fft/2+1) to (length,). `hop` must divide `n_fft`."""
     from scipy.fft import irfft
 
-    frames = np.asarray(irfft(spectrum, n=n_fft, axis=1), dtype=np.float32) * _hann(n_fft)
-    total = overlap_add(frames, hop)
-    weight = overlap_add(np.broadcast_to(np.square(_hann(n_fft)), frames.shape), hop)
-    wave = total / np.maximum(weight, np.float32(1e-6))
+    frames = np.asarray(irfft(spectrum, n=n_fft, axis=1), dtype=np.float32)
+    frames *= _hann(n_fft)
+    wave = overlap_add(frames, hop) * _evening(len(frames), n_fft, hop)
     wave = wave[n_fft // 2 : n_fft // 2 + length]
     return np.pad(wave, (0, length - wave.size))
 
@@ -46,6 +45,13 @@ def overlap_add(frames: NDArray[np.float32], hop: int) -> NDArray[np.float32]:
     for step in range(steps):
         total[step : step + count] += frames[:, step * hop : (step + 1) * hop]
     return total.reshape(-1)
+
+
+@lru_cache(maxsize=2)  # Griffin-Lim asks for the same one in every round
+def _evening(count: int, n_fft: int, hop: int) -> NDArray[np.float32]:
+    """What undoes the overlap of `count` squared windows: ((count - 1) * hop + n_fft,)."""
+    weight = overlap_add(np.broadcast_to(np.square(_hann(n_fft)), (count, n_fft)), hop)
+    return np.asarray(1 / np.maximum(weight, 1e-6), dtype=np.float32)
 
 
 @lru_cache(maxsize=8)

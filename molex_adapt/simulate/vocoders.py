@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from molex_adapt.conventions import SAMPLE_RATE, Hertz
 from molex_adapt.errors import AudioError
 from molex_adapt.simulate.attack import CopySynthesis, Wave, load_optional
-from molex_adapt.simulate.spectrum import analyse, mel_filters, synthesise
+from molex_adapt.simulate.spectrum import Spectrum, analyse, mel_filters, synthesise
 
 
 class World(CopySynthesis):
@@ -83,19 +83,21 @@ class GriffinLim(CopySynthesis):
         mels = np.abs(analyse(wave, self.n_fft, self.hop)) @ mel_filters(self.n_fft, self.n_mels).T
         magnitude = np.maximum(mels @ _mel_inverse(self.n_fft, self.n_mels), 1e-7).astype(np.float32)
         turn = rng.uniform(0, 2 * np.pi, magnitude.shape).astype(np.float32)
-        return self._find_phase(magnitude, np.exp(1j * turn).astype(np.complex64), wave.size)
+        return self._built(magnitude, magnitude * np.exp(1j * turn).astype(np.complex64), wave.size)
 
-    def _find_phase(self, magnitude: NDArray[np.float32], phase: NDArray[np.complex64], length: int) -> Wave:
-        """Perraudin, Balazs, Sondergaard 2013: project onto consistent spectrograms, overshoot, keep the phase."""
-        before: NDArray[np.complex64] = np.zeros_like(phase)
+    def _built(self, magnitude: NDArray[np.float32], spectrum: Spectrum, length: int) -> Wave:
+        """Perraudin, Balazs, Sondergaard 2013: project onto consistent spectrograms, overshoot, keep the phase.
+
+        In place, and with the quotient of the two magnitudes: fresh arrays of this size cost more than the sums.
+        """
+        before = np.zeros_like(spectrum)
         for _ in range(self.iterations):
-            rebuilt = analyse(
-                synthesise(magnitude * phase, self.n_fft, self.hop, length), self.n_fft, self.hop
-            )
-            ahead = rebuilt - np.float32(self.momentum / (1 + self.momentum)) * before
-            phase = (ahead / np.maximum(np.abs(ahead), np.float32(1e-12))).astype(np.complex64, copy=False)
-            before = rebuilt
-        return synthesise(magnitude * phase, self.n_fft, self.hop, length)
+            rebuilt = analyse(synthesise(spectrum, self.n_fft, self.hop, length), self.n_fft, self.hop)
+            before *= np.float32(-self.momentum / (1 + self.momentum))
+            before += rebuilt
+            before *= magnitude / np.maximum(np.abs(before), np.float32(1e-12))
+            spectrum, before = before, rebuilt
+        return synthesise(spectrum, self.n_fft, self.hop, length)
 
 
 @lru_cache(maxsize=4)
