@@ -21,8 +21,25 @@ class Progress(Protocol):
         """The task ended."""
 
 
+class Chapters(Protocol):
+    """A listener for one long piece of work in several steps."""
+
+    def step(self, label: str, number: int, count: int) -> None:
+        """Step `number` of `count` begins."""
+
+    def reach(self, share: float) -> None:
+        """So much of the whole is done, from 0 to 1."""
+
+    def note(self, text: str) -> None:
+        """Say something worth a line."""
+
+
 class Silent:
     """A listener that hears nothing; the default of library calls."""
+
+    def step(self, label: str, number: int, count: int) -> None: ...
+
+    def reach(self, share: float) -> None: ...
 
     def start(self, label: str, total: int) -> None: ...
 

@@ -15,8 +15,8 @@ from molex_adapt.features import (
     crop_at,
     extract,
     length_batches,
+    logits_of,
     pad,
-    score_kept,
     score_table,
     source_id,
 )
@@ -91,16 +91,20 @@ def test_company_and_workers_do_not_change_scores(detector, table):
         assert item.score == pytest.approx(alone.score, abs=1e-5)
 
 
-def test_scores_from_kept_features_are_those_of_the_first_window(detector, table, tmp_path, monkeypatch):
-    monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
-    first, failed = score_kept(detector, table)
-    assert ([item.utterance for item in first], len(failed)) == (list(table)[1:], 1)
-    for item in first:
-        window = detector.prepare(soundfile.read(item.utterance.path, dtype="float32")[0])[0]
-        assert item.score == pytest.approx(float(detector.score(*pad([window]))), abs=0.01)
-        assert item.seconds <= 0.65
-    monkeypatch.setattr(detector.base, "prefix", None)  # the second time needs none
-    assert score_kept(detector, table)[0] == first
+def test_kept_features_score_as_the_first_window_and_need_no_prefix_again(
+    detector, table, tmp_path, monkeypatch
+):
+    run = Run(cache=tmp_path / "cache")
+    features, failed = extract(detector, table, run)
+    first = logits_of(detector, features)
+    assert (len(features), len(failed)) == (len(table) - 1, 1)
+    for item, logit in zip(list(table)[1:], first, strict=True):
+        window = detector.prepare(soundfile.read(item.path, dtype="float32")[0])[0]
+        assert float(detector.calibrate(logit)) == pytest.approx(
+            float(detector.score(*pad([window]))), abs=0.01
+        )
+    monkeypatch.setattr(detector.base, "prefix", None)
+    assert torch.equal(logits_of(detector, extract(detector, table, run)[0]), first)
 
 
 def test_prefixes_computed_anew_are_those_kept(detector, table):

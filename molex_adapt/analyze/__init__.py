@@ -1,5 +1,5 @@
 """Which experts fire for which attack."""
 
-from molex_adapt.analyze.statistics import analyse
+from molex_adapt.analyze.statistics import analyse, summarise
 
-__all__ = ["analyse"]
+__all__ = ["analyse", "summarise"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,25 +22,32 @@ def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
         detector: a mixture with at least one expert.
         sets: utterances under any keys. They are grouped by their own attack names.
 
-    Returns:
-        Shares of the experts that sum to 1, per attack (averaged over blocks) and per attack and block; with them the
-        shares before top-k, top-1 rates, and the entropy of the gates in bits.
-
     Raises:
         ExpertError: there is no expert.
     """
     if not detector.mixture.names:
         raise ExpertError("the mixture has no experts to look at; add one first: molex-adapt add-expert")
     features = concatenate(list(sets.values()))
-    gates = collect(detector, features)
-    by_block = usage_by_block(gates, features.attacks)
+    return summarise(collect(detector, features), features.attacks, detector.mixture.names)
+
+
+def summarise(gates: Gates, of: Sequence[str | None], experts: list[str]) -> Analysis:
+    """Shares of the experts that sum to 1, per attack (averaged over blocks) and per attack and block.
+
+    With them come the shares before top-k, top-1 rates, and the entropy of the gates in bits.
+
+    Args:
+        gates: of N utterances.
+        of: N attack names; None for bona fide speech.
+        experts: E names, in router order.
+    """
+    by_block = usage_by_block(gates, tuple(of))
     attacks = sorted(by_block, key=lambda name: (name == BONA_FIDE, name))
-    experts = detector.mixture.names
-    rows = {name: _members(features, name) for name in attacks}
+    rows = {name: torch.tensor([(attack or BONA_FIDE) == name for attack in of]) for name in attacks}
     return Analysis(
         experts=experts,
         attacks=attacks,
-        blocks=len(detector.mixture.routers),
+        blocks=gates.gates.shape[1],
         usage={name: _named(experts, gates.gates[rows[name]].mean((0, 1))) for name in attacks},
         usage_by_block={name: by_block[name] for name in attacks},
         usage_before_top_k={
@@ -50,10 +57,6 @@ def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
         entropy_bits={name: _entropy(gates.gates[rows[name]]) for name in attacks},
         utterances={name: int(rows[name].sum()) for name in attacks},
     )
-
-
-def _members(features: Features, name: str) -> Tensor:
-    return torch.tensor([(attack or BONA_FIDE) == name for attack in features.attacks])
 
 
 def _named(experts: list[str], shares: Tensor) -> dict[str, float]:

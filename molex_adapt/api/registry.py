@@ -166,15 +166,12 @@ class Registry:
         self,
         inputs: Sequence[Path | str] | Path | str | Table,
         *,
-        keep: bool = False,
         run: Run = Run(),
     ) -> ScoreReport:
         """Score files, and folders of files, of any length and format.
 
         Args:
             inputs: paths, or a table; folders are searched.
-            keep: score by way of the feature cache, for recordings that will be scored again; see
-                `features.score_kept` for the small differences.
             run: device, precision, decoding threads, cache, listener.
 
         Returns:
@@ -184,15 +181,13 @@ class Registry:
             DataError: nothing to score.
         """
         from molex_adapt.api.inputs import recordings
-        from molex_adapt.features import score_kept, score_table
+        from molex_adapt.features import score_table
         from molex_adapt.reports import Scored, ScoreReport
 
         started = time.monotonic()
         record = self.store.generation()
         table = recordings(inputs)
-        scored, failed = (score_kept if keep else score_table)(
-            self.detector(record.number, run=run), table, run
-        )
+        scored, failed = score_table(self.detector(record.number, run=run), table, run)
         return ScoreReport(
             tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
             failed,

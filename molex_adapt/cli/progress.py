@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from molex_adapt.cli.terminal import terminal
+from molex_adapt.progress import Chapters, Silent
 from molex_adapt.progress import Progress as Listener
-from molex_adapt.progress import Silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -30,6 +30,79 @@ def listening(quiet: bool) -> Iterator[Listener]:
         yield listener
     finally:
         listener.stop()
+
+
+@contextmanager
+def telling(quiet: bool) -> Iterator[Chapters]:
+    """A listener for one long piece of work: one bar for the whole, or a line per step."""
+    if quiet:
+        yield Silent()
+        return
+    console = terminal(stderr=True)
+    listener = WholeBar(console) if console.is_terminal else StepLines(console)
+    try:
+        yield listener
+    finally:
+        listener.stop()
+
+
+class WholeBar:
+    """One bar from the beginning to the end; it leaves nothing behind."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            expand=True,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1.0)
+        self._bar.start()
+
+    def step(self, label: str, number: int, count: int) -> None:
+        """Step `number` of `count` begins."""
+        self._bar.update(self._task, description=f"{number}/{count} {label}")
+
+    def reach(self, share: float) -> None:
+        """So much of the whole is done, from 0 to 1."""
+        self._bar.update(self._task, completed=share)
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(_dim(text))
+
+    def stop(self) -> None:
+        """The work ended."""
+        self._bar.stop()
+
+
+class StepLines:
+    """A line when a step begins, for files and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def step(self, label: str, number: int, count: int) -> None:
+        """Step `number` of `count` begins."""
+        self._console.print(Text(f"{number}/{count} {label}"), soft_wrap=True)
+
+    def reach(self, share: float) -> None:
+        """Not worth a line."""
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        """The work ended."""
 
 
 class Bar:

@@ -45,7 +45,7 @@ def comparison_table(
     report: Comparison, refused: Sequence[str] = (), not_measured: Sequence[str] = ()
 ) -> list[RenderableType]:
     """Before and after, domain by domain."""
-    table = _table("EER in % by domain, with 95 % intervals")
+    table = empty_table("EER in % by domain, with 95 % intervals")
     table.add_column("domain", overflow="fold")
     for name in ("before", "after", "change"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -54,9 +54,9 @@ def comparison_table(
         change = report.change.get(domain)
         table.add_row(
             domain,
-            _eer(report.before.get(domain)),
-            _eer(report.after.get(domain)),
-            _points(change),
+            eer_cell(report.before.get(domain)),
+            eer_cell(report.after.get(domain)),
+            points_cell(change),
             _verdict(domain, change, report, refused),
         )
     for domain in not_measured:
@@ -66,7 +66,7 @@ def comparison_table(
 
 def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
     """All figures together, per attack and per codec."""
-    table = _table("Detection by attack, each against all bona fide speech")
+    table = empty_table("Detection by attack, each against all bona fide speech")
     for name in ("attack", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
         table.add_column(name, justify="left" if name == "attack" else "right", overflow="fold")
     other = report.other_ties
@@ -82,7 +82,7 @@ def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
     """A line per recording; with a threshold, how it reads."""
-    table = _table("Scores in nats, higher is more bona fide")
+    table = empty_table("Scores in nats, higher is more bona fide")
     table.add_column("recording", overflow="fold")
     table.add_column("seconds", justify="right")
     table.add_column("score", justify="right")
@@ -99,14 +99,14 @@ def score_table(report: ScoreReport) -> list[RenderableType]:
 
 def analysis_table(report: Analysis) -> list[RenderableType]:
     """Shares of the experts, a row per attack, and the blocks in which they differ most."""
-    table = _table("Which experts fire: mean share over all blocks, after top-k")
+    table = empty_table("Which experts fire: mean share over all blocks, after top-k")
     table.add_column("speech", overflow="fold")
     for expert in report.experts:
         table.add_column(expert, justify="right", overflow="fold")
     if report.utterances:
         table.add_column("n", justify="right")
     for row in report.attacks:
-        cells = [_share(report.usage[row][expert]) for expert in report.experts]
+        cells = [share_cell(report.usage[row][expert]) for expert in report.experts]
         count = [str(report.utterances.get(row, ""))] if report.utterances else []
         table.add_row(row, *cells, *count)
     by_block = [_block_table(report)] if len(report.attacks) <= _MOST_COLUMNS else []
@@ -116,7 +116,7 @@ def analysis_table(report: Analysis) -> list[RenderableType]:
 def forgetting_tables(report: Forgetting) -> list[RenderableType]:
     """EER by domain and generation, what each generation was, and present against best; generations are columns."""
     steps = range(len(report.steps))[-_MOST_STEPS:]
-    matrix = _table("EER in % by domain and generation")
+    matrix = empty_table("EER in % by domain and generation")
     matrix.padding = (0, 0)  # a dozen columns
     matrix.add_column("domain", overflow="fold")
     for at in steps:
@@ -133,7 +133,7 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
     """What was left out, and why; the first few by name."""
     if not failed:
         return []
-    table = _table(f"Left out: {len(failed)}")
+    table = empty_table(f"Left out: {len(failed)}")
     table.add_column("recording", overflow="fold")
     table.add_column("reason", overflow="fold")
     for item in failed[:_MOST_LISTED]:
@@ -148,7 +148,7 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     content = list(rows)
     if len(content) > _MOST_LAID_OUT:
         return _aligned(title, columns, [[visible(cell) for cell in row] for row in content])
-    table = _table(title)
+    table = empty_table(title)
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in content:
@@ -165,7 +165,7 @@ def _aligned(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
     """Names and values, one pair a line."""
-    table = _table(title)
+    table = empty_table(title)
     table.show_header = False
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -179,7 +179,8 @@ def _one_line(name: str) -> str:
     return name.replace("\n", r"\n").replace("\t", r"\t")
 
 
-def _table(title: str) -> Table:
+def empty_table(title: str) -> Table:
+    """A table without rows and columns yet, as all of ours look."""
     return Table(
         title=title,
         title_justify="left",
@@ -191,7 +192,8 @@ def _table(title: str) -> Table:
     )
 
 
-def _eer(rates: Rates | None) -> str:
+def eer_cell(rates: Rates | None) -> str:
+    """In per cent, with its interval."""
     if rates is None:
         return "-"
     low, high = rates.eer_ci
@@ -211,7 +213,8 @@ def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
     ]
 
 
-def _points(change: Change | None) -> Text:
+def points_cell(change: Change | None) -> Text:
+    """Change of an EER in points, with its interval; coloured where that is certain."""
     if change is None:
         return Text("-")
     low, high = change.interval
@@ -235,7 +238,7 @@ def _verdict(domain: str, change: Change | None, report: Comparison, refused: Se
 def _drift(changes: Mapping[str, Change]) -> list[RenderableType]:
     if not changes:
         return []
-    table = _table("At the frozen threshold: errors before → after, and shift of the mean score")
+    table = empty_table("At the frozen threshold: errors before → after, and shift of the mean score")
     table.add_column("domain", overflow="fold")
     for name in ("bona fide refused", "spoof accepted", "bona fide", "spoof"):
         table.add_column(name, justify="right")
@@ -267,7 +270,7 @@ def _told(step: Step) -> str:
 
 
 def _forgotten(report: Forgetting) -> list[RenderableType]:
-    table = _table("Forgotten: EER now minus the best before (of generation), in points")
+    table = empty_table("Forgotten: EER now minus the best before (of generation), in points")
     table.add_column("domain", overflow="fold")
     for name in ("first", "best", "now (95 %)", "forgotten", "paired"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -322,7 +325,7 @@ def _difference(value: float | None) -> str:
 
 
 def _codec_table(by_codec: Mapping[str, Rates | None], starred: Container[str]) -> Table:
-    table = _table("Detection by codec, each with its own bona fide speech")
+    table = empty_table("Detection by codec, each with its own bona fide speech")
     for name in ("codec", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
         table.add_column(name, justify="left" if name == "codec" else "right", overflow="fold")
     for codec, rates in by_codec.items():
@@ -354,7 +357,7 @@ def _reading(bona_fide: bool) -> Text:
     return Text("bona fide", style="green") if bona_fide else Text("spoof", style="red")
 
 
-def _share(share: float) -> Text:
+def share_cell(share: float) -> Text:
     """A percentage with a bar of two cells, coloured by its height."""
     eighths = max(0, min(16, round(16 * share)))
     bar = "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
@@ -363,7 +366,7 @@ def _share(share: float) -> Text:
 
 
 def _block_table(report: Analysis) -> Table:
-    table = _table("The busiest expert of each block, and its share in %")
+    table = empty_table("The busiest expert of each block, and its share in %")
     table.add_column("block", justify="right")
     for row in report.attacks:
         table.add_column(row, overflow="fold")

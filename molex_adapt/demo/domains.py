@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, Split
 from molex_adapt.data import Failed, Table, Utterance, assign_splits, read
 from molex_adapt.errors import DataError
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe
-from molex_adapt.simulate import LastStage, make_attack, prompts, simulate
+from molex_adapt.run import Run
+from molex_adapt.simulate import LastStage, make_attack, prompts, simulate, worker_pool
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
-"""Where Debian installs its telephone prompts."""
+"""Where Debian installs its telephone prompts; other packages put other voices and formats there."""
+
+VOICES = {
+    "en": "en_US_f_Allison",
+    "es": "es_MX_f_Allison",
+    "fr": "fr_CA_f_June",
+    "it": "it_IT_m_Carlo",
+    "ru": "ru_RU_f_IvrvoiceRU",
+}
+"""The folder of each package asterisk-core-sounds-LANGUAGE-g722: what the shipped experts were trained on."""
+
+SUFFIX = ".g722"
+"""Other packages hold the same recordings in other formats."""
 
 
 @dataclass(frozen=True)
@@ -35,32 +48,27 @@ class DemoData:
 
 
 def find_speech(folder: Path | None) -> Table:
-    """Real speech from a folder, or Debian's prompts.
+    """Real speech from a folder, or from Debian's packages of prompts, and of these from nothing else.
 
     Raises:
-        DataError: nothing there; says how to get some.
+        DataError: nothing there, or not all of the packages; says how to get them.
     """
-    if folder is None and not PROMPTS.is_dir():
-        packages = " ".join(
-            f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it", "ru")
-        )
+    if folder is not None:
+        return prompts(folder)
+    missing = [
+        language for language, voice in VOICES.items() if not any((PROMPTS / voice).glob(f"**/*{SUFFIX}"))
+    ]
+    if missing:
+        packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in missing)
         raise DataError(
-            f"no speech to demonstrate on: {PROMPTS} does not exist. Install Debian's prompts (apt-get install "
-            f"{packages}), or name a folder of speech, one sub-folder per voice: molex-adapt demo --speech DIR"
+            f"no speech to demonstrate on: {PROMPTS} lacks {', '.join(VOICES[language] for language in missing)}. "
+            f"Install Debian's prompts (apt-get install {packages}), or name a folder of speech, one sub-folder per "
+            "voice: molex-adapt demo --speech DIR"
         )
-    return prompts(folder or PROMPTS)
+    return prompts(PROMPTS, voices=list(VOICES.values()), suffixes=(SUFFIX,))
 
 
-def make_domains(
-    speech: Table,
-    out: Path,
-    recipe: DemoRecipe,
-    *,
-    split_seed: int,
-    seed: int,
-    workers: int,
-    progress: Progress,
-) -> DemoData:
+def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: int, run: Run) -> DemoData:
     """Forge the chosen recordings by every attack of the recipe.
 
     The novel attack is made from training, development and test recordings, all others from the test recordings alone.
@@ -72,24 +80,25 @@ def make_domains(
     """
     chosen = _choose(speech, recipe, split_seed)
     tested = chosen.with_utterances(tuple(item for item in chosen if item.split == "test"))
+    split_of = {item.source: item.split for item in chosen}
     made: dict[str, list[Utterance]] = {}
     failed: list[Failed] = []
-    for name in [recipe.novel, *(name for name in recipe.domains if name != recipe.novel)]:
-        domain = recipe.domains[name]
-        progress.note(f"simulate {name}")
-        result = simulate(
-            make_attack(domain.attack, domain.parameters),
-            chosen if name == recipe.novel else tested,
-            out / name,
-            stage=LastStage(),
-            seed=seed,
-            workers=workers,
-            progress=progress,
-            bona_fide=name == recipe.novel,
-        )
-        failed += result.failed
-        split_of = {item.source: item.split for item in chosen}
-        made[name] = [replace(item, split=split_of[item.source]) for item in read(result.manifest)]
+    with worker_pool(run.workers) if run.workers > 1 else nullcontext() as pool:
+        for name in attack_order(recipe):
+            domain = recipe.domains[name]
+            result = simulate(
+                make_attack(domain.attack, domain.parameters),
+                chosen if name == recipe.novel else tested,
+                out / name,
+                stage=LastStage(),
+                seed=run.seed,
+                workers=run.workers,
+                progress=run.progress,
+                bona_fide=name == recipe.novel,
+                pool=pool,
+            )
+            failed += [*result.failed, *result.skipped]
+            made[name] = [replace(item, split=split_of[item.source]) for item in read(result.manifest)]
     bona_fide = [item for item in made[recipe.novel] if item.label == BONA_FIDE]
     novel = [item for item in made[recipe.novel] if item.speaker != recipe.held_out_speaker]
     known_voices = _measured(made, bona_fide, recipe.held_out_speaker, held_out=False)
@@ -106,10 +115,16 @@ def make_domains(
     )
 
 
+def attack_order(recipe: DemoRecipe) -> list[str]:
+    """The recipe's domains, the novel one first: it is made with the bona fide recordings that all share."""
+    return [recipe.novel, *(name for name in recipe.domains if name != recipe.novel)]
+
+
 def _choose(speech: Table, recipe: DemoRecipe, split_seed: int) -> Table:
-    """So many recordings of each split; those of the held-out voice all count as test."""
-    heard = Table(tuple(item for item in speech if item.speaker != recipe.held_out_speaker), speech.root)
-    unheard = Table(tuple(item for item in speech if item.speaker == recipe.held_out_speaker), speech.root)
+    """So many recordings of each split, none too long; those of the held-out voice all count as test."""
+    # Divided before any is left out, as in the training of the shipped experts.
+    heard = speech.with_utterances(item for item in speech if item.speaker != recipe.held_out_speaker)
+    unheard = [item for item in speech if item.speaker == recipe.held_out_speaker]
     divided = assign_splits(heard, seed=split_seed, by="source")
     counts: dict[Split, int] = {
         "train": recipe.train_recordings,
@@ -118,15 +133,20 @@ def _choose(speech: Table, recipe: DemoRecipe, split_seed: int) -> Table:
     }
     chosen: list[Utterance] = []
     for split, count in counts.items():
-        part = list(divided.select(split=split))
+        part = _brief(divided.select(split=split), recipe)
         if len(part) < min(count, 20):
             raise DataError(
-                f"{speech.root}: {len(part)} recordings for the {split} split, of {len(speech)} in all; the "
-                "demonstration needs at least 100 recordings of a second or more. Give a folder with more speech"
+                f"{speech.root}: {len(part)} recordings of at most {recipe.longest_seconds:g} s for the {split} "
+                f"split, of {len(speech)} in all; the demonstration needs at least 100 recordings of a second or "
+                "more. Give a folder with more speech"
             )
         chosen += _spread(part, count)
-    chosen += [replace(item, split="test") for item in _spread(list(unheard), recipe.held_out_recordings)]
-    return Table(tuple(chosen), speech.root)
+    held_out = _spread(_brief(unheard, recipe), recipe.held_out_recordings)
+    return speech.with_utterances((*chosen, *(replace(item, split="test") for item in held_out)))
+
+
+def _brief(items: Iterable[Utterance], recipe: DemoRecipe) -> list[Utterance]:
+    return [item for item in items if (item.seconds or 0.0) <= recipe.longest_seconds]
 
 
 def _spread(items: list[Utterance], count: int) -> list[Utterance]:

@@ -3,7 +3,7 @@
 from molex_adapt.features.batches import batch_seconds, length_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
-from molex_adapt.features.scoring import ScoredUtterance, logits_of, score_kept, score_table
+from molex_adapt.features.scoring import ScoredUtterance, logits_of, score_table
 from molex_adapt.features.sets import (
     Features,
     StoredClips,
@@ -27,7 +27,6 @@ __all__ = [
     "logits_of",
     "pad",
     "pad_clips",
-    "score_kept",
     "score_table",
     "source_id",
 ]

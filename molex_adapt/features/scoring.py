@@ -12,8 +12,7 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
-from molex_adapt.features.extract import extract
-from molex_adapt.features.sets import Features, pad, pad_clips
+from molex_adapt.features.sets import Features, pad, pad_clips, send
 from molex_adapt.run import Run
 
 
@@ -46,22 +45,6 @@ def score_table(
         ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
     ]
     return scored, tuple(failed)
-
-
-def score_kept(
-    detector: Detector, table: Table, run: Run = Run()
-) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
-    """`score_table` by way of the feature cache, for recordings that are scored repeatedly.
-
-    The first call leaves prefix features in the cache, and later calls start from them. They are in half precision. Of
-    a recording longer than the recipe's window, only the first window is scored.
-    """
-    features, failed = extract(detector, table, run)
-    lost = {item.path for item in failed}
-    heard = [item for item in table if str(item.path) not in lost]
-    scores = detector.calibrate(logits_of(detector, features)).tolist()
-    seconds = [len(clip) * FRAME_SAMPLES / SAMPLE_RATE for clip in features.clips]
-    return [ScoredUtterance(*item) for item in zip(heard, scores, seconds, strict=True)], failed
 
 
 @torch.no_grad()

@@ -278,6 +278,8 @@ class DemoRecipe(Options):
     dev_recordings: int = Field(80, ge=10)
     test_recordings: int = Field(150, ge=10)
     held_out_recordings: int = Field(80, ge=0)
+    longest_seconds: Seconds = Field(4.0, gt=0)
+    """Longer recordings are left aside: they would cost more time than they tell."""
     adapt: dict[str, Any] = {}
     """Options of the adaptation recipe that differ from the registry's, e.g. fewer steps."""
 

@@ -176,7 +176,13 @@ def run_script(script: str, arguments: list[str], given: bytes, what: str) -> by
     Raises:
         AudioError: it failed, crashed or took longer than a minute.
     """
-    command = [sys.executable, "-I", "-S", script, *arguments]  # nothing but the standard library: starts fast
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        script,
+        *arguments,
+    ]  # nothing but the standard library: starts fast
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -59,6 +59,7 @@ def simulate(
     progress: Progress | None = None,
     limit: int | None = None,
     bona_fide: bool = True,
+    pool: ProcessPoolExecutor | None = None,
 ) -> Simulated:
     """Forge bona fide recordings and write both classes, a manifest and a record of how they were made.
 
@@ -73,6 +74,7 @@ def simulate(
         progress: hears one step a recording.
         limit: use so many recordings, chosen by `seed` across the whole table; a smaller limit is a subset.
         bona_fide: write the bona fide class too; else the manifest has the spoofed one alone.
+        pool: of `worker_pool`, in place of processes of its own; starting them takes a second each.
 
     Returns:
         Where the manifest is, and the counts. The manifest's `speaker` of a forged recording is that of its source.
@@ -98,7 +100,7 @@ def simulate(
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
     claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
-    outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard)
+    outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard, pool)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
         raise DataError(
@@ -110,12 +112,30 @@ def simulate(
     return Simulated(manifest, len(done), failed, time.monotonic() - begun, skipped)
 
 
-def _run(maker: Maker, jobs: list[Job], workers: int, progress: Progress) -> list[Outcome]:
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that several calls of `simulate` may share; each computes with one thread."""
+    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))  # read when a child loads its linear algebra
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield pool
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _run(
+    maker: Maker, jobs: list[Job], workers: int, progress: Progress, pool: ProcessPoolExecutor | None
+) -> list[Outcome]:
     """Outcomes in the order of the jobs."""
     outcomes: dict[str, Outcome] = {}
     progress.start(f"Forging by {maker.attack.name}", len(jobs))
     try:
-        for outcome in _outcomes(maker, jobs, workers):
+        for outcome in _outcomes(maker, jobs, workers, pool):
             outcomes[outcome.name] = outcome
             progress.advance()
     finally:
@@ -123,41 +143,34 @@ def _run(maker: Maker, jobs: list[Job], workers: int, progress: Progress) -> lis
     return [outcomes[job.name] for job in jobs]
 
 
-def _outcomes(maker: Maker, jobs: list[Job], workers: int) -> Iterable[Outcome]:
-    if workers <= 1 or len(jobs) == 1:
+def _outcomes(
+    maker: Maker, jobs: list[Job], workers: int, pool: ProcessPoolExecutor | None
+) -> Iterator[Outcome]:
+    if pool is not None:
+        yield from _from_pool(maker, jobs, pool)
+    elif workers > 1 and len(jobs) > 1:
+        with worker_pool(min(workers, len(jobs))) as own:
+            yield from _from_pool(maker, jobs, own)
+    else:
         # Threads divide a sum differently, so that its last bits, and the files, would depend on the machine.
         with threadpool_limits(1, "blas"):
             yield from map(maker, jobs)
-        return
-    with _one_thread_each():
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-            futures = [pool.submit(maker, job) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            except BrokenProcessPool as error:
-                raise DataError(
-                    f"A worker process died while forging by {maker.attack.name} (out of memory, or a crash in a "
-                    "codec's library). What it made so far is kept; run the same command again with --workers 1."
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Child processes read these when they load their linear algebra; several threads each would only quarrel."""
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
+def _from_pool(maker: Maker, jobs: list[Job], pool: ProcessPoolExecutor) -> Iterator[Outcome]:
+    futures: list[Future[Outcome]] = []
     try:
-        yield
+        futures += [pool.submit(maker, job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"A worker process died while forging by {maker.attack.name} (out of memory, or a crash in a "
+            "codec's library). What it made so far is kept; run the same command again with --workers 1."
+        ) from error
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for future in futures:
+            future.cancel()
 
 
 def _write(out: Path, attack: Attack, done: list[tuple[Job, Utterance]]) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
@@ -32,7 +34,14 @@ _NOT_SPEECH = frozenset(
 """Prompts that are or end in a sound, in every language; not every transcript says so."""
 
 
-def prompts(folder: Path, *, min_seconds: Seconds = MIN_SECONDS, transcripts: Path = TRANSCRIPTS) -> Table:
+def prompts(
+    folder: Path,
+    *,
+    voices: Collection[str] | None = None,
+    suffixes: Collection[str] = AUDIO_SUFFIXES,
+    min_seconds: Seconds = MIN_SECONDS,
+    transcripts: Path = TRANSCRIPTS,
+) -> Table:
     """All bona fide recordings under `folder`, symbolic links left out.
 
     The source is the path without suffix; the speaker is the first sub-folder, if there is one. In the layout of
@@ -41,6 +50,8 @@ def prompts(folder: Path, *, min_seconds: Seconds = MIN_SECONDS, transcripts: Pa
 
     Args:
         folder: where to look, recursively.
+        voices: first sub-folders to look in; None for all there are.
+        suffixes: of the files that count, in lower case with their dot.
         min_seconds: shorter recordings are left out, as are unreadable ones.
         transcripts: folder with Debian's `asterisk-core-sounds-<language>` documentation.
 
@@ -53,17 +64,18 @@ def prompts(folder: Path, *, min_seconds: Seconds = MIN_SECONDS, transcripts: Pa
         raise DataError(
             f"{folder} is not a folder. Expected one with recordings of real speech; check the path."
         )
-    paths = sorted(path for path in _files(folder) if path.suffix.lower() in AUDIO_SUFFIXES)
+    places = [folder] if voices is None else [folder / voice for voice in voices]
+    paths = sorted(path for place in places for path in _files(place) if path.suffix.lower() in suffixes)
     texts = {part: _transcript(part, transcripts) for part in {_first_folder(path, folder) for path in paths}}
     rows = []
     for path in paths:
         row = _utterance(path, folder, texts[_first_folder(path, folder)])
-        if row is not None and _seconds(path) >= min_seconds:
-            rows.append(row)
+        if row is not None and (seconds := _seconds(path)) >= min_seconds:
+            rows.append(replace(row, seconds=seconds))
     if not rows:
         raise DataError(
             f"{folder} has no speech of at least {min_seconds} s among its {len(paths)} audio files. Expected "
-            f"recordings ({', '.join(sorted(AUDIO_SUFFIXES))}); give another folder."
+            f"recordings ({', '.join(sorted(suffixes))}); give another folder."
         )
     return Table(tuple(rows), str(folder))
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,11 +10,11 @@ import pytest
 import soundfile
 
 from molex_adapt.cli.commands.make import ATTACK_NAMES
-from molex_adapt.data import read
+from molex_adapt.data import Failed, read
 from molex_adapt.errors import DataError
 from molex_adapt.pretrain import run as pretraining
-from molex_adapt.reports import Comparison
 from molex_adapt.simulate import ATTACKS
+from tests.demo.reports import analysed, compared, report_of
 
 
 @pytest.fixture
@@ -78,27 +78,30 @@ def test_pretrain_hands_over_speech_and_recipe(run, speech, tmp_path, monkeypatc
 
 
 @pytest.fixture
-def story(monkeypatch, api):
-    """Stands in for `molex_adapt.demo`: tells one step, or fails."""
+def story(monkeypatch, tmp_path):
+    """Stands in for `molex_adapt.demo`: tells two steps and gives a report, or fails."""
     notes: dict[str, object] = {}
 
-    @dataclass
-    class Told:
-        seconds: float = 1.5
-
-        def as_dict(self) -> dict[str, object]:
-            return {"seconds": self.seconds}
-
-    def run_demo(out, *, tell, **keywords):
+    def run_demo(out, *, listener, **keywords):
         notes.update(keywords, out=out)
         if keywords["speech"] == Path("empty"):
             raise DataError("empty holds no speech. Expected recordings. Give another folder.")
-        added = api.answers["add_expert"]
-        tell("First, an unknown attack")
-        tell("Now a new expert", added)
-        tell("The same apart", Comparison(before=added.before, after=added.after, change=added.change))
-        tell("Who fires?", api.answers["analyze"])
-        return Told()
+        listener.step("forging", 1, 2)
+        listener.step("measuring", 2, 2)
+        listener.reach(1.0)
+        experts = ("codec2", "espeak", "griffin_lim", "lpc", "world")
+        shares = {name: dict.fromkeys(experts, 0.2) for name in (*experts, "null", "bona_fide")}
+        known = dict.fromkeys(("codec2", "espeak", "lpc", "world"), (0.004, 0.006))
+        voices = compared("griffin_lim", griffin_lim=(0.24, 0.01), **known, null=(0.5, 0.498))
+        return replace(
+            report_of(
+                tmp_path,
+                {"known voices": voices, "the unheard voice (june)": voices},
+                analysed(**shares),
+                novel="griffin_lim",
+            ),
+            failed=(Failed("silent.wav", "it is silent"), Failed("mute.wav", "it is silent")),
+        )
 
     module = ModuleType("molex_adapt.demo")
     module.run_demo = run_demo  # type: ignore[attr-defined]
@@ -106,19 +109,39 @@ def story(monkeypatch, api):
     return notes
 
 
-def test_demo_tells_as_it_goes(run, story):
+def test_demo_is_calm_a_line_per_step_a_table_per_question_three_answers(run, story):
     ran = run("demo", "--speech", "voices", "--set", "novel=codec2", "--workers", 1)
     assert ran.status == 0
-    assert ran.out.index("First, an unknown attack") < ran.out.index("Now a new expert")
-    assert ran.out.count("Generation 5 is active") == 1
-    assert ran.out.count("EER in % by domain") == 2
-    assert "Which experts fire" in ran.out
-    assert (story["out"], story["speech"], story["workers"]) == (Path("demo-out"), Path("voices"), 1)
+    assert ran.err == "1/2 forging\n2/2 measuring\n"
+    questions = ["Does it catch griffin_lim?", "Did it forget?", "Which experts did the work?"]
+    answers = [
+        "It catches griffin_lim now",
+        "It forgot none of the 4 old attacks",
+        "On griffin_lim the new expert",
+    ]
+    assert [ran.out.count(text) for text in (*questions, *answers)] == [1] * 6
+    places = [ran.out.index(text) for text in (*questions, *answers)]
+    assert places == sorted(places)
+    assert "Left out: 2 recordings, the first silent.wav (it is silent)" in ran.out
+    assert (story["out"], story["speech"], story["run"].workers) == (Path("demo-out"), Path("voices"), 1)
     assert story["recipe"].novel == "codec2"
+
+
+def test_demo_breaks_no_name_at_80_columns(run, story):
+    ran = run("demo", "-q")
+    lines = ran.out.splitlines()
+    assert max(map(len, lines[: lines.index(next(line for line in lines if "It catches" in line))])) <= 80
+    (header,) = (line for line in lines if line.split()[:1] == ["speech"])
+    assert header.split()[1:] == ["codec2", "espeak", "griffin_lim", "lpc", "world"]
+    rows = [line.split()[0] for line in lines if line.count(" 20 %") == 5]
+    assert rows == ["codec2", "espeak", "griffin_lim", "lpc", "world", "null", "bonafide"]
+    for line in lines:
+        assert "griffin_li" not in line.replace("griffin_lim", "")
 
 
 def test_demo_for_machines_is_one_object(run, story):
     ran = run("demo", "--json", "-q")
-    assert (ran.json, ran.err) == ({"seconds": 1.5}, "")
+    assert (ran.json["verdict"]["caught"], ran.err) == ("yes", "")
+    assert {"add_expert", "known_voices", "held_out_voice", "analysis", "seconds"} <= set(ran.json)
     assert story["recipe"].novel in story["recipe"].domains
     assert run("demo", "--speech", "empty", "--json").status == 1

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from molex_adapt.cli.options import worker_count
-from molex_adapt.cli.progress import Bar, Lines, listening
+from molex_adapt.cli.progress import Bar, Lines, StepLines, WholeBar, listening, telling
 
 
 def test_a_bar_shows_done_of_total_and_leaves_the_line_free():
@@ -60,3 +60,43 @@ def test_quiet_says_nothing(capsys):
 def test_workers_default_to_the_cores_there_are():
     assert worker_count(3) == 3
     assert worker_count(None) >= 1
+
+
+def test_one_bar_stands_for_the_whole_and_leaves_nothing():
+    file = io.StringIO()
+    bar = WholeBar(Console(file=file, force_terminal=True, width=80, color_system=None))
+    bar.step("forging real speech", 1, 3)
+    bar.reach(0.4)
+    bar.step("training one expert on griffin_lim", 2, 3)
+    bar.note("a remark")
+    bar.stop()
+    shown = file.getvalue()
+    assert "2/3 training one expert on griffin_lim" in shown
+    assert "a remark" in shown
+    assert "left" in shown
+    assert shown.endswith("\x1b[2K")  # its line is cleared
+
+
+def test_a_pipe_has_a_line_per_step():
+    file = io.StringIO()
+    lines = StepLines(Console(file=file, width=80))
+    for number, label in enumerate(("forging", "measuring"), 1):
+        lines.step(label, number, 2)
+        lines.reach(number / 2)
+    lines.stop()
+    assert file.getvalue() == "1/2 forging\n2/2 measuring\n"
+
+
+def test_a_whole_that_fails_or_is_quiet_leaves_the_line_free(capsys):
+    def fail() -> None:
+        with telling(quiet=False) as listener:
+            listener.step("doomed", 1, 1)
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    assert capsys.readouterr().err == "1/1 doomed\n"
+    with telling(quiet=True) as listener:
+        listener.step("work", 1, 1)
+        listener.note("a remark")
+    assert capsys.readouterr().err == ""

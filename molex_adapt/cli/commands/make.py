@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from molex_adapt.cli.demo_view import demo_view
 from molex_adapt.cli.options import (
     AllowFailures,
     Device,
@@ -20,13 +21,12 @@ from molex_adapt.cli.options import (
     recipe_file,
     worker_count,
 )
-from molex_adapt.cli.output import Answer, broken, emit, show
-from molex_adapt.cli.progress import listening
-from molex_adapt.cli.tables import analysis_table, comparison_table, failures, pairs, stage_table
+from molex_adapt.cli.output import Answer, broken, emit
+from molex_adapt.cli.progress import listening, telling
+from molex_adapt.cli.tables import failures, pairs
 
 if TYPE_CHECKING:
     from molex_adapt.data import Table
-    from molex_adapt.reports import Analysis, Comparison
 
 ATTACK_NAMES = (
     "world, griffin_lim, lpc, formant_shift, phase_vocoder; codec2, opus, mp3, aac, amr_nb, gsm; "
@@ -182,40 +182,17 @@ def demo(
       molex-adapt demo
       molex-adapt demo --speech recordings/ --out somewhere/
     """
-    from molex_adapt.demo import run_demo
     from molex_adapt.recipe import DemoRecipe, load
     from molex_adapt.shipped import recipe_path
 
     options = load(DemoRecipe, recipe_path("demo") if recipe is None else recipe_file(recipe), overrides)
-    with listening(quiet) as progress:
-        report = run_demo(
-            out,
-            speech=speech,
-            recipe=options,
-            device=device,
-            seed=seed,
-            workers=worker_count(workers),
-            progress=progress,
-            tell=_hush if as_json else _narrate,
-        )
-    emit(Answer(report.as_dict()), as_json=as_json, quiet=quiet)
+    with telling(quiet) as listener:
+        from molex_adapt.demo import run_demo  # takes seconds, which the bar may show
+        from molex_adapt.run import Run
 
-
-def _narrate(text: str, report: Comparison | Analysis | None = None) -> None:
-    """Show a step of the demonstration as soon as it is there."""
-    from molex_adapt.reports import Comparison, StageReport
-
-    show("", text)
-    if isinstance(report, StageReport):
-        show(*stage_table(report))
-    elif isinstance(report, Comparison):
-        show(*comparison_table(report))
-    elif report is not None:
-        show(*analysis_table(report))
-
-
-def _hush(text: str, report: Any = None) -> None:
-    """For machines: nothing before the one JSON object."""
+        run = Run(device=device, seed=seed, workers=worker_count(workers))
+        report = run_demo(out, speech=speech, recipe=options, run=run, listener=listener)
+    emit(Answer(report.as_dict(), demo_view(report)), as_json=as_json, quiet=quiet)
 
 
 def _speech(path: Path) -> Table:

@@ -1,0 +1,77 @@
+"""What the demonstration showed, on 80 columns: a table for each question, then the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from molex_adapt.cli.tables import eer_cell, empty_table, points_cell, share_cell
+
+if TYPE_CHECKING:
+    from molex_adapt.demo import DemoReport
+
+
+def demo_view(report: DemoReport) -> list[RenderableType]:
+    """All of it."""
+    answers = [Padding(Text(sentence), (0, 0, 1, 0)) for sentence in report.verdict.sentences]
+    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
+    return [
+        *(_catching(report), _forgetting(report), _working(report)),
+        *answers,
+        *_left_out(report),
+        Text(f"Page: {report.page}   Adapted registry: {report.registry}"),
+        Text(f"Took {sum(report.seconds.values()):.0f} s ({took})", style="dim"),
+    ]
+
+
+def _catching(report: DemoReport) -> Table:
+    table = _changes(f"Does it catch {report.novel}? EER in %, with 95 % intervals", "recordings")
+    for words, voice in report.voices.items():
+        after = voice.after[report.novel]
+        row = (eer_cell(voice.before[report.novel]), eer_cell(after), points_cell(voice.change[report.novel]))
+        table.add_row(f"{words}, {after.bona_fide} + {after.spoof}", *row)
+    return table
+
+
+def _forgetting(report: DemoReport) -> Table:
+    table = _changes("Did it forget? The same for what it knew; null, no attack, must stay near 50", "domain")
+    for words, voice in report.voices.items():
+        table.add_section()
+        table.add_row(Text(words, style="bold"))
+        for domain, change in voice.change.items():
+            if domain != report.novel:
+                row = (eer_cell(voice.before[domain]), eer_cell(voice.after[domain]), points_cell(change))
+                table.add_row(f"  {domain}", *row)
+        before, after = voice.change[report.novel].miss
+        figures = (f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (after - before):+.1f}")
+        table.add_row("  real speech refused", *figures)
+    return table
+
+
+def _changes(title: str, first: str) -> Table:
+    table = empty_table(title)
+    table.add_column(first, overflow="fold")
+    for name in ("before", "after", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _working(report: DemoReport) -> Table:
+    table = empty_table("Which experts did the work? Mean share of the gates")
+    table.add_column("speech", no_wrap=True)
+    for expert in report.analysis.experts:
+        table.add_column(expert, justify="right", no_wrap=True)
+    for row, shares in report.analysis.usage.items():
+        table.add_row(row, *(share_cell(shares[expert]) for expert in report.analysis.experts))
+    return table
+
+
+def _left_out(report: DemoReport) -> list[RenderableType]:
+    if not report.failed:
+        return []
+    first = report.failed[0]
+    return [Text(f"Left out: {len(report.failed)} recordings, the first {first.path} ({first.reason})")]

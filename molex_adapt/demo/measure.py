@@ -1,0 +1,88 @@
+"""Measure every domain before and after: test recordings are decoded once, and scored once by each mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.analyze import summarise
+from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
+from molex_adapt.data import Failed, Table, Utterance
+from molex_adapt.demo.domains import DemoData
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features, extract, logits_of
+from molex_adapt.recipe import GateOptions
+from molex_adapt.reports import Analysis, Comparison
+from molex_adapt.routing import collect
+from molex_adapt.run import Run
+from molex_adapt.train.gate import ScoredSet, compare, rates
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test recordings of all domains and voices, those that domains share once.
+
+    Attributes:
+        items: what could be read, in the order of `features`.
+        features: of the frozen prefix, which no expert changes.
+        failed: what could not.
+    """
+
+    items: tuple[Utterance, ...]
+    features: Features
+    failed: tuple[Failed, ...]
+
+    @classmethod
+    def of(cls, detector: Detector, data: DemoData, run: Run) -> Tested:
+        """Decode and extract; any mixture on the same base can score the result."""
+        tables = [*data.known_voices.values(), *data.held_out_voice.values()]
+        table = Table(tuple(dict.fromkeys(item for found in tables for item in found)), "test")
+        features, failed = extract(detector, table, run=run)
+        lost = {item.path for item in failed}
+        return cls(tuple(item for item in table if str(item.path) not in lost), features, failed)
+
+    def scores(self, detector: Detector) -> Scores:
+        """(N,) calibrated scores of all, nats."""
+        return np.asarray(detector.calibration.apply(logits_of(detector, self.features).double().numpy()))
+
+    def scores_and_shares(self, detector: Detector) -> tuple[Scores, Analysis]:
+        """The same and the shares of the experts, from one pass."""
+        gates = collect(detector, self.features)
+        scores = np.asarray(detector.calibration.apply(gates.logits.double().numpy()))
+        return scores, summarise(gates, self.features.attacks, detector.mixture.names)
+
+    def compare(
+        self,
+        tables: Mapping[str, Table],
+        before: Scores,
+        after: Scores,
+        novel: str,
+        threshold: float,
+        options: GateOptions,
+    ) -> Comparison:
+        """Domain by domain, the novel one first and the control last; `threshold` is the frozen one, in nats."""
+        names = [novel, *(name for name in tables if name not in (novel, NULL_DOMAIN)), NULL_DOMAIN]
+        order = [name for name in names if name in tables]
+        old, new = (
+            {name: self._scored(tables[name], scores) for name in order} for scores in (before, after)
+        )
+        return Comparison(
+            before=rates(old, options),
+            after=rates(new, options),
+            change=compare(old, new, threshold, options),
+            novel=novel,
+        )
+
+    def _scored(self, table: Table, scores: Scores) -> ScoredSet:
+        score_of = {item.path: score for item, score in zip(self.items, scores, strict=True)}
+        items = [item for item in table if item.path in score_of]
+        return ScoredSet(
+            np.array([score_of[item.path] for item in items]),
+            np.array([item.label == BONA_FIDE for item in items]),
+            tuple(item.source for item in items),
+        )

@@ -1,0 +1,156 @@
+"""Three sentences for three questions, from the figures: is the attack caught, is anything forgotten, who works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import mean
+from typing import Any, Literal
+
+from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
+from molex_adapt.reports import Analysis, Change, Comparison, StageReport
+
+CAUGHT = 0.05
+"""An attack with an EER of at most this counts as caught."""
+
+ALIKE = 0.05
+"""Shares of an expert that differ by less count as the same."""
+
+Caught = Literal["yes", "before already", "partly", "no"]
+Forgot = Literal["no", "a little", "yes", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the demonstration came to.
+
+    Attributes:
+        caught, forgot: in a word; `forgot` is "cannot tell" where the recordings are too few for either.
+        sentences: on the new attack, on the old ones, on the experts.
+    """
+
+    caught: Caught
+    forgot: Forgot
+    sentences: tuple[str, str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def judge(
+    added: StageReport,
+    voices: Mapping[str, Comparison],
+    analysis: Analysis,
+    attack: str,
+    tolerance: float,
+) -> Verdict:
+    """Answer the three questions.
+
+    Args:
+        added: what became of the new expert.
+        voices: comparisons by the words for whose voices they are, those known from training first.
+        analysis: shares of the experts after it.
+        attack: what `analysis` calls the new domain's forged speech.
+        tolerance: rise of an old domain's EER that is accepted, a fraction.
+    """
+    caught, first = _catching(added, voices)
+    forgot, second = _forgetting(voices, tolerance)
+    return Verdict(caught, forgot, (first, second, _working(added, analysis, attack)))
+
+
+def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Caught, str]:
+    novel = str(next(iter(voices.values())).novel)
+    rates = {
+        words: (item.before[novel].eer, item.after[novel].eer, item.change[novel])
+        for words, item in voices.items()
+        if novel in item.change
+    }
+    figures = " and ".join(
+        f"{100 * before:.1f} to {100 * after:.1f} % for {words}"
+        for words, (before, after, _) in rates.items()
+    )
+    if not added.activated:
+        return "no", (
+            f"It does not catch {novel}: the new expert was refused ({'; '.join(added.refused)}), and the detector is "
+            f"as it was, EER from {figures}."
+        )
+    found = {_caught(*item) for item in rates.values()}
+    caught: Caught = found.pop() if len(found) == 1 else "partly"
+    said = {
+        "yes": f"It catches {novel} now",
+        "before already": f"It caught {novel} before already",
+        "partly": f"It catches {novel} only in part",
+        "no": f"It does not catch {novel}",
+    }
+    return caught, f"{said[caught]}: the EER went from {figures}."
+
+
+def _caught(before: float, after: float, change: Change) -> Caught:
+    better = change.interval[1] < 0
+    if after <= CAUGHT:
+        return "yes" if better and before > CAUGHT else "before already"
+    return "partly" if better else "no"
+
+
+def _forgetting(voices: Mapping[str, Comparison], tolerance: float) -> tuple[Forgot, str]:
+    """By the voices known from training; of others only what is certain counts, for they are few."""
+    known, *others = ({name: item.change[name] for name in _old(item)} for item in voices.values())
+    if not known:
+        return "cannot tell", "Whether it forgot anything cannot be told: no old domain could be measured."
+    changes = [known, *others]
+    certain = [change for found in changes for change in found.values() if change.interval[0] > 0]
+    first = next(iter(voices.values()))
+    # No error at all gives a bootstrap nothing to draw: three in all recordings would then still be likely.
+    highest = max(max(change.interval[1], 3 / first.after[name].spoof) for name, change in known.items())
+    forgot: Forgot
+    if any(change.eer > tolerance for change in certain):
+        forgot, said = "yes", "It forgot something"
+    elif certain:
+        forgot, said = "a little", f"It forgot a little, no more than the {100 * tolerance:.0f} points it may"
+    elif highest > tolerance:
+        forgot, said = "cannot tell", "Whether it forgot anything cannot be told from so few recordings"
+    else:
+        forgot, said = "no", f"It forgot none of the {len(known)} old attacks"
+    worst = " and ".join(_worst(words, found) for words, found in zip(voices, changes, strict=True) if found)
+    return forgot, f"{said}: the EER changed at worst by {worst}; {_refusals(voices)}."
+
+
+def _old(report: Comparison) -> list[str]:
+    return [name for name in report.change if name not in (report.novel, NULL_DOMAIN)]
+
+
+def _worst(words: str, changes: Mapping[str, Change]) -> str:
+    name = max(changes, key=lambda domain: changes[domain].eer)
+    low, high = changes[name].interval
+    return (
+        f"{100 * changes[name].eer:+.1f} points ({name}, {100 * low:+.1f} to {100 * high:+.1f}) for {words}"
+    )
+
+
+def _refusals(voices: Mapping[str, Comparison]) -> str:
+    """The same real speech in every domain: what the frozen threshold refuses of it."""
+    pairs = {words: item.change[str(item.novel)].miss for words, item in voices.items()}
+    figures = " and ".join(
+        f"{100 * before:.1f} → {100 * after:.1f} % for {words}" for words, (before, after) in pairs.items()
+    )
+    return f"real speech refused at the old threshold: {figures}"
+
+
+def _working(added: StageReport, analysis: Analysis, attack: str) -> str:
+    shares = analysis.usage[attack]
+    order = sorted(shares, key=lambda name: -shares[name])
+    told = ", ".join(f"{name} {100 * shares[name]:.0f} %" for name in order)
+    new = str(added.expert)
+    if new not in shares:
+        return f"On {attack} the old experts do the work: {told}."
+    others = [row for row in analysis.attacks if row not in (attack, BONA_FIDE, NULL_DOMAIN)]
+    elsewhere = mean([analysis.usage[row][new] for row in others] or [0.0])
+    place = "most" if order[0] == new else "least" if order[-1] == new else "a part"
+    if shares[new] > elsewhere + ALIKE:
+        where = f"more than on the other attacks ({100 * elsewhere:.0f} %)"
+    elif shares[new] < elsewhere - ALIKE:
+        where = f"less than on the other attacks ({100 * elsewhere:.0f} %)"
+    else:
+        where = f"about as on the other attacks ({100 * elsewhere:.0f} %)"
+    return f"On {attack} the new expert does {place} of the work, {where}: {told}."
