@@ -6,22 +6,21 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from molex_adapt.api import EMBEDDED, Registry
 from molex_adapt.conventions import Seconds
-from molex_adapt.data import Failed, Table
+from molex_adapt.data import Table
 from molex_adapt.demo.domains import DemoData, attack_order, find_speech, make_domains
 from molex_adapt.demo.measure import Tested
-from molex_adapt.demo.report import write_report
+from molex_adapt.demo.report import DemoReport, write_report
 from molex_adapt.demo.story import Step, Story
-from molex_adapt.demo.verdict import Verdict, judge
+from molex_adapt.demo.verdict import judge
 from molex_adapt.outputs import Kind, check_folder
 from molex_adapt.progress import Chapters, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
-from molex_adapt.reports import Analysis, Comparison, StageReport
 from molex_adapt.run import Run
 from molex_adapt.shipped import recipe_path
 
@@ -34,49 +33,6 @@ MADE = {MARK, REGISTRY, DATA, PAGE, FIGURES}
 _DEMONSTRATED = Kind(
     "a folder that demo made", lambda path: {MARK} <= {item.name for item in path.iterdir()} <= MADE
 )
-
-
-@dataclass(frozen=True)
-class DemoReport:
-    """What the demonstration showed.
-
-    Attributes:
-        novel: the new domain.
-        added: what `add-expert` reported.
-        voices: every domain before and after, by the words for whose voices were measured: test recordings of voices
-            that training heard, and of the voice nobody heard, where there is one.
-        analysis: which experts fire.
-        verdict: the answers to the three questions.
-        seconds: wall-clock per step.
-        page: the report to open in a browser.
-        registry: the adapted one.
-        failed: recordings that could not be made or used.
-    """
-
-    novel: str
-    added: StageReport
-    voices: Mapping[str, Comparison]
-    analysis: Analysis
-    verdict: Verdict
-    seconds: Mapping[str, Seconds]
-    page: Path
-    registry: Path
-    failed: tuple[Failed, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        known, held_out, *_ = (*self.voices.values(), None)
-        assert known is not None
-        return {
-            "add_expert": self.added.as_dict(),
-            "known_voices": known.as_dict(),
-            "held_out_voice": None if held_out is None else held_out.as_dict(),
-            "analysis": self.analysis.as_dict(),
-            "verdict": self.verdict.as_dict(),
-            "seconds": dict(self.seconds),
-            "report": str(self.page),
-            "failed": [{"path": item.path, "reason": item.reason} for item in self.failed],
-        }
 
 
 def run_demo(
@@ -155,7 +111,7 @@ def _steps(recipe: DemoRecipe) -> list[Step]:
 def _voices(data: DemoData, recipe: DemoRecipe) -> dict[str, Mapping[str, Table]]:
     found = {
         "known voices": data.known_voices,
-        f"the unheard voice ({recipe.held_out_speaker})": data.held_out_voice,
+        f"{recipe.held_out_speaker}, never heard": data.held_out_voice,
     }
     return {words: tables for words, tables in found.items() if tables}
 

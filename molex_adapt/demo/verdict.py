@@ -113,7 +113,7 @@ def _forgetting(voices: Mapping[str, Comparison], tolerance: float) -> tuple[For
     else:
         forgot, said = "no", f"It forgot none of the {len(known)} old attacks"
     worst = " and ".join(_worst(words, found) for words, found in zip(voices, changes, strict=True) if found)
-    return forgot, f"{said}: the EER changed at worst by {worst}; {_refusals(voices)}."
+    return forgot, f"{said}: the EER changed at worst by {worst}. {_refusals(voices)}"
 
 
 def _old(report: Comparison) -> list[str]:
@@ -132,9 +132,9 @@ def _refusals(voices: Mapping[str, Comparison]) -> str:
     """The same real speech in every domain: what the frozen threshold refuses of it."""
     pairs = {words: item.change[str(item.novel)].miss for words, item in voices.items()}
     figures = " and ".join(
-        f"{100 * before:.1f} → {100 * after:.1f} % for {words}" for words, (before, after) in pairs.items()
+        f"{100 * before:.1f} to {100 * after:.1f} % for {words}" for words, (before, after) in pairs.items()
     )
-    return f"real speech refused at the old threshold: {figures}"
+    return f"What it refuses of real speech went from {figures}, at an unchanged threshold."
 
 
 def _working(added: StageReport, analysis: Analysis, attack: str) -> str:

@@ -96,7 +96,7 @@ def story(monkeypatch, tmp_path):
         return replace(
             report_of(
                 tmp_path,
-                {"known voices": voices, "the unheard voice (june)": voices},
+                {"known voices": voices, "june, never heard": voices},
                 analysed(**shares),
                 novel="griffin_lim",
             ),

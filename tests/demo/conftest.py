@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from molex_adapt.demo.run import DemoReport
+from molex_adapt.demo.report import DemoReport
 from tests.demo.reports import report_of as made_by_hand
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from molex_adapt.demo.run import DemoReport
+from molex_adapt.demo.report import DemoReport
 from molex_adapt.demo.verdict import judge
 from molex_adapt.metrics import Rates
 from molex_adapt.reports import Analysis, Change, Comparison, StageReport

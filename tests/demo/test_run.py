@@ -92,7 +92,7 @@ def test_the_whole_story(speech, shipped, tmp_path):
 
     assert (report.added.expert, report.added.generation) == ("gsm", 2)
     assert set(report.added.after) == {"buzz", "gsm"}
-    assert list(report.voices) == ["known voices", "the unheard voice (june)"]
+    assert list(report.voices) == ["known voices", "june, never heard"]
     known, unheard = report.voices.values()
     assert list(known.after) == list(known.before) == list(unheard.after) == ["gsm", "buzz", "null"]
     assert (known.after["gsm"].bona_fide, known.after["gsm"].spoof) == (10, 10)
@@ -113,7 +113,7 @@ def test_the_whole_story(speech, shipped, tmp_path):
     assert json.loads((out / "demo.json").read_text()) == json.loads(json.dumps(report.as_dict()))
     page = (out / "report.html").read_text()
     assert "molex-adapt meets gsm" in page
-    assert "The unheard voice (june)" in page
+    assert "June, never heard" in page
     assert [label[:3] for label in heard.labels] == ["1/4", "2/4", "3/4", "4/4"]
     assert heard.shares == sorted(heard.shares)
 
@@ -145,7 +145,7 @@ def test_no_voice_held_out_and_every_key_of_the_recipe_is_read(speech, tmp_path,
     recipe = RECIPE.model_copy(update={"held_out_recordings": 0, "domains": {"gsm": RECIPE.domains["gsm"]}})
     report = demonstrate(tmp_path / "out", speech, recipe)
     assert list(report.voices) == ["known voices"]
-    assert "unheard" not in (tmp_path / "out" / "report.html").read_text()
+    assert "never heard" not in (tmp_path / "out" / "report.html").read_text()
     assert report.as_dict()["held_out_voice"] is None
     for kind in (DemoRecipe, DemoDomain):
         assert {name for section, name in recipe_reads if section is kind} == set(kind.model_fields)

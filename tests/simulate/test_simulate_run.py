@@ -16,7 +16,7 @@ import yaml
 from molex_adapt.data.manifest import read_manifest
 from molex_adapt.data.table import Table
 from molex_adapt.errors import DataError
-from molex_adapt.simulate import LastStage, make_attack, simulate
+from molex_adapt.simulate import LastStage, make_attack, simulate, worker_pool
 from molex_adapt.simulate.stage import active_level
 
 STAGE = LastStage()
@@ -259,3 +259,14 @@ def test_workers_import_no_torch_and_little_else_at_first():
     code = f"import sys, molex_adapt.simulate; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_attacks_that_share_processes_make_the_same_files(recordings, tmp_path):
+    with worker_pool(2) as pool:
+        for name in ("lpc", "gsm"):
+            run(recordings, tmp_path / "shared" / name, name, pool=pool)
+    for name in ("lpc", "gsm"):
+        run(recordings, tmp_path / "alone" / name, name)
+        shared, alone = (digests(tmp_path / way / name / "spoof") for way in ("shared", "alone"))
+        assert shared == alone
+        assert len(shared) == 6
