@@ -12,7 +12,7 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
-from molex_adapt.features.sets import Features, pad, pad_clips, send
+from molex_adapt.features.sets import Features, pad, pad_clips
 from molex_adapt.run import Run
 
 
