@@ -172,7 +172,7 @@ def _simulate(
 ) -> Table:
     result = simulate(
         make_attack(attack, parameters),
-        Table(tuple(rows), str(out)),
+        Table(tuple(rows), "chosen speech"),
         out,
         stage=LastStage.model_validate(stage),
         seed=0,
