@@ -173,7 +173,7 @@ def _check_replaced(path: Path, mode: int, kind: Kind, inputs: Iterable[Path]) -
 def _check_apart(path: Path, item: Path) -> None:
     out, read = Path(os.path.realpath(path)), Path(os.path.realpath(item))
     if out.is_relative_to(read) or read.is_relative_to(out):
-        where = "is" if out == read else "lies in" if out.is_relative_to(read) else "holds"
+        where = "is the same as" if out == read else "lies in" if out.is_relative_to(read) else "holds"
         raise DataError(f"{path} {where} {item}, which is read. Choose a folder apart from what is read.")
 
 

@@ -81,9 +81,7 @@ def require_free(path: Path) -> None:
     try:
         check_folder(path, _BEGUN)
     except DataError as error:
-        raise RegistryError(
-            f"{error} A new registry needs a folder of its own; choose another by --registry."
-        ) from None
+        raise RegistryError(f"{error} A new registry's folder is named by --registry.") from None
 
 
 def _is_begun(path: Path) -> bool:
