@@ -1,4 +1,18 @@
-"""molex-adapt: keep an audio-deepfake detector current with a mixture of LoRA experts."""
+"""molex-adapt: keep an audio-deepfake detector current with a mixture of LoRA experts.
+
+One word is one thing:
+
+    gate         how strongly an expert acts in a block; the router computes it
+    router row   what an expert has in a block's router: a weight per channel of its input, and a bias
+    stage        a part of training: joint, expert, router
+    acceptance   the decision whether a new generation becomes active; its options are the recipe's section `gate`
+    finish       what bona fide and forged recordings pass last, alike, when `simulate` writes them (`--stage`)
+    generation   one immutable state of the mixture in a registry
+    run          how work is done: device, precision, seed, workers, cache, progress
+    score        a log-likelihood ratio in nats; higher is more bona fide
+
+Units, signs and the letters of shapes stand in `molex_adapt.conventions`.
+"""
 
 from __future__ import annotations
 

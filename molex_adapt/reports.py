@@ -104,7 +104,7 @@ class StageReport(Comparison):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class RecordingScore:
     """One recording's score: a log-likelihood ratio in nats, higher is more bona fide."""
 
     path: str
@@ -117,7 +117,7 @@ class Scored:
 class ScoreReport:
     """Scores in the order asked for, and what could not be scored."""
 
-    scores: tuple[Scored, ...]
+    scores: tuple[RecordingScore, ...]
     failed: tuple[Failed, ...] = ()
     generation: int | None = None
     threshold: float | None = None

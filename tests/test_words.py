@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,18 @@ def test_letters_of_shapes_are_defined(path):
     shapes = {found[0] for text in texts for found in SHAPE.finditer(text)}
     unknown = {shape: letters for shape in shapes if (letters := set(LETTER.findall(shape)) - known)}
     assert not unknown
+
+
+def test_no_two_classes_have_one_name():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in MODULES]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []
+
+
+def test_words_that_meant_several_things_are_in_the_list_and_name_no_module():
+    for word in ("gate", "stage", "router row", "acceptance", "finish"):
+        assert re.search(rf"^    {word}  ", molex_adapt.__doc__, re.MULTILINE), word
+    assert not {"gate.py", "stage.py", "rows.py"} & {path.name for path in MODULES}
 
 
 def test_the_common_letters_are_there():

@@ -21,7 +21,7 @@ from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe, Recipe, load
 from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.shipped import recipe_path
-from molex_adapt.simulate import LastStage, make_attack, simulate
+from molex_adapt.simulate import Finish, make_attack, simulate
 
 LICENCE = "cc-by-sa-3.0"
 """Of the speech that the experts were trained on, the strictest of its parts."""
@@ -75,7 +75,7 @@ def simulate_all(demo: DemoRecipe, workers: int, progress: Progress) -> dict[str
             make_attack(domain.attack, domain.parameters),
             speech,
             Path("work/domains") / name,
-            stage=LastStage(),
+            finish=Finish(),
             seed=0,
             workers=workers,
             progress=progress,

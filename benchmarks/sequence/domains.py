@@ -23,7 +23,7 @@ from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate
 from molex_adapt.progress import Progress
-from molex_adapt.simulate import LastStage, make_attack, simulate
+from molex_adapt.simulate import Finish, make_attack, simulate
 from molex_adapt.simulate.attack import TextToSpeech
 from molex_adapt.simulate.speech import language_of
 from molex_adapt.train.prepare import DomainData
@@ -174,7 +174,7 @@ def _simulate(
         make_attack(attack, parameters),
         Table(tuple(rows), "chosen speech"),
         out,
-        stage=LastStage.model_validate(stage),
+        finish=Finish.model_validate(stage),
         seed=0,
         workers=workers,
         progress=progress,

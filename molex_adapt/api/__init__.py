@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from molex_adapt.api.inputs import Data
     from molex_adapt.hub import read_token
     from molex_adapt.registry import GenerationRecord
-    from molex_adapt.registry.forgetting import Course, Figure, Forgetting, Step
+    from molex_adapt.registry.forgetting import Course, Figure, Forgetting, GenerationStep
 
 _ELSEWHERE = {
     "molex_adapt.api.cached": ("CacheReport", "cache_report", "clear_cache"),
     "molex_adapt.api.inputs": ("Data",),
     "molex_adapt.hub": ("read_token",),
     "molex_adapt.registry": ("GenerationRecord",),
-    "molex_adapt.registry.forgetting": ("Course", "Figure", "Forgetting", "Step"),
+    "molex_adapt.registry.forgetting": ("Course", "Figure", "Forgetting", "GenerationStep"),
 }
 """Loaded when asked for: the command line's `list` needs none of it."""
 
@@ -41,9 +41,9 @@ __all__ = [
     "Figure",
     "Forgetting",
     "GenerationRecord",
+    "GenerationStep",
     "Registry",
     "Run",
-    "Step",
     "cache_report",
     "clear_cache",
     "read_token",

@@ -36,11 +36,11 @@ def routing_profile(
 
 
 def write_generation(training: Training, result: Adapted, owners: Owners) -> StageReport:
-    """Write the new generation, active unless the gate refused it.
+    """Write the new generation, active unless it was not accepted.
 
     Args:
         training: what it comes from, its detector as the stages left it.
-        result: what stages and gate came to.
+        result: what stages and acceptance came to.
         owners: of the new experts.
 
     Raises:

@@ -182,14 +182,14 @@ class Registry:
         """
         from molex_adapt.api.inputs import recordings
         from molex_adapt.features import score_table
-        from molex_adapt.reports import Scored, ScoreReport
+        from molex_adapt.reports import RecordingScore, ScoreReport
 
         started = time.monotonic()
         record = self.store.generation()
         table = recordings(inputs)
         scored, failed = score_table(self.detector(record.number, run=run), table, run)
         return ScoreReport(
-            tuple(Scored(str(item.utterance.path), item.score, item.seconds) for item in scored),
+            tuple(RecordingScore(str(item.utterance.path), item.score, item.seconds) for item in scored),
             failed,
             record.number,
             record.threshold,

@@ -193,5 +193,5 @@ def _flat(content: Mapping[str, object], prefix: str) -> dict[str, str]:
 
 
 def _apart_from(domain: str | None, old: Mapping[str, OldDomain]) -> dict[str, OldDomain]:
-    """Old domains under keys that differ from the new one's, so that the gate looks at both."""
+    """Old domains under keys that differ from the new one's, so that acceptance looks at both."""
     return {f"{key} ({item.expert or 'known'})" if key == domain else key: item for key, item in old.items()}

@@ -17,7 +17,7 @@ from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.text import visible
 
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
-    from molex_adapt.api import Course, Figure, Forgetting, Step
+    from molex_adapt.api import Course, Figure, Forgetting, GenerationStep
     from molex_adapt.data import Failed
     from molex_adapt.metrics import Rates
     from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
@@ -263,7 +263,7 @@ def _outcome(report: StageReport) -> list[RenderableType]:
     return [line, *reasons]
 
 
-def _told(step: Step) -> str:
+def _told(step: GenerationStep) -> str:
     """What a generation added and took away, else by which command it came."""
     added = [f"{len(step.added)} experts"] if len(step.added) > 1 else [f"+{name}" for name in step.added]
     return " ".join([*added, *(f"-{name}" for name in step.removed)]) or step.command or "?"

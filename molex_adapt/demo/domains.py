@@ -12,7 +12,7 @@ from molex_adapt.data import Failed, Table, Utterance, assign_splits, read
 from molex_adapt.errors import DataError
 from molex_adapt.recipe import DemoRecipe
 from molex_adapt.run import Run
-from molex_adapt.simulate import LastStage, make_attack, prompts, simulate, worker_pool
+from molex_adapt.simulate import Finish, make_attack, prompts, simulate, worker_pool
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
 """Where Debian installs its telephone prompts; other packages put other voices and formats there."""
@@ -90,7 +90,7 @@ def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: in
                 make_attack(domain.attack, domain.parameters),
                 chosen if name == recipe.novel else tested,
                 out / name,
-                stage=LastStage(),
+                finish=Finish(),
                 seed=run.seed,
                 workers=run.workers,
                 progress=run.progress,

@@ -14,11 +14,11 @@ from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.demo.domains import DemoData
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, extract, logits_of
-from molex_adapt.recipe import GateOptions
+from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Analysis, Comparison
 from molex_adapt.routing import collect
 from molex_adapt.run import Run
-from molex_adapt.train.gate import ScoredSet, compare, rates
+from molex_adapt.train.acceptance import DomainScores, compare, rates
 
 Scores = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Tested:
         after: Scores,
         novel: str,
         threshold: float,
-        options: GateOptions,
+        options: AcceptanceOptions,
     ) -> Comparison:
         """Domain by domain, the novel one first and the control last; `threshold` is the frozen one, in nats."""
         names = [novel, *(name for name in tables if name not in (novel, NULL_DOMAIN)), NULL_DOMAIN]
@@ -78,10 +78,10 @@ class Tested:
             novel=novel,
         )
 
-    def _scored(self, table: Table, scores: Scores) -> ScoredSet:
+    def _scored(self, table: Table, scores: Scores) -> DomainScores:
         score_of = {item.path: score for item, score in zip(self.items, scores, strict=True)}
         items = [item for item in table if item.path in score_of]
-        return ScoredSet(
+        return DomainScores(
             np.array([score_of[item.path] for item in items]),
             np.array([item.label == BONA_FIDE for item in items]),
             tuple(item.source for item in items),

@@ -3,7 +3,7 @@
 from molex_adapt.features.batches import batch_seconds, length_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
-from molex_adapt.features.scoring import ScoredUtterance, logits_of, score_table
+from molex_adapt.features.scoring import UtteranceScore, logits_of, score_table
 from molex_adapt.features.sets import (
     Features,
     StoredClips,
@@ -17,8 +17,8 @@ from molex_adapt.features.sets import (
 __all__ = [
     "Features",
     "OnlineFeatures",
-    "ScoredUtterance",
     "StoredClips",
+    "UtteranceScore",
     "batch_seconds",
     "concatenate",
     "crop_at",

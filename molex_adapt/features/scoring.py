@@ -17,7 +17,7 @@ from molex_adapt.run import Run
 
 
 @dataclass(frozen=True)
-class ScoredUtterance:
+class UtteranceScore:
     """The score of one file: a log-likelihood ratio in nats, higher is more bona fide."""
 
     utterance: Utterance
@@ -27,7 +27,7 @@ class ScoredUtterance:
 
 def score_table(
     detector: Detector, table: Table, run: Run = Run()
-) -> tuple[list[ScoredUtterance], tuple[Failed, ...]]:
+) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
     """Score every file of a table, of any length, in the order of the table."""
     run.progress.start("score", len(table))
     failed: list[Failed] = []
@@ -42,7 +42,7 @@ def score_table(
             samples[index] = samples.get(index, 0) + len(row)
     run.progress.stop()
     scored = [
-        ScoredUtterance(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
+        UtteranceScore(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
     ]
     return scored, tuple(failed)
 

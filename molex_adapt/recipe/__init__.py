@@ -4,12 +4,12 @@ They are YAML. The resolved YAML is stored with each expert and each generation 
 """
 
 from molex_adapt.recipe.options import (
+    AcceptanceOptions,
     DataOptions,
     DemoDomain,
     DemoRecipe,
     ExemplarOptions,
     ExpertStage,
-    GateOptions,
     HeadOptions,
     JointStage,
     LoraOptions,
@@ -31,12 +31,12 @@ from molex_adapt.recipe.reading import (
 from molex_adapt.recipe.retired import readable
 
 __all__ = [
+    "AcceptanceOptions",
     "DataOptions",
     "DemoDomain",
     "DemoRecipe",
     "ExemplarOptions",
     "ExpertStage",
-    "GateOptions",
     "HeadOptions",
     "JointStage",
     "LoraOptions",

@@ -189,7 +189,7 @@ class ExemplarOptions(Options):
     """Principal directions in the statistics of router inputs; 0 keeps no statistics."""
 
 
-class GateOptions(Options):
+class AcceptanceOptions(Options):
     """When a new generation is activated."""
 
     tolerance: float = Field(0.03, ge=0, le=1)
@@ -213,7 +213,8 @@ class Recipe(Options):
     expert: ExpertStage = ExpertStage()
     router_stage: RouterStage = RouterStage()
     exemplars: ExemplarOptions = ExemplarOptions()
-    gate: GateOptions = GateOptions()
+    gate: AcceptanceOptions = AcceptanceOptions()
+    """Of the acceptance. The key is older than the word: stored recipes have it."""
     calibration: Literal["hold", "refit", "keep"] = "hold"
     """After a new expert or new routers: `refit` fits the calibration anew on development splits and exemplars; `hold`
     does the same, and then moves the offset until old domains have their former error rates at the frozen threshold;

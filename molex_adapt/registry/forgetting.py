@@ -39,7 +39,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class GenerationStep:
     """One generation, and what it did to the experts of the one before."""
 
     generation: int
@@ -148,7 +148,7 @@ class Course:
 class Forgetting:
     """All domains along the generations, oldest first."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[GenerationStep, ...]
     courses: tuple[Course, ...]
     """In the order in which domains became known."""
     missing_parent: int | None = None
@@ -286,10 +286,10 @@ def _is_change(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -1 <= value <= 1
 
 
-def _step(record: GenerationRecord, parent: GenerationRecord | None) -> Step:
+def _step(record: GenerationRecord, parent: GenerationRecord | None) -> GenerationStep:
     old = parent.names if parent is not None else record.names if record.parent is not None else []
     words = record.command.removeprefix("molex-adapt ").split()
-    return Step(
+    return GenerationStep(
         record.number,
         tuple(name for name in record.names if name not in old),
         tuple(name for name in old if name not in record.names),

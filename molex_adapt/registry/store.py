@@ -111,7 +111,7 @@ class Store:
         return layout.find_generation(self.path, self.record(), number)
 
     def history(self) -> list[GenerationRecord]:
-        """All generations, oldest first; those that the gate refused as well."""
+        """All generations, oldest first; those that were refused as well."""
         return [layout.read_generation(self.path, number) for number in self.record().generations]
 
     def forgetting(self) -> Forgetting:

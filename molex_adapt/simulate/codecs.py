@@ -14,14 +14,14 @@ Codec2Mode = Literal[3200, 2400, 1600, 1400, 1300, 1200, 700]
 AmrMode = Literal[4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200]
 Mp3Rate = Literal[8000, 16000, 24000, 32000, 40000, 48000, 56000, 64000, 80000, 96000, 112000, 128000]
 _WHOLE_BAND = {"cutoff": "7000"}
-"""At low rates encoders cut the band below the last stage's 3,400 Hz, and the cut alone would tell."""
+"""At low rates encoders cut the band below the finish's 3,400 Hz, and the cut alone would tell."""
 
 OpusRate = Annotated[int, Field(ge=500, le=256_000)]
 AacRate = Annotated[int, Field(ge=8_000, le=96_000)]
 
 
 class Null(CopySynthesis):
-    """No attack: the common last stage alone, by default after 16 -> 8 -> 16 kHz resampling; the control."""
+    """No attack: the common finish alone, by default after 16 -> 8 -> 16 kHz resampling; the control."""
 
     name: ClassVar[str] = "null"
     resample: bool = True

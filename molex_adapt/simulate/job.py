@@ -14,7 +14,7 @@ from molex_adapt.data.audio import decode
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError, MolexError
 from molex_adapt.simulate.attack import Attack, CopySynthesis, TextToSpeech, Wave
-from molex_adapt.simulate.stage import LastStage
+from molex_adapt.simulate.finish import Finish
 
 _FAULTS = (
     *(MolexError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError, OSError),
@@ -47,10 +47,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Does jobs, all with the same attack, last stage and seed."""
+    """Does jobs, all with the same attack, finish and seed."""
 
     attack: Attack
-    stage: LastStage
+    finish: Finish
     seed: int
 
     def __call__(self, job: Job) -> Outcome:
@@ -68,9 +68,9 @@ class Maker:
         if not wanted:
             return
         wave = decode(job.audio)
-        forged = self.stage.apply(self._forge(job, wave)) if job.spoof in wanted else None
+        forged = self.finish.apply(self._forge(job, wave)) if job.spoof in wanted else None
         if job.bona_fide in wanted:
-            _save(self.stage.apply(wave), job.bona_fide)
+            _save(self.finish.apply(wave), job.bona_fide)
         if forged is not None:
             _save(forged, job.spoof)
 

@@ -14,7 +14,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file, check_folder
 from molex_adapt.plain import load_yaml
 from molex_adapt.simulate.attack import Attack
-from molex_adapt.simulate.stage import LastStage
+from molex_adapt.simulate.finish import Finish
 from molex_adapt.text import shown
 from molex_adapt.version import __version__
 
@@ -23,14 +23,14 @@ LIST = "manifest.csv"
 """What was made; written last."""
 SIMULATED = Kind("a folder that simulate made", lambda path: (path / RECORD).is_file())
 _FORMAT = 1
-_REMARK = "# Made by `molex-adapt simulate`; the same attack, stage and seed give the same files again.\n"
+_REMARK = "# Made by `molex-adapt simulate`; the same attack, finish and seed give the same files again.\n"
 
 
 def claim(
     out: Path,
     *,
     attack: Attack,
-    stage: LastStage,
+    finish: Finish,
     seed: int,
     bona_fide: bool,
     made_of: Mapping[str, str | int],
@@ -40,8 +40,8 @@ def claim(
 
     Args:
         out: the folder.
-        attack: decides, with `stage`, `seed` and `bona_fide`, whether a run may go on there.
-        stage: see `attack`.
+        attack: decides, with `finish`, `seed` and `bona_fide`, whether a run may go on there.
+        finish: see `attack`.
         seed: see `attack`.
         bona_fide: see `attack`.
         made_of: what else to note; may change from run to run.
@@ -57,7 +57,7 @@ def claim(
         "format": _FORMAT,
         "attack": attack.name,
         "parameters": attack.model_dump(mode="json"),
-        "stage": stage.model_dump(mode="json"),
+        "stage": finish.model_dump(mode="json"),  # the key is older than the word
         "seed": seed,
         "bona_fide": bona_fide,
     }

@@ -1,4 +1,4 @@
-"""Make an attack domain: every bona fide recording, forged and not, through one last stage."""
+"""Make an attack domain: every bona fide recording, forged and not, through one finish."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.simulate.attack import Attack
+from molex_adapt.simulate.finish import Finish
 from molex_adapt.simulate.job import Job, Maker, Outcome
 from molex_adapt.simulate.output import LIST, claim
 from molex_adapt.simulate.plan import (
@@ -29,7 +30,6 @@ from molex_adapt.simulate.plan import (
     name_recordings,
     plan_jobs,
 )
-from molex_adapt.simulate.stage import LastStage
 
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -53,7 +53,7 @@ def simulate(
     speech: Table,
     out: Path,
     *,
-    stage: LastStage,
+    finish: Finish,
     seed: int,
     workers: int,
     progress: Progress | None = None,
@@ -66,9 +66,9 @@ def simulate(
     Args:
         attack: what to do to them.
         speech: recordings; its spoofed ones are left aside.
-        out: a new or empty folder, or one that a former run with the same attack, stage and seed made: then only
+        out: a new or empty folder, or one that a former run with the same attack, finish and seed made: then only
             what is missing, or older than its recording, is made.
-        stage: the last stage of both classes.
+        finish: what both classes pass last.
         seed: with the attack's and the recording's name decides all chance, whatever the order or `workers`.
         workers: processes; 1 works in this one.
         progress: hears one step a recording.
@@ -99,8 +99,8 @@ def simulate(
     }
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
-    claim(out, attack=attack, stage=stage, seed=seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
-    outcomes = _run(Maker(attack, stage, seed), list(jobs.values()), workers, heard, pool)
+    claim(out, attack=attack, finish=finish, seed=seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
+    outcomes = _run(Maker(attack, finish, seed), list(jobs.values()), workers, heard, pool)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
         raise DataError(

@@ -1,1 +1,1 @@
-"""Training: joint, expert and router stages, the gate, and what becomes a generation."""
+"""Training: joint, expert and router stages, acceptance, and what becomes a generation."""

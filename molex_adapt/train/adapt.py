@@ -16,10 +16,10 @@ from molex_adapt.metrics import Rates
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
 from molex_adapt.run import Run
-from molex_adapt.train.calibrate import Scored, calibrate, frozen_threshold, score_development
+from molex_adapt.train.acceptance import DomainScores, compare, rates, refusals, score_sets
+from molex_adapt.train.calibrate import DevelopmentScores, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
-from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
 from molex_adapt.train.likeness import Likeness, likeness
 from molex_adapt.train.loop import Fitted, fit
 from molex_adapt.train.old import (
@@ -242,7 +242,7 @@ def round_to_half(detector: Detector, names: Sequence[str]) -> None:
 def _judge(
     detector: Detector,
     sets: Mapping[str, Features],
-    scored_before: Mapping[str, ScoredSet],
+    scored_before: Mapping[str, DomainScores],
     new_domain: str | None,
     recipe: Recipe,
     result: Adapted,
@@ -262,7 +262,11 @@ def _judge(
 
 
 def _recalibrate(
-    detector: Detector, development: list[Features], recipe: Recipe, result: Adapted, before: Scored
+    detector: Detector,
+    development: list[Features],
+    recipe: Recipe,
+    result: Adapted,
+    before: DevelopmentScores,
 ) -> None:
     if recipe.calibration != "keep":
         held = before if recipe.calibration == "hold" else None
@@ -286,7 +290,9 @@ def _require_material(
             )
 
 
-def _replay(found: Likeness | None, before: Scored, recipe: Recipe) -> tuple[dict[str, float], float]:
+def _replay(
+    found: Likeness | None, before: DevelopmentScores, recipe: Recipe
+) -> tuple[dict[str, float], float]:
     """For the expert stage: the weight of each old domain in replay, and the share of replay in every batch."""
     options = recipe.expert
     if options.replay_by == "domain" or found is None:

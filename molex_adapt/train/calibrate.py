@@ -19,7 +19,7 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scored:
+class DevelopmentScores:
     """Development sets of old domains, and the calibrated scores (N,) of all their utterances in one row, in nats."""
 
     sets: Mapping[str, Features]
@@ -35,14 +35,17 @@ class Scored:
         return found
 
 
-def score_development(detector: Detector, sets: Mapping[str, Features]) -> Scored:
+def score_development(detector: Detector, sets: Mapping[str, Features]) -> DevelopmentScores:
     """The sets with the scores that the detector gives them now."""
     logits = _logits(detector, list(sets.values()))[0] if sets else np.zeros(0)
-    return Scored(sets, detector.calibration.apply(logits))
+    return DevelopmentScores(sets, detector.calibration.apply(logits))
 
 
 def calibrate(
-    detector: Detector, development: Sequence[Features], threshold: float = 0.0, held: Scored | None = None
+    detector: Detector,
+    development: Sequence[Features],
+    threshold: float = 0.0,
+    held: DevelopmentScores | None = None,
 ) -> list[str]:
     """Fit the detector's calibration anew; where that fails, the old calibration stays.
 

@@ -10,7 +10,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.metrics import eer_interval
-from molex_adapt.recipe import GateOptions
+from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.routing import collect
 from molex_adapt.train.losses import scored_loss
 
@@ -45,7 +45,7 @@ class Likeness:
         )
 
 
-def likeness(detector: Detector, development: Features, options: GateOptions) -> Likeness:
+def likeness(detector: Detector, development: Features, options: AcceptanceOptions) -> Likeness:
     """Score a new domain's development split with the active mixture, and find the expert that does the work.
 
     Args:

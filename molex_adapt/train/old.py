@@ -42,7 +42,7 @@ def development_sets(old: OldDomains) -> dict[str, Features]:
 
 
 def check_sets(old: OldDomains) -> dict[str, Features]:
-    """Exemplars that the gate measures on, per domain; domains that did not keep both classes are left out."""
+    """Exemplars that acceptance measures on, per domain; domains that did not keep both classes are left out."""
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
     return {key: features for key, features in sets.items() if features.has_both_classes}
 

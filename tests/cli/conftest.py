@@ -17,7 +17,7 @@ from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
-from molex_adapt.reports import Analysis, Change, EvaluationReport, Scored, ScoreReport, StageReport
+from molex_adapt.reports import Analysis, Change, EvaluationReport, RecordingScore, ScoreReport, StageReport
 
 TARGET = "feed_forward.output_dense"
 
@@ -97,7 +97,7 @@ def api(monkeypatch):
         "add_expert": stage_report(),
         "retrain_router": stage_report(),
         "score": ScoreReport(
-            (Scored("a/one.wav", 2.5, 3.2), Scored("a/two.flac", -1.25, 61.0)),
+            (RecordingScore("a/one.wav", 2.5, 3.2), RecordingScore("a/two.flac", -1.25, 61.0)),
             failed=(Failed("a/three.mp3", "too short"),),
             generation=5,
             threshold=0.3,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from molex_adapt.data import Failed
-from molex_adapt.reports import Scored
+from molex_adapt.reports import RecordingScore
 from molex_adapt.scorefile import read_scores
 
 
@@ -86,7 +86,11 @@ def test_what_cannot_be_written_in_the_end_is_shown(run, api, tmp_path, monkeypa
 
 
 def test_names_that_no_score_file_holds_are_put_so_that_it_does(run, api, tmp_path):
-    scores = (Scored("a\tb.wav", 1.0, 1.0), Scored("\udcff.wav", 2.0, 1.0), Scored("c.wav", 3.0, 1.0))
+    scores = (
+        RecordingScore("a\tb.wav", 1.0, 1.0),
+        RecordingScore("\udcff.wav", 2.0, 1.0),
+        RecordingScore("c.wav", 3.0, 1.0),
+    )
     api.answers["score"] = replace(api.answers["score"], scores=scores, failed=())
     ran = run("score", "a/", "--out", tmp_path / "scores.tsv")
     assert ran.status == 0
@@ -202,7 +206,7 @@ def test_a_part_of_a_score_file_cannot_be_asked_for(run, files):
 def test_a_name_of_two_lines_is_one_row(run, api):
     name = "a\nfake.wav 3.0 +9.99 bona fide"
     api.answers["score"] = replace(
-        api.answers["score"], scores=(Scored(name, -1.0, 1.0),), failed=(Failed(name, "x"),)
+        api.answers["score"], scores=(RecordingScore(name, -1.0, 1.0),), failed=(Failed(name, "x"),)
     )
     lines = run("score", "a/").out.splitlines()
     assert not any(line.strip().startswith("fake") for line in lines)

@@ -5,10 +5,10 @@ import pytest
 from scipy.signal import stft
 
 from molex_adapt.errors import DataError, MolexError, RecipeError
-from molex_adapt.simulate import ATTACKS, LastStage, make_attack
+from molex_adapt.simulate import ATTACKS, Finish, make_attack
 from molex_adapt.simulate.attack import CopySynthesis, load_optional
+from molex_adapt.simulate.finish import active_level
 from molex_adapt.simulate.spectrum import analyse, mel_filters, synthesise
-from molex_adapt.simulate.stage import active_level
 
 COPIES = sorted(name for name, attack in ATTACKS.items() if attack.kind == "copy")
 
@@ -29,14 +29,14 @@ def distance(one, other):
 
 @pytest.mark.parametrize("name", COPIES)
 def test_every_attack_keeps_the_speech_but_leaves_traces(name, speech):
-    wave, stage = speech(1, 1.6), LastStage(codec="none")
+    wave, finish = speech(1, 1.6), Finish(codec="none")
     attack = make_attack(name, {})
     attack.check()
     forged = attack.apply(wave, np.random.default_rng(0))
     assert forged.dtype == np.float32
     assert forged.ndim == 1
     assert forged.size == pytest.approx(wave.size, abs=3200)
-    real, fake = stage.apply(wave), stage.apply(forged)
+    real, fake = finish.apply(wave), finish.apply(forged)
     assert active_level(fake) == pytest.approx(-26, abs=0.3)
     assert np.abs(np.fft.rfft(fake))[int(3600 / 8000 * fake.size / 2) :].max() < 1
     traces = distance(fake, real)
@@ -45,7 +45,7 @@ def test_every_attack_keeps_the_speech_but_leaves_traces(name, speech):
     elif name in ("formant_shift", "phase_vocoder"):
         assert 3 < traces < 25
     else:
-        assert 0.8 < traces < distance(real, stage.apply(speech(9, 1.6)))
+        assert 0.8 < traces < distance(real, finish.apply(speech(9, 1.6)))
 
 
 @pytest.mark.parametrize("name", COPIES)
@@ -87,10 +87,10 @@ def test_tiny_recordings_are_forged_or_refused(name, size, speech):
     ],
 )
 def test_parameters_act(name, gentle, harsh, speech):
-    wave, stage = speech(4, 1.6), LastStage(codec="none")
-    real = stage.apply(wave)
+    wave, finish = speech(4, 1.6), Finish(codec="none")
+    real = finish.apply(wave)
     near, far = (
-        distance(stage.apply(make_attack(name, params).apply(wave, np.random.default_rng(0))), real)
+        distance(finish.apply(make_attack(name, params).apply(wave, np.random.default_rng(0))), real)
         for params in (gentle, harsh)
     )
     assert near < far
@@ -121,10 +121,10 @@ def test_several_rates_are_drawn_from(speech):
 
 @pytest.mark.parametrize("rate", [8000, 12000])
 def test_low_rates_do_not_cut_the_band(rate, speech):
-    wave, stage = speech(4, 1.6), LastStage(codec="none")
+    wave, finish = speech(4, 1.6), Finish(codec="none")
     coded = make_attack("aac", {"bit_rate": rate}).apply(wave, np.random.default_rng(0))
     real, fake = (
-        np.abs(stft(stage.apply(each), 16_000, nperseg=512)[2])[97:106].mean() for each in (wave, coded)
+        np.abs(stft(finish.apply(each), 16_000, nperseg=512)[2])[97:106].mean() for each in (wave, coded)
     )
     assert 20 * np.log10(fake / real) > -5
 
@@ -134,9 +134,7 @@ def test_codec_delay_loses_no_speech(speech):
     wave = np.concatenate([np.zeros(8000, np.float32), speech(7)[3200:6400]])
     for name in ("opus", "mp3", "aac", "amr_nb", "codec2", "gsm"):
         forged = make_attack(name, {}).apply(wave, np.random.default_rng(0))
-        assert LastStage(codec="none").apply(forged).size > 0.8 * LastStage(codec="none").apply(wave).size, (
-            name
-        )
+        assert Finish(codec="none").apply(forged).size > 0.8 * Finish(codec="none").apply(wave).size, name
 
 
 def test_spectra_invert(speech):

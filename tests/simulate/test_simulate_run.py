@@ -16,14 +16,14 @@ import yaml
 from molex_adapt.data.manifest import read_manifest
 from molex_adapt.data.table import Table
 from molex_adapt.errors import DataError
-from molex_adapt.simulate import LastStage, make_attack, simulate, worker_pool
-from molex_adapt.simulate.stage import active_level
+from molex_adapt.simulate import Finish, make_attack, simulate, worker_pool
+from molex_adapt.simulate.finish import active_level
 
-STAGE = LastStage()
+FINISH = Finish()
 
 
 def run(table, out, name="opus", params=None, **options):
-    settings = {"stage": STAGE, "seed": 1, "workers": 1, **options}
+    settings = {"finish": FINISH, "seed": 1, "workers": 1, **options}
     return simulate(make_attack(name, params or {}), table, out, **settings)
 
 
@@ -142,7 +142,7 @@ def test_a_changed_recording_is_made_again(recordings, tmp_path):
         ({"name": "mp3"}, "attack"),
         ({"params": {"bit_rate": 24000}}, "bit_rate"),
         ({"seed": 5}, "seed"),
-        ({"stage": LastStage(codec="none")}, "codec"),
+        ({"finish": Finish(codec="none")}, "codec"),
         ({"bona_fide": False}, "bona_fide"),
     ],
 )

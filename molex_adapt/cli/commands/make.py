@@ -85,18 +85,18 @@ def simulate(
     """
     from molex_adapt.outputs import check_folder
     from molex_adapt.recipe import parse_overrides
-    from molex_adapt.simulate import SIMULATED, LastStage, make_attack
+    from molex_adapt.simulate import SIMULATED, Finish, make_attack
     from molex_adapt.simulate import simulate as forge
 
     made = make_attack(attack, parse_overrides(parameters))
-    last = LastStage.model_validate(parse_overrides(stage))
+    finish = Finish.model_validate(parse_overrides(stage))
     check_folder(out, SIMULATED, [speech])
     with listening(quiet) as progress:
         result = forge(
             made,
             _speech(speech),
             out,
-            stage=last,
+            finish=finish,
             seed=seed,
             workers=worker_count(workers),
             progress=progress,

@@ -108,7 +108,7 @@ def history(
     registry: RegistryFolder = DEFAULT_REGISTRY,
     as_json: Json = False,
 ) -> None:
-    """List all generations, those that the gate refused as well.
+    """List all generations, those that were refused as well.
 
     [bold]Examples[/bold]
 
@@ -184,7 +184,7 @@ def rollback(
     registry: RegistryFolder = DEFAULT_REGISTRY,
     as_json: Json = False,
 ) -> None:
-    """Activate an earlier generation, or one that the gate refused.
+    """Activate an earlier generation, or one that was refused.
 
     [bold]Examples[/bold]
 

@@ -1,4 +1,4 @@
-"""The common last stage: both classes leave through it, so that channel, band, level and silence tell nothing."""
+"""The finish: both classes leave through it, so that channel, band, level and silence tell nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOW_PASS_WIDTH: Hertz = 200.0
 _STOP_BAND: Decibels = 80.0
 _AUDIBLE_BELOW_PEAK: Decibels = 30.0
 
-StageCodec = Literal["none", "g722", "alaw", "mulaw", "gsm"]
+FinishCodec = Literal["none", "g722", "alaw", "mulaw", "gsm"]
 _CODECS: dict[str, Callable[[Wave], Wave]] = {
     "g722": coding.g722,
     "alaw": coding.alaw,
@@ -32,12 +32,12 @@ _CODECS: dict[str, Callable[[Wave], Wave]] = {
 }
 
 
-class LastStage(BaseModel):
+class Finish(BaseModel):
     """Codec round trip, band limit, level, silence trim, in this order, for bona fide and spoof alike."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    codec: StageCodec = "g722"
+    codec: FinishCodec = "g722"
     """The corpus's own codec, whose noise would mark bona fide speech; "none" for uncompressed corpora."""
     band: tuple[Hertz, Hertz] = (50.0, 3_400.0)
     """Pass band in Hz; 3,400 because narrow-band codecs would be known by their band."""
@@ -54,7 +54,7 @@ class LastStage(BaseModel):
         return self
 
     def apply(self, wave: Wave) -> Wave:
-        """Pass one recording through the stage.
+        """Pass one recording through the finish.
 
         Args:
             wave: (T,) float32, 16 kHz.

@@ -1,4 +1,4 @@
-"""The gate: whether a new generation may become active, by what it did to every domain.
+"""Acceptance: whether a new generation may become active, by what it did to every domain.
 
 EERs are those that `evaluate` reports: equal scores count as in the ASVspoof 5 package. Error rates at the frozen
 threshold count each score as a decision.
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.metrics import Rates, error_rates, measure, paired_change
-from molex_adapt.recipe import GateOptions
+from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
 
 
 @dataclass(frozen=True)
-class ScoredSet:
+class DomainScores:
     """Log-likelihood ratios of one domain's utterances, with their classes and source recordings, each (N,)."""
 
     scores: NDArray[np.float64]
@@ -39,7 +39,7 @@ class ScoredSet:
         return [s for s, label in pairs if label], [s for s, label in pairs if not label]
 
 
-def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, ScoredSet]:
+def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, DomainScores]:
     """Calibrated scores of every domain's measuring set; an utterance that several sets share is scored once."""
     # Attacks of one corpus share their bona fide speech, and their sets hold the very same tensors of it.
     together = concatenate(list(sets.values()))
@@ -52,11 +52,11 @@ def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, Sc
     found = {}
     for domain, features in sets.items():
         scores = detector.calibration.apply(logits[[place[id(clip)] for clip in features.clips]])
-        found[domain] = ScoredSet(scores, features.bona_fide.numpy(), features.sources)
+        found[domain] = DomainScores(scores, features.bona_fide.numpy(), features.sources)
     return found
 
 
-def rates(scored: Mapping[str, ScoredSet], options: GateOptions) -> dict[str, Rates]:
+def rates(scored: Mapping[str, DomainScores], options: AcceptanceOptions) -> dict[str, Rates]:
     """Figures per domain, with intervals drawn over source recordings."""
     return {
         domain: measure(
@@ -67,7 +67,10 @@ def rates(scored: Mapping[str, ScoredSet], options: GateOptions) -> dict[str, Ra
 
 
 def compare(
-    before: Mapping[str, ScoredSet], after: Mapping[str, ScoredSet], threshold: float, options: GateOptions
+    before: Mapping[str, DomainScores],
+    after: Mapping[str, DomainScores],
+    threshold: float,
+    options: AcceptanceOptions,
 ) -> dict[str, Change]:
     """Paired comparison of the same utterances under the old and the new mixture.
 
@@ -95,7 +98,7 @@ def compare(
     return found
 
 
-def refusals(changes: Mapping[str, Change], new_domain: str | None, options: GateOptions) -> list[str]:
+def refusals(changes: Mapping[str, Change], new_domain: str | None, options: AcceptanceOptions) -> list[str]:
     """Why the new generation may not be activated; empty when it may.
 
     An old domain is worse when its EER rose by more than the tolerance. With `gate.certain` the interval of the rise

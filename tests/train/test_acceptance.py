@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from molex_adapt.metrics import eer
-from molex_adapt.recipe import GateOptions
+from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
-from molex_adapt.train.gate import ScoredSet, compare, rates, refusals, score_sets
+from molex_adapt.train.acceptance import DomainScores, compare, rates, refusals, score_sets
 
-OPTIONS = GateOptions(bootstrap=100)
+OPTIONS = AcceptanceOptions(bootstrap=100)
 
 
-def scored(real: list[float], fake: list[float]) -> ScoredSet:
+def scored(real: list[float], fake: list[float]) -> DomainScores:
     labels = np.array([True] * len(real) + [False] * len(fake))
-    return ScoredSet(np.array(real + fake), labels, tuple(f"s{i}" for i in range(len(labels))))
+    return DomainScores(np.array(real + fake), labels, tuple(f"s{i}" for i in range(len(labels))))
 
 
 GOOD = scored([2.0, 3.0, 4.0, 5.0], [-2.0, -3.0, -4.0, -5.0])
@@ -55,7 +55,7 @@ def change(rise: float, low: float, high: float) -> Change:
     ],
 )
 def test_old_domains_may_rise_to_the_tolerance(rise, low, certain, refused):
-    options = GateOptions(tolerance=0.03, certain=certain)
+    options = AcceptanceOptions(tolerance=0.03, certain=certain)
     found = refusals({"world": change(rise, low, 0.2), "new": change(0.9, 0.8, 1.0)}, "new", options)
     assert bool(found) == refused
     if refused:
