@@ -17,7 +17,6 @@ from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, extract
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
@@ -72,9 +71,7 @@ def detector_on(base: Path, recipe: Recipe, seed: int = 0) -> Detector:
     return detector
 
 
-def features_of(
-    detector: Detector, name: str, table: Table, workers: int, progress: Progress, folder: Path
-) -> Features:
+def features_of(detector: Detector, name: str, table: Table, run: Run, folder: Path) -> Features:
     """Prefix features of a whole table, kept in `folder`."""
     kept = folder / detector.base.identity.sha256[:12] / f"{name}-{table.digest()[:12]}.safetensors"
     labels = torch.tensor([item.label == BONA_FIDE for item in table])
@@ -82,7 +79,7 @@ def features_of(
     if kept.exists():
         arrays = load_file(kept)
         return Features(tuple(torch.split(arrays["frames"], arrays["lengths"].tolist())), labels, *about)
-    features, failed = extract(detector, table, Run(workers=workers, progress=progress))
+    features, failed = extract(detector, table, run)
     if failed:
         raise SystemExit(f"{name}: {len(failed)} recordings failed, first {failed[0]}")
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ work/domains.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from molex_adapt.api import EMBEDDED, PER_ATTACK, Registry, Run
@@ -17,7 +18,6 @@ from molex_adapt.cli.progress import listening
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
 from molex_adapt.data import Table, read
 from molex_adapt.demo.domains import find_speech
-from molex_adapt.progress import Progress
 from molex_adapt.recipe import DemoRecipe, Recipe, load
 from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.shipped import recipe_path
@@ -41,7 +41,13 @@ def main() -> None:
     demo = load(DemoRecipe, recipe_path("demo"))
     known = [name for name in demo.domains if name not in (demo.novel, NULL_DOMAIN)]
     with listening(False) as progress:
-        tables = simulate_all(demo, options.workers, progress)
+        run = Run(
+            seed=options.seed,
+            workers=options.workers,
+            progress=progress,
+            command="python -m tools.build_registry --base registry/base --out new-registry",
+        )
+        tables = simulate_all(demo, replace(run, seed=0))
         heard = [
             item
             for name in (BONA_FIDE, *known)
@@ -55,19 +61,14 @@ def main() -> None:
             experts=PER_ATTACK,
             recipe=load(Recipe, recipe_path("shipped"), options.set),
             licence=LICENCE,
-            run=Run(
-                seed=options.seed,
-                workers=options.workers,
-                progress=progress,
-                command="python -m tools.build_registry --base registry/base --out new-registry",
-            ),
+            run=run,
         )
     for domain, rates in report.after.items():
         low, high = rates.eer_ci
         print(f"{domain}: EER {100 * rates.eer:.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
 
 
-def simulate_all(demo: DemoRecipe, workers: int, progress: Progress) -> dict[str, Table]:
+def simulate_all(demo: DemoRecipe, run: Run) -> dict[str, Table]:
     """All speech, forged by every attack of the demo's recipe; bona fide recordings under BONA_FIDE."""
     speech, tables = find_speech(None), {}
     for name, domain in demo.domains.items():
@@ -76,9 +77,7 @@ def simulate_all(demo: DemoRecipe, workers: int, progress: Progress) -> dict[str
             speech,
             Path("work/domains") / name,
             finish=Finish(),
-            seed=0,
-            workers=workers,
-            progress=progress,
+            run=run,
             bona_fide=name == NULL_DOMAIN,
         )
         table = read(result.manifest)

@@ -11,6 +11,7 @@ from benchmarks.plan import Cell, Plan
 from benchmarks.sequence.run import prepare, run_cell, save_run
 from molex_adapt.progress import Silent
 from molex_adapt.recipe import load
+from molex_adapt.run import Run
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     cell = Cell(options.method, (options.order, options.seed))
     plan, state = load(Plan, options.plan), options.plan.parent / f"{cell.name}.state"
     torch.set_num_threads(1)
-    domains = prepare(plan, options.speech, options.work, 1, Silent())
+    domains = prepare(plan, options.speech, options.work, Run(workers=1))
     save_run(run_cell(cell, plan, domains, Silent(), state), state.with_suffix(".npz"))
     state.unlink()
 

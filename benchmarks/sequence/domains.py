@@ -22,7 +22,7 @@ from molex_adapt.data import Table, Utterance, assign_splits, read
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate
-from molex_adapt.progress import Progress
+from molex_adapt.run import Run
 from molex_adapt.simulate import Finish, make_attack, simulate
 from molex_adapt.simulate.attack import TextToSpeech
 from molex_adapt.simulate.speech import language_of
@@ -68,15 +68,13 @@ class Domains:
 
 
 def make_domains(
-    settings: Settings, speech: Path | None, work: Path, detector: Detector, workers: int, progress: Progress
+    settings: Settings, speech: Path | None, work: Path, detector: Detector, run: Run
 ) -> Domains:
     """Forge, divide, extract; what a former run made is used again."""
     chosen = draw(settings, find_speech(speech), detector.recipe.data.split_seed)
-    tables = _forge(settings, chosen, work / "domains", workers, progress)
+    tables = _forge(settings, chosen, work / "domains", run)
     kept = work / "features"
-    features = {
-        name: features_of(detector, name, table, workers, progress, kept) for name, table in tables.items()
-    }
+    features = {name: features_of(detector, name, table, run, kept) for name, table in tables.items()}
     data = {name: _learnable(tables[name], features[name]) for name in tables if name not in nulls(settings)}
     return Domains(
         tables,
@@ -125,7 +123,7 @@ def draw(settings: Settings, speech: Table, split_seed: int) -> dict[str, list[U
 
 
 def _forge(
-    settings: Settings, chosen: Mapping[str, list[Utterance]], folder: Path, workers: int, progress: Progress
+    settings: Settings, chosen: Mapping[str, list[Utterance]], folder: Path, run: Run
 ) -> dict[str, Table]:
     """Per domain and control, its forged recordings and their bona fide twins."""
     real: dict[str, dict[str, Utterance]] = {}
@@ -137,14 +135,12 @@ def _forge(
             if name == control or (name in settings.domains and settings.domains[name].stage == stage)
             for row in rows
         }
-        made = _simulate(
-            "null", {}, stage, list(everyone.values()), folder / control, True, workers, progress
-        )
+        made = _simulate("null", {}, stage, list(everyone.values()), folder / control, True, run)
         real[control] = {row.source: row for row in made if row.label == BONA_FIDE}
         forged = {row.source: row for row in made if row.label != BONA_FIDE}
         tables[control] = _paired(control, chosen[control], real[control], forged)
     for name, domain in settings.domains.items():
-        progress.note(f"simulate {name}")
+        run.progress.note(f"simulate {name}")
         made = _simulate(
             domain.attack,
             domain.parameters,
@@ -152,8 +148,7 @@ def _forge(
             chosen[name],
             folder / name,
             False,
-            workers,
-            progress,
+            run,
         )
         control = f"{NULL_DOMAIN}{_stage_name(domain.stage)}"
         tables[name] = _paired(name, chosen[name], real[control], {row.source: row for row in made})
@@ -167,17 +162,14 @@ def _simulate(
     rows: list[Utterance],
     out: Path,
     bona_fide: bool,
-    workers: int,
-    progress: Progress,
+    run: Run,
 ) -> Table:
     result = simulate(
         make_attack(attack, parameters),
         Table(tuple(rows), "chosen speech"),
         out,
         finish=Finish.model_validate(stage),
-        seed=0,
-        workers=workers,
-        progress=progress,
+        run=run,
         bona_fide=bona_fide,
     )
     return read(result.manifest)

@@ -19,6 +19,7 @@ from benchmarks.sequence.run import load_run, prepare
 from benchmarks.workbench import WORK
 from molex_adapt.cli.progress import listening
 from molex_adapt.recipe import dump
+from molex_adapt.run import Run
 
 AVERAGED = "averaged"
 """No method, but the detectors of `alone` together."""
@@ -42,7 +43,7 @@ def measure(
     """
     workers = workers or os.cpu_count() or 1
     with listening(False) as progress:
-        domains = prepare(plan, speech, work, workers, progress)
+        domains = prepare(plan, speech, work, Run(workers=workers, progress=progress))
     wanted: dict[Cell, list[Cell]] = {}
     for cell in cells:
         own = replace(cell, method="alone") if cell.method == AVERAGED else cell

@@ -22,6 +22,7 @@ from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
 from molex_adapt.metrics import eer_threshold
 from molex_adapt.progress import Progress
+from molex_adapt.run import Run
 
 _NONE = np.zeros(0, dtype=np.float32)
 
@@ -45,11 +46,11 @@ class CellScores:
     steps: list[dict[str, Any]]
 
 
-def prepare(plan: Plan, speech: Path | None, work: Path, workers: int, progress: Progress) -> Domains:
+def prepare(plan: Plan, speech: Path | None, work: Path, run: Run) -> Domains:
     """The plan's data under its base; float32, as all other measurements."""
     settings = plan.settings_as(Settings)
     detector = Detector(load_base(settings.base), plan.resolved(""))
-    return make_domains(settings, speech, work, detector, workers, progress)
+    return make_domains(settings, speech, work, detector, run)
 
 
 def run_cell(

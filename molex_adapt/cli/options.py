@@ -142,17 +142,15 @@ def running(
             device=device,
             precision=precision,
             seed=seed,
-            workers=worker_count(workers),
+            workers=workers or _cores(),
             progress=progress,
             command=shlex.join(["molex-adapt", *sys.argv[1:]]),
             resume=resume,
         )
 
 
-def worker_count(asked: int | None) -> int:
-    """As many as asked for, or one per core that this process may use."""
-    if asked is not None:
-        return asked
+def _cores() -> int:
+    """How many of them this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return usable or 1
 

@@ -24,7 +24,7 @@ from molex_adapt.data.audio import stream
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
-from molex_adapt.progress import Progress, Silent
+from molex_adapt.run import Run
 
 SILENT_PEAK: Decibels = -60.0
 """A recording whose loudest sample is below this, relative to full scale, is silent."""
@@ -55,9 +55,7 @@ class _Finding:
     broken: bool = False
 
 
-def audit(
-    table: Table, *, min_seconds: Seconds = 0.5, workers: int = 1, progress: Progress | None = None
-) -> Audit:
+def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audit:
     """Decode every file of `table` and keep the usable ones.
 
     Left out, each with its reason: missing, unreadable or damaged files, NaN or infinite samples, less than
@@ -81,13 +79,12 @@ def audit(
 
     Source: own.
     """
-    progress = progress or Silent()
-    progress.start(f"Checking {len(table)} recordings", len(table))
+    run.progress.start(f"Checking {len(table)} recordings", len(table))
     try:
         paths = [item.path for item in table]
-        findings = dict(_examine_all(paths, min_seconds, workers, progress))
+        findings = dict(_examine_all(paths, min_seconds, run))
     finally:
-        progress.stop()
+        run.progress.stop()
     ordered = [findings[index] for index in range(len(table))]
     return _conclude(table, _without_repeats(table, ordered))
 
@@ -135,27 +132,25 @@ def _both_labels(one: Utterance, other: Utterance) -> str:
     )
 
 
-def _examine_all(
-    paths: list[Path], min_seconds: Seconds, workers: int, progress: Progress
-) -> Iterator[tuple[int, _Finding]]:
+def _examine_all(paths: list[Path], min_seconds: Seconds, run: Run) -> Iterator[tuple[int, _Finding]]:
     """Findings by index, in any order."""
     # Three ways, each for what the one before could not do: parallel processes, one process a file after a crash, and
     # this process where no other can start.
     left = dict(enumerate(paths))
-    if workers > 1 and len(paths) >= _FEWEST_FOR_WORKERS:
-        for index, found in _in_processes(paths, min_seconds, workers):
+    if run.workers > 1 and len(paths) >= _FEWEST_FOR_WORKERS:
+        for index, found in _in_processes(paths, min_seconds, run.workers):
             del left[index]
-            progress.advance()
+            run.progress.advance()
             yield index, found
         if left and _processes_start():
-            progress.note("A worker process died; the remaining files are checked one at a time.")
+            run.progress.note("A worker process died; the remaining files are checked one at a time.")
             for index, found in _one_at_a_time(left, min_seconds):
-                progress.advance()
+                run.progress.advance()
                 yield index, found
             return
     for index, path in left.items():
         yield index, _examine(path, min_seconds)
-        progress.advance()
+        run.progress.advance()
 
 
 def _in_processes(paths: list[Path], min_seconds: Seconds, workers: int) -> Iterator[tuple[int, _Finding]]:

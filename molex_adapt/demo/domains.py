@@ -91,9 +91,7 @@ def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: in
                 chosen if name == recipe.novel else tested,
                 out / name,
                 finish=Finish(),
-                seed=run.seed,
-                workers=run.workers,
-                progress=run.progress,
+                run=run,
                 bona_fide=name == recipe.novel,
                 pool=pool,
             )

@@ -23,9 +23,9 @@ from molex_adapt.outputs import Kind, check_folder
 from molex_adapt.pretrain.corpus import Stream, build_streams
 from molex_adapt.pretrain.masked import MaskedPredictor
 from molex_adapt.pretrain.targets import Targets, make_targets
-from molex_adapt.progress import Progress, Silent
 from molex_adapt.recipe import PretrainRecipe, dump
 from molex_adapt.registry.records import package_versions
+from molex_adapt.run import Run
 from molex_adapt.schedule import warmup_cosine
 
 _RECIPE = "recipe.yaml"
@@ -50,9 +50,7 @@ class Pretrained:
     loss: float
 
 
-def pretrain(
-    speech: Table, out: Path, recipe: PretrainRecipe, *, seed: int = 0, progress: Progress | None = None
-) -> Pretrained:
+def pretrain(speech: Table, out: Path, recipe: PretrainRecipe, *, run: Run = Run()) -> Pretrained:
     """Pretrain on the training split of bona fide speech and save the base to `out`.
 
     Held-out speakers and the test split are not used at all. The development split is for measuring only.
@@ -62,12 +60,11 @@ def pretrain(
             that was pretrained here.
     """
     started = time.monotonic()
-    progress = progress or Silent()
     check_folder(out, PRETRAINED, [Path(speech.root)])
-    streams, training = prepare(speech, recipe, seed, progress)
-    targets = make_targets(streams, recipe, training, progress)
-    origin = {"seed": seed, "data": speech.digest(), "versions": package_versions()}
-    return fit(streams, training, targets, out, recipe, seed, progress, started, origin)
+    streams, training = prepare(speech, recipe, run)
+    targets = make_targets(streams, recipe, training, run.progress)
+    origin = {"seed": run.seed, "data": speech.digest(), "versions": package_versions()}
+    return fit(streams, training, targets, out, recipe, run, started, origin)
 
 
 def fit(
@@ -76,8 +73,7 @@ def fit(
     targets: Targets,
     out: Path,
     recipe: PretrainRecipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
     started: float,
     origin: Mapping[str, Any] | None = None,
 ) -> Pretrained:
@@ -87,14 +83,14 @@ def fit(
         streams: from `prepare`.
         training: how many of them, counted from the first, are trained on.
         targets: of all of them.
-        out, recipe, seed, progress: as for `pretrain`.
+        out, recipe, run: as for `pretrain`.
         started: the monotonic clock's seconds at the beginning of what the report's `seconds` count.
         origin: what else pretraining.json is to say about where the base comes from.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(run.seed)
     layers, width = targets.layers[0].shape[1:]
     model = MaskedPredictor(recipe, targets.codebook_sizes, layers, width)
-    _optimise(model, streams, targets, training, recipe, seed, progress)
+    _optimise(model, streams, targets, training, recipe, run)
     quality = _evaluate(model, streams[training:], targets, training, recipe)
     _save(model, out, recipe)
     report = Pretrained(
@@ -118,7 +114,7 @@ def save_untrained(out: Path, recipe: PretrainRecipe, seed: int) -> None:
     _save(MaskedPredictor(recipe, (), 0, 0), out, recipe)
 
 
-def prepare(speech: Table, recipe: PretrainRecipe, seed: int, progress: Progress) -> tuple[list[Stream], int]:
+def prepare(speech: Table, recipe: PretrainRecipe, run: Run) -> tuple[list[Stream], int]:
     """Streams of the training split, then those of the development split; and the number of the former."""
     kept = tuple(item for item in speech if item.speaker not in recipe.held_out_speakers)
     split = assign_splits(Table(kept, speech.root), seed=recipe.split_seed, by="source")
@@ -127,8 +123,8 @@ def prepare(speech: Table, recipe: PretrainRecipe, seed: int, progress: Progress
         conditions.append("narrow")
     if recipe.degraded_share > 0:
         conditions.append("degraded")
-    training = build_streams(split.select(split="train"), tuple(conditions), seed, progress)
-    development = build_streams(split.select(split="dev"), ("wide", "narrow"), seed + 1, progress)
+    training = build_streams(split.select(split="train"), tuple(conditions), run.seed, run.progress)
+    development = build_streams(split.select(split="dev"), ("wide", "narrow"), run.seed + 1, run.progress)
     needed = int(recipe.crop_seconds * SAMPLE_RATE)
     usable = [stream for stream in training if len(stream.wave) > 2 * needed]
     measured = [stream for stream in development if len(stream.wave) > 2 * needed]
@@ -145,16 +141,15 @@ def _optimise(
     targets: Targets,
     training: int,
     recipe: PretrainRecipe,
-    seed: int,
-    progress: Progress,
+    run: Run,
 ) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(run.seed)
     chances = _stream_chances(streams[:training], recipe)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
     )
     schedule = warmup_cosine(optimiser, recipe.steps, recipe.warmup)
-    progress.start("pretrain", recipe.steps)
+    run.progress.start("pretrain", recipe.steps)
     for step in range(1, recipe.steps + 1):
         model.train()
         batch = _draw(streams, targets, chances, recipe, generator)
@@ -165,13 +160,13 @@ def _optimise(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
-        progress.advance()
+        run.progress.advance()
         if step % recipe.evaluate_every == 0:
             quality = _evaluate(model, streams[training:], targets, training, recipe)
-            progress.note(
+            run.progress.note(
                 f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in quality.items())
             )
-    progress.stop()
+    run.progress.stop()
 
 
 def _stream_chances(streams: list[Stream], recipe: PretrainRecipe) -> Tensor:

@@ -18,7 +18,7 @@ from molex_adapt.conventions import SPOOF, Seconds
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.errors import DataError
-from molex_adapt.progress import Progress, Silent
+from molex_adapt.run import Run
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.finish import Finish
 from molex_adapt.simulate.job import Job, Maker, Outcome
@@ -54,9 +54,7 @@ def simulate(
     out: Path,
     *,
     finish: Finish,
-    seed: int,
-    workers: int,
-    progress: Progress | None = None,
+    run: Run = Run(),
     limit: int | None = None,
     bona_fide: bool = True,
     pool: ProcessPoolExecutor | None = None,
@@ -69,10 +67,9 @@ def simulate(
         out: a new or empty folder, or one that a former run with the same attack, finish and seed made: then only
             what is missing, or older than its recording, is made.
         finish: what both classes pass last.
-        seed: with the attack's and the recording's name decides all chance, whatever the order or `workers`.
-        workers: processes; 1 works in this one.
-        progress: hears one step a recording.
-        limit: use so many recordings, chosen by `seed` across the whole table; a smaller limit is a subset.
+        run: its seed decides all chance, with the attack's and the recording's name, whatever the order or `workers`;
+            these are processes, and 1 works in this one. Its listener hears one step a recording.
+        limit: use so many recordings, chosen by the seed across the whole table; a smaller limit is a subset.
         bona_fide: write the bona fide class too; else the manifest has the spoofed one alone.
         pool: of `worker_pool`, in place of processes of its own; starting them takes a second each.
 
@@ -85,11 +82,10 @@ def simulate(
     Source: own.
     """
     begun = time.monotonic()
-    heard = progress or Silent()
     attack.check()
     named = name_recordings(speech)
     chosen, skipped = choose_speakable(attack, named)
-    jobs = plan_jobs(choose_limited(chosen, limit, seed), attack, out, bona_fide)
+    jobs = plan_jobs(choose_limited(chosen, limit, run.seed), attack, out, bona_fide)
     if not jobs:
         raise DataError(describe_nothing(attack, speech, skipped))
     made_of: dict[str, str | int] = {
@@ -99,8 +95,8 @@ def simulate(
     }
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
-    claim(out, attack=attack, finish=finish, seed=seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
-    outcomes = _run(Maker(attack, finish, seed), list(jobs.values()), workers, heard, pool)
+    claim(out, attack=attack, finish=finish, seed=run.seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
+    outcomes = _run(Maker(attack, finish, run.seed), list(jobs.values()), run, pool)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
         raise DataError(
@@ -128,18 +124,16 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
-def _run(
-    maker: Maker, jobs: list[Job], workers: int, progress: Progress, pool: ProcessPoolExecutor | None
-) -> list[Outcome]:
+def _run(maker: Maker, jobs: list[Job], run: Run, pool: ProcessPoolExecutor | None) -> list[Outcome]:
     """Outcomes in the order of the jobs."""
     outcomes: dict[str, Outcome] = {}
-    progress.start(f"Forging by {maker.attack.name}", len(jobs))
+    run.progress.start(f"Forging by {maker.attack.name}", len(jobs))
     try:
-        for outcome in _outcomes(maker, jobs, workers, pool):
+        for outcome in _outcomes(maker, jobs, run.workers, pool):
             outcomes[outcome.name] = outcome
-            progress.advance()
+            run.progress.advance()
     finally:
-        progress.stop()
+        run.progress.stop()
     return [outcomes[job.name] for job in jobs]
 
 

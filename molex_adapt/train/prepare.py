@@ -70,7 +70,7 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
-    checked = audit(table, min_seconds=recipe.data.min_seconds, workers=run.workers, progress=run.progress)
+    checked = audit(table, run, min_seconds=recipe.data.min_seconds)
     checked.table.require_usable("training", table, checked.failed)
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by

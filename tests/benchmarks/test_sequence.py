@@ -26,6 +26,7 @@ from benchmarks.sequence.run import CellScores, load_run, prepare, run_cell, sav
 from benchmarks.sequence.settings import Settings
 from molex_adapt.mixture import ExpertLinear, ExpertSpec
 from molex_adapt.progress import Silent
+from molex_adapt.run import Run
 
 ORDER = ["lpc", "gsm", "calls"]
 
@@ -65,7 +66,7 @@ def prepared(plan, sound, tmp_path_factory):
         for at in range(30 if voice != "eve" else 6):
             wave = sound(100 * number + at, 0.9, 110.0 + 30 * number)
             soundfile.write(work / "speech" / voice / f"{at}.wav", wave, 16_000)
-    return work, prepare(plan, work / "speech", work, 1, Silent())
+    return work, prepare(plan, work / "speech", work, Run(workers=1))
 
 
 @pytest.fixture(scope="module")

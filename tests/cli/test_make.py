@@ -65,8 +65,8 @@ def test_the_help_names_every_attack():
 def test_pretrain_hands_over_speech_and_recipe(run, speech, tmp_path, monkeypatch):
     asked = {}
 
-    def take_notes(table, out, recipe, *, seed, progress):
-        asked.update(table=table, out=out, recipe=recipe, seed=seed)
+    def take_notes(table, out, recipe, *, run):
+        asked.update(table=table, out=out, recipe=recipe, seed=run.seed)
         return pretraining.Pretrained("base", recipe.steps, 60.0, 1.5, 5_300_000, 0.1, 0.47, 0.3, 2.0)
 
     monkeypatch.setattr(pretraining, "pretrain", take_notes)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 from rich.console import Console
 
-from molex_adapt.cli.options import worker_count
+from molex_adapt.cli.options import running
 from molex_adapt.cli.progress import Bar, Lines, StepLines, WholeBar, listening, telling
 
 
@@ -58,8 +59,9 @@ def test_quiet_says_nothing(capsys):
 
 
 def test_workers_default_to_the_cores_there_are():
-    assert worker_count(3) == 3
-    assert worker_count(None) >= 1
+    for asked, expected in ((3, 3), (None, len(os.sched_getaffinity(0)))):
+        with running(quiet=True, workers=asked) as run:
+            assert run.workers == expected
 
 
 def test_one_bar_stands_for_the_whole_and_leaves_nothing():

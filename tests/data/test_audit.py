@@ -11,6 +11,7 @@ import pytest
 
 from molex_adapt.data import Audit, Table, Utterance, audit, read
 from molex_adapt.errors import DataError
+from molex_adapt.run import Run
 
 module = sys.modules["molex_adapt.data.audit"]
 
@@ -38,7 +39,7 @@ def _reasons(found: Audit) -> dict[str, str]:
 
 def test_good_recordings_get_their_seconds(tree):
     listener = Listener()
-    found = audit(read(tree), progress=listener)
+    found = audit(read(tree), Run(progress=listener))
     assert len(found.table) == 9 and not found.failed and not found.remarks
     assert [item.seconds for item in found.table] == [0.6] * 9
     assert (listener.total, listener.steps, listener.stopped) == (9, 9, True)
@@ -140,7 +141,7 @@ def _many(tree: Path, write, voice) -> Table:
 def test_processes_find_the_same(tree, write, voice):
     table = _many(tree, write, voice)
     listener = Listener()
-    assert audit(table, workers=2, progress=listener) == audit(table, workers=1)
+    assert audit(table, Run(workers=2, progress=listener)) == audit(table, Run(workers=1))
     assert listener.steps == 71 and not listener.notes
 
 
@@ -148,7 +149,7 @@ def test_a_file_that_kills_its_process_is_left_out(tree, write, voice, monkeypat
     table = _many(tree, write, voice)
     monkeypatch.setattr(module, "_pool", _fragile_pool)
     listener = Listener()
-    found = audit(table, workers=1 + 1, progress=listener)
+    found = audit(table, Run(workers=2, progress=listener))
     assert _reasons(found)["7.wav"] == "decoding it kills the process: the file is damaged"
     assert len(found.table) == 69 and listener.steps == 71
     assert listener.notes == ["A worker process died; the remaining files are checked one at a time."]
@@ -179,8 +180,8 @@ def test_a_script_without_main_guard_still_gets_its_audit(tree, write, voice, tm
     _many(tree, write, voice)
     script = tmp_path / "script.py"
     script.write_text(
-        "from molex_adapt.data import audit, read_recordings\n"
-        f"print('usable', len(audit(read_recordings({str(tree / 'many')!r}), workers=2).table))\n"
+        "from molex_adapt import Run\nfrom molex_adapt.data import audit, read_recordings\n"
+        f"print('usable', len(audit(read_recordings({str(tree / 'many')!r}), Run(workers=2)).table))\n"
     )
     here = Path(__file__).resolve().parents[2]
     found = subprocess.run(

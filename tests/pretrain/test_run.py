@@ -14,6 +14,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.pretrain import corpus
 from molex_adapt.pretrain.run import pretrain
 from molex_adapt.recipe import PretrainRecipe, load
+from molex_adapt.run import Run
 from molex_adapt.simulate import prompts
 
 TINY = PretrainRecipe(
@@ -46,7 +47,7 @@ def test_a_base_that_never_heard_the_held_out(speech, tmp_path, monkeypatch):
     heard: list[Path] = []
     decode = corpus.decode
     monkeypatch.setattr(corpus, "decode", lambda path: heard.append(path) or decode(path))
-    report = pretrain(speech, tmp_path / "base", TINY, seed=1)
+    report = pretrain(speech, tmp_path / "base", TINY, run=Run(seed=1))
     kept = Table(tuple(item for item in speech if item.speaker != "june"), speech.root)
     split = assign_splits(kept, seed=TINY.split_seed, by="source")
     assert len(split.select(split="test")) > 0
@@ -69,7 +70,7 @@ def test_a_base_that_never_heard_the_held_out(speech, tmp_path, monkeypatch):
 def test_the_seed_decides_to_the_byte(speech, tmp_path):
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         torch.manual_seed(len(name))
-        pretrain(speech, tmp_path / name, TINY, seed=seed)
+        pretrain(speech, tmp_path / name, TINY, run=Run(seed=seed))
     one, again, other = (
         (tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "again", "other")
     )

@@ -16,15 +16,17 @@ import yaml
 from molex_adapt.data.manifest import read_manifest
 from molex_adapt.data.table import Table
 from molex_adapt.errors import DataError
+from molex_adapt.progress import Silent
+from molex_adapt.run import Run
 from molex_adapt.simulate import Finish, make_attack, simulate, worker_pool
 from molex_adapt.simulate.finish import active_level
 
 FINISH = Finish()
 
 
-def run(table, out, name="opus", params=None, **options):
-    settings = {"finish": FINISH, "seed": 1, "workers": 1, **options}
-    return simulate(make_attack(name, params or {}), table, out, **settings)
+def run(table, out, name="opus", params=None, finish=FINISH, seed=1, workers=1, progress=Silent(), **options):
+    how = Run(seed=seed, workers=workers, progress=progress)
+    return simulate(make_attack(name, params or {}), table, out, finish=finish, run=how, **options)
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -19,10 +19,10 @@ from molex_adapt.cli.options import (
     Seed,
     Workers,
     recipe_file,
-    worker_count,
+    running,
 )
 from molex_adapt.cli.output import Answer, broken, emit
-from molex_adapt.cli.progress import listening, telling
+from molex_adapt.cli.progress import telling
 from molex_adapt.cli.tables import failures, pairs
 
 if TYPE_CHECKING:
@@ -91,18 +91,8 @@ def simulate(
     made = make_attack(attack, parse_overrides(parameters))
     finish = Finish.model_validate(parse_overrides(stage))
     check_folder(out, SIMULATED, [speech])
-    with listening(quiet) as progress:
-        result = forge(
-            made,
-            _speech(speech),
-            out,
-            finish=finish,
-            seed=seed,
-            workers=worker_count(workers),
-            progress=progress,
-            limit=limit,
-            bona_fide=bona_fide,
-        )
+    with running(quiet, seed=seed, workers=workers) as run:
+        result = forge(made, _speech(speech), out, finish=finish, run=run, limit=limit, bona_fide=bona_fide)
     data = asdict(result) | {"manifest": str(result.manifest), "attack": attack}
     for name in ("failed", "skipped"):
         data[name] = [{"path": item.path, "reason": item.reason} for item in getattr(result, name)]
@@ -142,8 +132,8 @@ def pretrain(
 
     options = load(PretrainRecipe, None if recipe is None else recipe_file(recipe), overrides)
     check_folder(out, PRETRAINED, [speech])
-    with listening(quiet) as progress:
-        made = fit_base(_speech(speech), out, options, seed=seed, progress=progress)
+    with running(quiet, seed=seed) as run:
+        made = fit_base(_speech(speech), out, options, run=run)
     view = pairs(
         f"Base {made.folder}",
         {
@@ -186,11 +176,9 @@ def demo(
     from molex_adapt.shipped import recipe_path
 
     options = load(DemoRecipe, recipe_path("demo") if recipe is None else recipe_file(recipe), overrides)
-    with telling(quiet) as listener:
+    with telling(quiet) as listener, running(True, device=device, seed=seed, workers=workers) as run:
         from molex_adapt.demo import run_demo  # takes seconds, which the bar may show
-        from molex_adapt.run import Run
 
-        run = Run(device=device, seed=seed, workers=worker_count(workers))
         report = run_demo(out, speech=speech, recipe=options, run=run, listener=listener)
     emit(Answer(report.as_dict(), demo_view(report)), as_json=as_json, quiet=quiet)
 
