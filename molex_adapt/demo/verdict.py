@@ -94,7 +94,10 @@ def _caught(before: float, after: float, change: Change) -> Caught:
 
 
 def _forgetting(voices: Mapping[str, Comparison], tolerance: float) -> tuple[Forgot, str]:
-    """By the voices known from training; of others only what is certain counts, for they are few."""
+    """A rise is one where its interval says so; where intervals leave room for more than the tolerance, none is denied.
+
+    Of the voice nobody heard there are too few recordings to rule a rise out: only one that is seen counts against it.
+    """
     known, *others = ({name: item.change[name] for name in _old(item)} for item in voices.values())
     if not known:
         return "cannot tell", "Whether it forgot anything cannot be told: no old domain could be measured."
@@ -103,12 +106,13 @@ def _forgetting(voices: Mapping[str, Comparison], tolerance: float) -> tuple[For
     first = next(iter(voices.values()))
     # No error at all gives a bootstrap nothing to draw: three in all recordings would then still be likely.
     highest = max(max(change.interval[1], 3 / first.after[name].spoof) for name, change in known.items())
+    seen = any(change.eer > tolerance for found in others for change in found.values())
     forgot: Forgot
     if any(change.eer > tolerance for change in certain):
         forgot, said = "yes", "It forgot something"
     elif certain:
         forgot, said = "a little", f"It forgot a little, no more than the {100 * tolerance:.0f} points it may"
-    elif highest > tolerance:
+    elif highest > tolerance or seen:
         forgot, said = "cannot tell", "Whether it forgot anything cannot be told from so few recordings"
     else:
         forgot, said = "no", f"It forgot none of the {len(known)} old attacks"

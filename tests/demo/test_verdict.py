@@ -10,10 +10,20 @@ SHARES = analysed(
 KNOWN, UNHEARD = "known voices", "june, never heard"
 
 
-def verdict_of(report_of, novel=(0.24, 0.01), old=(0.004, 0.006), unheard=None, refused=None, spread=0.01):
+def verdict_of(
+    report_of,
+    novel=(0.24, 0.01),
+    old=(0.004, 0.006),
+    unheard=None,
+    refused=None,
+    spread=0.01,
+    old_unheard=None,
+):
     voices = {KNOWN: compared("novel", spread, novel=novel, old=old, null=(0.5, 0.6))}
     if unheard is not None:
-        voices[UNHEARD] = compared("novel", spread, novel=unheard, old=old)
+        voices[UNHEARD] = compared(
+            "novel", 0.06 if old_unheard else spread, novel=unheard, old=old_unheard or old
+        )
     return report_of(voices, SHARES, refused=refused).verdict
 
 
@@ -69,16 +79,23 @@ def test_is_the_new_attack_caught(report_of, figures, caught, said):
         ({"old": (0.01, 0.03)}, "a little", "It forgot a little, no more than the 3 points it may"),
         ({"old": (0.01, 0.03), "spread": 0.05}, "cannot tell", "cannot be told from so few recordings"),
         ({"old": (0.01, 0.06), "spread": 0.06}, "cannot tell", "cannot be told from so few recordings"),
+        (
+            {"unheard": (0.3, 0.04), "old_unheard": (0.01, 0.06)},
+            "cannot tell",
+            "+5.0 points (old, -1.0 to +11.0) for j",
+        ),
+        (
+            {"unheard": (0.3, 0.04), "old_unheard": (0.01, 0.02)},
+            "no",
+            "+1.0 points (old, -5.0 to +7.0) for june",
+        ),
     ],
 )
 def test_is_anything_forgotten(report_of, figures, forgot, said):
     found = verdict_of(report_of, **figures)
     assert found.forgot == forgot
     assert said in found.sentences[1]
-    assert (
-        "What it refuses of real speech went from 1.2 to 11.2 % for known voices, at an unchanged"
-        in found.sentences[1]
-    )
+    assert "What it refuses of real speech went from 1.2 to 11.2 % for known voices" in found.sentences[1]
 
 
 def test_no_error_among_few_recordings_is_no_proof(report_of):
