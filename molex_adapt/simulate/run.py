@@ -95,7 +95,9 @@ def simulate(
     }
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
-    claim(out, attack=attack, finish=finish, seed=run.seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs)
+    claim(
+        out, attack=attack, finish=finish, seed=run.seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs
+    )
     outcomes = _run(Maker(attack, finish, run.seed), list(jobs.values()), run, pool)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
