@@ -61,7 +61,7 @@ def copy(source: Path, path: Path) -> None:
                 if (source / name).is_dir():
                     shutil.copytree(source / name, path / name)
             atomic.replace_file(path / REGISTRY, (source / REGISTRY).read_bytes())
-            atomic.discard(path / CREATING)
+            _sweep(path)
     except OSError as error:
         raise RegistryError(
             f"registry {source} cannot be copied to {path}: {error}. Choose a folder you may write to."
@@ -86,7 +86,8 @@ def require_free(path: Path) -> None:
 
 def _is_begun(path: Path) -> bool:
     names = {item.name for item in path.iterdir()}
-    return Path(CREATING).name in names or names <= {LOCK_NAME, HOLDER_NAME}
+    left = {name for name in names if name.startswith(atomic.PREFIX)}  # by a creation that was killed
+    return CREATING in names or names - left <= {LOCK_NAME, HOLDER_NAME}
 
 
 _BEGUN = Kind("the beginning of a registry", _is_begun)
@@ -102,6 +103,10 @@ def _fill(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
         _copy_base(embedded_from, path, base)
     record = RegistryRecord(format=FORMAT, base=base, active=None, generations=[])
     atomic.replace_file(path / REGISTRY, files.dump_record(record))
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
     for rest in atomic.leftovers(path):
         atomic.discard(rest)
 

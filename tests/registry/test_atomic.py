@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from molex_adapt.errors import RegistryError
-from molex_adapt.registry import Store
+from molex_adapt.registry import Store, create
 
 
 class Killed(BaseException):
@@ -123,9 +123,23 @@ def test_an_interrupted_creation_can_be_done_again(base, tiny_base_folder, tmp_p
     assert interrupted >= 5
 
 
+@pytest.mark.parametrize("way", ["create", "copy"])
+def test_a_creation_killed_while_it_tried_the_folder_can_be_done_again(store, base, tmp_path, way):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in (".lock", ".lock-holder", ".staging-tried"):
+        (folder / name).touch()
+    if way == "create":
+        Store.create(folder, base.model_copy(update={"embedded": False}))
+    else:
+        create.copy(store.path, folder)
+    assert Store.open(folder).verify() == []
+    assert not (folder / ".staging-tried").exists()
+
+
 KILLED = """
 import os, sys, time
-from molex_adapt.registry import Store
+from molex_adapt.registry import Store, create
 
 store = Store.open(sys.argv[1])
 replace, seen = os.replace, 0
