@@ -1,15 +1,13 @@
-"""Fuzz one reader in this process: `python -m tests.fuzz.fuzzing READER COUNT SEED FOLDER`; counts as JSON on stdout.
+"""Fuzz one reader in this process, which should be a fork: limits stay.
 
-Memory is limited to what the imports took and half a GiB more; an input that takes five seconds of the processor, or
+Memory is limited to what the process had and half a GiB more; an input that takes five seconds of the processor, or
 five minutes of the clock, ends the run. The input at work lies in FOLDER, should the process die of it.
 """
 
 from __future__ import annotations
 
-import json
 import resource
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -91,8 +89,3 @@ def _limit() -> None:
 
 def _hang(*_: object) -> None:
     raise Hang
-
-
-if __name__ == "__main__":
-    done = fuzz(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
-    sys.stdout.write(json.dumps(done) + "\n")

@@ -7,36 +7,30 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.forking import forked
+
+from .fuzzing import fuzz
 from .readers import READERS, SHARE
 
 pytestmark = pytest.mark.fuzz
 
-INPUTS = int(os.environ.get("MOLEX_FUZZ", "4000"))
-SEED = os.environ.get("MOLEX_FUZZ_SEED", "0")
-ROOT = Path(__file__).parents[2]
+INPUTS = int(os.environ.get("MOLEX_FUZZ", "2000"))
+SEED = int(os.environ.get("MOLEX_FUZZ_SEED", "0"))
 WHOLE = sum(SHARE.get(name, 1.0) for name in READERS)
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_no_input_does_more_than_be_refused(reader, tmp_path, record_property):
     count = max(20, round(INPUTS * SHARE.get(reader, 1.0) / WHOLE))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.fuzzing", reader, str(count), SEED, str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1800 + count,
+    status, out, err = forked(
+        lambda: sys.stdout.write(json.dumps(fuzz(reader, count, SEED, tmp_path))), tmp_path, os.environ
     )
-    assert done.returncode == 0, f"input left in {tmp_path}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-    counts = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0, f"input left in {tmp_path}\n{err[-6000:]}"
+    counts = json.loads(out)
     assert counts["inputs"] >= 0.9 * count
     assert counts["refused"] > 0, "nothing that it was given was wrong"
     assert counts["accepted"] > 0, "nothing that it was given was right"

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests import forking
+
 pytestmark = pytest.mark.hub
 
 
@@ -16,17 +18,33 @@ def molex(hub, tmp_path):
     """Run molex-adapt against the hub; status, stdout, stderr."""
 
     def run(*arguments, **environment):
-        code = "import sys; from molex_adapt.cli.app import main; main(sys.argv[1:])"
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=hub.environment(tmp_path / "home") | {"COLUMNS": "100"} | environment,
-        )
-        return done.returncode, done.stdout, done.stderr
+        environment = hub.environment(tmp_path / "home") | {"COLUMNS": "100"} | environment
+        return forking.forked(forking.molex(*arguments), tmp_path, environment)
 
     return run
+
+
+def test_a_process_that_only_its_environment_tells_of_the_hub(hub, lab, tmp_path):
+    name = hub.name("buzz")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "molex_adapt",
+            "push",
+            "buzz",
+            name,
+            "--registry",
+            lab("ours").store.path,
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=hub.environment(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["changed"]
 
 
 def test_push_pull_and_outdated(hub, lab, molex, tmp_path):
