@@ -93,10 +93,7 @@ def expert_names(domain: str | None, experts: int | Sequence[str]) -> list[str]:
 
 
 def recipe_on(
-    store: Store,
-    active: GenerationRecord | None,
-    given: Recipe | None,
-    precision: Precision | None = None,
+    store: Store, active: GenerationRecord | None, given: Recipe | None, precision: Precision | None = None
 ) -> Recipe:
     """The given recipe on a generation's structure; the generation's own where none is given.
 

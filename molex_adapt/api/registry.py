@@ -162,12 +162,7 @@ class Registry:
 
         return build_detector(self.store, generation, run.find_device(), precision=run.precision)
 
-    def score(
-        self,
-        inputs: Sequence[Path | str] | Path | str | Table,
-        *,
-        run: Run = Run(),
-    ) -> ScoreReport:
+    def score(self, inputs: Sequence[Path | str] | Path | str | Table, *, run: Run = Run()) -> ScoreReport:
         """Score files, and folders of files, of any length and format.
 
         Args:
@@ -353,11 +348,7 @@ class Registry:
             return write_generation(training, result, owners)
 
     def retrain_router(
-        self,
-        data: Sequence[Data] | Data = (),
-        *,
-        recipe: Recipe | None = None,
-        run: Run = Run(),
+        self, data: Sequence[Data] | Data = (), *, recipe: Recipe | None = None, run: Run = Run()
     ) -> StageReport:
         """Router stage alone, on the experts' exemplars and further data.
 

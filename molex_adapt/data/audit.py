@@ -12,14 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molex_adapt.conventions import (
-    BONA_FIDE,
-    NULL_DOMAIN,
-    SAMPLE_RATE,
-    SPOOF,
-    Decibels,
-    Seconds,
-)
+from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, Decibels, Seconds
 from molex_adapt.data.audio import stream
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.digest import Digest
@@ -126,9 +119,8 @@ def _without_repeats(table: Table, findings: list[_Finding]) -> list[_Finding]:
 def _both_labels(one: Utterance, other: Utterance) -> str:
     bona_fide, spoof = (one, other) if one.label == BONA_FIDE else (other, one)
     return (
-        f"The same audio stands under both labels: {bona_fide.path} as {BONA_FIDE} "
-        f"and {spoof.path} as {SPOOF}. A recording is one or the other. Remove the wrong one, or correct its "
-        "label."
+        f"The same audio stands under both labels: {bona_fide.path} as {BONA_FIDE} and {spoof.path} as {SPOOF}. A "
+        "recording is one or the other. Remove the wrong one, or correct its label."
     )
 
 

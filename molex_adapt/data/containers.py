@@ -94,9 +94,8 @@ def open_audio(path: Path) -> Iterator[Opened]:
 def damaged(path: Path, why: str) -> AudioError:
     """The error for a file that ends too early or does not decode."""
     return AudioError(
-        f"{path} cannot be decoded ({why.strip().rstrip('.')}). Expected a whole audio file that soundfile "
-        "or FFmpeg reads "
-        "(WAV, FLAC, OGG, MP3, G.722, AMR, AAC, ...). Copy or download it again, or convert it: ffmpeg -i IN "
+        f"{path} cannot be decoded ({why.strip().rstrip('.')}). Expected a whole audio file that soundfile or FFmpeg "
+        "reads (WAV, FLAC, OGG, MP3, G.722, AMR, AAC, ...). Copy or download it again, or convert it: ffmpeg -i IN "
         "OUT.flac"
     )
 

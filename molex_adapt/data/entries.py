@@ -12,13 +12,7 @@ from typing import Any
 
 from molex_adapt.conventions import BONA_FIDE, Label, Seconds, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
-from molex_adapt.data.labels import (
-    SPLIT_WORDS,
-    label_fault,
-    label_of,
-    nearest_split,
-    split_of,
-)
+from molex_adapt.data.labels import SPLIT_WORDS, label_fault, label_of, nearest_split, split_of
 from molex_adapt.data.table import Utterance
 from molex_adapt.text import short, shown
 

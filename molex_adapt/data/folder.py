@@ -132,8 +132,7 @@ def _refuse_misspelt(root: Path, folders: list[tuple[Path, Label]]) -> None:
         near = nearest_label(item.name, cutoff=0.75)
         if near is not None:
             raise DataError(
-                f"{root}: the folder '{item.name}' names no class, but nearly '{near}'. Class folders are "
-                "called "
+                f"{root}: the folder '{item.name}' names no class, but nearly '{near}'. Class folders are called "
                 f"{', '.join(LABEL_WORDS)}. Rename it, or move it away if it is something else."
             )
     present = {label for _, label in folders}
@@ -141,10 +140,8 @@ def _refuse_misspelt(root: Path, folders: list[tuple[Path, Label]]) -> None:
     if strange:
         missing = SPOOF if BONA_FIDE in present else BONA_FIDE
         raise DataError(
-            f"{root} has '{known[0].name}/' but no {missing} folder, and audio in {', '.join(strange[:5])}. "
-            "Expected "
-            f"bonafide/ and spoof/<attack>/. Move the {missing} recordings into '{missing}/', or the others "
-            "away."
+            f"{root} has '{known[0].name}/' but no {missing} folder, and audio in {', '.join(strange[:5])}. Expected "
+            f"bonafide/ and spoof/<attack>/. Move the {missing} recordings into '{missing}/', or the others away."
         )
 
 
@@ -158,7 +155,6 @@ def _nothing_found(root: Path, folders: list[Path]) -> str:
     seen = ", ".join(f"{count} x {suffix}" for suffix, count in suffixes.most_common(5)) or "no files at all"
     looked = ", ".join(f"{folder.name}/" for folder in folders) or "no bonafide/ or spoof/ folder"
     return (
-        f"{root}: no audio found (looked in {looked}; found {seen}). Expected files ending in .wav, .flac, "
-        ".mp3, "
-        ".ogg, .g722, .m4a or another audio suffix. Put recordings there, or name them in a manifest."
+        f"{root}: no audio found (looked in {looked}; found {seen}). Expected files ending in .wav, .flac, .mp3, .ogg, "
+        ".g722, .m4a or another audio suffix. Put recordings there, or name them in a manifest."
     )

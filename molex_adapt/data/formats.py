@@ -81,8 +81,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not "
-            f"{encoding.removesuffix('-sig').upper()} text. "
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not {encoding.removesuffix('-sig').upper()} text. "
             "Expected a text file in UTF-8. Save it as UTF-8 (iconv -f latin1 -t utf-8 IN > OUT)."
         ) from error
 
@@ -105,8 +104,7 @@ def _non_empty(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, fields
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {reader.line_num}: {error}. Expected delimited text with balanced quotes. Mend "
-            "that line."
+            f"{path}, line {reader.line_num}: {error}. Expected delimited text with balanced quotes. Mend that line."
         ) from error
 
 
@@ -115,9 +113,8 @@ def _as_rows(path: Path, columns: list[str], lines: Iterator[tuple[int, list[str
         if len(fields) < len(columns) or any(field.strip() for field in fields[len(columns) :]):
             raise DataError(
                 f"{path}, line {number}: {len(fields)} fields, but the header has {len(columns)} "
-                f"({short(', '.join(columns), 400)}). "
-                "Every row needs as many fields as the header. Mend that line; quote fields that hold the "
-                "delimiter."
+                f"({short(', '.join(columns), 400)}). Every row needs as many fields as the header. Mend that line; "
+                "quote fields that hold the delimiter."
             )
         yield number, dict(zip(columns, fields, strict=False))
 
@@ -160,8 +157,7 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
         rows = file.read(columns=flat).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError) as error:
         raise DataError(
-            f"{path} is not a whole Parquet file ({short(str(error), 200)}). Expected one with the "
-            "columns path and "
+            f"{path} is not a whole Parquet file ({short(str(error), 200)}). Expected one with the columns path and "
             "label. Write it again, or use CSV."
         ) from error
     return flat, iter(list(enumerate(rows, 1)))

@@ -91,8 +91,7 @@ def write_manifest(table: Table, path: Path | str) -> None:
             write_rows(staged, columns, rows)
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{path} cannot be written: {shown(error.object)} is no valid text. Expected names that UTF-8 can "
-            "hold. "
+            f"{path} cannot be written: {shown(error.object)} is no valid text. Expected names that UTF-8 can hold. "
             "Rename that recording."
         ) from error
     except OSError as error:
@@ -121,9 +120,8 @@ def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:
     """
     if paths and not any(_exists(path) for path in paths):
         raise DataError(
-            f"{what}: none of its first {len(paths)} recordings exists, e.g. {short(str(paths[0]), 300)}. "
-            f"Relative paths start at {base}. "
-            "Put the audio there, or mend the paths."
+            f"{what}: none of its first {len(paths)} recordings exists, e.g. {short(str(paths[0]), 300)}. Relative "
+            f"paths start at {base}. Put the audio there, or mend the paths."
         )
 
 

@@ -170,8 +170,7 @@ def _audio_folder(path: Path, layout: Layout, split: Split | None, audio_root: P
         return audio_root
     raise DataError(
         f"{path} lists recordings of {layout.name}, but their folder is not there. Looked for {places[0]} in "
-        f"{' and '.join(map(str, roots))}. Unpack the audio there, or name its folder (data) and this file "
-        "(key)."
+        f"{' and '.join(map(str, roots))}. Unpack the audio there, or name its folder (data) and this file (key)."
     )
 
 

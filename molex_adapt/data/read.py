@@ -82,19 +82,17 @@ def _read_file(path: Path, audio_root: Path | None) -> Table:
     suffix = path.suffix.lower()
     if suffix in AUDIO_SUFFIXES:
         raise DataError(
-            f"{path} is one recording. Expected a data set: a folder with bonafide/ and spoof/, or a "
-            "manifest. "
-            "To score a recording, use: molex-adapt score."
+            f"{path} is one recording. Expected a data set: a folder with bonafide/ and spoof/, or a manifest. To "
+            "score a recording, use: molex-adapt score."
         )
     if suffix not in (".parquet", ".jsonl") and is_protocol(path):
         return read_protocols([path], root=path, audio_root=audio_root)
     if suffix in FORMATS:
         return read_manifest(path, audio_root=audio_root)
     raise DataError(
-        f"{path} is neither a manifest ({', '.join(FORMATS)}) nor an ASVspoof protocol (5 columns as in 2019 "
-        "LA, 10 as "
-        "in ASVspoof 5, with bonafide or spoof in the key column). Give it such a form, or name a folder; "
-        "unpack archives."
+        f"{path} is neither a manifest ({', '.join(FORMATS)}) nor an ASVspoof protocol (5 columns as in 2019 LA, 10 as "
+        "in ASVspoof 5, with bonafide or spoof in the key column). Give it such a form, or name a folder; unpack "
+        "archives."
     )
 
 
@@ -105,9 +103,8 @@ def _nothing(folder: Path) -> str:
     audio = len(find_audio(folder))
     shown = ", ".join(here[:8]) + (", ..." if len(here) > 8 else "")
     return (
-        f"{folder} holds no data set (found {shown or 'nothing'}; {audio} audio files in all). Looked for "
-        "bonafide/ and spoof/<attack>/ (also real, genuine, human; fake, deepfake, ai); "
-        f"{', '.join(MANIFEST_NAMES)}; ASVspoof2019.LA.cm.*.txt and ASVspoof5.*.tsv, here, in LA/ and in "
-        "their "
-        "protocol folders. Move the recordings into class folders, or write a manifest with path and label."
+        f"{folder} holds no data set (found {shown or 'nothing'}; {audio} audio files in all). Looked for bonafide/ "
+        f"and spoof/<attack>/ (also real, genuine, human; fake, deepfake, ai); {', '.join(MANIFEST_NAMES)}; "
+        "ASVspoof2019.LA.cm.*.txt and ASVspoof5.*.tsv, here, in LA/ and in their protocol folders. Move the "
+        "recordings into class folders, or write a manifest with path and label."
     )

@@ -32,11 +32,7 @@ class _Unit:
 
 
 def assign_splits(
-    table: Table,
-    *,
-    seed: int,
-    fractions: tuple[float, float, float] = (0.6, 0.15, 0.25),
-    by: By = "auto",
+    table: Table, *, seed: int, fractions: tuple[float, float, float] = (0.6, 0.15, 0.25), by: By = "auto"
 ) -> Table:
     """Give every utterance a split.
 
@@ -96,8 +92,7 @@ def _check_fractions(fractions: tuple[float, float, float]) -> None:
     fine = len(fractions) == len(SPLITS) and all(math.isfinite(part) and part >= 0 for part in fractions)
     if not fine or abs(sum(fractions) - 1) > 1e-6:
         raise DataError(
-            f"The fractions of train, dev and test are {fractions}. Expected three numbers of 0 or more that "
-            "sum to 1, "
+            f"The fractions of train, dev and test are {fractions}. Expected three numbers of 0 or more that sum to 1, "
             "e.g. 0.6, 0.15, 0.25. Correct them."
         )
 
@@ -188,11 +183,8 @@ def _divided(one: Utterance, other: Utterance) -> str:
         what = f"speakers {names}, who share a source recording, are"
     return (
         f"The {what} in two splits: {short(str(one.path), 300)} in {one.split}, {short(str(other.path), 300)} in "
-        f"{other.split}. What a "
-        "detector is tested "
-        "on must not have been trained on. Put both into one split, or, if they are different recordings, "
-        "give "
-        "them different names in the source column."
+        f"{other.split}. What a detector is tested on must not have been trained on. Put both into one split, or, if "
+        "they are different recordings, give them different names in the source column."
     )
 
 
@@ -223,11 +215,9 @@ def _fill_gaps(table: Table, units: list[_Unit], wanted: list[Split]) -> None:
             unit = _spare(having, held)
             if unit is None:
                 raise DataError(
-                    f"{table.root} has {len(having)} {label} recording{'s' * (len(having) != 1)} to divide "
-                    "into "
-                    f"{', '.join(wanted)}, and none for {split}. Expected at least {len(wanted)} different "
-                    "source recordings "
-                    f"of each class, better 20 or more. Add {label} recordings, or state the splits in a "
+                    f"{table.root} has {len(having)} {label} recording{'s' * (len(having) != 1)} to divide into "
+                    f"{', '.join(wanted)}, and none for {split}. Expected at least {len(wanted)} different source "
+                    f"recordings of each class, better 20 or more. Add {label} recordings, or state the splits in a "
                     "manifest."
                 )
             held.subtract((unit.split, name) for name in unit.labels)

@@ -101,10 +101,9 @@ class Table:
             return
         have = ", ".join(f"{count} {label}" for label, count in self.counts().items())
         raise DataError(
-            f"{what} has no {' and no '.join(missing)} utterances (it has {have}). Both classes are needed "
-            "to "
-            f"train and to measure. Add {' and '.join(missing)} recordings to {self.root}, or see which were "
-            "left out and why."
+            f"{what} has no {' and no '.join(missing)} utterances (it has {have}). Both classes are needed to train "
+            f"and to measure. Add {' and '.join(missing)} recordings to {self.root}, or see which were left out and "
+            "why."
         )
 
     def require_usable(self, what: str, whole: Table, failed: Sequence[Failed]) -> None:

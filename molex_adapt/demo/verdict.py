@@ -39,11 +39,7 @@ class Verdict:
 
 
 def judge(
-    added: StageReport,
-    voices: Mapping[str, Comparison],
-    analysis: Analysis,
-    attack: str,
-    tolerance: float,
+    added: StageReport, voices: Mapping[str, Comparison], analysis: Analysis, attack: str, tolerance: float
 ) -> Verdict:
     """Answer the three questions.
 

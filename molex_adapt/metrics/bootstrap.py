@@ -102,9 +102,8 @@ def paired_change(
     after = checked_scores(after_bona_fide, after_spoof)
     if (before[0].size, before[1].size) != (after[0].size, after[1].size):
         raise DataError(
-            f"Before there are {before[0].size} bona fide and {before[1].size} spoof scores, after "
-            f"{after[0].size} and {after[1].size}. A paired comparison needs the same utterances in the same "
-            "order. Score both on one list."
+            f"Before there are {before[0].size} bona fide and {before[1].size} spoof scores, after {after[0].size} and "
+            f"{after[1].size}. A paired comparison needs the same utterances in the same order. Score both on one list."
         )
     _check_settings(bootstrap, confidence)
     units = _Units.of(before[0].size, before[1].size, groups)

@@ -88,11 +88,7 @@ def simulate(
     jobs = plan_jobs(choose_limited(chosen, limit, run.seed), attack, out, bona_fide)
     if not jobs:
         raise DataError(describe_nothing(attack, speech, skipped))
-    made_of: dict[str, str | int] = {
-        "speech": speech.root,
-        "data": speech.digest(),
-        "recordings": len(jobs),
-    }
+    made_of: dict[str, str | int] = {"speech": speech.root, "data": speech.digest(), "recordings": len(jobs)}
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
     claim(

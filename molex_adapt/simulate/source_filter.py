@@ -150,10 +150,7 @@ class PhaseVocoder(CopySynthesis):
     """Pitch and formants moved together: stretched in time by a phase vocoder, then resampled to the old length."""
 
     name: ClassVar[str] = "phase_vocoder"
-    semitones: Span[Annotated[float, Field(ge=0.1, le=12)]] = (
-        0.7,
-        2.0,
-    )
+    semitones: Span[Annotated[float, Field(ge=0.1, le=12)]] = (0.7, 2.0)
     """Smallest and largest shift; half of the recordings are moved down by it instead of up."""
     n_fft: int = Field(default=1024, ge=256, le=4096, multiple_of=8)
 

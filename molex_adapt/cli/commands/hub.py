@@ -31,8 +31,7 @@ def push(
         typer.Argument(metavar="NAME", help="Of the expert; left out with --mixture.", show_default=False),
     ],
     repository: Annotated[
-        str | None,
-        typer.Argument(metavar="ORG/REPO", help="Made where it is missing.", show_default=False),
+        str | None, typer.Argument(metavar="ORG/REPO", help="Made where it is missing.", show_default=False)
     ] = None,
     mixture: Annotated[
         bool, typer.Option("--mixture", help="The whole active generation, instead of one expert.")
@@ -50,8 +49,7 @@ def push(
         ),
     ] = None,
     exemplars: Annotated[
-        bool,
-        typer.Option("--exemplars/--no-exemplars", help="Whether features of recordings travel along."),
+        bool, typer.Option("--exemplars/--no-exemplars", help="Whether features of recordings travel along.")
     ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list files and sizes; the Hub is not asked.")
@@ -149,13 +147,7 @@ def pull(
     token = read_token(token_file)
     if mixture:
         with running(quiet, device=device) as run:
-            made = Registry.pull_mixture(
-                reference,
-                registry,
-                token=token,
-                skip_pickled=skip_pickled,
-                run=run,
-            )
+            made = Registry.pull_mixture(reference, registry, token=token, skip_pickled=skip_pickled, run=run)
         record = made.store.generation()
         origin = record.origin
         data = {
@@ -173,21 +165,14 @@ def pull(
         return
     with running(quiet, device=device) as run:
         report = Registry.open(registry).pull(
-            reference,
-            name=name,
-            token=token,
-            skip_pickled=skip_pickled,
-            assume_base=assume_base,
-            run=run,
+            reference, name=name, token=token, skip_pickled=skip_pickled, assume_base=assume_base, run=run
         )
     answer = Answer(report.as_dict(), _pull_view(report), report.remarks, ok=report.activated)
     emit(answer, as_json=as_json, quiet=quiet)
 
 
 def outdated(
-    token_file: TokenFile = None,
-    registry: RegistryFolder = DEFAULT_REGISTRY,
-    as_json: Json = False,
+    token_file: TokenFile = None, registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = False
 ) -> None:
     """Show which pulled experts have newer revisions on the Hub.
 
@@ -199,10 +184,7 @@ def outdated(
 
     found = Registry.open(registry).hub.outdated(token=read_token(token_file))
     newer = [item for item in found if item.outdated]
-    data = {
-        "outdated": len(newer),
-        "pulled": [item.as_dict() for item in found],
-    }
+    data = {"outdated": len(newer), "pulled": [item.as_dict() for item in found]}
     rows = [
         (
             item.what,

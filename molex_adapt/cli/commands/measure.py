@@ -112,8 +112,7 @@ def evaluate(
         typer.Option("--scores", metavar="FILE", help="Evaluate a score file instead.", show_default=False),
     ] = None,
     key: Annotated[
-        Path | None,
-        typer.Option("--key", metavar="FILE", help="The truth to --scores.", show_default=False),
+        Path | None, typer.Option("--key", metavar="FILE", help="The truth to --scores.", show_default=False)
     ] = None,
     split: Split = None,
     ties: Annotated[

@@ -208,9 +208,7 @@ def retrain_router(
 
     with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
         report = Registry.open(registry).retrain_router(
-            data or [],
-            recipe=recipe_for(registry, recipe, overrides),
-            run=run,
+            data or [], recipe=recipe_for(registry, recipe, overrides), run=run
         )
     emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
