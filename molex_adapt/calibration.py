@@ -49,15 +49,13 @@ class Calibration:
         bona_fide: ArrayLike,
         spoof: ArrayLike,
         *,
-        prior: float = 0.5,
         weights: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> Calibration:
         """Fit by prior-weighted logistic regression on a development set.
 
-        Minimises the expected logarithmic cost of the calibrated scores when bona fide has probability
-        `prior`, whatever the numbers of the two classes are. The default 0.5 makes that cost Cllr itself:
-        one fit that serves every operating point. Fitting at the effective prior of the ASVspoof 5 costs
-        (`ASVSPOOF5.effective_prior`, 0.655, a threshold 0.64 nats away) would trade a little Cllr for a
+        Minimises Cllr: the expected logarithmic cost of the calibrated scores when both classes have the same
+        probability, whatever their numbers are. One fit serves every operating point. Another prior, such as the
+        effective one of the ASVspoof 5 costs (0.655, a threshold 0.64 nats away), would trade a little Cllr for a
         little actDCF, and tie the stored scores to one set of costs.
 
         Separable scores have no finite optimum: any scale can be doubled. So the targets are not 1 and 0 but
@@ -67,28 +65,22 @@ class Calibration:
         separates can therefore come out with a slightly higher Cllr than overconfident scores had on it.
 
         Args:
-            bona_fide: (N,) development scores.
-            spoof: (M,) development scores.
-            prior: probability of bona fide for which to fit.
+            bona_fide, spoof: (N,) and (M,) development scores.
             weights: (N,) and (M,) positive weights of the scores within their class, of any total; all alike
                 without them. They let every domain count the same, however many scores it has.
 
         Raises:
-            DataError: unusable scores or weights, a prior outside (0, 1), or bona fide scores that are on average not
-                above the spoof scores: the best scale would be zero or negative.
+            DataError: unusable scores or weights, or bona fide scores that are on average not above the spoof scores:
+                the best scale would be zero or negative.
 
         Source: own; Brümmer and du Preez 2006 (prior weighting), Platt 1999 (targets).
         """
         real, fake = checked_scores(bona_fide, spoof)
-        if not 0 < prior < 1:
-            raise DataError(
-                f"Calibration prior is {prior}. Expected a probability between 0 and 1, such as 0.5."
-            )
         shares = _shares(weights, real, fake)
         _require_direction(real, fake, shares)
         centre = float(shares[0] @ real + shares[1] @ fake) / 2
         spread = _spread(real, fake, centre)
-        scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, prior, shares)
+        scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, shares)
         # The fit was made on standardised scores; this is the same map of the scores as they are.
         return cls(scale=scale / spread, offset=offset - scale * centre / spread)
 
@@ -132,22 +124,21 @@ def _spread(real: Floats, fake: Floats, centre: float) -> float:
     return spread
 
 
-def _newton(real: Floats, fake: Floats, prior: float, shares: tuple[Floats, Floats]) -> tuple[float, float]:
+def _newton(real: Floats, fake: Floats, shares: tuple[Floats, Floats]) -> tuple[float, float]:
     """Minimise the convex cost in (scale, offset) by Newton's method. Steps that do not descend are halved."""
     scores = np.concatenate((real, fake))
     design = np.stack((scores, np.ones_like(scores)))  # (2, N + M)
-    weights = np.concatenate((prior * shares[0], (1 - prior) * shares[1]))
+    weights = np.concatenate(shares) / 2
     targets = np.repeat(((real.size + 1) / (real.size + 2), 1 / (fake.size + 2)), (real.size, fake.size))
-    log_odds = math.log(prior / (1 - prior))
 
     def cost(point: Floats) -> float:
-        odds = point @ design + log_odds
+        odds = point @ design
         return float(weights @ (np.logaddexp(0.0, odds) - targets * odds))
 
     point = np.array([1.0, 0.0])
     for _ in range(_MOST_STEPS):
         # The logistic function by way of tanh, which does not overflow.
-        posterior = 0.5 * (1 + np.tanh((point @ design + log_odds) / 2))
+        posterior = 0.5 * (1 + np.tanh(point @ design / 2))
         gradient = design @ (weights * (posterior - targets))
         if np.abs(gradient).max() < _GRADIENT_DONE:
             return float(point[0]), float(point[1])

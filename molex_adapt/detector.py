@@ -17,15 +17,7 @@ from molex_adapt.recipe import Recipe
 
 
 class Detector(nn.Module):
-    """Base, mixture, head and calibration: from a waveform to a score.
-
-    Attributes:
-        base: the frozen SSL encoder, with the mixture attached.
-        mixture: experts and routers.
-        head: pooling and classifier.
-        calibration: affine map from the head's logit to a log-likelihood ratio in nats.
-        recipe: the recipe that it was built from.
-    """
+    """Frozen base with the mixture attached, head, and calibration of its logit to a log-likelihood ratio in nats."""
 
     def __init__(self, base: Base, recipe: Recipe, calibration: Calibration | None = None) -> None:
         super().__init__()

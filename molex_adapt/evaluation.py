@@ -16,21 +16,12 @@ CODEC_COLUMNS = ("codec", "codec_q")
 ATTACK_COLUMN = "attack"
 
 
-def evaluate_files(
-    scores: Path,
-    key: Path,
-    *,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    ties: Ties = "asvspoof5",
-) -> EvaluationReport:
+def evaluate_files(scores: Path, key: Path, *, ties: Ties = "asvspoof5") -> EvaluationReport:
     """Evaluate a score file against its key, both as in the ASVspoof 5 evaluation.
 
     Args:
         scores: tab-separated `filename`, `cm-score`.
         key: tab-separated `filename`, `cm-label`; columns `attack` and `codec` give the breakdown.
-        bootstrap, seed, confidence: of the EER's interval.
         ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
 
     Raises:
@@ -42,7 +33,7 @@ def evaluate_files(
             f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
             "without one, error rates do not exist. Check the labels, or add the other class to scores and key."
         )
-    return evaluate_scores(joined, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
+    return evaluate_scores(joined, ties=ties)
 
 
 def evaluate_scores(
@@ -50,8 +41,6 @@ def evaluate_scores(
     *,
     sources: Sequence[str] | None = None,
     bootstrap: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
     ties: Ties = "asvspoof5",
 ) -> EvaluationReport:
     """Evaluate scores that stand beside their truth.
@@ -59,31 +48,26 @@ def evaluate_scores(
     Args:
         joined: (n,) scores with labels, and columns `attack`, `codec` where known.
         sources: (n,) source recordings; the interval then draws whole sources.
-        bootstrap, seed, confidence: of the EER's interval.
+        bootstrap: resamples of the EER's interval.
         ties: what becomes of equal scores, see `metrics.Ties`.
 
     Raises:
         DataError: a class is missing.
     """
-    told = partial(_measure, joined, seed=seed, confidence=confidence, groups=sources)
+    told = partial(_measure, joined, groups=sources)
     overall, by_attack, by_codec = told(bootstrap=bootstrap, ties=ties)
     (other,) = set(get_args(Ties)) - {ties}
     by_other = told(bootstrap=1, ties=other)  # its intervals are not read
-    return EvaluationReport(
-        overall,
-        by_attack,
-        by_codec,
-        remarks=[
-            f"codec {name} lacks a class: not measured" for name, rates in by_codec.items() if rates is None
-        ],
-        ties=ties,
-        other_ties=OtherTies(
-            other,
-            by_other[0].eer if by_other[0].eer != overall.eer else None,
-            _other_eers(by_attack, by_other[1]),
-            _other_eers(by_codec, by_other[2]),
-        ),
+    remarks = [
+        f"codec {name} lacks a class: not measured" for name, rates in by_codec.items() if rates is None
+    ]
+    eers = OtherTies(
+        other,
+        by_other[0].eer if by_other[0].eer != overall.eer else None,
+        _other_eers(by_attack, by_other[1]),
+        _other_eers(by_codec, by_other[2]),
     )
+    return EvaluationReport(overall, by_attack, by_codec, remarks=remarks, ties=ties, other_ties=eers)
 
 
 def _measure(joined: Joined, **how: Any) -> tuple[Rates, dict[str, Rates], dict[str, Rates | None]]:

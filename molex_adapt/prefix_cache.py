@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.atomic import replacing
-from molex_adapt.cache import cache_root, is_ours
+from molex_adapt.cache import cache_root, is_ours, packed_files
 from molex_adapt.conventions import Seconds
 from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import RecipeError
@@ -38,6 +38,21 @@ class CacheInfo:
     recordings: int
     bytes: int
     limit: int
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """What is kept on disk to be faster: features, and files of packed experts with their bytes."""
+
+    features: CacheInfo
+    packed: int
+    packed_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        folder = self.features.folder
+        held = asdict(self.features) | {"folder": None if folder is None else str(folder)}
+        return held | {"packed": self.packed, "packed_bytes": self.packed_bytes}
 
 
 class PrefixCache:
@@ -121,12 +136,10 @@ class PrefixCache:
         sizes = [stat.st_size for _, stat in self._files()]
         return CacheInfo(self.folder, len(sizes), sum(sizes), self.limit)
 
-    def clear(self) -> CacheInfo:
-        """Delete everything; returns what there was."""
-        before = self.info()
+    def clear(self) -> None:
+        """Delete everything."""
         for path, _ in self._files():
             path.unlink(missing_ok=True)
-        return before
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
@@ -140,3 +153,22 @@ class PrefixCache:
                 yield path, path.stat()
             except OSError:  # another process was faster
                 continue
+
+
+def cache_report() -> CacheReport:
+    """How much there is, and where.
+
+    Raises:
+        RecipeError: MOLEX_CACHE_GIB is not a size.
+    """
+    packed = [path.stat().st_size for path in packed_files()]
+    return CacheReport(PrefixCache.standard().info(), len(packed), sum(packed))
+
+
+def clear_cache() -> CacheReport:
+    """Delete everything in it; returns what there was."""
+    found = cache_report()
+    PrefixCache.standard().clear()
+    for path in packed_files():
+        path.unlink(missing_ok=True)
+    return found

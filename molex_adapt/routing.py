@@ -52,15 +52,6 @@ def collect(detector: Detector, features: Features) -> Gates:
     return Gates(logits, gates, probabilities)
 
 
-def usage_by_block(gates: Gates, attacks: tuple[str | None, ...]) -> dict[str, list[list[float]]]:
-    """Mean gates (L, E) per attack, and for "bonafide"; the gates of a block sum to 1."""
-    found = {}
-    for attack in sorted({attack or "bonafide" for attack in attacks}):
-        rows = torch.tensor([(name or "bonafide") == attack for name in attacks])
-        found[attack] = gates.gates[rows].mean(0).tolist()
-    return found
-
-
 def _utterance_means(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
     """L tensors (B, N, E) to (B, L, E) on the CPU, over valid frames where N is F."""
     means = [

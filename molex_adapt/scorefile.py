@@ -64,16 +64,6 @@ class Joined:
     is_bona_fide: NDArray[np.bool_]
     columns: dict[str, tuple[str, ...]]
 
-    @property
-    def bona_fide(self) -> NDArray[np.float64]:
-        """Scores of the bona fide files."""
-        return self.scores[self.is_bona_fide]
-
-    @property
-    def spoof(self) -> NDArray[np.float64]:
-        """Scores of the spoofed files."""
-        return self.scores[~self.is_bona_fide]
-
 
 def read_scores(path: Path | str) -> Scores:
     """Read a score file; columns other than `filename` and `cm-score` are ignored.

@@ -45,7 +45,7 @@ def test_what_goes_in_comes_out(cache):
     info = cache.info()
     assert (info.recordings, info.folder) == (1, cache.folder)
     assert info.bytes > clip().nbytes
-    assert cache.clear().recordings == 1
+    cache.clear()
     assert cache.info().recordings == cache.info().bytes == 0
 
 
@@ -151,7 +151,8 @@ def test_off_is_off(monkeypatch, detector, recorded, tmp_path):
     cache = PrefixCache.standard()
     assert cache.folder is None
     assert cache.key(tmp_path, detector.base, 4.0) is None
-    assert cache.info().recordings == cache.clear().recordings == 0
+    cache.clear()
+    assert cache.info().recordings == 0
     assert len(extract(detector, read(recorded(tmp_path / "data", bona_fide=2, buzz=2)))[0]) == 4
 
 

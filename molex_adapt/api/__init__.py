@@ -17,16 +17,16 @@ from molex_adapt.conventions import PER_ATTACK
 from molex_adapt.run import Run
 
 if TYPE_CHECKING:
-    from molex_adapt.api.cached import CacheReport, cache_report, clear_cache
     from molex_adapt.api.inputs import Data
     from molex_adapt.hub import read_token
+    from molex_adapt.prefix_cache import CacheReport, cache_report, clear_cache
     from molex_adapt.registry import GenerationRecord
     from molex_adapt.registry.forgetting import Course, Figure, Forgetting, GenerationStep
 
 _ELSEWHERE = {
-    "molex_adapt.api.cached": ("CacheReport", "cache_report", "clear_cache"),
     "molex_adapt.api.inputs": ("Data",),
     "molex_adapt.hub": ("read_token",),
+    "molex_adapt.prefix_cache": ("CacheReport", "cache_report", "clear_cache"),
     "molex_adapt.registry": ("GenerationRecord",),
     "molex_adapt.registry.forgetting": ("Course", "Figure", "Forgetting", "GenerationStep"),
 }

@@ -6,15 +6,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from molex_adapt.api.known import read_exemplars
 from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
 from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows, stored_statistics
 from molex_adapt.hub.unpack import PulledExpert
 from molex_adapt.registry import NewExpert
-from molex_adapt.registry.exemplars import arrays_to_features
 from molex_adapt.registry.files import Arrays
 from molex_adapt.train.exemplars import Exemplars
-from molex_adapt.train.reads import arrays_to_reads, reads_of
+from molex_adapt.train.reads import reads_of
 
 
 def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars | None:
@@ -23,7 +23,7 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
     Raises:
         HubError: features of another width, or one class alone.
     """
-    arrays, attacks = new.exemplars, new.record.data.attacks
+    arrays = new.exemplars
     if arrays is None:
         return None
     shape = (len(detector.base.blocks), detector.base.width)
@@ -43,10 +43,7 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
                 f"bona fide of {len(labels)}; features {detector.base.prefix_width} wide and both classes are "
                 "expected. Ask its owner"
             )
-    found = [arrays_to_features(arrays, part, attacks) for part in ("replay", "check")]
-    if found[0] is None or found[1] is None:
-        return None
-    return Exemplars(found[0], found[1], arrays_to_reads(arrays))
+    return read_exemplars(arrays, new.record.data.attacks)
 
 
 def choose_rows(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from molex_adapt.registry import ExpertRecord, Store
+from collections.abc import Sequence
+
+from molex_adapt.registry import Store
 from molex_adapt.registry.exemplars import arrays_to_features
+from molex_adapt.registry.files import Arrays
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.reads import arrays_to_reads
@@ -24,17 +27,15 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
             found[key] = OldDomain(None, found[key].exemplars)
             continue
         key = record.domain if record.domain not in found else f"{record.domain} ({record.name})"
-        found[key] = OldDomain(record.name, _exemplars(store, record, generation))
+        kept_of_it = store.exemplar_tensors(record.name, generation)
+        found[key] = OldDomain(record.name, read_exemplars(kept_of_it, record.data.attacks))
         kept[together] = key
     return found
 
 
-def _exemplars(store: Store, record: ExpertRecord, generation: int) -> Exemplars | None:
-    arrays = store.exemplar_tensors(record.name, generation)
-    if arrays is None:
-        return None
-    replay = arrays_to_features(arrays, "replay", record.data.attacks)
-    check = arrays_to_features(arrays, "check", record.data.attacks)
-    if replay is None or check is None:
+def read_exemplars(arrays: Arrays | None, attacks: Sequence[str]) -> Exemplars | None:
+    """Exemplars from an expert's file; None where it keeps no features."""
+    replay, check = (arrays_to_features(arrays or {}, part, attacks) for part in ("replay", "check"))
+    if arrays is None or replay is None or check is None:
         return None
     return Exemplars(replay, check, arrays_to_reads(arrays))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from molex_adapt.data.audio import decode, heading, stream
+from molex_adapt.data.audio import decode, stream
 from molex_adapt.data.audit import Audit, audit
-from molex_adapt.data.folder import find_audio, read_folder, read_recordings
+from molex_adapt.data.folder import find_audio, read_folder
 from molex_adapt.data.manifest import read_manifest, write_manifest
 from molex_adapt.data.read import read
 from molex_adapt.data.splits import assign_splits, describe_split
@@ -20,11 +20,9 @@ __all__ = [
     "decode",
     "describe_split",
     "find_audio",
-    "heading",
     "read",
     "read_folder",
     "read_manifest",
-    "read_recordings",
     "stream",
     "write_manifest",
 ]

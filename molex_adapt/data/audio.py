@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molex_adapt.conventions import SAMPLE_RATE, Hertz, Seconds
+from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.data.containers import Opened, open_audio
 from molex_adapt.errors import AudioError
 
@@ -22,15 +21,6 @@ _PREROLL = 800
 same part of the whole recording."""
 _HIGHEST = 16.0
 """Floating-point audio may overshoot full scale a little. Beyond this, integers were written as floats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """What the header of a file states. `seconds` is None where only decoding can tell."""
-
-    rate: Hertz
-    channels: int
-    seconds: Seconds | None
 
 
 def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = None) -> NDArray[np.float32]:
@@ -91,15 +81,14 @@ def stream(
         yield np.concatenate(held)
 
 
-def heading(path: Path | str) -> Heading:
-    """What the header of `path` states, without decoding. It may be wrong: use it for planning only.
+def stated_seconds(path: Path | str) -> Seconds | None:
+    """How long `path` is by its header, which may be wrong; None where only decoding can tell.
 
     Raises:
         AudioError: the file cannot be opened as audio.
     """
     with open_audio(Path(path)) as opened:
-        seconds = None if opened.frames is None else opened.frames / opened.rate
-        return Heading(opened.rate, opened.channels, seconds)
+        return None if opened.frames is None else opened.frames / opened.rate
 
 
 def _pieces(path: Path, start: Seconds, duration: Seconds | None) -> Iterator[NDArray[np.float32]]:

@@ -58,10 +58,9 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
 
     Args:
         table: as `read` returns it.
+        run: its workers are processes that decode; each is started anew, none inherits state. A file that kills its
+            process is left out like any other. Its listener hears of every file.
         min_seconds: the shortest recording to keep.
-        workers: processes that decode; each is started anew, none inherits state. A file that kills its
-            process is left out like any other.
-        progress: hears of every file.
 
     Returns:
         The usable utterances in their order with `seconds` set, the others, and remarks such as clipping.
@@ -74,8 +73,7 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
     """
     run.progress.start(f"Checking {len(table)} recordings", len(table))
     try:
-        paths = [item.path for item in table]
-        findings = dict(_examine_all(paths, min_seconds, run))
+        findings = dict(_examine_all([item.path for item in table], min_seconds, run))
     finally:
         run.progress.stop()
     ordered = [findings[index] for index in range(len(table))]
@@ -170,10 +168,8 @@ def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tup
             try:
                 yield index, pool.submit(_examine, path, min_seconds).result()
             except BrokenProcessPool:
-                yield (
-                    index,
-                    _Finding(reason="decoding it kills the process: the file is damaged", broken=True),
-                )
+                killed = _Finding(reason="decoding it kills the process: the file is damaged", broken=True)
+                yield index, killed
                 pool.shutdown(wait=False)
                 pool = _pool(1)
     finally:

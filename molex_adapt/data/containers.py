@@ -18,28 +18,11 @@ if TYPE_CHECKING:
     import av
 
 AUDIO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for group in (
-        (
-            "wav",
-            "wave",
-            "flac",
-            "ogg",
-            "oga",
-            "opus",
-            "mp3",
-            "aif",
-            "aiff",
-            "au",
-            "snd",
-            "caf",
-            "w64",
-            "rf64",
-        ),
-        ("sph", "voc", "g722", "gsm", "ulaw", "alaw", "amr", "awb", "aac", "m4a", "m4b", "mp4", "mov", "3gp"),
-        ("webm", "mkv", "mka", "wma", "ac3", "eac3"),
-    )
-    for suffix in group
+    {
+        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".snd", ".caf"),
+        *(".w64", ".rf64", ".sph", ".voc", ".g722", ".gsm", ".ulaw", ".alaw", ".amr", ".awb", ".aac"),
+        *(".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".webm", ".mkv", ".mka", ".wma", ".ac3", ".eac3"),
+    }
 )
 """Files counted as audio where a folder is searched; a manifest may name any file."""
 
@@ -65,7 +48,6 @@ class Opened:
     """An open recording: its rate in hertz, its length in frames where the header tells, and its samples."""
 
     rate: int
-    channels: int
     frames: int | None
     read_from: Callable[[int], Iterator[NDArray[np.float32]]]
     """Mono blocks (n,) from the given frame on. Memory is that of one block, even if the header is wrong."""
@@ -133,9 +115,8 @@ def _checked(path: Path, opened: Opened) -> Opened:
 def _open_soundfile(path: Path) -> soundfile.SoundFile | None:
     try:
         return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, UnicodeEncodeError):  # PyAV also opens names that are no valid text
-        return None
-    except TypeError:  # a suffix that soundfile takes for headerless data
+    # PyAV also opens names that are no valid text, and suffixes that soundfile takes for headerless data.
+    except (soundfile.SoundFileError, UnicodeEncodeError, TypeError):
         return None
     except OSError as error:
         raise damaged(path, str(error)) from error
@@ -163,7 +144,7 @@ def _from_soundfile(path: Path, handle: soundfile.SoundFile) -> Opened:
                 path, f"it breaks off {left / handle.samplerate:.1f} s before the end its header states"
             )
 
-    return Opened(handle.samplerate, handle.channels, frames, read_from)
+    return Opened(handle.samplerate, frames, read_from)
 
 
 @contextmanager
@@ -172,8 +153,8 @@ def _open_av(path: Path) -> Iterator[Opened]:
         import av
     except ImportError as error:
         raise AudioError(
-            f"{path}: soundfile cannot read this format, and PyAV, which may, is not installed. "
-            "Install it: pip install av"
+            f"{path}: soundfile cannot read this format, and PyAV, which may, is not installed. Install it: pip "
+            "install av"
         ) from error
     demuxer, options = _RAW_DEMUXERS.get(path.suffix.lower(), (None, {}))
     safe = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
@@ -194,10 +175,9 @@ def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
     if stream.codec_context is None:
         raise damaged(path, "its audio is in a codec that FFmpeg does not know")
     rate = stream.codec_context.sample_rate
-    seconds = (
-        None if stream.duration is None or stream.time_base is None else stream.duration * stream.time_base
-    )
-    frames = None if seconds is None else round(seconds * rate)
+    frames: int | None = None
+    if stream.duration is not None and stream.time_base is not None:
+        frames = round(stream.duration * stream.time_base * rate)
 
     def read_from(first: int) -> Iterator[NDArray[np.float32]]:
         position, origin = _seek_before(container, stream, first / rate)
@@ -210,7 +190,7 @@ def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
             yield mono[max(0, first - position) :]
             position += len(mono)
 
-    return Opened(rate, stream.codec_context.channels, frames, read_from)
+    return Opened(rate, frames, read_from)
 
 
 def _seek_before(
@@ -243,8 +223,7 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
     if data.dtype == np.uint8:
         data = (data.astype(np.float32) - 128) / 128
     elif np.issubdtype(data.dtype, np.integer):
-        data = data / np.float64(
-            -np.iinfo(data.dtype).min
-        )  # the negative end is full scale; float32 lacks digits
+        # The negative end is full scale; float32 lacks digits.
+        data = data / np.float64(-np.iinfo(data.dtype).min)
     mono: NDArray[np.float32] = data.mean(axis=0).astype(np.float32)
     return mono

@@ -47,24 +47,6 @@ def read_folder(root: Path) -> Table:
     return Table(tuple(utterances), str(root))
 
 
-def read_recordings(root: Path | str, *, label: Label = BONA_FIDE) -> Table:
-    """Read every audio file below `root`, however it is laid out, as one class.
-
-    For bona fide speech that has no class folders. A source is the path below `root` without suffix.
-
-    Raises:
-        DataError: `root` is no folder or holds no audio.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder. Expected a folder of recordings. Check the path.")
-    attack = None if label == BONA_FIDE else UNNAMED_ATTACK
-    utterances = tuple(Utterance(path, label, attack, source=_below(path, root)) for path in find_audio(root))
-    if not utterances:
-        raise DataError(_nothing_found(root, [root]))
-    return Table(utterances, str(root))
-
-
 def find_audio(root: Path) -> list[Path]:
     """Every file below `root` with an audio suffix, sorted. Links are followed, but no folder is entered twice."""
     found: list[Path] = []
@@ -106,10 +88,6 @@ def _utterance(folder: Path, label: Label, path: Path) -> Utterance:
     if label == SPOOF and attack is None:
         attack = UNNAMED_ATTACK
     return Utterance(path, label, attack, source=source)
-
-
-def _below(path: Path, root: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
 
 
 def _sub_folders(root: Path) -> list[Path]:

@@ -9,32 +9,17 @@ from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Split
 from molex_adapt.text import short
 
 LABEL_WORDS: dict[str, Label] = {
-    "bonafide": BONA_FIDE,
-    "bona-fide": BONA_FIDE,
-    "bona_fide": BONA_FIDE,
-    "bona fide": BONA_FIDE,
-    "real": BONA_FIDE,
-    "genuine": BONA_FIDE,
-    "human": BONA_FIDE,
-    "spoof": SPOOF,
-    "fake": SPOOF,
-    "deepfake": SPOOF,
-    "ai": SPOOF,
+    **dict.fromkeys(
+        ("bonafide", "bona-fide", "bona_fide", "bona fide", "real", "genuine", "human"), BONA_FIDE
+    ),
+    **dict.fromkeys(("spoof", "fake", "deepfake", "ai"), SPOOF),
 }
-SPLIT_WORDS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "trn": "train",
-    "dev": "dev",
-    "development": "dev",
-    "val": "dev",
-    "valid": "dev",
-    "validation": "dev",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
+_WORDS_OF_SPLITS: dict[Split, str] = {
+    "train": "train training trn",
+    "dev": "dev development val valid validation",
+    "test": "test testing eval evaluation",
 }
+SPLIT_WORDS = {word: split for split, words in _WORDS_OF_SPLITS.items() for word in words.split()}
 
 
 def label_of(word: str) -> Label | None:

@@ -15,7 +15,7 @@ from molex_adapt.data.formats import read_rows, write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
-from molex_adapt.text import short, shown
+from molex_adapt.text import short, shown, storable
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
@@ -118,14 +118,15 @@ def require_some_exist(what: Path, base: Path, paths: list[Path]) -> None:
     Raises:
         DataError: none of `paths` exists.
     """
-    if paths and not any(_exists(path) for path in paths):
+    if paths and not any(exists(path) for path in paths):
         raise DataError(
             f"{what}: none of its first {len(paths)} recordings exists, e.g. {short(str(paths[0]), 300)}. Relative "
             f"paths start at {base}. Put the audio there, or mend the paths."
         )
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether there is something; False too for what can be no path, such as one with a zero byte."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -196,6 +197,6 @@ def _field(item: Utterance, name: str, base: Path) -> Any:
     if name != "path":
         value = getattr(item, name)
         # A source or speaker may be named after a file. The name only has to differ from others.
-        return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        return storable(value) if isinstance(value, str) else value
     path = plain(item.path)
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()

@@ -60,16 +60,8 @@ ASVSPOOF_5 = Layout(
         "test": ("flac_E_eval", "*/flac_E_eval", ""),
     },
     columns=(
-        "speaker",
-        "file",
-        "gender",
-        "codec",
-        "codec_q",
-        "codec_seed",
-        "attack_tag",
-        "attack",
-        "key",
-        "tmp",
+        *("speaker", "file", "gender", "codec", "codec_q", "codec_seed"),
+        *("attack_tag", "attack", "key", "tmp"),
     ),
 )
 """Columns as its README.txt gives them; fields are separated by blanks, whatever the suffix says."""

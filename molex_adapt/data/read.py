@@ -8,7 +8,7 @@ from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.folder import find_audio, read_folder
 from molex_adapt.data.formats import FORMATS
 from molex_adapt.data.labels import label_of, nearest_label
-from molex_adapt.data.manifest import read_manifest
+from molex_adapt.data.manifest import exists, read_manifest
 from molex_adapt.data.protocols import find_protocols, is_protocol, read_protocols
 from molex_adapt.data.table import Table
 from molex_adapt.errors import DataError
@@ -35,7 +35,7 @@ def read(data: Path | str, *, key: Path | str | None = None) -> Table:
     folder = Path(data).expanduser()
     if key is not None:
         return _read_key(Path(key).expanduser(), folder)
-    if not _exists(folder):
+    if not exists(folder):
         raise DataError(
             f"{data} does not exist. Expected a folder, a manifest or a protocol file. Check the path."
         )
@@ -57,13 +57,6 @@ def read(data: Path | str, *, key: Path | str | None = None) -> Table:
     if any(label_of(name) or nearest_label(name, 0.75) for name in folders):
         return read_folder(folder)
     raise DataError(_nothing(folder))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _read_key(key: Path, folder: Path) -> Table:

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Literal
 
 from molex_adapt.conventions import SPLITS, Label, Split
@@ -42,7 +43,7 @@ def assign_splits(
     ones each time, until every class of the table is in every split.
 
     Args:
-        table: any table; one of a single class is split likewise.
+        table: any; one of a single class is split likewise.
         seed: another seed, another division.
         fractions: of train, dev and test; they sum to 1 and are met as nearly as hashing does.
         by: "source", "speaker" (all sources of a speaker stay together), or "auto": by speaker where all are
@@ -99,7 +100,7 @@ def _check_fractions(fractions: tuple[float, float, float]) -> None:
 
 def _choose_key(table: Table, by: By) -> Callable[[Utterance], str]:
     if by == "source":
-        return _by_source(table)
+        return attrgetter("source")
     unknown = [item for item in table if item.speaker is None]
     if by == "speaker" and unknown:
         raise DataError(
@@ -108,15 +109,11 @@ def _choose_key(table: Table, by: By) -> Callable[[Utterance], str]:
             "speaker needs all of them. Add the speaker column, or split by source."
         )
     if by == "auto" and (unknown or len({item.speaker for item in table}) < FEWEST_SPEAKERS):
-        return _by_source(table)
+        return attrgetter("source")
     groups = _joined_groups(table)
     if by == "auto" and not _separable(table, groups):
-        return _by_source(table)
+        return attrgetter("source")
     return lambda item: groups[item.source]
-
-
-def _by_source(table: Table) -> Callable[[Utterance], str]:
-    return lambda item: item.source
 
 
 def _joined_groups(table: Table) -> dict[str, str]:
@@ -199,9 +196,7 @@ def _hashed(place: float, fractions: tuple[float, float, float]) -> Split:
         if place < edge:
             return split
     # The fractions sum to 1 up to rounding only, and a place just below 1 may lie beyond the last edge.
-    return next(
-        split for split, fraction in reversed(list(zip(SPLITS, fractions, strict=True))) if fraction > 0
-    )
+    return [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction > 0][-1]
 
 
 def _fill_gaps(table: Table, units: list[_Unit], wanted: list[Split]) -> None:

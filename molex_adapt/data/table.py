@@ -82,16 +82,8 @@ class Table:
         found = Counter(item.label for item in self)
         return {BONA_FIDE: found[BONA_FIDE], SPOOF: found[SPOOF]}
 
-    def counts_by_attack(self) -> dict[str, int]:
-        """Utterances of each attack, sorted by name; bona fide speech is not in it."""
-        found = Counter(item.attack for item in self if item.attack is not None)
-        return dict(sorted(found.items()))
-
     def require_both_classes(self, what: str) -> None:
-        """Refuse a table of one class.
-
-        Args:
-            what: names this table in the message, e.g. "the development split of data/".
+        """Refuse a table of one class, which the message calls `what`, e.g. "the development split of data/".
 
         Raises:
             DataError: `what` has no bona fide or no spoofed utterance, or none at all.
@@ -111,8 +103,7 @@ class Table:
 
         Args:
             what: as for `require_both_classes`.
-            whole: the table that this one is the usable part of.
-            failed: what was left out of it.
+            whole: the table that this one is the usable part of; `failed` was left out of it.
 
         Raises:
             DataError: a class is missing; names one of its recordings and why it was left out.

@@ -32,18 +32,14 @@ SUFFIX = ".g722"
 
 @dataclass(frozen=True)
 class DemoData:
-    """What the demonstration works on.
-
-    Attributes:
-        novel: the new domain, divided into train, dev and test; the held-out voice is not in it.
-        known_voices: per domain, test recordings of voices that training heard (other recordings of theirs).
-        held_out_voice: per domain, recordings of the voice nobody heard; empty where there is none.
-        failed: what could not be made.
-    """
+    """What the demonstration works on."""
 
     novel: Table
+    """The new domain, divided into train, dev and test; the held-out voice is not in it."""
     known_voices: Mapping[str, Table]
+    """Per domain, test recordings of voices that training heard (other recordings of theirs)."""
     held_out_voice: Mapping[str, Table]
+    """Per domain, recordings of the voice nobody heard; empty where there is none."""
     failed: tuple[Failed, ...]
 
 

@@ -27,10 +27,7 @@ Scores = NDArray[np.float64]
 class Tested:
     """The test recordings of all domains and voices, those that domains share once.
 
-    Attributes:
-        items: what could be read, in the order of `features`.
-        features: of the frozen prefix, which no expert changes.
-        failed: what could not.
+    `items` could be read, in the order of `features`, which are of the frozen prefix that no expert changes.
     """
 
     items: tuple[Utterance, ...]

@@ -16,27 +16,17 @@ from molex_adapt.reports import Analysis, Comparison, StageReport
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demonstration showed.
-
-    Attributes:
-        novel: the new domain.
-        added: what `add-expert` reported.
-        voices: every domain before and after, by the words for whose voices were measured: test recordings of voices
-            that training heard, and of the voice nobody heard, where there is one.
-        analysis: which experts fire.
-        verdict: the answers to the three questions.
-        seconds: wall-clock per step.
-        page: the report to open in a browser.
-        registry: the adapted one.
-        failed: recordings that could not be made or used.
-    """
+    """What the demonstration showed."""
 
     novel: str
     added: StageReport
     voices: Mapping[str, Comparison]
+    """Every domain before and after, by the words for whose voices were measured: test recordings of voices that
+    training heard, and of the voice nobody heard, where there is one."""
     analysis: Analysis
     verdict: Verdict
     seconds: Mapping[str, Seconds]
+    """Wall-clock per step."""
     page: Path
     registry: Path
     failed: tuple[Failed, ...]

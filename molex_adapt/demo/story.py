@@ -10,16 +10,12 @@ from molex_adapt.progress import Chapters
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the story.
-
-    Attributes:
-        label: what happens.
-        parts: what each task that is reported within it takes, in order; seconds on two cores, of which only the
-            proportions matter. The last one is what follows them.
-    """
+    """One step of the story."""
 
     label: str
     parts: Sequence[float]
+    """What each task that is reported within it takes, in order; seconds on two cores, of which only the proportions
+    matter. The last one is what follows them."""
 
 
 class Story:
@@ -38,21 +34,17 @@ class Story:
         self._tell()
 
     def start(self, label: str, total: int) -> None:
-        """A task of the library begins."""
         self._part, self._total, self._done = self._part + 1, max(1, total), 0
         self._tell()
 
     def advance(self, steps: int = 1) -> None:
-        """`steps` of it more are done."""
         self._done += steps
         self._tell()
 
     def note(self, text: str) -> None:
-        """Pass a remark on."""
         self._listener.note(text)
 
     def stop(self) -> None:
-        """The task ended."""
         self._done = self._total
         self._tell()
 

@@ -22,16 +22,13 @@ Forgot = Literal["no", "a little", "yes", "cannot tell"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the demonstration came to.
-
-    Attributes:
-        caught, forgot: in a word; `forgot` is "cannot tell" where the recordings are too few for either.
-        sentences: on the new attack, on the old ones, on the experts.
-    """
+    """What the demonstration came to."""
 
     caught: Caught
     forgot: Forgot
+    """"cannot tell" where the recordings are too few for either."""
     sentences: tuple[str, str, str]
+    """On the new attack, on the old ones, on the experts."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -147,10 +144,6 @@ def _working(added: StageReport, analysis: Analysis, attack: str) -> str:
     others = [row for row in analysis.attacks if row not in (attack, BONA_FIDE, NULL_DOMAIN)]
     elsewhere = mean([analysis.usage[row][new] for row in others] or [0.0])
     place = "most" if order[0] == new else "least" if order[-1] == new else "a part"
-    if shares[new] > elsewhere + ALIKE:
-        where = f"more than on the other attacks ({100 * elsewhere:.0f} %)"
-    elif shares[new] < elsewhere - ALIKE:
-        where = f"less than on the other attacks ({100 * elsewhere:.0f} %)"
-    else:
-        where = f"about as on the other attacks ({100 * elsewhere:.0f} %)"
-    return f"On {attack} the new expert does {place} of the work, {where}: {told}."
+    more, less = shares[new] > elsewhere + ALIKE, shares[new] < elsewhere - ALIKE
+    where = f"{'more than' if more else 'less than' if less else 'about as'} on the other attacks"
+    return f"On {attack} the new expert does {place} of the work, {where} ({100 * elsewhere:.0f} %): {told}."

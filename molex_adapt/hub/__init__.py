@@ -1,6 +1,6 @@
 """Experts and mixtures to and from the Hugging Face Hub, through its own client. Loads no model."""
 
-from molex_adapt.hub.credentials import read_token
+from molex_adapt.hub.client import read_token
 from molex_adapt.hub.pull import fetch_mixture, find_expert
 from molex_adapt.hub.push import Hub
 

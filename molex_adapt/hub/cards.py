@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from molex_adapt.hub.licences import licence_fields
 from molex_adapt.pages import markup, render
 from molex_adapt.registry.cards import figure_rows
 from molex_adapt.registry.files import Arrays
@@ -16,7 +16,24 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
     from markupsafe import Markup
 
-TAGS = ("molex-adapt", "lora", "audio-deepfake-detection", "anti-spoofing")
+_TAGS = ("molex-adapt", "lora", "audio-deepfake-detection", "anti-spoofing")
+# fmt: off
+_LICENCES = frozenset(
+    {
+        "apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m",
+        "bigscience-bloom-rail-1.0", "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0", "bsd",
+        "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "c-uda", "cc", "cc0-1.0", "cc-by-2.0",
+        "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0",
+        "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
+        "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cdla-sharing-1.0", "cdla-permissive-1.0",
+        "cdla-permissive-2.0", "wtfpl", "ecl-2.0", "epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1",
+        "eupl-1.2", "agpl-3.0", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "isc",
+        "lppl-1.3c", "ms-pl", "mpl-2.0", "odc-by", "odbl", "openrail++", "osl-3.0", "postgresql",
+        "ofl-1.1", "ncsa", "unlicense", "zlib", "pddl", "unknown", "other",
+    }
+)
+# fmt: on
+"""Identifiers that the Hub knows; anything else is `other` with a name."""
 
 
 def expert_card(
@@ -86,13 +103,22 @@ def _metadata(repository: str, records: Sequence[ExpertRecord], metrics: Mapping
         fields |= {"base_model": first.base.id, "base_model_relation": "adapter"}
     data = ModelCardData(
         library_name="peft",
-        tags=[*TAGS, *dict.fromkeys(record.domain for record in records)],
+        tags=[*_TAGS, *dict.fromkeys(record.domain for record in records)],
         pipeline_tag="audio-classification",
         model_name=repository.partition("/")[2],
         eval_results=list(_results(metrics)) or None,
         **fields,
     )
     return markup(f"{data.to_yaml()}\n")
+
+
+def licence_fields(licence: str) -> dict[str, str]:
+    """What a card's metadata says about a licence; the Hub refuses a card that names one it does not know."""
+    found = licence.strip().lower()
+    if found in _LICENCES:
+        return {"license": found}
+    name = re.sub(r"[^a-z0-9.-]+", "-", found).strip("-.")[:60]
+    return {"license": "other"} | ({"license_name": name} if name else {})
 
 
 def _results(metrics: Mapping[str, Any]) -> Iterator[EvalResult]:

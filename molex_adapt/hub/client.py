@@ -19,7 +19,6 @@ from molex_adapt.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import ModelInfo
 
 PATIENCE = 30.0
 """Seconds that a question without files may take."""
@@ -29,17 +28,14 @@ _OTHER_KINDS = {"dataset": "a data set", "space": "a Space"}
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the Hub lists it.
-
-    Attributes:
-        size: bytes; None where the Hub does not say.
-        sha256: of a large file's content, None of others.
-        blob: git's name for a small file's content.
-    """
+    """A file as the Hub lists it."""
 
     size: int | None
+    """Bytes; None where the Hub does not say."""
     sha256: str | None
+    """Of a large file's content, None of others."""
     blob: str | None
+    """Git's name for a small file's content."""
 
     def holds(self, content: bytes) -> bool:
         """Whether this is that content, as far as the Hub said."""
@@ -52,23 +48,16 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """A repository at one commit.
-
-    Attributes:
-        reference: what was asked for.
-        commit: what that was.
-        files: by path.
-        private: whether only some may see it.
-        licence: as its tags say; None where they do not.
-        modified: when it was changed last, ISO 8601; None where the Hub does not say.
-    """
+    """What was asked for, and what the repository holds at the commit that this was."""
 
     reference: Reference
     commit: str
     files: dict[str, RemoteFile]
     private: bool
     licence: str | None
+    """As its tags say; None where they do not."""
     modified: str | None
+    """When it was changed last, ISO 8601; None where the Hub does not say."""
 
     def __str__(self) -> str:
         return f"{self.reference.repository}@{self.commit[:7]}"
@@ -108,13 +97,10 @@ class Client:
 
         with explained(reference, doing, self.endpoint):
             try:
-                info = self.api.model_info(
-                    reference.repository, revision=reference.revision, files_metadata=True, timeout=PATIENCE
-                )
+                return self._list(reference)
             except RepositoryNotFoundError:
                 self._require_model(reference, doing)
                 raise
-            return _listing(reference, info)
 
     def exists(self, reference: Reference, doing: str) -> Listing | None:
         """`look`, or None where the repository or its revision is missing."""
@@ -122,12 +108,9 @@ class Client:
 
         with explained(reference, doing, self.endpoint):
             try:
-                info = self.api.model_info(
-                    reference.repository, revision=reference.revision, files_metadata=True, timeout=PATIENCE
-                )
+                return self._list(reference)
             except (RepositoryNotFoundError, RevisionNotFoundError):
                 return None
-            return _listing(reference, info)
 
     def fetch(self, listing: Listing, paths: Sequence[str]) -> dict[str, Path]:
         """Download files at the listed commit into the Hub's cache; whole ones are not downloaded again.
@@ -193,6 +176,27 @@ class Client:
             if reference.revision is not None:
                 self.api.create_branch(name, branch=reference.revision, exist_ok=True)
 
+    def _list(self, reference: Reference) -> Listing:
+        info = self.api.model_info(
+            reference.repository, revision=reference.revision, files_metadata=True, timeout=PATIENCE
+        )
+        if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
+            raise ValueError(f"it names no commit but {info.sha!r}")
+        files = {
+            item.rfilename: RemoteFile(item.size, item.lfs.sha256 if item.lfs else None, item.blob_id)
+            for item in info.siblings or []
+        }
+        licences = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
+        modified = info.last_modified
+        return Listing(
+            reference,
+            str(info.sha),
+            files,
+            bool(info.private),
+            licences[0] if len(licences) == 1 else None,
+            modified.isoformat() if modified is not None else None,
+        )
+
     def _fetch(self, listing: Listing, path: str) -> Path:
         for again in (False, True):
             with explained(listing.reference, "pull of", self.endpoint), quiet():
@@ -222,20 +226,23 @@ class Client:
                 )
 
 
-def _listing(reference: Reference, info: ModelInfo) -> Listing:
-    if not re.fullmatch(r"[0-9a-f]{40}", str(info.sha)):
-        raise ValueError(f"it names no commit but {info.sha!r}")
-    files = {}
-    for item in info.siblings or []:
-        large = item.lfs
-        files[item.rfilename] = RemoteFile(item.size, large.sha256 if large else None, item.blob_id)
-    licences = [tag.partition(":")[2] for tag in info.tags or [] if tag.startswith("license:")]
-    modified = info.last_modified
-    return Listing(
-        reference,
-        str(info.sha),
-        files,
-        bool(info.private),
-        licences[0] if len(licences) == 1 else None,
-        modified.isoformat() if modified is not None else None,
-    )
+def read_token(path: Path | None) -> str | None:
+    """The token in a file; None for no file.
+
+    Raises:
+        HubError: it cannot be read, or holds no single token.
+    """
+    if path is None:
+        return None
+    try:
+        words = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise HubError(
+            f"token file {path} cannot be read: {reason}. Give a file that holds the token alone"
+        ) from None
+    if len(words) != 1 or not words[0].isascii():
+        raise HubError(
+            f"token file {path} holds {len(words)} words; the token alone is expected, on one line. Copy it anew"
+        )
+    return words[0]

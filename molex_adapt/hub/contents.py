@@ -22,17 +22,10 @@ from molex_adapt.text import shown
 
 MIXTURE = "mixture.yaml"
 
-EXPERT_FILES = (
-    layout.ADAPTER_CONFIG,
-    layout.ADAPTER,
-    layout.ROUTER,
-    layout.HEAD,
-    layout.EXEMPLARS,
-    layout.CARD,
-)
+_ALWAYS = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.EXEMPLARS, layout.CARD)
+EXPERT_FILES = (*_ALWAYS, layout.ROUTER, layout.HEAD)
 """What may lie beside an expert's expert.yaml."""
-
-_OF_EXPERT = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.EXPERT, layout.EXEMPLARS, layout.CARD)
+_OF_EXPERT = (*_ALWAYS, layout.EXPERT)
 _OF_BASE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(json|safetensors|yaml|md)"
 
 
@@ -87,9 +80,6 @@ class MixtureContents(Record):
             return self.base.embedded and re.fullmatch(_OF_BASE, name) is not None
         above, _, expert = folder.partition("/")
         if above == layout.EXPERTS:
-            return (
-                name in _OF_EXPERT
-                and expert in self.generation.names
-                and bool(re.fullmatch(NAME_PATTERN, expert))
-            )
+            named = re.fullmatch(NAME_PATTERN, expert) is not None and expert in self.generation.names
+            return named and name in _OF_EXPERT
         return path in (layout.ROUTER, layout.HEAD, layout.RECIPE, layout.CARD)

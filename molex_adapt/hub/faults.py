@@ -19,9 +19,8 @@ def explained(reference: Reference, doing: str, endpoint: str) -> Iterator[None]
     """Turn whatever the Hub's client raises into a HubError with a remedy.
 
     Args:
-        reference: the repository in question.
-        doing: what was tried, such as "pull".
-        endpoint: where.
+        reference, endpoint: the repository in question, and where.
+        doing: what was tried, such as "pull of".
 
     Raises:
         HubError: in place of the client's own error.
@@ -50,8 +49,7 @@ def _reason(error: BaseException) -> BaseException:
         seen = seen.__cause__
     if seen is not None:
         return seen
-    wrapped = isinstance(error, RuntimeError | ValueError | OSError) and error.__cause__ is not None
-    return error.__cause__ if wrapped and error.__cause__ is not None else error
+    return (isinstance(error, RuntimeError | ValueError | OSError) and error.__cause__) or error
 
 
 def _explain(error: BaseException, reference: Reference, endpoint: str) -> str:

@@ -19,16 +19,10 @@ from molex_adapt.registry.store import Store
 
 @dataclass(frozen=True)
 class Package:
-    """What will be uploaded.
-
-    Attributes:
-        files: content by path; large ones by the path of the registry's own file, which never changes.
-        summary: first line of the commit.
-        description: the rest of it.
-        remarks: what whoever uploads it should know.
-    """
+    """What will be uploaded, in a commit of that summary and description; remarks are for whoever uploads it."""
 
     files: dict[str, bytes | Path]
+    """Content by path; large ones by the path of the registry's own file, which never changes."""
     summary: str
     description: str
     remarks: list[str] = field(default_factory=list)
@@ -38,8 +32,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     """One expert of the active generation, with its rows of the router, its head, calibration and exemplars.
 
     Args:
-        store: the registry.
-        name: the expert.
+        store, name: the registry and the expert.
         repository: ORG/REPO, for the card.
         exemplars: whether features of recordings may travel; statistics of whole domains may always.
 

@@ -33,16 +33,11 @@ _MOST_FILES = 30_000
 
 @dataclass(frozen=True)
 class FoundExpert:
-    """A repository with an expert of ours, of which only the record was read, or with a stock adapter.
-
-    Attributes:
-        listing: the repository at its commit.
-        contents: expert.yaml; None for a stock adapter.
-        client: the connection.
-    """
+    """A repository with an expert of ours, of which only the record was read, or with a stock adapter."""
 
     listing: Listing
     contents: ExpertContents | None
+    """expert.yaml; None for a stock adapter."""
     client: Client
 
     @property
@@ -115,11 +110,8 @@ def fetch_mixture(
     listing = client.look(parse_reference(reference), "pull of")
     _check_listing(listing, skip_pickled)
     if MIXTURE not in listing.files:
-        what = (
-            "one expert: leave --mixture out"
-            if layout.EXPERT in listing.files
-            else "no mixture of molex-adapt's"
-        )
+        single = layout.EXPERT in listing.files
+        what = "one expert: leave --mixture out" if single else "no mixture of molex-adapt's"
         raise HubError(
             f"{listing} holds {what}. Expected a repository that `molex-adapt push --mixture` made"
         )
@@ -155,13 +147,8 @@ def _check_listing(listing: Listing, skip_pickled: bool) -> None:
         raise HubError(f"{listing} was refused: {len(listing.files)} files are no expert's. Check the name")
     for path in listing.files:
         parts = PurePosixPath(path).parts
-        if (
-            path.startswith("/")
-            or ".." in parts
-            or "\\" in path
-            or not path.isprintable()
-            or re.match(r"[A-Za-z]:", path)
-        ):
+        outside = path.startswith("/") or ".." in parts or "\\" in path or re.match(r"[A-Za-z]:", path)
+        if outside or not path.isprintable():
             raise HubError(
                 f"{listing} was refused: it lists {short(ascii(path), 120)}, which leads out of it. The registry "
                 "is as it was. Do not use this repository, and tell the Hub about it"

@@ -1,18 +1,25 @@
-"""From a registry to the Hub: one commit, repeated safely."""
+"""From a registry to the Hub, in one commit, repeated safely; and what is newer there."""
 
 from __future__ import annotations
+
+import re
+from typing import TypeAlias
 
 from molex_adapt.errors import HubError
 from molex_adapt.hub.client import Client, Listing
 from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE
-from molex_adapt.hub.outdated import outdated
 from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
 from molex_adapt.hub.reference import Reference, parse_reference
+from molex_adapt.hub.streams import size_of
 from molex_adapt.hub.unpack import expert_contents
 from molex_adapt.registry import layout
+from molex_adapt.registry.records import OriginRecord
 from molex_adapt.registry.store import Store
 from molex_adapt.reports import PushReport, Upstream
 from molex_adapt.run import Run
+
+_Answers: TypeAlias = dict[tuple[str, str | None], tuple[str, str | None] | HubError]
+"""Commit and time of change of repositories at revisions, or why they are not known."""
 
 _OF_A_MODEL = ("config.json", "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 
@@ -66,11 +73,26 @@ class Hub:
         else:
             _require_same_expert(client, former, self.store.expert(name).domain)
             ours = set(EXPERT_FILES)
-        return _upload(client, target, package, former, ours)
+        obsolete = sorted(path for path in ours & set(former.files) if path not in package.files)
+        commit = client.commit(target, package.files, former, package.summary, package.description, obsolete)
+        return _report(target, package, commit, changed=commit != former.commit)
 
     def outdated(self, *, token: str | None = None) -> list[Upstream]:
-        """What was pulled into the active generation, beside what its repositories hold now; see `outdated`."""
-        return outdated(self.store, token=token)
+        """Every pulled expert of the active generation, and the mixture where it came whole, beside what is there now.
+
+        What was pulled at a commit is compared with the default branch. A repository that cannot be asked is listed
+        with the reason; where none can be, that is an error.
+
+        Raises:
+            HubError: no repository could be asked.
+        """
+        client = Client(token)
+        asked: _Answers = {}
+        found = [_compare(client, what, origin, asked) for what, origin in _origins(self.store)]
+        failures = [answer for answer in asked.values() if isinstance(answer, HubError)]
+        if failures and len(failures) == len(asked):
+            raise failures[0]
+        return found
 
 
 def _target(repository: str, revision: str | None) -> Reference:
@@ -138,17 +160,32 @@ def _require_same_expert(client: Client, former: Listing, domain: str) -> None:
         )
 
 
-def _upload(
-    client: Client, target: Reference, package: Package, former: Listing, ours: set[str]
-) -> PushReport:
-    obsolete = sorted(path for path in ours & set(former.files) if path not in package.files)
-    commit = client.commit(target, package.files, former, package.summary, package.description, obsolete)
-    return _report(target, package, commit, changed=commit != former.commit)
-
-
 def _report(target: Reference, package: Package, commit: str | None, *, changed: bool) -> PushReport:
-    sizes = {
-        path: len(content) if isinstance(content, bytes) else content.stat().st_size
-        for path, content in package.files.items()
-    }
+    sizes = {path: size_of(content) for path, content in package.files.items()}
     return PushReport(target.repository, target.revision, commit, changed, sizes, package.remarks)
+
+
+def _origins(store: Store) -> list[tuple[str, OriginRecord]]:
+    active = store.active
+    if active is None:
+        return []
+    found = [(record.name, record.origin) for record in store.experts() if record.origin is not None]
+    # Whatever was added since, the mixture still began as the one that was pulled.
+    whole = [generation.origin for generation in store.history() if generation.origin is not None]
+    return [*(("mixture", origin) for origin in whole[-1:]), *found]
+
+
+def _compare(client: Client, what: str, origin: OriginRecord, asked: _Answers) -> Upstream:
+    pinned = origin.revision is None or re.fullmatch(r"[0-9a-f]{7,40}", origin.revision)
+    reference = Reference(origin.repository, None if pinned else origin.revision)
+    key = (reference.repository, reference.revision)
+    if key not in asked:
+        try:
+            listing = client.look(reference, "look at")
+            asked[key] = listing.commit, listing.modified
+        except HubError as error:
+            asked[key] = error
+    answer = asked[key]
+    if isinstance(answer, HubError):
+        return Upstream(what, *key, origin.commit, None, problem=str(answer))
+    return Upstream(what, *key, origin.commit, *answer)

@@ -14,12 +14,7 @@ _REVISION = r"[A-Za-z0-9][A-Za-z0-9_./+-]{0,249}"
 
 @dataclass(frozen=True)
 class Reference:
-    """A repository on the Hub.
-
-    Attributes:
-        repository: ORG/REPO.
-        revision: branch, tag or commit; None for the default branch.
-    """
+    """A repository ORG/REPO on the Hub, and a branch, tag or commit of it; None for the default branch."""
 
     repository: str
     revision: str | None = None

@@ -33,29 +33,18 @@ Row = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """One row per block, and where it comes from.
-
-    Attributes:
-        values: (D + 1,) float32 each.
-        source: see `Source`.
-        shared: how many experts both mixtures have.
-    """
+    """One row (D + 1,) per block, and where it comes from."""
 
     values: list[NDArray[np.float32]]
     source: Source
     shared: int = 0
+    """How many experts both mixtures have."""
 
 
 def re_express(
     rows: NDArray[Any], old: tuple[NDArray[Any], NDArray[Any]], new: tuple[NDArray[Any], NDArray[Any]]
 ) -> NDArray[Any]:
-    """Rows (E, D + 1) that give the same logits from inputs standardised otherwise.
-
-    Args:
-        rows: as trained.
-        old: centre and spread (D,) that they were trained with.
-        new: those that they will be used with.
-    """
+    """Rows (E, D + 1) that give the same logits from inputs with another centre and spread, (D,) each."""
     if all(np.array_equal(left, right) for left, right in zip(old, new, strict=True)):
         return rows
     (centre, spread), (centre_, spread_) = ([part.astype(np.float64) for part in pair] for pair in (old, new))
@@ -67,10 +56,8 @@ def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_exp
     """Rows for a pulled expert from those it was trained with.
 
     Args:
-        own: this mixture's router.
-        own_experts: hashes of the adapters behind its rows.
-        sent: the other mixture's router, the pulled expert's row first.
-        sent_experts: hashes likewise.
+        own, own_experts: this mixture's router, and hashes of the adapters behind its rows.
+        sent, sent_experts: the other mixture's, the pulled expert's row first.
     """
     pairs = [
         (own_experts.index(digest), at)
@@ -101,11 +88,8 @@ def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source:
     In this mixture's standardised input, what it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of
     both variances, the gate logit above the mean of the others rises from -GATE at zero to +GATE at the domain's mean.
 
-    Args:
-        own: this mixture's router.
-        means: (L, D) of the domain's spoofed speech, standardised as here.
-        variances: (L, D) likewise.
-        source: what to call them.
+    `own` is this mixture's router; `means` and `variances` (L, D) of the domain's spoofed speech are standardised as
+    here.
     """
     values = []
     for block, (mean, variance) in enumerate(
@@ -144,10 +128,7 @@ def stored_statistics(exemplars: Arrays, sent: Arrays, own: Arrays) -> tuple[Row
     variance = rest.astype(np.float64) ** 2 + (directions.astype(np.float64) ** 2).sum(1)
     means, variances = [], []
     for block in range(len(own) // 3):
-        (centre, spread), (centre_, spread_) = (
-            _standard(sent, f"blocks.{block}"),
-            _standard(own, f"blocks.{block}"),
-        )
+        (centre, spread), (centre_, spread_) = (_standard(part, f"blocks.{block}") for part in (sent, own))
         means.append((mean[spoof][block].astype(np.float64) * spread + centre - centre_) / spread_)
         variances.append(variance[block] * (spread.astype(np.float64) / spread_) ** 2)
     return np.stack(means), np.stack(variances)

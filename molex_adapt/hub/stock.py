@@ -42,17 +42,12 @@ _INITIALISATIONS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 @dataclass(frozen=True)
 class Places:
-    """Where a mixture takes experts.
-
-    Attributes:
-        base: what it stands on.
-        blocks: how many.
-        sizes: inputs and outputs of every adapted layer of a block.
-    """
+    """Where a mixture takes experts."""
 
     base: BaseRecord
     blocks: int
     sizes: Mapping[str, tuple[int, int]]
+    """Inputs and outputs of every adapted layer of a block."""
 
 
 def read_stock(

@@ -26,19 +26,12 @@ _LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
 
 @dataclass(frozen=True)
 class PulledExpert:
-    """An expert whose files are whole, finite and of one mind.
-
-    Attributes:
-        new: record, weights and exemplars, as the store takes them.
-        mixture: where it acted; None for a stock adapter, as the three below.
-        router: `blocks.{l}.rows` (E, D + 1) with its own row first, `.centre`, `.spread`.
-        head: the state of that mixture's head.
-        remarks: what the user should know.
-    """
+    """An expert whose files are whole, finite and of one mind, and the mixture it acted in; a stock one has none."""
 
     new: NewExpert
     mixture: Surroundings | None = None
     router: Arrays | None = None
+    """`blocks.{l}.rows` (E, D + 1) with its own row first, `.centre`, `.spread`."""
     head: Arrays | None = None
     remarks: tuple[str, ...] = ()
 

@@ -45,8 +45,7 @@ def eer_interval(
     """Percentile bootstrap interval of the EER.
 
     Args:
-        bona_fide: (N,) scores.
-        spoof: (M,) scores.
+        bona_fide, spoof: (N,) and (M,) scores.
         bootstrap: number of resamples R.
         seed: of the resamples; the same seed gives the same interval.
         confidence: share of resamples inside, between 0 and 1.
@@ -84,10 +83,8 @@ def paired_change(
     that utterances which are hard for both detectors cancel out.
 
     Args:
-        before_bona_fide: (N,) scores of the first detector.
-        before_spoof: (M,) scores of the first detector.
-        after_bona_fide: (N,) scores of the second detector, same order.
-        after_spoof: (M,) scores of the second detector, same order.
+        before_bona_fide, before_spoof: (N,) and (M,) scores of the first detector.
+        after_bona_fide, after_spoof: those of the second, in the same order.
         bootstrap, seed, confidence, groups, ties: see `eer_interval`.
 
     Returns:
@@ -151,12 +148,11 @@ def mean_eer_interval(
     mean = float(np.mean([eer(real, fake, ties=ties) for real, fake, _ in checked]))
     # Strata of one set are none of another, so here a resample can lose a class of a set. That shows as NaN below.
     with np.errstate(invalid="ignore", divide="ignore"):
-        rates = np.concatenate(
-            [
-                np.mean([curve.eers(drawn) for curve in curves], axis=0)
-                for drawn in together.draw(bootstrap, seed)
-            ]
-        )
+        means = [
+            np.mean([curve.eers(drawn) for curve in curves], axis=0)
+            for drawn in together.draw(bootstrap, seed)
+        ]
+    rates = np.concatenate(means)
     if not np.isfinite(rates).all():
         raise DataError(
             f"The {count} sources of {len(curves)} sets are too few: a resample lost a class. Expected some tens of "

@@ -63,11 +63,6 @@ class Costs:
         """Threshold in nats that is optimal for calibrated log-likelihood ratios (-0.642 for ASVspoof 5)."""
         return -math.log(self.miss_weight / self.false_alarm_weight)
 
-    @property
-    def effective_prior(self) -> float:
-        """Prior of bona fide that leads to the same decisions at equal costs (0.655 for ASVspoof 5)."""
-        return self.miss_weight / (self.miss_weight + self.false_alarm_weight)
-
 
 ASVSPOOF5 = Costs(p_spoof=0.05, c_miss=1.0, c_fa=10.0)
 
@@ -95,13 +90,7 @@ class Curve:
 def det_curve(bona_fide: ArrayLike, spoof: ArrayLike, *, ties: Ties = "asvspoof5") -> Curve:
     """Miss and false-alarm rate at every threshold that changes a decision.
 
-    Args:
-        bona_fide: (N,) scores of bona fide utterances.
-        spoof: (M,) scores of spoofs.
-        ties: how equal scores count; see `Ties`.
-
-    Returns:
-        A `Curve` of N + M + 1 points, or (distinct scores + 1) for `step`.
+    Takes (N,) and (M,) scores; gives a `Curve` of N + M + 1 points, or (distinct scores + 1) for `step`.
 
     Raises:
         DataError: a class is empty, or a score is NaN or infinite.
@@ -158,9 +147,8 @@ def min_dcf(bona_fide: ArrayLike, spoof: ArrayLike, *, costs: Costs = ASVSPOOF5)
 
     Arguments, errors: see `det_curve`. Source: own; definition of the ASVspoof 5 package.
     """
-    curve = det_curve(
-        bona_fide, spoof, ties="step"
-    )  # the other reading adds points that cost at least as much
+    # The other reading of ties adds points that cost at least as much.
+    curve = det_curve(bona_fide, spoof, ties="step")
     cost = costs.miss_weight * curve.miss + costs.false_alarm_weight * curve.false_alarm
     return float(cost.min() / costs.default_cost)
 
@@ -204,9 +192,8 @@ def curve_positions(
     """
     if ties not in get_args(Ties):
         raise DataError(f"There is no reading of ties {ties!r}. Expected one of {', '.join(get_args(Ties))}.")
-    scores = np.concatenate(
-        (real, fake)
-    )  # bona fide first: the stable sort keeps that order among equal scores
+    # Bona fide first: the stable sort keeps that order among equal scores.
+    scores = np.concatenate((real, fake))
     if ties == "step":
         values, at = np.unique(scores, return_inverse=True)
     else:

@@ -6,7 +6,7 @@ Shapes: N bona fide, M spoof.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TypedDict
 
@@ -42,15 +42,7 @@ class Rates:
 
     def as_dict(self) -> dict[str, float | int | list[float]]:
         """The same as plain JSON values, under the keys of the machine-readable output."""
-        return {
-            "eer": self.eer,
-            "eer_ci": list(self.eer_ci),
-            "min_dcf": self.min_dcf,
-            "act_dcf": self.act_dcf,
-            "cllr": self.cllr,
-            "bona_fide": self.bona_fide,
-            "spoof": self.spoof,
-        }
+        return asdict(self) | {"eer_ci": list(self.eer_ci)}
 
 
 class Breakdown(TypedDict):
@@ -74,11 +66,9 @@ def measure(
     """Measure scores; higher must mean more bona fide.
 
     Args:
-        bona_fide: (N,) scores, log-likelihood ratios in nats if actDCF and Cllr are to mean anything.
-        spoof: (M,) scores.
+        bona_fide, spoof: (N,) and (M,) scores; log-likelihood ratios in nats if actDCF and Cllr are to mean anything.
         costs: of minDCF and actDCF.
-        bootstrap, seed, confidence: of the EER's interval, see `eer_interval`.
-        groups: source ids (of bona fide, of spoof); the interval then draws whole sources.
+        bootstrap, seed, confidence, groups: of the EER's interval, see `eer_interval`.
         ties: see `molex_adapt.metrics.Ties`; matters for the EER only.
 
     Raises:
@@ -116,8 +106,7 @@ def measure_by_attack(
     """Measure all utterances together, and every attack against all bona fide utterances.
 
     Args:
-        scores: (n,) scores.
-        is_bona_fide: (n,) booleans.
+        scores, is_bona_fide: (n,) scores and booleans.
         attacks: (n,) names; not read for bona fide rows. A spoof without a name counts in `overall` only.
         groups: (n,) source ids, or None.
         costs, bootstrap, seed, confidence, ties: see `measure`.
@@ -128,7 +117,6 @@ def measure_by_attack(
     Source: own; the breakdown is that of the ASVspoof 5 package.
     """
     values, real = _checked_columns(scores, is_bona_fide, attack=attacks, source=groups)
-
     measured = partial(measure, costs=costs, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
     part = partial(_measure_rows, measured, values, real, groups)
     names = np.array([name or "" for name in attacks], dtype=object)

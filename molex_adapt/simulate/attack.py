@@ -6,7 +6,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from molex_adapt.errors import DataError
 Wave = NDArray[np.float32]
 """(T,) float32 in [-1, 1], 16 kHz, one channel."""
 
-Kind = Literal["copy", "tts"]
 Number = TypeVar("Number", int, float)
 
 
@@ -38,7 +37,6 @@ class Attack(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
-    kind: ClassVar[Kind] = "copy"
 
     def check(self) -> None:
         """Raise DataError unless everything the attack needs is installed; the default needs nothing more."""
@@ -47,25 +45,13 @@ class Attack(BaseModel, ABC):
 class CopySynthesis(Attack, ABC):
     """An attack that makes the forged recording out of the bona fide one."""
 
-    kind: ClassVar[Kind] = "copy"
-
     @abstractmethod
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
-        """Forge `wave`.
-
-        Args:
-            wave: (T,) float32, 16 kHz.
-            rng: the only source of chance.
-
-        Returns:
-            (T',) float32, 16 kHz; T' is about T.
-        """
+        """Forge (T,) samples at 16 kHz to (T',), T' about T; `rng` is the only source of chance."""
 
 
 class TextToSpeech(Attack, ABC):
     """An attack that speaks the transcript of the bona fide recording."""
-
-    kind: ClassVar[Kind] = "tts"
 
     def languages(self) -> frozenset[str] | None:
         """Two-letter codes of what the attack speaks; None: not limited."""
@@ -73,15 +59,11 @@ class TextToSpeech(Attack, ABC):
 
     @abstractmethod
     def speak(self, text: str, language: str | None, rng: np.random.Generator) -> Wave:
-        """Speak `text`.
+        """Speak `text`: (T',) samples at 16 kHz.
 
         Args:
-            text: the words.
             language: such as "en" or "fr-CA"; None: not known, taken as English.
             rng: the only source of chance (voice, speed).
-
-        Returns:
-            (T',) float32, 16 kHz.
         """
 
 

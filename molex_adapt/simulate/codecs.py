@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -47,7 +48,14 @@ class Codec2(CopySynthesis):
         return coding.codec2(wave, pick(self.bit_rate, rng))
 
 
-class Opus(CopySynthesis):
+class FfmpegCodec(CopySynthesis, ABC):
+    """An attack by a codec that PyAV carries."""
+
+    def check(self) -> None:
+        load_optional("av", f"The attack {self.name}", "av")
+
+
+class Opus(FfmpegCodec):
     """Opus (SILK / CELT) by libopus."""
 
     name: ClassVar[str] = "opus"
@@ -56,64 +64,44 @@ class Opus(CopySynthesis):
     application: Literal["voip", "audio", "lowdelay"] = "voip"
     frame_ms: Literal["2.5", "5", "10", "20", "40", "60"] = "20"
 
-    def check(self) -> None:
-        load_optional("av", "The attack opus", "av")
-
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         options: dict[str, str] = {"application": self.application, "frame_duration": self.frame_ms}
         bits = pick(self.bit_rate, rng)
-        return coding.round_trip(wave, "libopus", "libopus", rate=16_000, bit_rate=bits, options=options)
+        return coding.round_trip(wave, "libopus", "libopus", bit_rate=bits, options=options)
 
 
-class Mp3(CopySynthesis):
+class Mp3(FfmpegCodec):
     """MPEG layer III by LAME, mono at 16 kHz."""
 
     name: ClassVar[str] = "mp3"
     bit_rate: Mp3Rate | Annotated[list[Mp3Rate], Field(min_length=1)] = 16_000
     """Bit/s; of several, one a recording by chance."""
 
-    def check(self) -> None:
-        load_optional("av", "The attack mp3", "av")
-
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         bits = pick(self.bit_rate, rng)
         return coding.round_trip(
-            wave,
-            "libmp3lame",
-            "mp3float",
-            rate=16_000,
-            sample_format="s16p",
-            bit_rate=bits,
-            options=_WHOLE_BAND,
+            wave, "libmp3lame", "mp3float", sample_format="s16p", bit_rate=bits, options=_WHOLE_BAND
         )
 
 
-class Aac(CopySynthesis):
+class Aac(FfmpegCodec):
     """AAC-LC, mono at 16 kHz."""
 
     name: ClassVar[str] = "aac"
     bit_rate: AacRate | Annotated[list[AacRate], Field(min_length=1)] = 12_000
     """Bit/s; of several, one a recording by chance."""
 
-    def check(self) -> None:
-        load_optional("av", "The attack aac", "av")
-
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         bits = pick(self.bit_rate, rng)
-        return coding.round_trip(
-            wave, "aac", "aac", rate=16_000, sample_format="fltp", bit_rate=bits, options=_WHOLE_BAND
-        )
+        return coding.round_trip(wave, "aac", "aac", sample_format="fltp", bit_rate=bits, options=_WHOLE_BAND)
 
 
-class AmrNb(CopySynthesis):
+class AmrNb(FfmpegCodec):
     """AMR narrow band (ACELP) of GSM and UMTS telephones, by OpenCORE."""
 
     name: ClassVar[str] = "amr_nb"
     bit_rate: AmrMode | Annotated[list[AmrMode], Field(min_length=1)] = 4750
     """Bit/s; of several, one a recording by chance."""
-
-    def check(self) -> None:
-        load_optional("av", "The attack amr_nb", "av")
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         bits = pick(self.bit_rate, rng)

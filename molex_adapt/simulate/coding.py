@@ -30,7 +30,7 @@ def round_trip(
     encoder: str,
     decoder: str,
     *,
-    rate: int,
+    rate: int = 16_000,
     sample_format: str = "s16",
     bit_rate: int | None = None,
     options: dict[str, str] | None = None,
@@ -40,8 +40,7 @@ def round_trip(
 
     Args:
         wave: (T,) float32, 16 kHz.
-        encoder: FFmpeg's encoder name, such as "libopus".
-        decoder: FFmpeg's decoder name.
+        encoder, decoder: FFmpeg's names, such as "libopus".
         rate: what the encoder is fed, in Hz.
         sample_format: what the encoder takes: "s16", "s16p" or "fltp".
         bit_rate: bits per second; None: the codec has only one.
@@ -176,13 +175,8 @@ def run_script(script: str, arguments: list[str], given: bytes, what: str) -> by
     Raises:
         AudioError: it failed, crashed or took longer than a minute.
     """
-    command = [
-        sys.executable,
-        "-I",
-        "-S",
-        script,
-        *arguments,
-    ]  # nothing but the standard library: starts fast
+    # Nothing but the standard library: starts fast.
+    command = [sys.executable, "-I", "-S", script, *arguments]
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE, check=False)
     except subprocess.TimeoutExpired as error:
@@ -195,18 +189,3 @@ def run_script(script: str, arguments: list[str], given: bytes, what: str) -> by
             f"{what} failed ({said[0]}). Change the attack's parameters, or leave this recording out."
         )
     return done.stdout
-
-
-def g722(wave: Wave) -> Wave:
-    """ITU-T G.722 at 64 kbit/s: (T,) to (T',)."""
-    return round_trip(wave, "g722", "g722", rate=16_000, seamless=True)
-
-
-def mulaw(wave: Wave) -> Wave:
-    """ITU-T G.711 mu-law at 8 kHz: (T,) to (T',)."""
-    return round_trip(wave, "pcm_mulaw", "pcm_mulaw", rate=8_000, seamless=True)
-
-
-def alaw(wave: Wave) -> Wave:
-    """ITU-T G.711 A-law at 8 kHz: (T,) to (T',)."""
-    return round_trip(wave, "pcm_alaw", "pcm_alaw", rate=8_000, seamless=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, Self
 
 import numpy as np
@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from molex_adapt.conventions import SAMPLE_RATE, Decibels, Hertz
 from molex_adapt.errors import AudioError
-from molex_adapt.simulate import coding
 from molex_adapt.simulate.attack import Wave
+from molex_adapt.simulate.coding import gsm, round_trip
 
 _FRAME = 320
 _ACTIVE_BELOW_PEAK: Decibels = 25.0
@@ -25,11 +25,12 @@ _AUDIBLE_BELOW_PEAK: Decibels = 30.0
 
 FinishCodec = Literal["none", "g722", "alaw", "mulaw", "gsm"]
 _CODECS: dict[str, Callable[[Wave], Wave]] = {
-    "g722": coding.g722,
-    "alaw": coding.alaw,
-    "mulaw": coding.mulaw,
-    "gsm": coding.gsm,
+    "g722": partial(round_trip, encoder="g722", decoder="g722", seamless=True),
+    "alaw": partial(round_trip, encoder="pcm_alaw", decoder="pcm_alaw", rate=8_000, seamless=True),
+    "mulaw": partial(round_trip, encoder="pcm_mulaw", decoder="pcm_mulaw", rate=8_000, seamless=True),
+    "gsm": gsm,
 }
+"""G.722 at 64 kbit/s, G.711 and GSM 06.10 full rate: (T,) to (T',)."""
 
 
 class Finish(BaseModel):
@@ -54,13 +55,7 @@ class Finish(BaseModel):
         return self
 
     def apply(self, wave: Wave) -> Wave:
-        """Pass one recording through the finish.
-
-        Args:
-            wave: (T,) float32, 16 kHz.
-
-        Returns:
-            (T',) float32, 16 kHz, at most full scale.
+        """Pass one recording through the finish: (T,) float32, 16 kHz, to (T',) likewise, at most full scale.
 
         Raises:
             AudioError: samples that are not finite, or silence.

@@ -40,10 +40,7 @@ def claim(
 
     Args:
         out: the folder.
-        attack: decides, with `finish`, `seed` and `bona_fide`, whether a run may go on there.
-        finish: see `attack`.
-        seed: see `attack`.
-        bona_fide: see `attack`.
+        attack, finish, seed, bona_fide: decide whether a run may go on there.
         made_of: what else to note; may change from run to run.
         inputs: what is read; `out` must lie apart from it.
 

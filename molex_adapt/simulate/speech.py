@@ -19,17 +19,9 @@ TRANSCRIPTS = Path("/usr/share/doc")
 
 _PROMPT_FOLDER = re.compile(r"(?P<language>[a-z]{2})_(?P<region>[A-Z]{2})_(?P<sex>[fm])_(?P<voice>\w+)")
 _REMARK = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
-_NOT_SPEECH = frozenset(
-    [
-        "ascending-2tone",
-        "descending-2tone",
-        "beep",
-        "beeperr",
-        "confbridge-join",
-        "confbridge-leave",
-        "tt-monkeys",
-        "vm-intro",
-    ]
+_NOT_SPEECH = (
+    *("ascending-2tone", "descending-2tone", "beep", "beeperr"),
+    *("confbridge-join", "confbridge-leave", "tt-monkeys", "vm-intro"),
 )
 """Prompts that are or end in a sound, in every language; not every transcript says so."""
 
@@ -140,10 +132,10 @@ def _seconds(path: Path) -> Seconds:
     """Length by the header, without decoding where that works; 0 for what cannot be read."""
     if path.suffix.lower() == ".g722":
         return path.stat().st_size / 8_000
-    from molex_adapt.data.audio import decode, heading
+    from molex_adapt.data.audio import decode, stated_seconds
 
     try:
-        stated = heading(path).seconds
+        stated = stated_seconds(path)
         return stated if stated is not None else decode(path).size / SAMPLE_RATE
     except AudioError:
         return 0.0

@@ -55,13 +55,8 @@ class Espeak(TextToSpeech):
         loader = load_optional(*_ESPEAK)
         voice = f"{_espeak_language(self.language or language)}+{self.voices[int(rng.integers(len(self.voices)))]}"
         words, pitch = (int(rng.integers(low, high + 1)) for low, high in (self.words_per_minute, self.pitch))
-        settings = [
-            voice,
-            str(words),
-            str(pitch),
-            str(int(rng.integers(35, 76))),
-            str(int(rng.integers(1, 2**31))),
-        ]
+        span, seed = int(rng.integers(35, 76)), int(rng.integers(1, 2**31))
+        settings = [voice, *map(str, (words, pitch, span, seed))]
         place = [loader.get_library_path(), loader.get_data_path()]
         if not any(letter.isalnum() for letter in text):
             raise AudioError(

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from molex_adapt.cli.options import running
-from molex_adapt.cli.progress import Bar, Lines, StepLines, WholeBar, listening, telling
+from molex_adapt.cli.progress import Bar, Lines, WholeBar, listening, telling
 
 
 def test_a_bar_shows_done_of_total_and_leaves_the_line_free():
@@ -81,7 +81,7 @@ def test_one_bar_stands_for_the_whole_and_leaves_nothing():
 
 def test_a_pipe_has_a_line_per_step():
     file = io.StringIO()
-    lines = StepLines(Console(file=file, width=80))
+    lines = Lines(Console(file=file, width=80))
     for number, label in enumerate(("forging", "measuring"), 1):
         lines.step(label, number, 2)
         lines.reach(number / 2)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from molex_adapt.data import audio
-from molex_adapt.data.audio import decode, heading, stream
+from molex_adapt.data.audio import decode, stream
 from molex_adapt.errors import AudioError
 
 
@@ -140,8 +140,8 @@ def test_overshoot_is_clipped(tmp_path, write):
     assert found.max() == 1.0
 
 
-def test_heading_reads_no_audio(tmp_path, write):
-    assert heading(write(tmp_path / "a.wav", np.zeros((4_000, 2)), 8_000)) == audio.Heading(8_000, 2, 0.5)
+def test_the_header_states_a_length(tmp_path, write):
+    assert audio.stated_seconds(write(tmp_path / "a.wav", np.zeros((4_000, 2)), 8_000)) == 0.5
 
 
 def _wav(

@@ -180,8 +180,10 @@ def test_a_script_without_main_guard_still_gets_its_audit(tree, write, voice, tm
     _many(tree, write, voice)
     script = tmp_path / "script.py"
     script.write_text(
-        "from molex_adapt import Run\nfrom molex_adapt.data import audit, read_recordings\n"
-        f"print('usable', len(audit(read_recordings({str(tree / 'many')!r}), Run(workers=2)).table))\n"
+        "from pathlib import Path\nfrom molex_adapt import Run\n"
+        "from molex_adapt.data import Table, Utterance, audit, find_audio\n"
+        f"rows = [Utterance(path, 'bonafide') for path in find_audio(Path({str(tree / 'many')!r}))]\n"
+        "print('usable', len(audit(Table(tuple(rows), ''), Run(workers=2)).table))\n"
     )
     here = Path(__file__).resolve().parents[2]
     found = subprocess.run(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from molex_adapt.data import find_audio, read, read_recordings
+from molex_adapt.data import find_audio, read
 from molex_adapt.data.folder import read_folder
 from molex_adapt.errors import DataError
 
@@ -92,15 +92,3 @@ def test_order_does_not_depend_on_the_file_system(tmp_path):
     _touch(*(tmp_path / f"bonafide/{name}.wav" for name in ("b", "a", "C")), tmp_path / "spoof/x.wav")
     paths = [item.path for item in read_folder(tmp_path)]
     assert paths == sorted(paths[:3]) + paths[3:]
-
-
-def test_recordings_of_one_class_in_any_layout(tmp_path):
-    _touch(tmp_path / "x/a.wav", tmp_path / "y/deep/b.wav")
-    table = read_recordings(tmp_path)
-    assert [(item.label, item.source) for item in table] == [("bonafide", "x/a"), ("bonafide", "y/deep/b")]
-    assert read_recordings(tmp_path, label="spoof").attacks == ["spoof"]
-    with pytest.raises(DataError, match="is not a folder"):
-        read_recordings(tmp_path / "x/a.wav")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no audio found"):
-        read_recordings(tmp_path / "empty")

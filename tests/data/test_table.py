@@ -27,7 +27,6 @@ def test_it_is_a_sequence_with_counts():
     )
     assert table.attacks == ["opus", "world"]
     assert table.counts() == {"bonafide": 1, "spoof": 2}
-    assert table.counts_by_attack() == {"opus": 1, "world": 1}
 
 
 def test_select_takes_every_condition_together():

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from hypothesis import strategies as st
 
-from molex_adapt.data.audio import decode, heading
+from molex_adapt.data.audio import decode, stated_seconds
 from tests.fuzz.reader import Reader, of_file
 from tests.fuzz.strategies import damaged
 
@@ -64,7 +64,7 @@ def _coded() -> list[bytes]:
 
 
 def _use_audio(path: Path) -> None:
-    heading(path)
+    stated_seconds(path)
     wave = decode(path, duration=60)
     assert wave.dtype == np.float32 and wave.ndim == 1 and len(wave)
     assert np.isfinite(wave).all() and np.abs(wave).max() <= 1

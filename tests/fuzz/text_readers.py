@@ -48,7 +48,7 @@ def _audio_there(folder: Path) -> None:
 
 def _use_table(table: Table, out: Path) -> None:
     """What training does with a table before any audio is opened."""
-    table.digest(), table.attacks, table.counts_by_attack()
+    table.digest(), table.attacks
     again = out / "again.jsonl"
     try:
         divided = assign_splits(table, seed=0)

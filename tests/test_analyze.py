@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from molex_adapt.analyze import statistics
-from molex_adapt.analyze.statistics import analyse
+from molex_adapt import analyze
+from molex_adapt.analyze import analyse
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
 from molex_adapt.routing import Gates
@@ -25,7 +25,7 @@ class Detector:
 def gates(monkeypatch) -> torch.Tensor:
     """(utterance, block, expert): one bona fide, two of buzz."""
     values = torch.tensor([[[0.5, 0.5], [1.0, 0.0]], [[0.8, 0.2], [0.9, 0.1]], [[0.2, 0.8], [0.7, 0.3]]])
-    monkeypatch.setattr(statistics, "collect", lambda *_: Gates(torch.zeros(3), values, values.flip(-1)))
+    monkeypatch.setattr(analyze, "collect", lambda *_: Gates(torch.zeros(3), values, values.flip(-1)))
     return values
 
 

@@ -1,4 +1,4 @@
-"""Shares of the experts per attack and block, before and after top-k, from the gates of utterances."""
+"""Which experts fire for which attack: their shares per attack and block, from the gates of utterances."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features, concatenate
 from molex_adapt.reports import Analysis
-from molex_adapt.routing import Gates, collect, usage_by_block
+from molex_adapt.routing import Gates, collect
 
 
 def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
-    """Collect the decisions of all routers and summarise them per attack.
-
-    Args:
-        detector: a mixture with at least one expert.
-        sets: utterances under any keys. They are grouped by their own attack names.
+    """Collect the decisions of all routers on the utterances of all sets, and summarise them by their attacks.
 
     Raises:
         ExpertError: there is no expert.
@@ -32,24 +28,19 @@ def analyse(detector: Detector, sets: Mapping[str, Features]) -> Analysis:
 
 
 def summarise(gates: Gates, of: Sequence[str | None], experts: list[str]) -> Analysis:
-    """Shares of the experts that sum to 1, per attack (averaged over blocks) and per attack and block.
+    """Shares of the E experts, named in router order, that sum to 1: per attack, and per attack and block.
 
-    With them come the shares before top-k, top-1 rates, and the entropy of the gates in bits.
-
-    Args:
-        gates: of N utterances.
-        of: N attack names; None for bona fide speech.
-        experts: E names, in router order.
+    With them come the shares before top-k, top-1 rates, and the entropy of the gates in bits. `of` names the attack of
+    each of the N utterances; None is bona fide speech.
     """
-    by_block = usage_by_block(gates, tuple(of))
-    attacks = sorted(by_block, key=lambda name: (name == BONA_FIDE, name))
+    attacks = sorted({attack or BONA_FIDE for attack in of}, key=lambda name: (name == BONA_FIDE, name))
     rows = {name: torch.tensor([(attack or BONA_FIDE) == name for attack in of]) for name in attacks}
     return Analysis(
         experts=experts,
         attacks=attacks,
         blocks=gates.gates.shape[1],
         usage={name: _named(experts, gates.gates[rows[name]].mean((0, 1))) for name in attacks},
-        usage_by_block={name: by_block[name] for name in attacks},
+        usage_by_block={name: gates.gates[rows[name]].mean(0).tolist() for name in attacks},
         usage_before_top_k={
             name: _named(experts, gates.probabilities[rows[name]].mean((0, 1))) for name in attacks
         },
