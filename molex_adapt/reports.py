@@ -61,8 +61,7 @@ class Comparison:
             "before": _figures(self.before),
             "after": _figures(self.after),
             "change": {
-                domain: {"eer": item.eer, "eer_ci": list(item.interval)}
-                for domain, item in self.change.items()
+                name: {"eer": item.eer, "eer_ci": list(item.interval)} for name, item in self.change.items()
             },
             "drift": {domain: item.drift() for domain, item in self.change.items()},
         }

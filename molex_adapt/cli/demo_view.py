@@ -14,6 +14,8 @@ from molex_adapt.cli.tables import eer_cell, empty_table, points_cell, share_cel
 if TYPE_CHECKING:
     from molex_adapt.demo import DemoReport
 
+_CHANGES = ("before", "after", "change")
+
 
 def demo_view(report: DemoReport) -> list[RenderableType]:
     """All of it."""
@@ -29,7 +31,8 @@ def demo_view(report: DemoReport) -> list[RenderableType]:
 
 
 def _catching(report: DemoReport) -> Table:
-    table = _changes(f"Does it catch {report.novel}? EER in %, with 95 % intervals", "recordings")
+    title = f"Does it catch {report.novel}? EER in %, with 95 % intervals"
+    table = empty_table(title, "recordings", *_CHANGES, whole=True)
     for words, voice in report.voices.items():
         after = voice.after[report.novel]
         row = (eer_cell(voice.before[report.novel]), eer_cell(after), points_cell(voice.change[report.novel]))
@@ -38,7 +41,8 @@ def _catching(report: DemoReport) -> Table:
 
 
 def _forgetting(report: DemoReport) -> Table:
-    table = _changes("Did it forget? The same for what it knew; null, no attack, must stay near 50", "domain")
+    title = "Did it forget? The same for what it knew; null, no attack, must stay near 50"
+    table = empty_table(title, "domain", *_CHANGES, whole=True)
     for words, voice in report.voices.items():
         table.add_section()
         table.add_row(Text(words, style="bold"))
@@ -49,14 +53,6 @@ def _forgetting(report: DemoReport) -> Table:
         before, after = voice.change[report.novel].miss
         figures = (f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (after - before):+.1f}")
         table.add_row("  real speech refused", *figures)
-    return table
-
-
-def _changes(title: str, first: str) -> Table:
-    table = empty_table(title)
-    table.add_column(first, overflow="fold")
-    for name in ("before", "after", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,28 +19,23 @@ from molex_adapt.errors import MolexError
 if TYPE_CHECKING:
     from molex_adapt.data import Failed
 
-NARROW = 80
-
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command has to say.
-
-    Attributes:
-        data: JSON values, for `--json`.
-        view: the same for people.
-        remarks: worth knowing beside it; on stderr.
-        ok: False makes the exit status 1 (the operation ran and was refused or found faults).
-        failed: parts of the work that failed while the rest was done; any makes the exit status 1 unless allowed.
-        fault: what went wrong when all was done, such as a disk that filled up; told last.
-    """
+    """What a command has to say."""
 
     data: Mapping[str, Any]
+    """JSON values, for `--json`."""
     view: Sequence[RenderableType] = ()
-    remarks: Sequence[str] = field(default_factory=tuple)
+    """The same for people."""
+    remarks: Sequence[str] = ()
+    """Worth knowing beside it; on stderr."""
     ok: bool = True
+    """False makes the exit status 1 (the operation ran and was refused or found faults)."""
     failed: int = 0
+    """Parts of the work that failed while the rest was done; any makes the exit status 1 unless allowed."""
     fault: MolexError | None = None
+    """What went wrong when all was done, such as a disk that filled up; told last."""
 
 
 def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: bool = False) -> None:
@@ -57,11 +52,8 @@ def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: 
         show(*answer.view)
     if not quiet:
         remark(answer.remarks)
-        remark(
-            [f"recordings that failed: {failed}; so the exit status is 1, or 0 with --allow-failures"]
-            if failed
-            else []
-        )
+        if failed:
+            remark([f"recordings that failed: {failed}; so the exit status is 1, or 0 with --allow-failures"])
     if answer.fault is not None:
         raise answer.fault
     if failed or not answer.ok:

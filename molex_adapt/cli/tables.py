@@ -45,10 +45,9 @@ def comparison_table(
     report: Comparison, refused: Sequence[str] = (), not_measured: Sequence[str] = ()
 ) -> list[RenderableType]:
     """Before and after, domain by domain."""
-    table = empty_table("EER in % by domain, with 95 % intervals")
-    table.add_column("domain", overflow="fold")
-    for name in ("before", "after", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = empty_table(
+        "EER in % by domain, with 95 % intervals", "domain", "before", "after", "change", whole=True
+    )
     table.add_column("verdict", no_wrap=True)
     for domain in [*report.before, *(name for name in report.after if name not in report.before)]:
         change = report.change.get(domain)
@@ -66,32 +65,28 @@ def comparison_table(
 
 def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
     """All figures together, per attack and per codec."""
-    table = empty_table("Detection by attack, each against all bona fide speech")
-    for name in ("attack", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
-        table.add_column(name, justify="left" if name == "attack" else "right", overflow="fold")
     other = report.other_ties
-    for attack, rates in report.by_attack.items():
-        table.add_row(attack, *_figures(rates, starred=attack in other.by_attack))
+    title = "Detection by attack, each against all bona fide speech"
+    table = _detection(title, "attack", report.by_attack, other.by_attack)
     table.add_section()
     table.add_row("all", *_figures(report.overall, starred=other.overall is not None), style="bold")
     parts: list[RenderableType] = [table]
     if report.by_codec:
-        parts.append(_codec_table(report.by_codec, other.by_codec))
+        title = "Detection by codec, each with its own bona fide speech"
+        parts.append(_detection(title, "codec", report.by_codec, other.by_codec))
     return [*parts, *_tied(report), *failures(report.failed)]
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
     """A line per recording; with a threshold, how it reads."""
-    table = empty_table("Scores in nats, higher is more bona fide")
-    table.add_column("recording", overflow="fold")
-    table.add_column("seconds", justify="right")
-    table.add_column("score", justify="right")
+    table = empty_table("Scores in nats, higher is more bona fide", "recording", "seconds", "score")
     if report.threshold is not None:
         table.add_column("reads as")
     for item in report.scores:
         row: list[RenderableType] = [_one_line(item.path), f"{item.seconds:.1f}", f"{item.score:+.2f}"]
         if report.threshold is not None:
-            row.append(_reading(item.score >= report.threshold))
+            real = item.score >= report.threshold
+            row.append(Text("bona fide", style="green") if real else Text("spoof", style="red"))
         table.add_row(*row)
     parts: list[RenderableType] = [table] if report.scores else []
     return [*parts, *failures(report.failed)]
@@ -99,8 +94,7 @@ def score_table(report: ScoreReport) -> list[RenderableType]:
 
 def analysis_table(report: Analysis) -> list[RenderableType]:
     """Shares of the experts, a row per attack, and the blocks in which they differ most."""
-    table = empty_table("Which experts fire: mean share over all blocks, after top-k")
-    table.add_column("speech", overflow="fold")
+    table = empty_table("Which experts fire: mean share over all blocks, after top-k", "speech")
     for expert in report.experts:
         table.add_column(expert, justify="right", overflow="fold")
     if report.utterances:
@@ -116,14 +110,12 @@ def analysis_table(report: Analysis) -> list[RenderableType]:
 def forgetting_tables(report: Forgetting) -> list[RenderableType]:
     """EER by domain and generation, what each generation was, and present against best; generations are columns."""
     steps = range(len(report.steps))[-_MOST_STEPS:]
-    matrix = empty_table("EER in % by domain and generation")
+    numbers = [str(report.steps[at].generation) for at in steps]
+    matrix = empty_table("EER in % by domain and generation", "domain", *numbers, whole=True)
     matrix.padding = (0, 0)  # a dozen columns
-    matrix.add_column("domain", overflow="fold")
-    for at in steps:
-        matrix.add_column(str(report.steps[at].generation), justify="right", no_wrap=True)
     for course in report.courses:
         matrix.add_row(course.domain, *(_percentage(course.figures[at]) for at in steps))
-    told = [f"{report.steps[at].generation} {_told(report.steps[at])}" for at in steps]
+    told = [f"{number} {_told(report.steps[at])}" for number, at in zip(numbers, steps, strict=True)]
     if len(steps) < len(report.steps):
         told.append(f"(the first {len(report.steps) - len(steps)}: see --json)")
     return [matrix, Padding(Columns(told, padding=(0, 2)), (0, 1)), Text(), *_forgotten(report)]
@@ -133,8 +125,7 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
     """What was left out, and why; the first few by name."""
     if not failed:
         return []
-    table = empty_table(f"Left out: {len(failed)}")
-    table.add_column("recording", overflow="fold")
+    table = empty_table(f"Left out: {len(failed)}", "recording")
     table.add_column("reason", overflow="fold")
     for item in failed[:_MOST_LISTED]:
         table.add_row(_one_line(item.path), item.reason)
@@ -179,9 +170,9 @@ def _one_line(name: str) -> str:
     return name.replace("\n", r"\n").replace("\t", r"\t")
 
 
-def empty_table(title: str) -> Table:
-    """A table without rows and columns yet, as all of ours look."""
-    return Table(
+def empty_table(title: str, *columns: str, whole: bool = False) -> Table:
+    """A table without rows yet, as all of ours look: a column of names, and columns of figures, unbroken if `whole`."""
+    table = Table(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -190,6 +181,11 @@ def empty_table(title: str) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
+    for name in columns[:1]:
+        table.add_column(name, overflow="fold")
+    for name in columns[1:]:
+        table.add_column(name, justify="right", no_wrap=whole)
+    return table
 
 
 def eer_cell(rates: Rates | None) -> str:
@@ -238,10 +234,8 @@ def _verdict(domain: str, change: Change | None, report: Comparison, refused: Se
 def _drift(changes: Mapping[str, Change]) -> list[RenderableType]:
     if not changes:
         return []
-    table = empty_table("At the frozen threshold: errors before → after, and shift of the mean score")
-    table.add_column("domain", overflow="fold")
-    for name in ("bona fide refused", "spoof accepted", "bona fide", "spoof"):
-        table.add_column(name, justify="right")
+    title = "At the frozen threshold: errors before → after, and shift of the mean score"
+    table = empty_table(title, "domain", "bona fide refused", "spoof accepted", "bona fide", "spoof")
     for domain, change in changes.items():
         errors = [f"{100 * a:.1f} → {100 * b:.1f} %" for a, b in (change.miss, change.false_alarm)]
         table.add_row(domain, *errors, f"{change.bona_fide_shift:+.2f}", f"{change.spoof_shift:+.2f}")
@@ -270,10 +264,8 @@ def _told(step: GenerationStep) -> str:
 
 
 def _forgotten(report: Forgetting) -> list[RenderableType]:
-    table = empty_table("Forgotten: EER now minus the best before (of generation), in points")
-    table.add_column("domain", overflow="fold")
-    for name in ("first", "best", "now (95 %)", "forgotten", "paired"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = "Forgotten: EER now minus the best before (of generation), in points"
+    table = empty_table(title, "domain", "first", "best", "now (95 %)", "forgotten", "paired", whole=True)
     starred = {course.domain for course in report.courses if _elsewhere(course.best, course.present)}
     for course in report.courses:
         table.add_row(
@@ -288,9 +280,8 @@ def _forgotten(report: Forgetting) -> list[RenderableType]:
     means = [_difference(report.mean()) + ("*" if starred else ""), _difference(report.mean(paired=True))]
     table.add_row("mean", "", "", "", *means)
     star = "*" if worst and worst[0] in starred else ""
-    table.add_row(
-        "worst", "", "", "", _difference(worst and worst[1]) + star, _difference(alike and alike[1])
-    )
+    figures = [_difference(worst and worst[1]) + star, _difference(alike and alike[1])]
+    table.add_row("worst", "", "", "", *figures)
     return [table, *([Padding(_STARRED, (0, 1))] if starred else [])]
 
 
@@ -324,13 +315,13 @@ def _difference(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f}"
 
 
-def _codec_table(by_codec: Mapping[str, Rates | None], starred: Container[str]) -> Table:
-    table = empty_table("Detection by codec, each with its own bona fide speech")
-    for name in ("codec", "EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
-        table.add_column(name, justify="left" if name == "codec" else "right", overflow="fold")
-    for codec, rates in by_codec.items():
-        figures = ["not measured"] if rates is None else _figures(rates, starred=codec in starred)
-        table.add_row(codec, *figures)
+def _detection(title: str, what: str, parts: Mapping[str, Rates | None], starred: Container[str]) -> Table:
+    table = empty_table(title, what)
+    for name in ("EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
+        table.add_column(name, justify="right", overflow="fold")
+    for part, rates in parts.items():
+        figures = ["not measured"] if rates is None else _figures(rates, starred=part in starred)
+        table.add_row(part, *figures)
     return table
 
 
@@ -351,10 +342,6 @@ def _tied(report: EvaluationReport) -> list[RenderableType]:
         f"(--ties {other.ties}): {', '.join(named)}{more}."
     )
     return [Padding(text, (0, 1))]
-
-
-def _reading(bona_fide: bool) -> Text:
-    return Text("bona fide", style="green") if bona_fide else Text("spoof", style="red")
 
 
 def share_cell(share: float) -> Text:

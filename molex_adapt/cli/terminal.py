@@ -25,9 +25,7 @@ def open_streams() -> None:
     for number in range(3):
         try:
             os.fstat(number)
-        except (
-            OSError
-        ):  # closed by whoever started us: the next file opened would be taken for it by libraries
+        except OSError:  # closed by whoever started us: libraries would take the next opened file for it
             os.open(os.devnull, os.O_RDWR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -35,13 +33,7 @@ def open_streams() -> None:
 
 
 def terminal(*, stderr: bool = False, file: IO[str] | None = None, width: int | None = None) -> Console:
-    """Where to print: no markup, no emoji codes; what is a control, or not in its encoding, is shown in other signs.
-
-    Args:
-        stderr: print there instead of on stdout.
-        file: print there, whatever else.
-        width: columns; as the terminal has them by default.
-    """
+    """Where to print: no markup, no emoji codes; what is a control, or not in its encoding, is shown in other signs."""
     console = _Terminal(stderr=stderr, file=file, width=width, highlight=False, markup=False, emoji=False)
     console.push_render_hook(_Hook())
     return console

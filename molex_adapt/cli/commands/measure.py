@@ -73,13 +73,8 @@ def score(
         check_file(out, SCORE_FILE, audio)
     with running(quiet, device=device, precision=precision, workers=workers) as run:
         report = Registry.open(registry).score(audio, run=run)
-    answer = Answer(
-        report.as_dict(),
-        score_table(report),
-        report.remarks,
-        ok=bool(report.scores),
-        failed=broken(report.failed),
-    )
+    view, failed = score_table(report), broken(report.failed)
+    answer = Answer(report.as_dict(), view, report.remarks, ok=bool(report.scores), failed=failed)
     if out is not None and report.scores:
         answer = _written(answer, report, out)
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)

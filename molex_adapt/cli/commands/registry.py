@@ -13,6 +13,8 @@ from molex_adapt.cli.tables import forgetting_tables, pairs, plain_table
 if TYPE_CHECKING:
     from molex_adapt.api import Forgetting, GenerationRecord
 
+_IN_HISTORY = {"number", "parent", "created", "command", "metrics", "changes", "remarks"}
+
 ExpertName = Annotated[str, typer.Argument(metavar="NAME", help="Of the expert.", show_default=False)]
 
 
@@ -72,6 +74,7 @@ def show(
         emit(Answer(record.model_dump(mode="json"), [_generation_view(record)]), as_json=as_json)
         return
     expert = store.expert(name, generation)
+    origin = expert.origin
     counts = "; ".join(
         f"{split}: " + ", ".join(f"{count} {label}" for label, count in found.items())
         for split, found in expert.data.counts.items()
@@ -87,9 +90,7 @@ def show(
             "attacks": ", ".join(expert.data.attacks) or "-",
             "EER when made": _eers(expert.metrics),
             "licence": expert.licence,
-            "pulled from": "-"
-            if expert.origin is None
-            else f"{expert.origin.repository} at {expert.origin.commit}",
+            "pulled from": "-" if origin is None else f"{origin.repository} at {origin.commit}",
             "sha256": str(expert.weights_sha256),
             "versions": _joined(expert.versions),
         },
@@ -123,12 +124,7 @@ def history(
     data: dict[str, Any] = {
         "active": active,
         "generations": [
-            {
-                **item.model_dump(
-                    mode="json",
-                    include={"number", "parent", "created", "command", "metrics", "changes", "remarks"},
-                )
-            }
+            item.model_dump(mode="json", include=_IN_HISTORY)
             | {"experts": item.names, "active": item.number == active}
             for item in records
         ],
@@ -262,17 +258,13 @@ def _unknown(forgetting: Forgetting) -> list[str]:
     return found
 
 
-def _own_eer(metrics: dict[str, Any], domain: str) -> str:
-    figures = metrics.get(domain)
-    return _percent(figures.get("eer") if isinstance(figures, dict) else None)
-
-
 def _percent(rate: float | None) -> str:
     return "-" if rate is None else f"{100 * rate:.1f} %"
 
 
 def _eers(metrics: dict[str, Any]) -> str:
-    return ", ".join(f"{domain} {_own_eer(metrics, domain)}" for domain in metrics) or "-"
+    rates = {domain: item.get("eer") if isinstance(item, dict) else None for domain, item in metrics.items()}
+    return ", ".join(f"{domain} {_percent(eer)}" for domain, eer in rates.items()) or "-"
 
 
 def _joined(versions: dict[str, str]) -> str:

@@ -214,13 +214,8 @@ def retrain_router(
 
 
 def _answer(report: StageReport) -> Answer:
-    return Answer(
-        report.as_dict(),
-        stage_table(report),
-        report.remarks,
-        ok=report.activated,
-        failed=broken(report.failed),
-    )
+    view, failed = stage_table(report), broken(report.failed)
+    return Answer(report.as_dict(), view, report.remarks, ok=report.activated, failed=failed)
 
 
 def _count(experts: str) -> int | str:
