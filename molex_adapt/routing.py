@@ -19,17 +19,14 @@ from molex_adapt.features import Features, batch_seconds, length_batches, pad_cl
 
 @dataclass(frozen=True)
 class Gates:
-    """The routers' decisions for N utterances. Frame routing is averaged over the valid frames of an utterance.
-
-    Attributes:
-        logits: (N,) uncalibrated scores from the same pass.
-        gates: (N, L, E) after top-k, each (L, E) row summing to 1.
-        probabilities: (N, L, E) before top-k.
-    """
+    """The routers' decisions for N utterances. Frame routing is averaged over the valid frames of an utterance."""
 
     logits: Tensor
+    """(N,) uncalibrated scores from the same pass."""
     gates: Tensor
+    """(N, L, E) after top-k, each (L, E) row summing to 1."""
     probabilities: Tensor
+    """(N, L, E) before top-k."""
 
 
 @torch.no_grad()

@@ -21,28 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """How work is run. What is worked on, and by which recipe, is said beside it.
-
-    Attributes:
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else Apple's MPS, else
-            the CPU.
-        precision: what the base computes in; None for what the recipe says.
-        seed: decides all chance in training.
-        workers: threads or processes that decode recordings.
-        cache: folder for features of recordings, or "off"; None for what MOLEX_CACHE says.
-        progress: who listens.
-        command: what the user typed, for the history.
-        resume: go on from the checkpoints of the same training that was killed; without any, from the beginning.
-    """
+    """How work is run. What is worked on, and by which recipe, is said beside it."""
 
     device: str = "auto"
+    """"cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else Apple's MPS, else the CPU."""
     precision: Precision | None = None
+    """What the base computes in; None for what the recipe says."""
     seed: int = 0
+    """Decides all chance in training."""
     workers: int = 2
+    """Threads or processes that decode recordings."""
     cache: Path | Literal["off"] | None = None
+    """Folder for features of recordings; None for what MOLEX_CACHE says."""
     progress: Progress = Silent()
     command: str = ""
+    """What the user typed, for the history."""
     resume: bool = False
+    """Go on from the checkpoints of the same training that was killed; without any, from the beginning."""
 
     def __post_init__(self) -> None:
         """Refuse a seed that the history could not hold.

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.atomic import write_output
 from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.data.formats import read_text
 from molex_adapt.data.labels import label_fault, label_of
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
@@ -177,7 +178,7 @@ class _Rows:
 
     def __init__(self, path: Path, wanted: str) -> None:
         self.path = path
-        self._lines = _read_text(path).split("\n")
+        self._lines = read_text(path).split("\n")
         first = self._lines[0]
         self.header = [name.strip() for name in first.split("\t")]
         self._check_header(first, (FILENAME, wanted))
@@ -224,15 +225,6 @@ class _Rows:
         raise DataError(
             f"{self.path} has no column {missing[0]!r}: its first line is {shown(first)}. {expected} {hint}"
         )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}). Expected a tab-separated text file in UTF-8. Check the path."
-        ) from error
 
 
 def _number(text: str, path: Path, line: int) -> float:

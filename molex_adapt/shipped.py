@@ -13,10 +13,7 @@ _CHECKOUT = _PACKAGE.parent
 
 
 def recipe_path(name: str) -> Path:
-    """The file of a shipped recipe.
-
-    Args:
-        name: its name below the recipes folder, with or without `.yaml`, e.g. "embedded".
+    """The file of a shipped recipe, by its name below the recipes folder, with or without `.yaml`.
 
     Raises:
         RecipeError: there is no such recipe; the message lists those there are.

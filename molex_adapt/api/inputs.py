@@ -64,9 +64,7 @@ def check_name(name: str, what: str) -> str:
 def expert_names(domain: str | None, experts: int | Sequence[str]) -> list[str]:
     """What the experts of a first mixture are called; empty where their data decides.
 
-    Args:
-        domain: what they are for; None with `PER_ATTACK` alone.
-        experts: how many, or their names, or `PER_ATTACK`.
+    `experts` is how many, or their names, or `PER_ATTACK`, with which alone `domain` is None.
 
     Raises:
         RecipeError: domain and number of experts do not go together.
@@ -98,8 +96,7 @@ def recipe_on(
     """The given recipe on a generation's structure; the generation's own where none is given.
 
     Args:
-        store: the registry.
-        active: the generation; None for an empty registry.
+        store, active: the registry and the generation; None for an empty registry.
         given: options of a training.
         precision: to compute in; None for what the recipe says.
 

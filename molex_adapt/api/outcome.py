@@ -36,12 +36,7 @@ def routing_profile(
 
 
 def write_generation(training: Training, result: Adapted, owners: Owners) -> StageReport:
-    """Write the new generation, active unless it was not accepted.
-
-    Args:
-        training: what it comes from, its detector as the stages left it.
-        result: what stages and acceptance came to.
-        owners: of the new experts.
+    """Write the new generation, from the detector as the stages left it; active unless it was not accepted.
 
     Raises:
         RegistryError: another writer was first, or the disk failed.

@@ -136,9 +136,7 @@ class Registry:
     def reproduce(self, name: str, recipe: Path | None = None) -> Reproduction:
         """What to run so that an expert of the active generation is made again, bit for bit.
 
-        Args:
-            name: of the expert.
-            recipe: a file that holds the expert's recipe; without it, that of the generation it came with.
+        `recipe` is a file that holds the expert's recipe; without it, that of the generation it came with.
 
         Raises:
             ExpertError: there is no such expert.
@@ -149,11 +147,7 @@ class Registry:
         return reproduce(self.store, name, recipe)
 
     def detector(self, generation: int | None = None, *, run: Run = Run()) -> Detector:
-        """The detector of the active (or another) generation.
-
-        Args:
-            generation: number; None for the active one.
-            run: device and precision.
+        """The detector of a generation, None for the active one, on the device and in the precision of the run.
 
         Raises:
             RegistryError: there is none yet, or a file of it is damaged.
@@ -228,11 +222,7 @@ class Registry:
         return replace(report, generation=number)
 
     def analyze(self, data: Data | None = None, *, run: Run = Run()) -> Analysis:
-        """Which experts fire for which attack.
-
-        Args:
-            data: labelled recordings; without it, the experts' own check exemplars.
-            run: as for `score`.
+        """Which experts fire for which attack, of labelled recordings or else of the experts' own check exemplars.
 
         Raises:
             DataError: nothing to look at.

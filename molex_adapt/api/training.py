@@ -33,26 +33,21 @@ class Training:
 
     Whatever else happens to the registry meanwhile, it works on the generation that was active when it began, and the
     store refuses to write what did not come from the one that is active then.
-
-    Attributes:
-        store: the registry.
-        active: the generation that it begins at; None for an empty registry.
-        recipe: as used.
-        licence: of the new experts.
-        run: seed, device, decoding threads, listener, what was typed.
-        detector: of that generation, or without experts; changed in place.
-        old: that generation's domains.
-        data: what is trained and measured on, so far.
     """
 
     store: Store
     active: GenerationRecord | None
+    """The generation that it begins at; None for an empty registry."""
     recipe: Recipe
     licence: str
+    """Of the new experts."""
     run: Run
     detector: Detector
+    """Of that generation, or without experts; changed in place."""
     old: Mapping[str, OldDomain]
+    """That generation's domains."""
     data: list[DomainData] = field(default_factory=list)
+    """What is trained and measured on, so far."""
 
     @classmethod
     def begin(
@@ -64,12 +59,7 @@ class Training:
         run: Run,
         domain: str | None = None,
     ) -> Training:
-        """Load what is there.
-
-        Args:
-            store, active, licence, run: as for the class.
-            given: the caller's recipe; None for the generation's own.
-            domain: the new one.
+        """Load what is there; `given` is the caller's recipe, None for the generation's own, and `domain` the new one.
 
         Raises:
             RecipeError: the recipe asks for another structure than the mixture has, or there is no such device.
@@ -107,9 +97,8 @@ class Training:
     def checkpoints(self, command: str, owners: Owners) -> Iterator[Checkpoints]:
         """Its checkpoints; deleted when its result is written, kept when it fails or is killed."""
         note = self.run.progress.note
-        with RunFolder.claim(
-            self.store.path, self._decided_by(command, owners), resume=self.run.resume
-        ) as folder:
+        decided_by = self._decided_by(command, owners)
+        with RunFolder.claim(self.store.path, decided_by, resume=self.run.resume) as folder:
             if folder.forgone:
                 note(
                     "training begins anew; an interrupted run of this command was there, which --resume goes on from"
@@ -186,9 +175,8 @@ def _flat(content: Mapping[str, object], prefix: str) -> dict[str, str]:
     """Nested options by their paths, such as {"recipe expert.steps": "300"}."""
     found: dict[str, str] = {}
     for key, value in content.items():
-        found |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": str(value)}
-        )
+        path = f"{prefix}{key}"
+        found |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: str(value)}
     return found
 
 

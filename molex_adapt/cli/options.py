@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,91 +21,71 @@ if TYPE_CHECKING:
 
 DEFAULT_REGISTRY = Path("registry")
 
-_RUN = "How to run"
+_option = partial(typer.Option, rich_help_panel="How to run")
 
 RegistryFolder = Annotated[
     Path,
-    typer.Option(
-        "--registry",
-        envvar="MOLEX_REGISTRY",
-        help="The registry to work on.",
-        file_okay=False,
-        rich_help_panel=_RUN,
-    ),
+    _option("--registry", envvar="MOLEX_REGISTRY", help="The registry to work on.", file_okay=False),
 ]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option(
+    _option(
         "--recipe",
         metavar="FILE",
         help="YAML file, or the name of a shipped recipe. Without it: the registry's own.",
         show_default=False,
-        rich_help_panel=_RUN,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
+    _option(
         "--set",
         metavar="KEY=VALUE",
         help="Override one option of the recipe, such as lora.rank=4; may be repeated.",
         show_default=False,
-        rich_help_panel=_RUN,
     ),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
-    typer.Option(
-        "--device", help="Where to compute; auto takes an accelerator if there is one.", rich_help_panel=_RUN
-    ),
+    _option("--device", help="Where to compute; auto takes an accelerator if there is one."),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"] | None,
-    typer.Option(
+    _option(
         "--precision",
         help="What to compute in; auto takes bf16 where it is fast. Without it: as the generation's recipe says.",
         show_default=False,
-        rich_help_panel=_RUN,
     ),
 ]
 Seed = Annotated[
     int,
-    typer.Option(
-        "--seed", metavar="N", min=0, max=2**31 - 1, help="Decides all chance.", rich_help_panel=_RUN
-    ),
+    _option("--seed", metavar="N", min=0, max=2**31 - 1, help="Decides all chance."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(
+    _option(
         "--workers",
         metavar="N",
         min=1,
         max=256,
         help="Processes that decode or forge recordings. Without it: one per core.",
         show_default=False,
-        rich_help_panel=_RUN,
     ),
 ]
 Resume = Annotated[
     bool,
-    typer.Option(
+    _option(
         "--resume",
         help="Go on where this very command was interrupted; the result is that of a run that never stopped.",
-        rich_help_panel=_RUN,
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=_RUN)
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress and no remarks on stderr.", rich_help_panel=_RUN)
-]
+Json = Annotated[bool, _option("--json", help="Print one JSON object instead of tables.")]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 AllowFailures = Annotated[
     bool,
-    typer.Option(
+    _option(
         "--allow-failures",
         help="Exit with 0 although some recordings failed; without it that is 1, after all others are done.",
-        rich_help_panel=_RUN,
     ),
 ]
 Domain = Annotated[

@@ -17,9 +17,6 @@ Row = tuple[int, Mapping[str, Any]]
 """A row's place in its file (a line or, in Parquet, a row number, from 1) and its fields."""
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
-_PARQUET_MISSING = (
-    "needs pyarrow, which is not installed. Install it (pip install pyarrow), or write the manifest as CSV."
-)
 
 
 def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
@@ -127,16 +124,12 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
             continue
         try:
             row = load_json(line)
+            fault = None if isinstance(row, dict) else f"a {type(row).__name__}, not an object"
         except ValueError as error:
+            fault = f"not JSON ({error}): {shown(line.strip(), 60)}"
+        if fault is not None:
             raise DataError(
-                f"{path}, line {number}: not JSON ({error}): {shown(line.strip(), 60)}. Expected one object a "
-                "line, "
-                'e.g. {"path": "a.wav", "label": "bonafide"}. Mend that line.'
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{path}, line {number}: a {type(row).__name__}, not an object. Expected one object a line, "
-                "e.g. "
+                f"{path}, line {number}: {fault}. Expected one object a line, e.g. "
                 '{"path": "a.wav", "label": "bonafide"}. Mend that line.'
             )
         columns.update(dict.fromkeys(row))
@@ -145,13 +138,9 @@ def _read_json_lines(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 
 def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
+    pyarrow = _load_pyarrow(path)
     try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise DataError(f"{path} {_PARQUET_MISSING}") from error
-    try:
-        file = parquet.ParquetFile(path)
+        file = pyarrow.parquet.ParquetFile(path)
         columns = list(file.schema_arrow.names)
         flat = [name for name in columns if not pyarrow.types.is_nested(file.schema_arrow.field(name).type)]
         rows = file.read(columns=flat).to_pylist()
@@ -164,11 +153,19 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 
 def _write_parquet(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise DataError(f"{path} {_PARQUET_MISSING}") from error
+    pyarrow = _load_pyarrow(path)
     filled = list(rows)
     table = pyarrow.table({name: [row[i] for row in filled] for i, name in enumerate(columns)})
-    parquet.write_table(table, path)
+    pyarrow.parquet.write_table(table, path)
+
+
+def _load_pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(
+            f"{path} needs pyarrow, which is not installed. Install it (pip install pyarrow), or write the manifest as "
+            "CSV."
+        ) from error
+    return pyarrow

@@ -69,18 +69,15 @@ ASVSPOOF5 = Costs(p_spoof=0.05, c_miss=1.0, c_fa=10.0)
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Operating points in order of rising threshold.
-
-    Attributes:
-        miss: (V,) share of bona fide rejected, from 0 to 1.
-        false_alarm: (V,) share of spoofs accepted, from 1 to 0.
-        thresholds: (V,) a threshold for each point, midway between neighbouring scores: rounding in a score then
-            does not move it to the other side. On an `asvspoof5` curve, points between equal scores have none.
-    """
+    """Operating points in order of rising threshold."""
 
     miss: Floats
+    """(V,) share of bona fide rejected, from 0 to 1."""
     false_alarm: Floats
+    """(V,) share of spoofs accepted, from 1 to 0."""
     thresholds: Floats
+    """(V,) a threshold for each point, midway between neighbouring scores: rounding in a score then does not move it
+    to the other side. On an `asvspoof5` curve, points between equal scores have none."""
 
     def equal_error_index(self) -> int:
         """First point where miss and false alarm are closest."""
