@@ -91,7 +91,7 @@ def test_an_unknown_label_is_named_with_the_nearest_word(tmp_path, label, near):
 def test_unreadable_files_are_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "scores.tsv").write_bytes(content)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read|is not UTF-8 text"):
         read_scores(tmp_path / "scores.tsv")
 
 
