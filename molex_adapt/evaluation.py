@@ -37,11 +37,7 @@ def evaluate_files(scores: Path, key: Path, *, ties: Ties = "asvspoof5") -> Eval
 
 
 def evaluate_scores(
-    joined: Joined,
-    *,
-    sources: Sequence[str] | None = None,
-    bootstrap: int = 1000,
-    ties: Ties = "asvspoof5",
+    joined: Joined, *, sources: Sequence[str] | None = None, bootstrap: int = 1000, ties: Ties = "asvspoof5"
 ) -> EvaluationReport:
     """Evaluate scores that stand beside their truth.
 

@@ -45,9 +45,8 @@ def comparison_table(
     report: Comparison, refused: Sequence[str] = (), not_measured: Sequence[str] = ()
 ) -> list[RenderableType]:
     """Before and after, domain by domain."""
-    table = empty_table(
-        "EER in % by domain, with 95 % intervals", "domain", "before", "after", "change", whole=True
-    )
+    title = "EER in % by domain, with 95 % intervals"
+    table = empty_table(title, "domain", "before", "after", "change", whole=True)
     table.add_column("verdict", no_wrap=True)
     for domain in [*report.before, *(name for name in report.after if name not in report.before)]:
         change = report.change.get(domain)

@@ -58,7 +58,12 @@ def round_trip(
     """
     av = load_optional("av", f"The codec {encoder}", "av")
     try:
-        coder = _open_encoder(av, encoder, rate, sample_format, bit_rate, options or {})
+        coder = av.CodecContext.create(encoder, "w")
+        coder.sample_rate, coder.layout, coder.format = rate, "mono", sample_format
+        coder.time_base, coder.thread_count, coder.options = Fraction(1, rate), 1, options or {}
+        if bit_rate is not None:
+            coder.bit_rate = bit_rate
+        coder.open()
         reader = av.CodecContext.create(decoder, "r")
         reader.sample_rate, reader.layout, reader.thread_count = rate, "mono", 1
         if coder.extradata:
@@ -82,19 +87,6 @@ def round_trip(
             "frames; leave such short recordings out."
         )
     return resample(np.concatenate(pieces), heard)
-
-
-def _open_encoder(
-    av: Any, name: str, rate: int, sample_format: str, bit_rate: int | None, options: dict[str, str]
-) -> Any:
-    coder = av.CodecContext.create(name, "w")
-    coder.sample_rate, coder.layout, coder.format = rate, "mono", sample_format
-    coder.time_base, coder.thread_count = Fraction(1, rate), 1
-    if bit_rate is not None:
-        coder.bit_rate = bit_rate
-    coder.options = options
-    coder.open()
-    return coder
 
 
 def _packets(av: Any, coder: Any, wave: Wave, rate: int, sample_format: str) -> list[Any]:
