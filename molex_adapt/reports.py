@@ -249,7 +249,7 @@ class PullReport(Comparison):
     activated: bool
     """Whether that generation is the active one now; if not, `refused` says why."""
     rows: str | None = None
-    """Where its router rows come from: carried, aligned, heard, statistics, centred or mean; None for a mixture."""
+    """Where its router rows come from: carried, aligned, heard, centred or mean; None for a mixture."""
     remarks: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     not_measured: list[str] = field(default_factory=list)

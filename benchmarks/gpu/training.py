@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -77,7 +78,7 @@ def _ours(setting: Setting, precision: str, steps: int) -> Seconds:
             "precision": precision,
             "lora": LORA.model_dump(),
             "data": {"crop_seconds": seconds},
-            "expert": {"batch_size": setting.clips, "development": 1, "shortest_crop": 1.0, "head": "frozen"},
+            "expert": {"batch_size": setting.clips, "development": 1, "shortest_crop": 1.0},
         }
     )
     detector = Detector(base_of(setting), recipe).to(setting.device)
@@ -87,19 +88,13 @@ def _ours(setting: Setting, precision: str, steps: int) -> Seconds:
         append_expert(detector, name, recipe, number)
     taken = 0.0
     for count in (WARM, steps):
-        stage = recipe.expert.model_copy(update={"steps": count, "evaluate_every": count + 1})
+        options = recipe.expert.model_copy(update={"steps": count, "evaluate_every": count + 1})
+        own = recipe.model_copy(update={"expert": options})
         setting.wait()
         started = time.perf_counter()
-        fit(
-            detector,
-            expert_stage(
-                detector,
-                "new",
-                [Pool(data, 1.0, 4)],
-                [data.pick([0, 1])],
-                recipe.model_copy(update={"expert": stage}),
-            ),
-        )
+        stage = expert_stage(detector, "new", [Pool(data, 1.0, 4)], [data.pick([0, 1])], own)
+        expert, rows, _ = stage.groups  # the peer does not train its head either
+        fit(detector, replace(stage, groups=[expert, rows]))
         setting.wait()
         taken = time.perf_counter() - started
     return taken

@@ -15,8 +15,6 @@ Methods = dict[str, dict[Cell, Figures]]
 
 SEQUENTIAL = ("replay", "naive", "ewc", "lwf", "arrow", "averaged", "ours+dense", "head", "lfcc")
 """Methods that learn one domain after the other, as ours does."""
-STATISTICS, WITH_REPLAY = "ours+statistics", "ours+top_2"
-"""Runs that differ in what is kept alone."""
 _ROUNDING = 1e-9
 
 
@@ -40,11 +38,6 @@ def claims(by_method: Methods) -> list[str]:
             "right after its step, over a LoRA trained on that domain alone, mean",
             1.0,
             _difference(by_method, "alone", lambda run: 100 * mean(Matrix.of(run).right_after.values())),
-        ),
-        _at_most(
-            "final average with statistics only, over that with replay",
-            1.5,
-            _difference(by_method, WITH_REPLAY, final, STATISTICS),
         ),
         _at_most(
             "change of old domains' error rates at the frozen threshold",
@@ -85,7 +78,7 @@ def _below_peers(by_method: Methods) -> list[str]:
     peers = {name: found for name, found in differences.items() if found is not None}
     if not peers:
         return [title, "all", "not measured", "–"]
-    apart = [name for name in peers if _apart(_beside(by_method, name), by_method[name].values())]
+    apart = [name for name in peers if _apart(_beside(by_method, "ours", name), by_method[name].values())]
     rest = [name for name in peers if name not in apart]
     better = [name for name in rest if peers[name] > 0]
     missing = [name for name in SEQUENTIAL if name not in peers]
@@ -116,10 +109,10 @@ def _unheard(ours: list[Figures]) -> list[str]:
     return [title, "reported", f"{unheard_mean:.1f} against {heard_mean:.1f}", "–"]
 
 
-def _beside(by_method: Methods, other: str, ours: str = "ours") -> list[Figures]:
-    """Our runs in the orders that another method was run in: some orders are harder than others."""
+def _beside(by_method: Methods, name: str, other: str) -> list[Figures]:
+    """A method's runs in the orders that another one was run in: some orders are harder than others."""
     orders = {cell.arguments[0] for cell in by_method.get(other, {})}
-    return [run for cell, run in by_method.get(ours, {}).items() if cell.arguments[0] in orders]
+    return [run for cell, run in by_method.get(name, {}).items() if cell.arguments[0] in orders]
 
 
 def _apart(lower: Iterable[Figures], higher: Iterable[Figures]) -> bool:
@@ -131,9 +124,7 @@ def _apart(lower: Iterable[Figures], higher: Iterable[Figures]) -> bool:
     return bool(highest < lowest)
 
 
-def _difference(
-    by_method: Methods, other: str, value: Callable[[Figures], float], ours: str = "ours"
-) -> float | None:
+def _difference(by_method: Methods, other: str, value: Callable[[Figures], float]) -> float | None:
     """Ours minus another method's, in the orders that both were run in; None where there are none."""
-    own, others = _beside(by_method, other, ours), _beside(by_method, ours, other)
+    own, others = _beside(by_method, "ours", other), _beside(by_method, other, "ours")
     return median(map(value, own)) - median(map(value, others)) if own else None

@@ -45,10 +45,8 @@ _ROWS = {
     "both mixtures have; rows have been trained since, so molex-adapt retrain-router may improve them",
     "heard": "it comes from another mixture: its router rows were made from what the routers here read of its "
     "exemplars; molex-adapt retrain-router improves them",
-    "statistics": "it comes from another mixture: its router rows were made from the statistics of its domain; "
-    "molex-adapt retrain-router improves them",
-    "centred": "it comes from another mixture, without exemplars or statistics: its router rows were brought to the "
-    "mean level here, which is a guess; molex-adapt retrain-router DATA improves them",
+    "centred": "it comes from another mixture, without exemplars: its router rows were brought to the mean level here, "
+    "which is a guess; molex-adapt retrain-router DATA improves them",
     "mean": "nothing is known of where it should act: its router rows are the mean of those here; molex-adapt "
     "retrain-router DATA teaches the routers when to choose it",
 }

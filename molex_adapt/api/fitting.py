@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from molex_adapt.api.known import read_exemplars
 from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
-from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows, stored_statistics
+from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows
 from molex_adapt.hub.unpack import PulledExpert
 from molex_adapt.registry import NewExpert
 from molex_adapt.registry.files import Arrays
@@ -26,12 +26,6 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
     arrays = new.exemplars
     if arrays is None:
         return None
-    shape = (len(detector.base.blocks), detector.base.width)
-    reads = arrays.get("reads.mean")
-    if reads is not None and reads.shape[1:] != shape:
-        raise HubError(
-            f"{source} was refused: reads.mean has shape {reads.shape}; (C, {shape[0]}, {shape[1]}) fits here"
-        )
     for part in ("replay", "check"):
         frames = arrays.get(f"{part}.frames")
         if frames is None or not len(frames):
@@ -56,10 +50,7 @@ def choose_rows(
         if brought.shared:
             return brought
     heard = _heard(exemplars, detector)
-    made = made_rows(own, *heard, "heard") if heard is not None else None
-    if made is None and pulled.router is not None and pulled.new.exemplars is not None:
-        stored = stored_statistics(pulled.new.exemplars, pulled.router, own)
-        made = made_rows(own, *stored, "statistics") if stored is not None else None
+    made = made_rows(own, *heard) if heard is not None else None
     return made or brought or mean_rows(own)
 
 

@@ -9,7 +9,6 @@ from molex_adapt.registry.exemplars import arrays_to_features
 from molex_adapt.registry.files import Arrays
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
-from molex_adapt.train.reads import arrays_to_reads
 
 
 def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
@@ -38,4 +37,4 @@ def read_exemplars(arrays: Arrays | None, attacks: Sequence[str]) -> Exemplars |
     replay, check = (arrays_to_features(arrays or {}, part, attacks) for part in ("replay", "check"))
     if arrays is None or replay is None or check is None:
         return None
-    return Exemplars(replay, check, arrays_to_reads(arrays))
+    return Exemplars(replay, check)

@@ -22,7 +22,6 @@ from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.reads import reads_to_arrays
 
 
 def routing_profile(
@@ -126,11 +125,10 @@ def _machine(detector: Detector) -> dict[str, str]:
 
 
 def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays | None:
-    if recipe.exemplars.replay + recipe.exemplars.check + recipe.exemplars.directions == 0:
+    if recipe.exemplars.replay + recipe.exemplars.check == 0:
         return None
     attacks = data.table.attacks
     return {
         **features_to_arrays(exemplars.replay, "replay", attacks),
         **features_to_arrays(exemplars.check, "check", attacks),
-        **reads_to_arrays(exemplars.reads),
     }

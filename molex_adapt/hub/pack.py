@@ -34,7 +34,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     Args:
         store, name: the registry and the expert.
         repository: ORG/REPO, for the card.
-        exemplars: whether features of recordings may travel; statistics of whole domains may always.
+        exemplars: whether features of recordings may travel.
 
     Raises:
         ExpertError: there is no such expert.
@@ -118,10 +118,7 @@ def _add_expert(
     content[f"{prefix}/{layout.ADAPTER_CONFIG}"] = adapter_config(record)
     content[f"{prefix}/{layout.EXPERT}"] = files.dump_record(record)
     if exemplars is not None:
-        whole = record.exemplars_sha256 == store.expert(record.name).exemplars_sha256
-        content[f"{prefix}/{layout.EXEMPLARS}"] = (
-            folder / layout.EXEMPLARS if whole else files.dump_tensors(exemplars)
-        )
+        content[f"{prefix}/{layout.EXEMPLARS}"] = folder / layout.EXEMPLARS
         digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
 
 
@@ -130,9 +127,7 @@ def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[Ex
     kept = store.exemplar_tensors(record.name)
     if kept is None or exemplars:
         return record, kept
-    statistics = {name: array for name, array in kept.items() if name.startswith("reads.")} or None
-    digest = sha256(files.dump_tensors(statistics)) if statistics is not None else None
-    return record.model_copy(update={"exemplars_sha256": digest}), statistics
+    return record.model_copy(update={"exemplars_sha256": None}), None
 
 
 def _rows_first(router: Arrays, index: int) -> Arrays:

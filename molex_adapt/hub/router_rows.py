@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 
 from molex_adapt.registry.files import Arrays
 
-Source = Literal["carried", "aligned", "heard", "statistics", "centred", "mean"]
+Source = Literal["carried", "aligned", "heard", "centred", "mean"]
 """carried: to the bit, or to rounding, as where it came from. aligned: the same, but rows of shared experts have been
-trained since. heard: made from what this mixture's routers read of its exemplars. statistics: made from the statistics
-that came along. centred: relative to the mean of the rows it came with. mean: the mean of the rows here."""
+trained since. heard: made from what this mixture's routers read of its exemplars. centred: relative to the mean of the
+rows it came with. mean: the mean of the rows here."""
 
 GATE = 4.0
 """Gate logit by which a made row stands above the mean of the others in the middle of its domain, and below it in the
 middle of what this mixture knows; the recipe's `expert.gate_start` is the same."""
 
 _CLOSE = 1e-3
-
-Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_exp
     return Rows(values, "centred" if len(sent_experts) > 1 else "mean")
 
 
-def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source: Source) -> Rows | None:
+def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any]) -> Rows | None:
     """Rows along the linear discriminant between a domain and what this mixture knows; None where there is none.
 
     In this mixture's standardised input, what it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of
@@ -104,7 +102,7 @@ def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], source:
         root = np.sqrt(len(mean))
         step = np.append(2 * GATE * root * along / reach, -GATE * root)
         values.append((rows.mean(0, dtype=np.float64) + step).astype(np.float32))
-    return Rows(values, source)
+    return Rows(values, "heard")
 
 
 def mean_rows(own: Arrays) -> Rows:
@@ -113,25 +111,6 @@ def mean_rows(own: Arrays) -> Rows:
     return Rows(
         [own[f"blocks.{block}.rows"].mean(0, dtype=np.float64).astype(np.float32) for block in blocks], "mean"
     )
-
-
-def stored_statistics(exemplars: Arrays, sent: Arrays, own: Arrays) -> tuple[Row, Row] | None:
-    """Mean and variance (L, D) of the domain's spoofed speech under this mixture's standardisation, from `reads.*`.
-
-    None where both classes were not kept: nobody could tell which one it is.
-    """
-    mean = exemplars.get("reads.mean")
-    if mean is None or len(mean) != 2:
-        return None
-    spoof = -1
-    directions, rest = exemplars["reads.directions"][spoof], exemplars["reads.rest"][spoof]
-    variance = rest.astype(np.float64) ** 2 + (directions.astype(np.float64) ** 2).sum(1)
-    means, variances = [], []
-    for block in range(len(own) // 3):
-        (centre, spread), (centre_, spread_) = (_standard(part, f"blocks.{block}") for part in (sent, own))
-        means.append((mean[spoof][block].astype(np.float64) * spread + centre - centre_) / spread_)
-        variances.append(variance[block] * (spread.astype(np.float64) / spread_) ** 2)
-    return np.stack(means), np.stack(variances)
 
 
 def _standard(router: Arrays, name: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -239,38 +239,28 @@ class Mixture(nn.Module):
             self._mask = None
 
     @contextmanager
-    def forcing(self, name: str | None) -> Iterator[None]:
-        """Send every utterance to one expert inside the `with` block; None routes as usual."""
-        index = self.index(name) if name is not None else None
-        before = [router.forced for router in self.routers]
+    def forcing(self, name: str) -> Iterator[None]:
+        """Send every utterance to one expert inside the `with` block."""
+        index = self.index(name)
         for router in self.routers:
             router.forced = index
         try:
             yield
         finally:
-            for router, forced in zip(self.routers, before, strict=True):
-                router.forced = forced
+            for router in self.routers:
+                router.forced = None
 
-    def orthogonality(self, name: str | None = None) -> Tensor:
+    def orthogonality(self) -> Tensor:
         """Mean squared cosine between the A rows of different experts; scalar.
 
         Two experts whose A rows are orthogonal read different directions of the same input.
 
-        Args:
-            name: counts pairs of this expert with the others only; None counts all pairs.
-
         Source: own form of the regularisation that MoLEx (arXiv 2509.09175) names.
         """
-        rows = [row for row in range(len(self.specs)) if name is None or row == self.index(name)]
         overlap = []
         for layer in (layer for block in self.layers for layer in block.values()):
             unit = [nn.functional.normalize(weight, dim=1) for weight in layer.a]
-            for first in rows:
-                # All pairs: each is counted once. One expert: it is paired with every other.
-                others = range(len(unit)) if name is not None else range(first)
-                overlap += [
-                    (unit[first] @ unit[other].T).square().mean() for other in others if other != first
-                ]
+            overlap += [(one @ other.T).square().mean() for at, one in enumerate(unit) for other in unit[:at]]
         return torch.stack(overlap).mean() if overlap else torch.zeros(())
 
     def _routing_module(self, block: nn.Module) -> nn.Module:

@@ -83,20 +83,9 @@ class Router(nn.Module):
         self.rows.replace(torch.cat([former, rows.to(former)]), {at: at for at in range(len(former))})
 
     @torch.no_grad()
-    def lift(self, index: int, logit: float, towards: Tensor | None = None) -> None:
-        """Raise an expert's gate logit.
-
-        Args:
-            index: of the expert.
-            logit: by how much.
-            towards: (D,) standardised input at which the logit rises by `logit`. Other inputs get a rise in proportion
-                to their component along it. None raises the logit equally for every utterance.
-        """
-        # The logits are divided by the root of the width, so a rise of the row is multiplied by it.
-        if towards is None:
-            self.rows[index][-1] += logit * self.width**0.5
-        else:
-            self.rows[index][:-1] += logit * self.width**0.5 * towards / towards.square().sum()
+    def lift(self, index: int, logit: float) -> None:
+        """Raise an expert's gate logit by `logit` for every input."""
+        self.rows[index][-1] += logit * self.width**0.5  # logits are divided by the root of the width
 
     def remove(self, index: int) -> None:
         """Drop the row at `index`."""

@@ -120,49 +120,23 @@ class JointStage(StageOptions):
 
 
 class ExpertStage(StageOptions):
-    """A new expert and its router row (`add-expert`)."""
+    """A new expert, its router rows and the shared head (`add-expert`)."""
 
     steps: int = Field(300, ge=0)
     learning_rate: float = Field(3e-3, gt=0)
     """Of the expert."""
     router_learning_rate: float = Field(1e-2, gt=0)
     head_learning_rate: float = Field(2e-3, gt=0)
-    head: Literal["frozen", "trained"] = "trained"
-    """Whether the shared head is trained as well."""
     shortest_crop: float = Field(0.5, gt=0, le=1)
     """Exemplars are no longer than a crop. Without shorter crops every batch would have the same part of them."""
-    way: Literal["inside", "alone"] = "inside"
-    """`inside`: within the frozen mixture, with replay. `alone`: every utterance goes to the new expert, no replay."""
-    start: Literal["fresh", "merged"] = "merged"
-    """`merged`: the new expert starts as the best approximation, at its rank, of what the mixture does on the new
-    domain. `fresh`: it starts as an expert that changes nothing."""
     gate_start: float = 4.0
-    """How far the new expert's gate logit starts above the mean of the old ones (`inside`). A high start lets it act on
-    all speech, and it learns where to withdraw. From 0 it would get only what the old experts leave to it."""
-    gate_at: Literal["everywhere", "domain"] = "everywhere"
-    """Where that start applies: to all speech, or to speech near the mean of the new domain's spoofed speech."""
-    rows: Literal["new", "all"] = "new"
-    """Whether only the new expert's router rows are trained, or those of all experts."""
+    """How far the new expert's gate logit starts above the mean of the old ones. A high start lets it act on all
+    speech, and it learns where to withdraw. From 0 it would get only what the old experts leave to it."""
     then_routers: bool = False
-    """Whether a router stage follows. After `way: alone` it always does: the router has not learnt the new expert."""
-    orthogonality: float = Field(0.0, ge=0)
-    domain_loss: float = Field(0.0, ge=0)
-    """As `router.domain_loss`, for the expert stage. It keeps old spoofed speech at its own experts, so that the new
-    expert cannot help with it."""
-    keep_out: float = Field(0.0, ge=0)
-    """Weight of a loss that keeps the new expert from being chosen for speech with the statistics of old domains."""
+    """Whether a router stage follows."""
     replay_share: float = Field(0.5, ge=0, lt=1)
-    """Share of every batch that is drawn from exemplars of old domains."""
-    replay_by: Literal["domain", "difficulty"] = "difficulty"
-    """How old domains divide that share: equally, or by their present loss. By loss, a new domain that is easier than
-    the old ones also leaves them a larger share."""
-    distillation: float = Field(0.0, ge=0)
-    """Weight of the squared distance between the new and the old mixture's scores on replayed exemplars."""
-
-    @property
-    def routers_follow(self) -> bool:
-        """Whether a router stage follows."""
-        return self.then_routers or self.way == "alone"
+    """Least share of every batch that is drawn from exemplars of old domains, which divide it by their present loss.
+    They get more where the new domain is easier than they are."""
 
 
 class RouterStage(StageOptions):
@@ -185,8 +159,6 @@ class ExemplarOptions(Options):
     """Utterances of each class from the test split, for later gates."""
     seconds: Seconds = Field(2.0, ge=0.1)
     """Longest part of an utterance that is kept."""
-    directions: int = Field(0, ge=0)
-    """Principal directions in the statistics of router inputs; 0 keeps no statistics."""
 
 
 class AcceptanceOptions(Options):

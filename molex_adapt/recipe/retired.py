@@ -13,7 +13,18 @@ RETIRED = {
     "router_stage.router_learning_rate": "the router stage learns at router_stage.learning_rate",
     "router_stage.head": "the router stage moves router rows and nothing else",
     "router_stage.head_learning_rate": "the router stage moves router rows and nothing else",
-    "router_stage.distillation": "only the expert stage holds on to old scores, by expert.distillation",
+    "router_stage.distillation": "no stage holds on to old scores; old domains are replayed",
+    "expert.head": "the expert stage always trains the shared head",
+    "expert.way": "the new expert is trained inside the mixture, with replay",
+    "expert.start": "the new expert starts as the mixture merged into one of its rank",
+    "expert.gate_at": "expert.gate_start holds for all speech",
+    "expert.rows": "the expert stage trains the new expert's router rows; expert.then_routers trains all",
+    "expert.orthogonality": "only joint training has this penalty, by joint.orthogonality",
+    "expert.domain_loss": "only joint training and the router stage have this loss, by router.domain_loss",
+    "expert.keep_out": "old domains are held by replay",
+    "expert.replay_by": "old domains are replayed by their present loss",
+    "expert.distillation": "no stage holds on to old scores; old domains are replayed",
+    "exemplars.directions": "no statistics of router inputs are kept; exemplars.replay keeps features",
 }
 """By key: what holds in its place. Stored recipes may have these keys; in a recipe that a user gives they are wrong."""
 

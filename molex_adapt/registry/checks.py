@@ -1,7 +1,4 @@
-"""Whether tensors are what their record says: names, shapes, number types, finite values.
-
-Shapes: S statistics of one domain, P principal directions.
-"""
+"""Whether tensors are what their record says: names, shapes, number types, finite values."""
 
 from __future__ import annotations
 
@@ -113,22 +110,19 @@ def check_head(head: Arrays, where: str) -> None:
 def check_exemplars(exemplars: Arrays, where: str) -> None:
     """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,).
 
-    Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers.
-
-    For `reads`, the statistics: mean and rest (S, L, D), directions (S, L, P, D).
+    Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers. `reads`, statistics that were kept
+    once, are passed over: nothing uses them.
 
     Raises:
         ExpertError: a tensor is missing or does not fit the others.
     """
     for part in sorted({name.partition(".")[0] for name in exemplars}):
-        if part == "reads":
-            _check_reads(exemplars, where)
-            continue
-        if part not in _PARTS:
+        if part in _PARTS:
+            _check_utterances(exemplars, part, where)
+        elif part != "reads":
             raise ExpertError(
-                f"{where}: {part!r} is no part of exemplars; replay, check and reads are. Train the expert again."
+                f"{where}: {part!r} is no part of exemplars; replay and check are. Train the expert again."
             )
-        _check_utterances(exemplars, part, where)
 
 
 def _check_utterances(exemplars: Arrays, part: str, where: str) -> None:
@@ -179,25 +173,6 @@ def _check_utterances(exemplars: Arrays, part: str, where: str) -> None:
             f"{where}: {part}.frames holds values beyond {_LARGEST_HALF:g}, which half precision cannot hold. "
             "Restore the file from a copy."
         )
-
-
-def _check_reads(exemplars: Arrays, where: str) -> None:
-    names = [f"reads.{part}" for part in ("mean", "rest", "directions")]
-    found = {name: exemplars[name] for name in names if name in exemplars}
-    shapes = [array.shape for array in found.values()]
-    if (
-        len(found) != len(names)
-        or len(shapes[0]) != 3
-        or shapes[1] != shapes[0]
-        or len(shapes[2]) != 4
-        or (*shapes[2][:2], shapes[2][3]) != shapes[0]
-    ):
-        raise ExpertError(
-            f"{where}: {', '.join(f'{name} {array.shape}' for name, array in found.items())} do not fit together; "
-            "reads.mean and .rest (S, L, D) and reads.directions (S, L, P, D) are expected. Train the expert again."
-        )
-    for name, array in found.items():
-        _check_values(name, array, ("float16", "float32"), where, ExpertError)
 
 
 def _check_values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -20,14 +20,12 @@ from molex_adapt.train.acceptance import DomainScores, compare, rates, refusals,
 from molex_adapt.train.calibrate import DevelopmentScores, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
-from molex_adapt.train.likeness import Likeness, likeness
+from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import Fitted, fit
 from molex_adapt.train.old import (
     OldDomain,
     check_sets,
     development_sets,
-    known_reads,
-    old_logits,
     replay_pools,
     replay_share,
     replay_weights,
@@ -36,11 +34,7 @@ from molex_adapt.train.old import (
 )
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.reads import ReadStatistics, reads_of
 from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
-
-MOST_READ = 256
-"""Utterances of each class for the statistics of router inputs."""
 
 
 @dataclass
@@ -118,7 +112,7 @@ def train_first(
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
         # Experts that share a domain keep the same exemplars. Experts of different domains each draw their own.
-        result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + (0 if sharing else number))
+        result.exemplars[name] = _exemplars(data, recipe, run.seed + (0 if sharing else number))
     return result
 
 
@@ -152,41 +146,30 @@ def add_expert(
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
         run.progress.note(result.remarks[-1])
-    gates = found.gates if found is not None and recipe.expert.start == "merged" else None
     sets = {**check_sets(old), domain: data.test}
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
-    logits = old_logits(detector, old) if recipe.expert.distillation > 0 else {}
     known = development_sets(old)
     before = score_development(detector, known)
-    weights, share = _replay(found, before, recipe)
-    append_expert(detector, name, recipe, run.seed, gates)
-    replay = replay_pools(detector, old, logits, weights)
+    losses, share = before.losses(), recipe.expert.replay_share
+    if found is not None:
+        share = replay_share(1 - share, found.loss, losses)
+    append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
+    replay = replay_pools(detector, old, replay_weights(losses))
     development = [data.dev, *known.values()]
     new_row = detector.mixture.index(name)
-    alone = recipe.expert.way == "alone"
     new = Pool(data.train, 1.0, new_row)
-    pools = [new] if alone else with_replay([new], replay, share)
-    stage = expert_stage(
-        detector,
-        name,
-        pools,
-        [data.dev] if alone else development,
-        recipe,
-        run.seed,
-        known_reads(old),
-        _mean_read(detector, data) if recipe.expert.gate_at == "domain" else None,
-    )
+    stage = expert_stage(detector, name, with_replay([new], replay, share), development, recipe, run.seed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
-    if recipe.expert.routers_follow:
+    if recipe.expert.then_routers:
         pools = with_replay([new], replay, recipe.router_stage.replay_share)
         stage = router_stage(detector, pools, development, recipe, run.seed)
         result.stages["router"] = fit(detector, stage, run, checkpoints)
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
-    result.exemplars[name] = _exemplars(detector, data, recipe, run.seed + new_row)
+    result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
     return result
 
 
@@ -217,7 +200,7 @@ def retrain_routers(
     sets = check_sets(old) | {domain: item.test for domain, item in data.items()}
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
     given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
-    pools = with_replay(given, replay_pools(detector, old, {}), recipe.router_stage.replay_share)
+    pools = with_replay(given, replay_pools(detector, old), recipe.router_stage.replay_share)
     _require_material(pools, sets, old)
     result.not_measured = [key for key in old if key not in sets]
     scored_before = _timed(result, lambda: score_sets(detector, sets))
@@ -290,39 +273,12 @@ def _require_material(
             )
 
 
-def _replay(
-    found: Likeness | None, before: DevelopmentScores, recipe: Recipe
-) -> tuple[dict[str, float], float]:
-    """For the expert stage: the weight of each old domain in replay, and the share of replay in every batch."""
-    options = recipe.expert
-    if options.replay_by == "domain" or found is None:
-        return {}, options.replay_share
-    losses = before.losses()
-    return replay_weights(losses), replay_share(1 - options.replay_share, found.loss, losses)
-
-
-def _mean_read(detector: Detector, data: DomainData) -> torch.Tensor:
-    """(L, D) mean router input of the domain's spoofed development speech."""
-    spoofed = data.dev.pick(data.dev.of_class(False)[:MOST_READ])
-    return reads_of(detector, spoofed).mean(0).to(detector.device)
-
-
-def _exemplars(detector: Detector, data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
+def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
     """What is kept of a domain. The seed differs by domain.
 
     Domains of one corpus share its bona fide speech. With draws of their own they keep more of it together.
     """
-    options, crop = recipe.exemplars, crop_frames(recipe)
-    found = choose_exemplars(data.train, data.test, options, crop, seed)
-    if not options.directions:
-        return found
-    heard = choose_exemplars(
-        data.train, data.test, options.model_copy(update={"replay": MOST_READ}), crop, seed
-    )
-    reads = reads_of(detector, heard.replay)
-    classes = [heard.replay.of_class(label) for label in (True, False)]
-    statistics = [ReadStatistics.of(reads[rows], options.directions) for rows in classes if len(rows) > 1]
-    return replace(found, reads=tuple(statistics))
+    return choose_exemplars(data.train, data.test, recipe.exemplars, crop_frames(recipe), seed)
 
 
 def _reset(parameter: torch.nn.Parameter) -> None:

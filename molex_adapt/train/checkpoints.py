@@ -60,7 +60,6 @@ class StageState:
         optimiser, schedule, sampler: with their own state.
         standing: progress and early stopping.
         device: its random numbers are part of the state, as are the CPU's.
-        generators: further random numbers of the loss.
     """
 
     trained: Sequence[nn.Parameter]
@@ -70,7 +69,6 @@ class StageState:
     sampler: Draws
     standing: Standing
     device: torch.device
-    generators: Sequence[torch.Generator] = ()
 
     def capture(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors by name, and the rest as JSON values."""
@@ -79,7 +77,6 @@ class StageState:
         for at, values in self.optimiser.state_dict()["state"].items():
             found |= {f"optimiser.{at}.{key}": torch.as_tensor(value) for key, value in values.items()}
         found |= {f"sampler.{key}": value for key, value in self.sampler.state().items()}
-        found |= {f"generator.{at}": item.get_state() for at, item in enumerate(self.generators)}
         found |= {f"random.{key}": value for key, value in _random_state(self.device).items()}
         rates = [group["lr"] for group in self.optimiser.param_groups]
         return found, {"standing": asdict(self.standing), "rates": rates}
@@ -109,8 +106,6 @@ class StageState:
             _same_shape(weight, value)
         self._restore_optimiser(_below(found, "optimiser"), state["rates"], standing.step)
         self.sampler.restore(_below(found, "sampler"))
-        for at, generator in enumerate(self.generators):
-            generator.set_state(found[f"generator.{at}"])
         _set_random_state(_below(found, "random"), self.device)
         self.standing = standing
 

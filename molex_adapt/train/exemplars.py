@@ -8,7 +8,6 @@ import torch
 
 from molex_adapt.features import Features, OnlineFeatures, source_id
 from molex_adapt.recipe import ExemplarOptions
-from molex_adapt.train.reads import ReadStatistics
 
 DEVELOPMENT_EVERY = 4
 """Every fourth source recording of the replay exemplars is for early stopping, the others are for training."""
@@ -16,17 +15,10 @@ DEVELOPMENT_EVERY = 4
 
 @dataclass(frozen=True)
 class Exemplars:
-    """What is kept of one domain.
-
-    Attributes:
-        replay: utterances from its training split.
-        check: utterances from its test split.
-        reads: statistics of the router inputs, one per class of the training split; empty where none are kept.
-    """
+    """What is kept of one domain: utterances of its training split, and of its test split."""
 
     replay: Features
     check: Features
-    reads: tuple[ReadStatistics, ...] = ()
 
 
 def choose_exemplars(

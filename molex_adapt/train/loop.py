@@ -43,8 +43,6 @@ class Stage:
         loss: of a batch; scalar.
         development_loss: decides early stopping; nats.
         options: steps, rates and patience.
-        generators: random numbers of the loss, besides torch's own.
-        forced: the expert that takes every utterance during the stage; None to route as usual.
     """
 
     name: str
@@ -53,8 +51,6 @@ class Stage:
     loss: Callable[[Batch], Tensor]
     development_loss: Callable[[], float]
     options: StageOptions
-    generators: Sequence[torch.Generator] = ()
-    forced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
     torch.manual_seed(run.seed)
     options, checkpoints = stage.options, checkpoints or Checkpoints()
     state = _at_start(detector, stage)
-    with detector.mixture.forcing(stage.forced), _trainable(detector, state, run.progress):
+    with _trainable(detector, state, run.progress):
         if not checkpoints.resume(stage.name, state):
             # The start competes as well: a stage that makes things worse leaves the weights as they were.
             state.standing.before = state.standing.best = stage.development_loss()
@@ -129,16 +125,7 @@ def _at_start(detector: Detector, stage: Stage) -> StageState:
     )
     schedule = warmup_cosine(optimiser, options.steps, options.warmup)
     standing = Standing(math.nan, math.nan)
-    return StageState(
-        trained,
-        _copy(trained),
-        optimiser,
-        schedule,
-        stage.sampler,
-        standing,
-        detector.device,
-        stage.generators,
-    )
+    return StageState(trained, _copy(trained), optimiser, schedule, stage.sampler, standing, detector.device)
 
 
 @contextmanager

@@ -77,14 +77,6 @@ def balance_loss(detector: Detector, batch: Batch) -> Tensor:
     return torch.stack([load_balance(routing, mask) for routing in detector.mixture.routings]).mean()
 
 
-def distillation_loss(logit: Tensor, old_logit: Tensor) -> Tensor:
-    """Mean squared distance to the logits of the former mixture, over utterances that have one; scalar."""
-    known = ~old_logit.isnan()
-    # NaN times zero is NaN: utterances without an old logit are replaced before the square, not weighted away after it.
-    distance = torch.where(known, logit - old_logit.nan_to_num(), 0.0).square()
-    return distance.sum() / known.sum().clamp(min=1)
-
-
 def development_loss(
     detector: Detector,
     sets: Sequence[Features],

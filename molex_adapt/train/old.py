@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from torch import Tensor
-
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, logits_of
+from molex_adapt.features import Features
 from molex_adapt.train.exemplars import Exemplars, divide_replay
 from molex_adapt.train.pools import Pool
-from molex_adapt.train.reads import ReadStatistics
 
 
 @dataclass(frozen=True)
@@ -47,15 +44,6 @@ def check_sets(old: OldDomains) -> dict[str, Features]:
     return {key: features for key, features in sets.items() if features.has_both_classes}
 
 
-def old_logits(detector: Detector, old: OldDomains) -> dict[str, Tensor]:
-    """The mixture's present logits of the replay exemplars, per domain, as targets of distillation."""
-    return {
-        key: logits_of(detector, divide_replay(item.exemplars.replay)[0])
-        for key, item in old.items()
-        if item.exemplars is not None
-    }
-
-
 def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:
     """Weight of each old domain in replay: the average loss plus twice its own loss, so that hard domains get more.
 
@@ -85,19 +73,14 @@ def replay_share(most_new: float, new: float, losses: Mapping[str, float]) -> fl
 
 
 def replay_pools(
-    detector: Detector,
-    old: OldDomains,
-    logits: Mapping[str, Tensor],
-    weights: Mapping[str, float] | None = None,
+    detector: Detector, old: OldDomains, weights: Mapping[str, float] | None = None
 ) -> list[Pool]:
     """One pool of replay exemplars per domain. Its share is the domain's weight, 1 where `weights` has none."""
-    pools = []
-    for key, item in old.items():
-        if item.exemplars is None:
-            continue
-        replay, _ = divide_replay(item.exemplars.replay)
-        weight = (weights or {}).get(key, 1.0)
-        pools.append(Pool(replay, weight, row_of(detector, item), logits.get(key)))
+    pools = [
+        Pool(divide_replay(item.exemplars.replay)[0], (weights or {}).get(key, 1.0), row_of(detector, item))
+        for key, item in old.items()
+        if item.exemplars is not None
+    ]
     return [pool for pool in pools if len(pool.clips)]
 
 
@@ -116,8 +99,3 @@ def with_replay(data: Sequence[Pool], replay: Sequence[Pool], share: float) -> l
 def _scaled(pools: Sequence[Pool], share: float) -> list[Pool]:
     total = sum(pool.share for pool in pools)
     return [replace(pool, share=share * pool.share / total) for pool in pools]
-
-
-def known_reads(old: OldDomains) -> list[ReadStatistics]:
-    """Statistics of the router inputs of all old domains that keep some."""
-    return [reads for item in old.values() if item.exemplars is not None for reads in item.exemplars.reads]

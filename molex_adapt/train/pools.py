@@ -35,18 +35,16 @@ class Pool:
         clips: prefix features and labels.
         share: weight of this pool in every batch, relative to the other pools.
         expert: router row of the expert for this domain's spoofed speech; None where there is none.
-        old_logits: (N,) logits of the former mixture, for distillation; None for new data.
     """
 
     clips: Clips
     share: float
     expert: int | None = None
-    old_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The data of one step. NaN in `old_logit` and -1 in `expert` or `twin` mean that there is none.
+    """The data of one step; -1 in `expert` or `twin` means that there is none.
 
     Whatever decides which rows a loss picks stays on the CPU: reading it from a GPU would mean waiting for the GPU.
 
@@ -55,7 +53,6 @@ class Batch:
         frames: (B,) int64, on the CPU.
         bona_fide: (B,) float32, 1 for bona fide.
         expert: (B,) int64, for spoofed speech only; on the CPU.
-        old_logit: (B,) float32.
         twin: (B,) int64; for a forged copy, the row of the recording that it was made from. On the CPU.
     """
 
@@ -63,7 +60,6 @@ class Batch:
     frames: Tensor
     bona_fide: Tensor
     expert: Tensor
-    old_logit: Tensor
     twin: Tensor
 
 
@@ -123,7 +119,7 @@ class Sampler:
 
     def draw(self, device: torch.device) -> Batch:
         """The next batch, for `device`."""
-        features, frames, bona_fide, expert, old, twin = [], [], [], [], [], []
+        features, frames, bona_fide, expert, twin = [], [], [], [], []
         rows = 0
         spread = self.crop - self.shortest
         crop = self.shortest + int(torch.randint(spread + 1, (1,), generator=self.generator) if spread else 0)
@@ -143,8 +139,6 @@ class Sampler:
             frames.append(lengths)
             bona_fide.append(label.float())
             expert.append(torch.where(label, -1, -1 if pool.expert is None else pool.expert))
-            nothing = torch.full((len(indices),), torch.nan)
-            old.append(nothing if pool.old_logits is None else pool.old_logits[indices])
         width = max(clips.shape[1] for clips in features)
         padded = [torch.nn.functional.pad(clips, (0, 0, 0, width - clips.shape[1])) for clips in features]
         return Batch(
@@ -152,7 +146,6 @@ class Sampler:
             torch.cat(frames),
             send(torch.cat(bona_fide), device),
             torch.cat(expert),
-            send(torch.cat(old), device),
             torch.cat(twin),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,15 +17,9 @@ from molex_adapt.mixture.merged import merged
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe, StageOptions
 from molex_adapt.train.loop import ParameterGroup, Stage
-from molex_adapt.train.losses import (
-    balance_loss,
-    development_loss,
-    distillation_loss,
-    domain_loss,
-    logits_and_loss,
-)
+from molex_adapt.train.losses import balance_loss, development_loss, domain_loss, logits_and_loss
 from molex_adapt.train.pools import Batch, Pool, Sampler
-from molex_adapt.train.reads import ReadStatistics, caught_reads, keep_out_loss
+from molex_adapt.train.reads import caught_reads
 
 
 def append_expert(
@@ -93,52 +86,31 @@ def expert_stage(
     development: Sequence[Features],
     recipe: Recipe,
     seed: int = 0,
-    known: Sequence[ReadStatistics] = (),
-    own: Tensor | None = None,
 ) -> Stage:
-    """Expert stage: the new expert and its router rows; all other experts and the base stay frozen.
-
-    With `expert.way: inside` routing is that of the finished detector, and replay is in the pools. With `alone` every
-    utterance goes to the new expert: its router rows learn nothing, and a router stage has to follow.
+    """Expert stage: the new expert, its router rows and the head; all other experts and the base stay frozen.
 
     Args:
         detector: with the new expert, which `append_expert` added.
         name: of the new expert.
         pools: for training; the new domain's is the first.
         development: for early stopping; the new domain's is the first. Weighted as the pools are.
-        recipe: decides what moves along and which losses count.
+        recipe: rates, start of the gate and losses.
         seed: of the draws.
-        known: statistics of old domains, which `expert.keep_out` keeps the new expert from being chosen for.
-        own: (L, D) mean router input of the new domain's spoofed speech, towards which `expert.gate_at: domain` opens
-            the gate.
     """
     mixture, options = detector.mixture, recipe.expert
-    row, generator = mixture.index(name), torch.Generator().manual_seed(seed)
-    groups = [ParameterGroup(mixture.expert_parameters(name), options.learning_rate)]
-    if options.way == "inside":
-        moving = [name] if options.rows == "new" else mixture.names
-        rows = [own_row for other in moving for own_row in mixture.router_rows(other)]
-        groups.append(ParameterGroup(rows, options.router_learning_rate))
-        if options.head == "trained":
-            groups.append(ParameterGroup(list(detector.head.parameters()), options.head_learning_rate))
-        for block, router in enumerate(mixture.routers):
-            router.lift(row, options.gate_start, None if own is None else own[block])
+    groups = [
+        ParameterGroup(mixture.expert_parameters(name), options.learning_rate),
+        ParameterGroup(mixture.router_rows(name), options.router_learning_rate),
+        ParameterGroup(list(detector.head.parameters()), options.head_learning_rate),
+    ]
+    for router in mixture.routers:
+        router.lift(mixture.index(name), options.gate_start)
 
     def loss(batch: Batch) -> Tensor:
-        logit, value = logits_and_loss(detector, batch, options.twin_loss)
-        if options.way == "inside" and options.domain_loss > 0:
-            value = value + options.domain_loss * domain_loss(detector, batch)
-        if options.distillation > 0:
-            value = value + options.distillation * distillation_loss(logit, batch.old_logit)
-        if known and options.keep_out > 0:
-            value = value + options.keep_out * keep_out_loss(detector, row, known, generator)
-        if options.orthogonality > 0:
-            value = value + options.orthogonality * mixture.orthogonality(name)
-        return value
+        return logits_and_loss(detector, batch, options.twin_loss)[1]
 
     shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
-    stage = _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)
-    return replace(stage, generators=[generator], forced=name if options.way == "alone" else None)
+    return _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)
 
 
 def router_stage(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from molex_adapt import Registry, Run
-from molex_adapt.api import known, outcome, training
+from molex_adapt.api import outcome, training
 from molex_adapt.errors import DataError, ExpertError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.train import adapt, pools
@@ -321,19 +321,6 @@ def test_domain_and_experts_that_do_not_go_together_are_refused(made, empty, how
     with pytest.raises(RecipeError, match=said):
         empty.train(made.buzz, run=HOW, **how)
     assert empty.store.active is None
-
-
-def test_statistics_alone_are_kept_and_serve_the_next_expert(made, empty, tiny_recipe):
-    recipe = tiny_recipe(exemplars={"replay": 0, "check": 0, "directions": 4}, expert={"keep_out": 1.0})
-    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, run=HOW)
-    kept = empty.store.exemplar_tensors("buzz")
-    assert kept["reads.mean"].shape == (2, 2, 32)
-    assert not len(kept["replay.frames"]) and not len(kept["check.frames"])
-    old = known.old_domains(empty.store, 1)
-    assert len(old["buzz"].exemplars.reads) == 2
-    report = empty.add_expert(made.hum, domain="hum", recipe=recipe, run=HOW)
-    assert report.not_measured == ["buzz"]
-    assert empty.store.verify() == []
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypatch, tmp_path):

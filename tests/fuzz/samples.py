@@ -28,8 +28,6 @@ EXEMPLARS = {
         }.items()
     },
     "reads.mean": np.ones((2, 1, 8), np.float16),
-    "reads.rest": np.ones((2, 1, 8), np.float16),
-    "reads.directions": np.ones((2, 1, 3, 8), np.float16),
 }
 ROUTER = {
     "blocks.0.rows": np.ones((1, 9), np.float32),

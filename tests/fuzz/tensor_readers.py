@@ -114,7 +114,6 @@ def _with(whole: dict[str, Any], changes: list[tuple[str, Any]]) -> dict[str, An
 def contents(folder: Path) -> Reader:
     """Tensors under the names that are expected."""
     from molex_adapt.registry.exemplars import arrays_to_features
-    from molex_adapt.train.reads import arrays_to_reads
 
     record = expert().record
 
@@ -136,7 +135,6 @@ def contents(folder: Path) -> Reader:
             found = arrays_to_features(arrays, part, ["A07"])
             if found is not None:
                 assert len(found.clips) == len(found.bona_fide) == len(found.sources) == len(found.attacks)
-        arrays_to_reads(arrays)
 
     return Reader(_arrays(), lambda _: None, use)
 

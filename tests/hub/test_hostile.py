@@ -275,7 +275,6 @@ def test_exemplars(refuses, good):
     refuses(having(check__sources=kept["check.sources"][:1]), "do not fit")
     refuses(having(check__attacks=np.zeros((count, 2), np.int32)), "do not fit")
     refuses(having(check__surprise=np.zeros(1, np.float32)), "no such tensor")
-    refuses(having(reads__mean=kept["reads.mean"][..., :-1]), "do not fit together")
 
 
 def test_sizes_that_nothing_has(loopback, refuses, good):

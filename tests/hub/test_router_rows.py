@@ -13,7 +13,6 @@ from molex_adapt.hub.router_rows import (
     made_rows,
     mean_rows,
     re_express,
-    stored_statistics,
 )
 
 WIDTH, BLOCKS = 6, 2
@@ -104,7 +103,7 @@ def test_without_shared_experts_the_mean_stands_in():
 def test_made_rows_rise_from_the_middle_to_the_domain():
     own = router(3, 2)
     means = np.random.default_rng(1).normal(size=(BLOCKS, WIDTH)) * 4
-    found = made_rows(own, means, np.full((BLOCKS, WIDTH), 0.5), "heard")
+    found = made_rows(own, means, np.full((BLOCKS, WIDTH), 0.5))
     assert found is not None
     for block in range(BLOCKS):
         centre, spread = own[f"blocks.{block}.centre"], own[f"blocks.{block}.spread"]
@@ -116,30 +115,8 @@ def test_made_rows_rise_from_the_middle_to_the_domain():
 
 def test_a_domain_in_the_middle_of_everything():
     own = router(3, 2)
-    assert made_rows(own, np.zeros((BLOCKS, WIDTH)), np.ones((BLOCKS, WIDTH)), "heard") is None
-    near = made_rows(own, np.full((BLOCKS, WIDTH), 1e-3), np.ones((BLOCKS, WIDTH)), "heard")
+    assert made_rows(own, np.zeros((BLOCKS, WIDTH)), np.ones((BLOCKS, WIDTH))) is None
+    near = made_rows(own, np.full((BLOCKS, WIDTH), 1e-3), np.ones((BLOCKS, WIDTH)))
     assert near is not None
     steep = (near.values[0] - own["blocks.0.rows"].mean(0))[:-1] / np.sqrt(WIDTH)
     assert np.linalg.norm(steep) == pytest.approx(2 * GATE, rel=1e-4)  # never steeper, however near
-
-
-def test_stored_statistics_move_with_the_standardisation():
-    sent, own = router(2, 1), router(2, 2)
-    rng = np.random.default_rng(4)
-    cloud = rng.normal(size=(400, WIDTH)) * 2 + 1  # routing inputs as they are
-
-    def standardised(found, block):
-        return (cloud - found[f"blocks.{block}.centre"]) / found[f"blocks.{block}.spread"]
-
-    mean, rest = (np.zeros((2, BLOCKS, WIDTH)) for _ in range(2))
-    directions = np.zeros((2, BLOCKS, 1, WIDTH))
-    for block in range(BLOCKS):
-        mean[1, block], rest[1, block] = standardised(sent, block).mean(0), standardised(sent, block).std(0)
-    arrays = {"reads.mean": mean, "reads.rest": rest, "reads.directions": directions}
-    found = stored_statistics(arrays, sent, own)
-    assert found is not None
-    for block in range(BLOCKS):
-        np.testing.assert_allclose(found[0][block], standardised(own, block).mean(0), atol=1e-5)
-        np.testing.assert_allclose(found[1][block], standardised(own, block).var(0), rtol=1e-5)
-    assert stored_statistics({"reads.mean": mean[:1]}, sent, own) is None
-    assert stored_statistics({}, sent, own) is None

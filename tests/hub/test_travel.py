@@ -62,8 +62,8 @@ def test_a_push_is_one_commit_and_can_be_repeated(hub, lab):
     without = ours.hub.push("buzz", name, exemplars=False)
     assert without.changed
     kept = yaml.safe_load(Path(hub.api.hf_hub_download(name, "expert.yaml")).read_bytes())
-    assert "exemplars.safetensors" in kept["files"]  # statistics of the domain alone
-    assert hub.files(name)["exemplars.safetensors"].size < first.files["exemplars.safetensors"] / 2
+    assert "exemplars.safetensors" not in kept["files"]
+    assert "exemplars.safetensors" not in hub.files(name)
 
 
 def test_a_push_takes_away_what_is_no_longer_there(hub, lab):
@@ -157,7 +157,7 @@ def test_the_base_of_an_adapter_is_named_where_it_is_on_a_hub(lab, tmp_path):
     assert b'"base_model_name_or_path": "lab/speech"' in adapter_config(record)
 
 
-@pytest.mark.parametrize(("exemplars", "rows"), [(True, "heard"), (False, "statistics")])
+@pytest.mark.parametrize(("exemplars", "rows"), [(True, "heard"), (False, "centred")])
 def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
     ours.hub.push("buzz", name, exemplars=exemplars)
@@ -171,30 +171,10 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
     assert {path: path.read_bytes() for path in theirs.store.expert_folder("tick").iterdir()} == old
     assert theirs.store.generation().names == ["tick", "buzz"]
     shares = theirs.analyze(data("buzz"), run=Run(device="cpu", workers=1)).usage["buzz"]
-    assert shares["buzz"] > 0.5  # it acts where it should, before any training
     if exemplars:
+        assert shares["buzz"] > 0.5  # it acts where it should, before any training
         retrained = theirs.retrain_router(run=CPU)
         assert retrained.generation == 3
-
-
-def test_an_expert_alone_is_not_heard_of(hub, lab):
-    """Without exemplars and statistics its rows are moved to the level here, and the user is told it is a guess."""
-    from molex_adapt.hub.contents import ExpertContents
-    from molex_adapt.hub.pack import pack_expert
-    from molex_adapt.registry import files
-
-    ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
-    package = pack_expert(ours.store, "buzz", name, exemplars=False)
-    content = dict(package.files)
-    del content[layout.EXEMPLARS]
-    found = ExpertContents.model_validate(yaml.safe_load(content[layout.EXPERT]))
-    expert = found.expert.model_copy(update={"exemplars_sha256": None})
-    rest = {path: digest for path, digest in found.files.items() if path != layout.EXEMPLARS}
-    content[layout.EXPERT] = files.dump_record(found.model_copy(update={"expert": expert, "files": rest}))
-    hub.upload(name, content)
-    report = theirs.pull(name, run=CPU)
-    assert report.rows == "centred"
-    assert any("which is a guess" in line for line in report.remarks)
 
 
 def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):

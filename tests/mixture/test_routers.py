@@ -42,20 +42,6 @@ def test_an_expert_is_lifted_for_every_utterance_alike(heard):
     torch.testing.assert_close(made(*heard).logits - before, torch.tensor([0.0, 1.5, 0.0]).expand_as(before))
 
 
-def test_an_expert_is_lifted_towards_what_it_is_for(heard):
-    made = router()
-    with torch.no_grad():
-        read = torch.cat(
-            [(made.read(*heard)[:, 0] - made.centre) / made.spread, torch.ones(len(heard[0]), 1)], dim=1
-        )
-        before = read @ made.rows.table.T / made.width**0.5
-        made.lift(1, 1.5, read[0, :-1])
-        rise = read @ made.rows.table.T / made.width**0.5 - before
-    assert float(rise[0, 1]) == pytest.approx(1.5)
-    along = read[:, :-1] @ read[0, :-1] / read[0, :-1].square().sum()
-    torch.testing.assert_close(rise, 1.5 * along[:, None] * torch.tensor([0.0, 1.0, 0.0]))
-
-
 def test_dense_softmax_over_all(heard):
     assert ((router(top_k=1)(*heard).gates > 0).sum(-1) == 1).all()
     routed = router(top_k=9)(*heard)

@@ -81,9 +81,7 @@ def expand(patterns: set[str]) -> set[str]:
 def learnt(tmp_path_factory, tiny_folder_of, tiny_recipe, recorded) -> Learnt:
     folder = tmp_path_factory.mktemp("keys")
     data = recorded(folder / "data", bona_fide=12, buzz=12)
-    recipe = tiny_recipe(
-        exemplars={"directions": 2}, expert={"keep_out": 0.1, "distillation": 0.1}, gate={"tolerance": 1.0}
-    )
+    recipe = tiny_recipe(gate={"tolerance": 1.0})
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     registry.add_expert(data, domain="buzz", recipe=recipe, run=HOW)
     return Learnt(folder / "registry", data, recipe)

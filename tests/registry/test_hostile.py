@@ -287,12 +287,12 @@ def test_router_and_head_are_judged_by_what_they_hold(store, file, name, place, 
         ("replay.frames", np.full((7, 4), np.nan, np.float16), "are NaN or infinite"),
         ("replay.frames", np.full((7, 4), 1e30, np.float32), "beyond 65504"),
         ("other.frames", np.ones((7, 4), np.float16), "'other' is no part of exemplars"),
-        ("reads.mean", np.ones((2, 1, 8), np.float16), "do not fit together"),
     ],
 )
 def test_exemplars_are_judged_by_what_they_hold(make_expert, name, array, message):
     exemplars = make_expert("world").exemplars
     checks.check_exemplars(exemplars, "e")
+    checks.check_exemplars(exemplars | {"reads.mean": np.ones((2, 1, 8), np.float16)}, "e")  # kept once
     with pytest.raises(ExpertError, match=message):
         checks.check_exemplars(exemplars | {name: array}, "e")
 

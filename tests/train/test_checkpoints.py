@@ -14,7 +14,6 @@ from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
-from molex_adapt.train.reads import ReadStatistics, reads_of
 
 ORIGIN = {"command": "add-expert", "seed": "0"}
 
@@ -39,22 +38,19 @@ def training(detector_of, features_of, domain_of, tiny_recipe):
     stage = {"steps": 8, "batch_size": 8, "evaluate_every": 3, "patience": 9}
     recipe = tiny_recipe(
         joint=stage,
-        expert=stage | {"distillation": 0.5, "keep_out": 1.0, "then_routers": True},
+        expert=stage | {"then_routers": True},
         router_stage=stage | {"steps": 5},
         router={"noise": 0.3},
         head={"dropout": 0.2},
     )
 
-    def old(detector, name: str, channel: int):
+    def old(name: str, channel: int):
         heard = features_of(6, 30 + channel, name, channel)
-        reads = tuple(
-            ReadStatistics.of(reads_of(detector, heard)[heard.of_class(label)], 2) for label in (True, False)
-        )
-        return OldDomain(name, Exemplars(heard, features_of(4, 50 + channel, name, channel), reads))
+        return OldDomain(name, Exemplars(heard, features_of(4, 50 + channel, name, channel)))
 
     def add(checkpoints, progress):
         detector = detector_of(recipe, "world", "opus")
-        known = {name: old(detector, name, at) for at, name in enumerate(detector.mixture.names)}
+        known = {name: old(name, at) for at, name in enumerate(detector.mixture.names)}
         add_expert(
             detector,
             "buzz",
@@ -76,7 +72,7 @@ def training(detector_of, features_of, domain_of, tiny_recipe):
 
     def routers(checkpoints, progress):
         detector = detector_of(recipe, "world", "opus")
-        known = {name: old(detector, name, at) for at, name in enumerate(detector.mixture.names)}
+        known = {name: old(name, at) for at, name in enumerate(detector.mixture.names)}
         retrain_routers(detector, {}, known, 0.0, recipe, Run(seed=7, progress=progress), checkpoints)
         return detector
 

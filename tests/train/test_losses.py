@@ -11,7 +11,6 @@ from molex_adapt.train.losses import (
     balance_loss,
     detection_loss,
     development_loss,
-    distillation_loss,
     domain_loss,
     logits_of,
     twin_loss,
@@ -25,12 +24,6 @@ def test_both_classes_weigh_alike_whatever_their_numbers():
     each = F.binary_cross_entropy_with_logits(logit, label, reduction="none")
     assert float(detection_loss(logit, label)) == pytest.approx(float((each[0] + each[1:].mean()) / 2))
     assert float(detection_loss(logit[1:], label[1:])) == pytest.approx(float(each[1:].mean()))
-
-
-def test_distillation_counts_known_rows_only():
-    old = torch.tensor([1.0, float("nan"), -1.0])
-    assert float(distillation_loss(torch.tensor([2.0, 9.0, 1.0]), old)) == pytest.approx((1 + 4) / 2)
-    assert float(distillation_loss(torch.tensor([2.0]), torch.tensor([float("nan")]))) == 0.0
 
 
 def test_a_recording_is_ranked_above_its_forged_copy():
@@ -59,7 +52,6 @@ def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:
         torch.tensor(frames),
         zeros,
         torch.tensor(expert),
-        zeros,
         torch.full((count,), -1),
     )
 

@@ -63,10 +63,10 @@ def test_a_new_domain_that_is_easy_leaves_more_to_the_old():
 
 
 def test_what_is_replayed_is_divided_by_weight(mixed, old, features_of):
-    replay = replay_pools(mixed, old, {}, {"world": 1.0, "opus": 3.0})
+    replay = replay_pools(mixed, old, {"world": 1.0, "opus": 3.0})
     new = Pool(features_of(4, 9), 1.0, 0)
     assert [pool.share for pool in with_replay([new], replay, 0.4)] == pytest.approx([0.6, 0.1, 0.3])
-    even = with_replay([new], replay_pools(mixed, old, {}), 0.5)
+    even = with_replay([new], replay_pools(mixed, old), 0.5)
     assert [pool.share for pool in even] == pytest.approx([0.5, 0.25, 0.25])
     several = with_replay([new, new], replay, 0.4)
     assert [pool.share for pool in several] == pytest.approx([0.3, 0.3, 0.1, 0.3])

@@ -145,14 +145,9 @@ def test_more_pools_than_places_make_no_empty_batch():
 
 def test_a_batch_says_whose_each_row_is():
     new, old = Noted(4, 4), Noted(4, 4)
-    logits = torch.arange(8) * 0.5
-    batch = Sampler([Pool(new, 1.0, expert=2), Pool(old, 1.0, expert=0, old_logits=logits)], 16, 4, 0).draw(
-        CPU
-    )
+    batch = Sampler([Pool(new, 1.0, expert=2), Pool(old, 1.0, expert=0)], 16, 4, 0).draw(CPU)
     assert batch.expert.tolist() == [-1] * 4 + [2] * 4 + [-1] * 4 + [0] * 4
-    assert batch.old_logit[:8].isnan().all()
     index = batch.features[8:, 0, 0].long() - 1
-    assert torch.equal(batch.old_logit[8:], logits[index])
     assert torch.equal(batch.bona_fide[8:], (index < 4).float())
     beyond = torch.arange(batch.features.shape[1])[None] >= batch.frames[:, None]
     assert not batch.features[beyond].any()

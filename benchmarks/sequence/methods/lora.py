@@ -5,6 +5,9 @@ It is a mixture of a single expert: same layers, rank, loop and loss as ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
@@ -19,10 +22,42 @@ from molex_adapt.recipe import JointStage
 from molex_adapt.run import Run
 from molex_adapt.train.exemplars import divide_replay
 from molex_adapt.train.loop import Fitted, ParameterGroup, Stage, fit
-from molex_adapt.train.losses import detection_loss, development_loss, distillation_loss, logits_and_loss
+from molex_adapt.train.losses import detection_loss, development_loss, logits_and_loss
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import append_expert, crop_frames, standardise_routers
+
+
+@dataclass
+class Remembering:
+    """Features, and the old model's logits of what is drawn from them."""
+
+    features: Features
+    logits: Tensor
+    _drawn: list[Tensor] = field(default_factory=list)
+
+    @property
+    def bona_fide(self) -> Tensor:
+        """Of the features."""
+        return self.features.bona_fide
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Of the features."""
+        return self.features.sources
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Of the features."""
+        self._drawn.append(self.logits[list(indices)])
+        return self.features.batch(indices, crop, places)
+
+    def distance(self, logit: Tensor) -> Tensor:
+        """Mean squared distance of a batch's logits, all drawn from here, to the old ones; scalar."""
+        old, self._drawn = torch.cat(self._drawn), []
+        return (logit - old.to(logit.device)).square().mean()
 
 
 class OneLora:
@@ -75,7 +110,7 @@ class OneLora:
 
     def _new_pool(self, train: Features) -> Pool:
         if self.lwf and self.steps:
-            return Pool(train, 1.0, old_logits=logits_of(self.detector, train))
+            return Pool(Remembering(train, logits_of(self.detector, train)), 1.0)
         return Pool(train, 1.0)
 
     def _weights(self) -> list[torch.nn.Parameter]:
@@ -85,8 +120,9 @@ class OneLora:
     def _fit(self, pools: list[Pool], development: list[Features]) -> Fitted:
         def loss(batch: Batch) -> Tensor:
             logit, value = logits_and_loss(self.detector, batch, self.setting.recipe.joint.twin_loss)
-            if self.lwf:
-                value = value + self.lwf * distillation_loss(logit, batch.old_logit)
+            for clips in (pool.clips for pool in pools):
+                if isinstance(clips, Remembering):
+                    value = value + self.lwf * clips.distance(logit)
             for weight, anchor, importance in zip(
                 self._weights(), self.anchor, self.importance, strict=False
             ):

@@ -43,11 +43,10 @@ class Ours:
         weights = [*detector.mixture.expert_parameters(name), *detector.mixture.router_rows(name)]
         own = sum(weight.numel() for weight in weights)
         head = sum(weight.numel() for weight in detector.head.parameters())
-        options = setting.recipe.expert
-        first, moves = len(self.old) == 1, options.way == "inside" and options.head == "trained"
+        first = len(self.old) == 1
         kept = sum(clip.numel() * clip.element_size() for clip in exemplars.replay.clips)
         # One head serves all domains: only the first step adds it to what is stored.
-        return Learnt(own + head * (first or moves), 2 * (own + head * first) + kept, kept)
+        return Learnt(own + head, 2 * (own + head * first) + kept, kept)
 
     def scores(self, measured: Measured) -> Scores:
         """Calibrated."""
