@@ -25,13 +25,9 @@ def extract(
     *,
     resident: bool = True,
 ) -> tuple[Features, tuple[Failed, ...]]:
-    """Prefix features of a table, of the first window of each recording.
+    """Prefix features of a table, of the first window of each recording; what cannot be read is returned as failed.
 
-    Args:
-        detector: gives the base.
-        table: utterances. Those that cannot be read are returned as failed; they raise nothing.
-        run: decoding threads, cache, listener.
-        resident: hold the features in memory. Otherwise they stay in the cache, which must be on and large enough.
+    Unless they are `resident` they stay in the cache, which must be on and large enough.
 
     Raises:
         DataError: features should stay in the cache, and it cannot keep them.

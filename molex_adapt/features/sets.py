@@ -22,13 +22,7 @@ from molex_adapt.prefix_cache import PrefixCache
 
 @dataclass(frozen=True)
 class StoredClips(Sequence[Tensor]):
-    """Features that stay in the files of the cache. Each file is mapped when its clip is asked for.
-
-    Attributes:
-        cache: that holds the files.
-        keys: one per clip.
-        width: channels.
-    """
+    """Features that stay in the files of the cache. Each file is mapped when its clip is asked for."""
 
     cache: PrefixCache
     keys: tuple[str, ...]
@@ -44,11 +38,7 @@ class StoredClips(Sequence[Tensor]):
     def __getitem__(self, at: slice) -> StoredClips: ...
 
     def __getitem__(self, at: int | slice) -> Tensor | StoredClips:
-        """(F, C) float16.
-
-        Raises:
-            DataError: the file is gone.
-        """
+        """(F, C) float16; DataError where the file is gone."""
         if isinstance(at, slice):
             return replace(self, keys=self.keys[at])
         values = self.cache.load(self.keys[at], self.width, mapped=True)
@@ -89,11 +79,7 @@ class Features:
         return bool(self.bona_fide.any()) and not bool(self.bona_fide.all())
 
     def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Crops of at most `crop` frames, `places` as for `crop_at`.
-
-        Returns:
-            (B, F, C) float32, zero-padded, and (B,) int64 frames.
-        """
+        """(B, F, C) zero-padded crops of at most `crop` frames, places as for `crop_at`, and (B,) frames."""
         return pad_clips([crop_at(self.clips[i], crop, at) for i, at in zip(indices, places, strict=True)])
 
     def pick(self, indices: Sequence[int]) -> Features:

@@ -77,14 +77,7 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def adopt(self, a: Tensor, b: Tensor, ranks: Sequence[int], scales: Sequence[float]) -> None:
-        """Replace all experts by stacked ones of any floating type, without a copy.
-
-        Args:
-            a: (E, R, D_in), zero beyond each expert's rank; may be memory-mapped.
-            b: (E, R, D_out), likewise.
-            ranks: R_e.
-            scales: alpha / rank.
-        """
+        """Replace all experts by stacked ones of any floating type, zero beyond each rank, without a copy."""
         device = self.scales.device
         self._adopt(a.to(device), b.to(device), ranks, self.scales.new_tensor(scales), ())
 

@@ -36,13 +36,7 @@ crossover`."""
 
 @dataclass(frozen=True)
 class ExpertSpec:
-    """What describes an expert besides its weights.
-
-    Attributes:
-        name: unique in the mixture.
-        rank: R.
-        alpha: LoRA's alpha; the update is scaled by alpha / rank.
-    """
+    """What describes an expert besides its weights; its name is unique in the mixture."""
 
     name: str
     rank: int
@@ -55,17 +49,12 @@ class ExpertSpec:
 
 
 class ExpertLinear(nn.Module):
-    """A frozen linear layer with the gated updates of E experts.
+    """A frozen linear layer with the gated updates of E experts; the block's router sets `routing` just before it runs.
 
     The cost of frozen experts is that of the chosen ones, however many there are: utterance routing gathers the experts
     of each utterance, frame routing picks the rows of each frame. Experts in training are one concatenated product with
     the gates inside, so that the backward pass scatters nothing. A (tokens x experts x d_out) tensor is never built,
     and no branch depends on a value on the device.
-
-    Attributes:
-        linear: frozen.
-        bank: the experts' weights.
-        routing: set by the block's router just before this layer runs.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -104,11 +93,7 @@ class ExpertLinear(nn.Module):
         return a, torch.zeros(self.linear.out_features, spec.rank)
 
     def extend(self, specs: Sequence[ExpertSpec], matrices: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Append experts with their A (R, D_in) and B (D_out, R).
-
-        Raises:
-            ExpertError: a shape does not fit this layer.
-        """
+        """Append experts with their A (R, D_in) and B (D_out, R); ExpertError where a shape does not fit."""
         for spec, (a, b) in zip(specs, matrices, strict=True):
             needed = (spec.rank, self.linear.in_features), (self.linear.out_features, spec.rank)
             for name, own, given in zip(("lora_A", "lora_B"), needed, (a, b), strict=True):

@@ -18,16 +18,10 @@ from molex_adapt.mixture.mixture import Mixture, module_path
 def merged(
     mixture: Mixture, gates: Tensor, spec: ExpertSpec, generator: torch.Generator | None = None
 ) -> ExpertWeights:
-    """Weights of the expert whose update is nearest to the gate-weighted sum of all experts' updates.
+    """Weights of the expert whose update is nearest to the sum of all experts' updates, weighted by (L, E) gates.
 
     Rows of A have length 1, as those of a fresh expert have on average, so that both learn well at the same rates.
     Where the experts together have a lower rank than the new one, the remaining rows are fresh.
-
-    Args:
-        mixture: with at least one expert.
-        gates: (L, E), how strongly each expert counts in each block.
-        spec: of the new expert; only rank and alpha matter.
-        generator: draws the fresh rows.
     """
     found = {}
     for block, layers in enumerate(mixture.layers):

@@ -62,11 +62,7 @@ class Mixture(nn.Module):
         return cast(list[Router], list(self._routers))
 
     def index(self, name: str) -> int:
-        """Position of an expert.
-
-        Raises:
-            ExpertError: there is no such expert.
-        """
+        """Position of an expert; ExpertError where there is no such one."""
         if name not in self.names:
             raise ExpertError(f"no expert {name!r} in this mixture; it has {', '.join(self.names) or 'none'}")
         return self.names.index(name)
@@ -78,13 +74,9 @@ class Mixture(nn.Module):
         rows: list[Tensor] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        """Append an expert, and its row to every router.
+        """Append an expert, and its row (D + 1,) to every router.
 
-        Args:
-            spec: name, rank, alpha.
-            weights: its LoRA weights; None for a fresh expert that changes nothing.
-            rows: one router row (D + 1,) per block; None for the mean of the old rows.
-            generator: draws the A matrices of a fresh expert.
+        Without weights it is a fresh expert that changes nothing; without rows, they are the mean of the old ones.
 
         Raises:
             ExpertError: the name is taken, or weights do not fit; the mixture is as before.
@@ -103,15 +95,7 @@ class Mixture(nn.Module):
         experts: Sequence[tuple[ExpertSpec, ExpertWeights]],
         rows: Sequence[Sequence[Tensor]] | None = None,
     ) -> None:
-        """Append several experts at once, which is faster than one by one.
-
-        Args:
-            experts: each as for `add`.
-            rows: for each, one router row (D + 1,) per block; None for the mean of the rows so far.
-
-        Raises:
-            ExpertError: as for `add`; the mixture is as before.
-        """
+        """Append several experts at once, which is faster than one by one; otherwise as `add`."""
         # Everything is checked before the first layer changes.
         specs = [spec for spec, _ in experts]
         self._check_names(specs)
@@ -154,13 +138,7 @@ class Mixture(nn.Module):
     def adopt(
         self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]], rows: Sequence[Tensor]
     ) -> None:
-        """Take all experts at once, in the form of `tables`. They are not copied, and may be memory-mapped.
-
-        Args:
-            specs: name, rank and alpha of each.
-            tables: in the form of `tables`, of any floating type.
-            rows: the router rows (E, D + 1) of each block.
-        """
+        """Take all experts at once, in the form of `tables`. They are not copied, and may be memory-mapped."""
         for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
             for target, layer in layers.items():
                 ranks, scales = [spec.rank for spec in specs], [spec.scale for spec in specs]
@@ -225,12 +203,7 @@ class Mixture(nn.Module):
                     _replace(block, target, layers[target].linear)
 
     def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
-        """The hidden states of the base with this mixture. Fills `routings`.
-
-        Args:
-            features: (B, F, C) prefix features.
-            frames: (B,) int64 valid frames, on the CPU or with the features.
-        """
+        """The base's hidden states with this mixture, from (B, F, C) features and (B,) frames. Fills `routings`."""
         self._mask = frame_mask(frames, features)
         self.routings = []
         try:

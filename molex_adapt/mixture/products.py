@@ -19,32 +19,14 @@ from torch.nn import functional as F
 
 
 def sum_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of each token's rows.
-
-    Args:
-        table: (M, D), frozen.
-        index: (T, J) int64 into the table.
-        weights: (T, J), in the table's type.
-
-    Returns:
-        (T, D).
-    """
+    """Weighted sum (T, D) of each token's rows of a frozen table (M, D), by index and weights (T, J)."""
     dtype = _kernel_dtype(table)
     summed = F.embedding_bag(index, table.to(dtype), per_sample_weights=weights.to(dtype), mode="sum")
     return summed.to(table.dtype)
 
 
 def dot_rows(x: Tensor, table: Tensor, index: Tensor) -> Tensor:
-    """Product of each token with each of its rows.
-
-    Args:
-        x: (T, D), in the table's type.
-        table: (M, D), frozen.
-        index: (T, J) int64 into the table.
-
-    Returns:
-        (T, J).
-    """
+    """Product (T, J) of each token (T, D) with each of its rows of a frozen table (M, D), by index (T, J)."""
     return cast(Tensor, _DotRows.apply(x, table, index))  # type: ignore[no-untyped-call]
 
 

@@ -100,12 +100,7 @@ class Router(nn.Module):
         return (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
 
     def forward(self, x: Tensor, mask: Tensor) -> Routing:
-        """Decide for a batch.
-
-        Args:
-            x: (B, F, D) input of the block's feed-forward.
-            mask: (B, F) bool, valid frames.
-        """
+        """Decide for a batch, from (B, F, D) inputs of the block's feed-forward and (B, F) valid frames."""
         read = (self.read(x, mask).float() - self.centre) / self.spread
         rows = self.rows.differentiable()
         with torch.autocast(

@@ -10,13 +10,10 @@ from torch import Tensor, nn
 
 
 class Stack(nn.Module):
-    """A table with one slice per expert. Slices in training are parameters that share the table's memory.
+    """A table (E, ...) with one slice per expert. Slices in training are parameters that share the table's memory.
 
-    A table of 256 experts costs what one tensor costs, and it may lie in a memory-mapped file.
-
-    Attributes:
-        table: (E, ...); a change of a part is a change of the table, and the other way round.
-        part: function from the table and an index to the view of that expert's own values.
+    A table of 256 experts costs what one tensor costs, and it may lie in a memory-mapped file. `part` makes the view of
+    an expert's own values from the table and its index.
     """
 
     table: Tensor
@@ -30,11 +27,7 @@ class Stack(nn.Module):
         return len(self.table)
 
     def __getitem__(self, index: int) -> nn.Parameter:
-        """An expert's own values as a parameter, frozen until gradients are asked for.
-
-        Raises:
-            IndexError: there is no such expert.
-        """
+        """An expert's own values as a parameter, frozen until gradients are asked for."""
         at = range(len(self))[index]
         opened = self._parameters.get(str(at))
         if opened is None:
@@ -52,12 +45,7 @@ class Stack(nn.Module):
         return {at: found[at] for at in sorted(found) if found[at].requires_grad}
 
     def replace(self, table: Tensor, kept: Mapping[int, int]) -> None:
-        """Take another table.
-
-        Args:
-            table: (E', ...).
-            kept: old index to new index, of the experts that stay. Those in training stay in training.
-        """
+        """Take another table. Experts that stay, `kept` by old and new index, stay in training."""
         wanted = [kept[at] for at in self.trained if at in kept]
         self._parameters.clear()
         self.table = table

@@ -22,12 +22,7 @@ _MOST_FAULTS = 20
 
 
 def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | None = None) -> R:
-    """Read a recipe file, apply `key.path=value` overrides, validate.
-
-    Args:
-        kind: the recipe model, e.g. `Recipe`.
-        path: YAML file; None for the defaults.
-        overrides: as given to `--set`; values are parsed as YAML.
+    """Read a recipe file, or the defaults, apply `key.path=value` overrides with values as YAML, validate.
 
     Raises:
         RecipeError: unreadable file, broken YAML, unknown keys or bad values (all of them in one message).
@@ -47,13 +42,9 @@ def with_overrides(recipe: R, overrides: list[str] | None) -> R:
 
 
 def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -> R:
-    """Validate parsed YAML.
+    """Validate parsed YAML; `where` names its origin in messages.
 
-    Args:
-        kind: the recipe model.
-        content: what was parsed.
-        where: names its origin in messages.
-        stored: it is a registry's own; options that are gone since are passed over in it.
+    What is `stored` is a registry's own: options that are gone since are passed over in it.
 
     Raises:
         RecipeError: unknown keys or bad values (all of them in one message).

@@ -60,12 +60,8 @@ def _load_embedded(folder: Path) -> Base:
 def embeddable(folder: Path, base: Base) -> Iterator[Path]:
     """A folder whose files hold exactly the weights of `base`, for `Store.create` to copy.
 
-    That is `folder` itself, or, where its checkpoint has other names or further weights (a pretraining head, say), a
-    temporary one with the base written anew.
-
-    Args:
-        folder: where the base was loaded from.
-        base: as loaded, nothing attached.
+    That is the folder it was loaded from, or, where its checkpoint has other names or further weights (a pretraining
+    head, say), a temporary one with the base written anew.
     """
     if weights_digest(folder) == base.identity.sha256:
         yield folder
@@ -85,14 +81,9 @@ def build_detector(
     base: Base | None = None,
     precision: Precision | None = None,
 ) -> Detector:
-    """The detector of one generation, with its experts attached.
+    """The detector of one generation, or of the active one, with its experts attached.
 
-    Args:
-        store: the registry.
-        generation: number; None for the active one.
-        device: where to put the weights.
-        base: loaded by `open_base` already; carries one detector at a time.
-        precision: what to compute in; None for what the generation's recipe says.
+    A base that is given carries one detector at a time. Without a precision the generation's recipe decides.
 
     Raises:
         RegistryError: no such generation, or a file of it is damaged.
@@ -174,11 +165,7 @@ def _read_recipe(store: Store, number: int, path: Path) -> Recipe:
 
 
 def require_router(base: Base, router: Mapping[str, Any], path: Path) -> None:
-    """Refuse a router of other blocks or another width; of tensors or arrays, the shapes alone count.
-
-    Raises:
-        RegistryError: it does not fit the base; `path` names it.
-    """
+    """Refuse, by a RegistryError, a router of other blocks or another width; the shapes alone count."""
     blocks, width = len(router) // 3, len(router["blocks.0.centre"])
     if (blocks, width) != (len(base.blocks), base.width):
         raise RegistryError(

@@ -69,11 +69,6 @@ class RunFolder:
     def claim(cls, root: Path, origin: Mapping[str, str], *, resume: bool) -> RunFolder:
         """Take the folder of the run that `origin` describes; what a former one left stays only with `resume`.
 
-        Args:
-            root: the registry.
-            origin: what decides the run's result.
-            resume: go on with what is there. Where nothing is, the run starts from the beginning.
-
         Raises:
             RegistryError: the registry cannot be written; another process is at this very run; or, with `resume`, the
                 only checkpoints there are those of other runs.
@@ -102,11 +97,7 @@ class RunFolder:
         self.release()
 
     def write(self, stage: str, tensors: files.Arrays, state: Mapping[str, Any]) -> None:
-        """Replace a stage's state.
-
-        Raises:
-            OSError: the disk is full or failed; the former state is as it was.
-        """
+        """Replace a stage's state; on an OSError the former state is as it was."""
         content = files.dump_tensors(tensors)
         digest = sha256(content)
         atomic.replace_file(self._tensors(stage, digest), content)
@@ -117,11 +108,7 @@ class RunFolder:
                 old.unlink()
 
     def read(self, stage: str) -> tuple[files.Arrays, dict[str, Any]] | None:
-        """A stage's state; None where it has none.
-
-        Raises:
-            RegistryError: it is damaged.
-        """
+        """A stage's state; None where it has none. RegistryError where it is damaged."""
         path = self.folder / f"{stage}.json"
         if not path.exists() and not path.is_symlink():
             return None
@@ -162,11 +149,7 @@ class RunFolder:
 
 
 def clear(root: Path) -> None:
-    """Delete the checkpoints of every run that no living process is at.
-
-    Raises:
-        OSError: the registry cannot be written.
-    """
+    """Delete the checkpoints of every run that no living process is at."""
     home = root / layout.CHECKPOINTS
     if home.is_symlink() or (home.exists() and not home.is_dir()):
         home.unlink()

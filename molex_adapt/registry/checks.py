@@ -25,11 +25,7 @@ def peft_key(block: int, target: str, matrix: str) -> str:
 
 
 def check_base(record: ExpertRecord, base: BaseRecord) -> None:
-    """Refuse an expert of another base.
-
-    Raises:
-        ExpertError: the weights hashes differ.
-    """
+    """Refuse, by an ExpertError, an expert of another base."""
     if record.base.sha256 != base.sha256:
         raise ExpertError(
             f"Expert {record.name!r} was trained on {record.base}; this registry's base is {base}. "
@@ -38,11 +34,7 @@ def check_base(record: ExpertRecord, base: BaseRecord) -> None:
 
 
 def check_expert(record: ExpertRecord, weights: Arrays, where: str) -> None:
-    """Every matrix of every block and target, in the record's rank, and nothing else.
-
-    Raises:
-        ExpertError: names, shapes or values are wrong; `where` names the file.
-    """
+    """Every matrix of every block and target, in the record's rank, and nothing else; else ExpertError."""
     places = [(block, target) for block in range(record.blocks) for target in record.targets]
     expected = {peft_key(*place, matrix) for place in places for matrix in ("lora_A", "lora_B")}
     if expected != set(weights):
@@ -63,11 +55,7 @@ def check_expert(record: ExpertRecord, weights: Arrays, where: str) -> None:
 
 
 def check_router(router: Arrays, experts: int, where: str) -> None:
-    """Rows (E, D + 1), centre (D,) and spread (D,) for every block.
-
-    Raises:
-        RegistryError: a name, a shape or a value is wrong.
-    """
+    """Rows (E, D + 1), centre (D,) and spread (D,) for every block; else RegistryError."""
     blocks = -(-len(router) // 3)
     parts = ("rows", "centre", "spread")
     expected = {f"blocks.{block}.{part}" for block in range(blocks) for part in parts}
@@ -96,11 +84,7 @@ def check_router(router: Arrays, experts: int, where: str) -> None:
 
 
 def check_head(head: Arrays, where: str) -> None:
-    """At least one tensor, all finite.
-
-    Raises:
-        RegistryError: empty or not finite.
-    """
+    """At least one tensor, all finite; else RegistryError."""
     if not head:
         raise RegistryError(f"{where}: the head has no tensors. Restore the file from a copy or roll back.")
     for name, weight in head.items():

@@ -69,11 +69,7 @@ def copy(source: Path, path: Path) -> None:
 
 
 def require_free(path: Path) -> None:
-    """Refuse a folder that a registry cannot be made in.
-
-    Raises:
-        RegistryError: it holds a registry or something else, or is a file.
-    """
+    """Refuse, by a RegistryError, a folder that holds anything, or a file."""
     if (path / REGISTRY).exists():
         raise RegistryError(
             f"{path} already holds a registry. Use it, or choose another folder by --registry."

@@ -14,12 +14,7 @@ Experts = Mapping[str, ExpertRecord]
 
 
 def labels(names: Iterable[str], experts: Experts) -> dict[str, str]:
-    """Experts to what their domain is called throughout; those trained together on one share it.
-
-    Args:
-        names: of experts, oldest first.
-        experts: the record of each.
-    """
+    """Experts, oldest first, to what their domain is called throughout; those trained together on one share it."""
     found: dict[str, str] = {}
     called: dict[tuple[str, str | None], str] = {}
     for name in names:
@@ -32,10 +27,7 @@ def labels(names: Iterable[str], experts: Experts) -> dict[str, str]:
 def trained(record: GenerationRecord, parent: GenerationRecord | None, experts: Experts) -> set[str]:
     """The experts that were trained for this generation, not pulled.
 
-    Args:
-        record: the generation.
-        parent: what it was made from; None for nothing, or where that is gone.
-        experts: the record of each of its experts.
+    `parent` is None where it was made from nothing, or from one that is gone.
     """
     if record.origin is not None or (parent is None and record.parent is not None):
         return set()
@@ -44,13 +36,7 @@ def trained(record: GenerationRecord, parent: GenerationRecord | None, experts: 
 
 
 def owners(record: GenerationRecord, new: Collection[str], experts: Experts) -> dict[str, str]:
-    """Keys that the generation's metrics may have to the expert that each is about.
-
-    Args:
-        record: the generation.
-        new: experts that were trained for it.
-        experts: the record of each of its experts.
-    """
+    """Keys that the generation's metrics may have to the expert that each is about; `new` were trained for it."""
     firsts: dict[tuple[str, str | None], str] = {}
     for name in record.names:
         firsts.setdefault(_trained_together(experts[name]), name)

@@ -41,12 +41,10 @@ from molex_adapt.text import short
 
 @dataclass(frozen=True)
 class NewExpert:
-    """An expert to be written.
+    """An expert to be written; the store fills the hashes into its record.
 
-    Attributes:
-        record: what it is; the store fills in the hashes.
-        weights: every LoRA matrix under its PEFT name, float16 or float32, written as given.
-        exemplars: `replay.*` and `check.*`, or None where nothing may be kept.
+    `weights` are its LoRA matrices under their PEFT names, written as given; `exemplars` are `replay.*` and `check.*`,
+    or None where nothing may be kept.
     """
 
     record: ExpertRecord
@@ -63,16 +61,12 @@ class GenerationDraft:
         experts: names in router order, old and new.
         new_experts: those of them that are not in the registry yet.
         router: `blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32.
-        head: the head's state.
         calibration: (scale, offset).
-        threshold: nats.
         recipe: the resolved recipe as YAML; its structure is the generation's.
         command: what the user typed.
         seed, data, machine: what training was decided by besides the recipe; see the record.
-        metrics: {domain: figures}.
-        changes: {domain: what changed against the parent, on the same recordings}.
+        metrics, changes: by domain, figures and what changed against the parent on the same recordings.
         profile: routing shares.
-        remarks: anything a reader of the history should know.
         origin: where the whole mixture was pulled from; None for one made here.
     """
 
@@ -154,11 +148,7 @@ def adapter_config(record: ExpertRecord) -> bytes:
 
 
 def check_adapter_config(record: ExpertRecord, found: Mapping[str, Any], where: str) -> None:
-    """Refuse what would make PEFT compute something else than we do.
-
-    Raises:
-        ExpertError: the adapter_config.json at `where` says something else than the record.
-    """
+    """Refuse, by an ExpertError, what would make PEFT compute something else than we do."""
     expected = json.loads(adapter_config(record))
     for key in ("peft_type", "r", "lora_alpha", "target_modules"):
         if found.get(key) != expected[key]:
@@ -171,13 +161,7 @@ def check_adapter_config(record: ExpertRecord, found: Mapping[str, Any], where: 
 def generation_files(
     draft: GenerationDraft, number: int, experts: list[ExpertRecord]
 ) -> tuple[GenerationRecord, dict[str, bytes]]:
-    """The record, and every file of the generation's folder.
-
-    Args:
-        draft: what it is made of.
-        number: of the generation.
-        experts: all of its experts, in router order, with their hashes.
-    """
+    """The record, and every file of the generation's folder; experts in router order, with their hashes."""
     content = {
         SUMMARIES: summaries(experts),
         RECIPE: draft.recipe.encode(),

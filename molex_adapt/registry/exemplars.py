@@ -17,10 +17,7 @@ Part = Literal["replay", "check"]
 def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -> Arrays:
     """`{part}.frames` (ΣF, C) float16, `.lengths` (N,), `.bona_fide` (N,), `.sources` (N, 8), `.attacks` (N,).
 
-    Args:
-        features: N utterances; may be none.
-        part: what they are kept for.
-        attacks: the names in the expert's `data.attacks`; utterances point into it, -1 for bona fide or unnamed.
+    `attacks` are the names in the expert's `data.attacks`; utterances point into it, -1 for bona fide or unnamed.
     """
     place = {name: index for index, name in enumerate(attacks)}
     sources = b"".join(bytes.fromhex(source) for source in features.sources)
@@ -35,13 +32,7 @@ def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -
 
 
 def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Features | None:
-    """The inverse; where sources were not kept, equal clips have one source. None where this part was not kept.
-
-    Args:
-        arrays: as `Store.exemplar_tensors` gives them, checked.
-        part: which of them.
-        attacks: the expert's `data.attacks`.
-    """
+    """The inverse, of checked arrays; where sources were not kept, equal clips have one. None where not kept."""
     if f"{part}.frames" not in arrays:
         return None
     lengths = arrays[f"{part}.lengths"].tolist()

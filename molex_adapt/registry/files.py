@@ -92,11 +92,7 @@ def parse_record(kind: type[R], content: bytes, path: Path) -> R:
 
 
 def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
-    """`read_record` of what YAML held.
-
-    Raises:
-        RegistryError: another format version, unknown keys or wrong values.
-    """
+    """`read_record` of what YAML held."""
     if "format" in kind.model_fields and content.get("format") != FORMAT:
         raise RegistryError(
             f"{path} has format {shown(content.get('format'), 40)}; this version of molex-adapt reads format {FORMAT}. "
@@ -115,11 +111,7 @@ def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
 
 
 def parse_summaries(content: bytes, path: Path) -> list[ExpertSummary]:
-    """A generation's experts.json.
-
-    Raises:
-        RegistryError: no such list.
-    """
+    """A generation's experts.json; else RegistryError."""
     try:
         return _SUMMARIES.validate_json(content)
     except ValidationError as error:
@@ -127,20 +119,12 @@ def parse_summaries(content: bytes, path: Path) -> list[ExpertSummary]:
 
 
 def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
-    """A mapping of plain YAML; see `load_yaml`.
-
-    Raises:
-        RegistryError: it is none.
-    """
+    """A mapping of plain YAML, see `load_yaml`; else RegistryError."""
     return _parse(content, path, load_yaml, "YAML")
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object; see `load_json`.
-
-    Raises:
-        RegistryError: it is none.
-    """
+    """A JSON object, see `load_json`; else RegistryError."""
     return _parse(content, path, load_json, "JSON")
 
 
@@ -225,11 +209,7 @@ def parse_hashed(content: bytes, digest: str, path: Path) -> Arrays:
 
 
 def require_digest(content: bytes, expected: str, path: Path) -> None:
-    """Refuse content that changed since it was written.
-
-    Raises:
-        RegistryError: its sha256 is not the expected one.
-    """
+    """Refuse, by a RegistryError, content that changed since it was written."""
     found = sha256(content)
     if found != expected:
         raise RegistryError(

@@ -155,11 +155,7 @@ class Forgetting:
     """The generation that the first of these was made from, where it was deleted."""
 
     def mean(self, *, paired: bool = False) -> float | None:
-        """Mean forgetting over the domains that have one; None where none has.
-
-        Args:
-            paired: from changes on the same recordings.
-        """
+        """Mean forgetting over the domains that have one, `paired` from changes on the same recordings; else None."""
         values = self._values(paired)
         return sum(values.values()) / len(values) if values else None
 
@@ -190,9 +186,7 @@ class Forgetting:
 def chain_to(active: GenerationRecord, records: Iterable[GenerationRecord]) -> list[GenerationRecord]:
     """The generations that led to this one, oldest first; none that was refused or rolled back.
 
-    Args:
-        active: the last of them.
-        records: where parents are looked up; the chain begins after one that is not there.
+    The chain begins after a parent that is not among `records`.
     """
     known = {record.number: record for record in records}
     chain = [active]
@@ -202,11 +196,7 @@ def chain_to(active: GenerationRecord, records: Iterable[GenerationRecord]) -> l
 
 
 def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRecord]) -> Forgetting:
-    """Every domain along a chain of generations.
-
-    Args:
-        chain: one or more, oldest first, each made from the one before.
-        experts: the record of every expert that any of them names.
+    """Every domain along a chain of one or more generations, oldest first, each made from the one before.
 
     Source: own.
     """

@@ -11,11 +11,7 @@ from molex_adapt.registry import files
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over every weight's name, shape and float32 bytes: equal to `molex_adapt.base.weights_hash`.
-
-    Raises:
-        RegistryError: a safetensors file is damaged or a link.
-    """
+    """sha256 over every weight's name, shape and float32 bytes: equal to `molex_adapt.base.weights_hash`."""
     weights: files.Arrays = {}
     for path in sorted(folder.glob("*.safetensors")):
         weights |= files.read_tensors(path, folder)

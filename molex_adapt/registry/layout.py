@@ -48,11 +48,7 @@ def generation_folder(root: Path, number: int) -> Path:
 
 
 def read_registry(root: Path) -> RegistryRecord:
-    """registry.yaml as it stands on disk now.
-
-    Raises:
-        RegistryError: missing, damaged, or of another format.
-    """
+    """registry.yaml as it stands on disk now; RegistryError where missing, damaged, or of another format."""
     return files.read_record(RegistryRecord, root / REGISTRY, root)
 
 
@@ -80,11 +76,7 @@ def _parse_generation(root: Path, number: int, _stamp: tuple[int, ...] | None) -
 
 
 def find_generation(root: Path, record: RegistryRecord, number: int | None = None) -> GenerationRecord:
-    """One generation; None for the active one.
-
-    Raises:
-        RegistryError: there is none, or it is damaged.
-    """
+    """One generation; None for the active one. RegistryError where there is none, or it is damaged."""
     number = record.active if number is None else number
     if number is None:
         raise RegistryError(
@@ -143,11 +135,7 @@ def read_summaries(root: Path, record: GenerationRecord) -> list[ExpertSummary]:
 
 
 def read_generation_file(root: Path, record: GenerationRecord, name: str) -> bytes:
-    """Another file of a generation, unchanged since it was written.
-
-    Raises:
-        RegistryError: missing, changed, or not listed.
-    """
+    """Another file of a generation; RegistryError where missing, changed or not listed."""
     path = generation_folder(root, record.number) / name
     if name not in record.files:
         raise RegistryError(f"{path.parent / GENERATION} records no hash of {name}. {files.RESTORE}")
@@ -175,12 +163,7 @@ def read_expert(root: Path, entry: ExpertEntry, base: BaseRecord) -> ExpertRecor
 
 
 def read_weights(root: Path, record: ExpertRecord) -> files.Arrays:
-    """An expert's LoRA matrices.
-
-    Raises:
-        RegistryError: missing or changed.
-        ExpertError: not what the record says.
-    """
+    """An expert's LoRA matrices, held against its hash and its record."""
     path = expert_folder(root, record.name) / ADAPTER
     weights = files.parse_hashed(files.read_bytes(path, root), str(record.weights_sha256), path)
     checks.check_expert(record, weights, str(path))
@@ -198,11 +181,7 @@ def read_exemplars(root: Path, record: ExpertRecord) -> files.Arrays | None:
 
 
 def require_own_folders(root: Path) -> None:
-    """Refuse to write through links.
-
-    Raises:
-        RegistryError: experts/ or generations/ is missing or no folder of the registry's own.
-    """
+    """Refuse, by a RegistryError, to write through links."""
     for folder in (root / EXPERTS, root / GENERATIONS):
         if not folder.exists() or not stat.S_ISDIR(folder.lstat().st_mode):
             raise RegistryError(

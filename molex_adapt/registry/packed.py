@@ -36,9 +36,7 @@ _FORMAT = "1"
 class Packed:
     """Experts of one generation, in router order.
 
-    Attributes:
-        specs: name, rank and alpha of each.
-        tables: per adapted layer, A (E, R, D_in) and B (E, R, D_out), zero beyond an expert's rank.
+    `tables` are, per adapted layer, A (E, R, D_in) and B (E, R, D_out), zero beyond an expert's rank.
     """
 
     specs: list[ExpertSpec]

@@ -26,7 +26,6 @@ class Reproduction:
     """How an expert is made again.
 
     Attributes:
-        record: of the expert.
         generation: the first one that has it.
         commands: shell lines, in order; the last one trains.
         remarks: what has to be as it was, and what is not.
@@ -53,10 +52,7 @@ class Reproduction:
 def reproduce(store: Store, name: str, recipe: Path | None = None) -> Reproduction:
     """What to run so that an expert of the active generation is made again.
 
-    Args:
-        store: the registry.
-        name: of the expert.
-        recipe: a file that holds the expert's recipe; without it, that of the generation it came with.
+    `recipe` is a file that holds the expert's recipe; without it, that of the generation it came with.
 
     Raises:
         ExpertError: there is no such expert.

@@ -25,13 +25,9 @@ from molex_adapt.registry.records import (
 
 
 class Store:
-    """A registry folder.
+    """A registry folder, whose writes wait `lock_seconds` for another writer.
 
     Reading never waits and always sees one consistent state; writing takes the lock.
-
-    Attributes:
-        path: the folder.
-        lock_seconds: how long a write waits for another writer.
     """
 
     def __init__(self, path: Path, lock_seconds: float = LOCK_SECONDS) -> None:
@@ -40,12 +36,9 @@ class Store:
 
     @classmethod
     def create(cls, path: Path | str, base: BaseRecord, embedded_from: Path | None = None) -> Store:
-        """A new registry without experts.
+        """A new registry without experts, in a folder that does not exist yet, or is empty.
 
-        Args:
-            path: a folder that does not exist yet, or is empty.
-            base: what its experts will be trained on.
-            embedded_from: folder with config.json and safetensors weights, copied into the registry.
+        With `embedded_from`, a folder with config.json and safetensors weights, the base is copied into the registry.
 
         Raises:
             RegistryError: something is there already, or the copied weights have another hash.
@@ -66,11 +59,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
-        """An existing registry.
-
-        Raises:
-            RegistryError: none there, damaged, or of another format.
-        """
+        """An existing registry; RegistryError where there is none, or it is damaged or of another format."""
         folder = Path(path)
         if not (folder / layout.REGISTRY).exists():
             broken = " Its creation was interrupted." if (folder / create.CREATING).exists() else ""
@@ -103,11 +92,7 @@ class Store:
         return None if record.active is None else layout.find_generation(self.path, record)
 
     def generation(self, number: int | None = None) -> GenerationRecord:
-        """One generation; None for the active one.
-
-        Raises:
-            RegistryError: there is none, or it is damaged.
-        """
+        """One generation; None for the active one. RegistryError where there is none, or it is damaged."""
         return layout.find_generation(self.path, self.record(), number)
 
     def history(self) -> list[GenerationRecord]:
@@ -149,11 +134,7 @@ class Store:
         return layout.read_summaries(self.path, generation)
 
     def expert(self, name: str, number: int | None = None) -> ExpertRecord:
-        """One expert of a generation.
-
-        Raises:
-            ExpertError: it has no such expert.
-        """
+        """One expert of a generation; ExpertError where it has no such one."""
         return layout.read_expert(self.path, self._entry(name, number), self.base)
 
     def expert_folder(self, name: str) -> Path:
@@ -200,12 +181,9 @@ class Store:
     def remove(self, name: str, *, purge: bool = False, command: str = "") -> int | None:
         """A new active generation without the expert and its router rows; returns its number.
 
-        Args:
-            name: the expert.
-            purge: delete its files, and every generation that names it, for good. Without a purge, a rollback
-                brings the expert back. With one, an expert of inactive generations only can be named as well;
-                then there is no new generation and None is returned.
-            command: for the history.
+        With `purge` its files go, and every generation that names it, for good; without, a rollback brings the expert
+        back. A purge may name an expert of inactive generations only; then there is no new generation and None is
+        returned.
 
         Raises:
             ExpertError: there is no such expert.
@@ -215,9 +193,8 @@ class Store:
     def verify(self, repair: bool = False) -> list[str]:
         """Check every file; returns the problems.
 
-        Args:
-            repair: delete what interrupted writes left behind, and the checkpoints of training that no process is
-                at. Nothing that a generation names is touched.
+        With `repair`, delete what interrupted writes left behind, and the checkpoints of training that no process is
+        at. Nothing that a generation names is touched.
         """
         return verify.verify(self.path, repair, self.lock_seconds)
 

@@ -72,13 +72,7 @@ def compare(
     threshold: float,
     options: AcceptanceOptions,
 ) -> dict[str, Change]:
-    """Paired comparison of the same utterances under the old and the new mixture.
-
-    Args:
-        before, after: the same domains, the same utterances in the same order.
-        threshold: frozen, in nats.
-        options: bootstrap size and confidence.
-    """
+    """Paired comparison of the same utterances under the old and the new mixture; the threshold is in nats."""
     found = {}
     for domain, old in before.items():
         new = after[domain]

@@ -48,10 +48,8 @@ class Adapted:
         refused: why the result may not be activated; empty when it may.
         not_measured: old domains of which nothing is kept to measure on.
         seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
-        stages: how each stage went.
         exemplars: per new expert.
         threshold: frozen when the first mixture was trained; nats.
-        remarks: what else a user should know.
     """
 
     experts: list[str]
@@ -77,14 +75,8 @@ def train_first(
 ) -> Adapted:
     """Train experts, routers and head of an empty mixture together, calibrate, measure.
 
-    Args:
-        detector: without experts; changed in place.
-        domains: data of each expert. Routers learn to send the spoofed speech of a domain to the expert of that
-            name. With `sharing` there is one domain, and nothing says which expert its speech belongs to.
-        recipe: decides the result, with the data and the seed.
-        run: seed and listener.
-        sharing: names of experts that share one domain.
-        checkpoints: for the state of the stages, and to resume from.
+    Routers learn to send the spoofed speech of a domain to the expert of that name. With `sharing`, the names of
+    several experts, there is one domain, and nothing says which expert its speech belongs to.
     """
     torch.manual_seed(run.seed)
     names = list(sharing) or list(domains)
@@ -131,14 +123,10 @@ def add_expert(
 
     Args:
         detector: the active mixture; changed in place.
-        name: of the new expert.
-        domain: the domain that it is added for.
-        data: of that domain.
+        name, domain, data: of the new expert.
         old: the domains known so far.
         threshold: frozen, in nats.
-        recipe: decides the result, with the data and the seed.
-        run: seed and listener.
-        checkpoints: as for `train_first`.
+        recipe, run, checkpoints: how it is trained, with which seed, and where its state is kept.
     """
     result = Adapted([name], threshold)
     # All that is asked of the former mixture comes before `append_expert`: from there on it is another one.
@@ -182,13 +170,7 @@ def retrain_routers(
     run: Run,
     checkpoints: Checkpoints | None = None,
 ) -> Adapted:
-    """Router stage alone, on exemplars and on further data.
-
-    Args:
-        detector: the active mixture; changed in place.
-        data: further data per domain. Routers learn to send its spoofed speech to the domain's expert, if there is
-            one.
-        old, threshold, recipe, run, checkpoints: as for `add_expert`.
+    """Router stage alone, on exemplars and further data, whose spoofed speech goes to the expert of its domain.
 
     Raises:
         ExpertError: the mixture has no expert.

@@ -33,13 +33,9 @@ def adopt_expert(
 
     Args:
         detector: the active mixture; changed in place.
-        spec, weights: of the expert.
-        rows: one router row (D + 1,) per block.
-        domain: what it was trained for; a key that no old domain has.
-        exemplars: those of that domain that came with it; None where none came.
-        old: the domains known so far.
-        threshold: frozen, in nats.
-        recipe: the active generation's.
+        spec, weights, rows: of the expert; one router row (D + 1,) per block.
+        domain, exemplars: what it was trained for, a key that no old domain has, and what came along of it.
+        old, threshold, recipe: as for `add_expert`; the recipe is the active generation's.
 
     Raises:
         ExpertError: the weights do not fit this mixture, or have no effect on this base.

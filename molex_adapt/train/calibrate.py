@@ -47,17 +47,10 @@ def calibrate(
     threshold: float = 0.0,
     held: DevelopmentScores | None = None,
 ) -> list[str]:
-    """Fit the detector's calibration anew; where that fails, the old calibration stays.
+    """Fit the detector's calibration anew; where that fails, the old one stays, and a remark says so.
 
-    Args:
-        detector: changed in place.
-        development: development sets of all domains.
-        threshold: frozen, in nats.
-        held: old domains with their scores before the change; they keep their error rates at the threshold. None, or
-            no sets, holds nothing.
-
-    Returns:
-        A remark where the fit failed.
+    Where development sets of old domains are `held`, with their scores before the change, they keep their error rates
+    at the frozen threshold, in nats.
     """
     try:
         found = fit_calibration(detector, development)
@@ -75,11 +68,7 @@ def calibrate(
 
 
 def fit_calibration(detector: Detector, development: Sequence[Features]) -> Calibration:
-    """Logistic regression on the detector's logits.
-
-    Raises:
-        DataError: the development splits cannot be calibrated on.
-    """
+    """Logistic regression on the detector's logits; DataError where they cannot be calibrated."""
     logits, labels = _logits(detector, development)
     weights = np.concatenate([_equal_weights(features) for features in development])
     return Calibration.fit(logits[labels], logits[~labels], weights=(weights[labels], weights[~labels]))
@@ -107,11 +96,9 @@ def holding_boundary(
     room to either side.
 
     Args:
-        before: (N,) calibrated scores of the former mixture, nats.
+        before, threshold: (N,) calibrated scores of the former mixture, and what was deployed; nats.
         after: (N,) logits of the new one, same utterances.
-        bona_fide: (N,), of both classes.
         weights: (N,), which sum to 1 within each class.
-        threshold: nats.
 
     Source: own.
     """

@@ -36,10 +36,8 @@ class Standing:
 
     Attributes:
         before, best: development loss at the start, and the lowest so far; nats.
-        step: steps taken.
-        best_step: the step of the lowest loss.
+        step, best_step: steps taken, and the step of the lowest loss.
         waited: evaluations since that step.
-        seconds: wall-clock time so far.
     """
 
     before: float
@@ -55,10 +53,7 @@ class StageState:
     """Everything that decides the rest of a stage.
 
     Attributes:
-        trained: the weights in training.
-        kept: their best values so far.
-        optimiser, schedule, sampler: with their own state.
-        standing: progress and early stopping.
+        trained, kept: the weights in training, and their best values so far.
         device: its random numbers are part of the state, as are the CPU's.
     """
 
@@ -127,12 +122,9 @@ class StageState:
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one training run; without a folder, none are kept.
+    """The checkpoints of one training run, `every` so many seconds; without a folder, none are kept.
 
-    Attributes:
-        folder: of the checkpoints.
-        progress: hears when a stage is resumed, and when a checkpoint cannot be written.
-        every: seconds of training between two checkpoints.
+    `progress` hears when a stage is resumed, and when a checkpoint cannot be written.
     """
 
     folder: RunFolder | None = None

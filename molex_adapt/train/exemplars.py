@@ -26,11 +26,7 @@ def choose_exemplars(
 ) -> Exemplars:
     """Choose exemplars of both classes at random, forged copies of chosen recordings first.
 
-    Args:
-        train, test: the domain's splits.
-        options: how many utterances of each class, and how many seconds of each.
-        crop: frames of a training crop, for training sets that are not in memory.
-        seed: decides the choice.
+    `crop` is for training sets that are not in memory: frames of a training crop.
     """
     generator = torch.Generator().manual_seed(seed)
     return Exemplars(

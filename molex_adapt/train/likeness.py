@@ -20,11 +20,9 @@ class Likeness:
     """How the active mixture performs on a new domain's development split.
 
     Attributes:
-        eer: fraction.
+        eer, interval: fractions.
         loss: logistic loss of calibrated scores, both classes with the same weight; nats.
-        interval: bootstrap interval of the EER.
-        expert: the expert with the largest mean gate on the domain's spoofed speech.
-        share: that mean gate, over utterances and blocks.
+        expert, share: the expert with the largest mean gate on the domain's spoofed speech, and that gate.
         gates: (L, E) mean gates over the whole split.
     """
 
@@ -46,13 +44,7 @@ class Likeness:
 
 
 def likeness(detector: Detector, development: Features, options: AcceptanceOptions) -> Likeness:
-    """Score a new domain's development split with the active mixture, and find the expert that does the work.
-
-    Args:
-        detector: with at least one expert.
-        development: both classes.
-        options: settings of the bootstrap interval.
-    """
+    """Score a new domain's development split with the active mixture, and find the expert that does the work."""
     found = collect(detector, development)
     real = development.bona_fide.numpy()
     scores = found.logits.double().numpy()

@@ -34,15 +34,10 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Stage:
-    """What moves, on which data, towards what.
+    """What moves, on which data, towards what; `name` is that of its checkpoint and in messages.
 
-    Attributes:
-        name: of its checkpoint and for messages.
-        groups: the weights in training; all others stay as they are.
-        sampler: draws the batches.
-        loss: of a batch; scalar.
-        development_loss: decides early stopping; nats.
-        options: steps, rates and patience.
+    `groups` are the weights in training, all others stay as they are. The loss of a batch is a scalar; the development
+    loss, in nats, decides early stopping.
     """
 
     name: str
@@ -55,13 +50,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a stage went; losses are of the development split.
+    """How a stage went: losses of the development split in nats, wall-clock seconds.
 
-    Attributes:
-        steps: taken.
-        best_step: whose weights were kept; 0 for those before the stage.
-        loss_before, loss_best: balanced logistic loss in nats.
-        seconds: wall-clock.
+    `best_step` is the step whose weights were kept; 0 for those before the stage.
     """
 
     steps: int
@@ -73,12 +64,6 @@ class Fitted:
 
 def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpoints | None = None) -> Fitted:
     """Train the weights of a stage and nothing else. At the end they are the best of all evaluated, the start included.
-
-    Args:
-        detector: changed in place.
-        stage: what is trained, on what, towards what, and how.
-        run: seed and listener.
-        checkpoints: for the stage's state, and to resume from; None keeps none.
 
     Raises:
         MolexError: the loss is not finite.

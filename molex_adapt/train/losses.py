@@ -28,11 +28,8 @@ def detection_loss(logit: Tensor, bona_fide: Tensor) -> Tensor:
 def twin_loss(logit: Tensor, twin: Tensor) -> Tensor:
     """Logistic loss of the difference between a recording's logit and that of its forged copy; scalar, nats.
 
-    Voice, words and channel are the same in both and cancel out. What remains to learn is the attack.
-
-    Args:
-        logit: (B,).
-        twin: (B,) as in `Batch`.
+    Voice, words and channel are the same in both and cancel out. What remains to learn is the attack. `twin` is that of
+    `Batch`.
     """
     forged = (twin >= 0).nonzero()[:, 0]
     if not len(forged):
@@ -85,18 +82,13 @@ def development_loss(
 ) -> Callable[[], float]:
     """A function that measures the detector: the logistic loss of its calibrated scores on development sets, in nats.
 
-    Bona fide speech has half of the weight. The spoofed speech of all domains has the other half, and a large domain
-    counts no more than a small one. Domains often share bona fide speech, so each source recording counts once:
-    otherwise one hard recording would outweigh a whole domain.
+    Bona fide speech has half of the weight. The spoofed speech of all domains has the other half, divided by `shares`,
+    or equally: a large domain counts no more than a small one. Domains often share bona fide speech, so each source
+    recording counts once: otherwise one hard recording would outweigh a whole domain. Of each class and set at most
+    `utterances` are used, evenly spaced.
 
     Every call fits the calibration anew. A newly trained expert is overconfident at first, and calibration corrects
     that after training anyway. Logits that cannot be calibrated are used as they are.
-
-    Args:
-        detector: measured in the state that it has at each call.
-        sets: one per domain.
-        utterances: how many of each class and set are used, evenly spaced.
-        shares: weight of each domain's spoofed speech; None gives all the same weight.
     """
     counts = [1.0] * len(sets) if shares is None else list(shares)
     parts: list[Features] = []

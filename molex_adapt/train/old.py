@@ -16,9 +16,7 @@ from molex_adapt.train.pools import Pool
 class OldDomain:
     """A domain that the mixture already has.
 
-    Attributes:
-        expert: name of its expert; None where several experts share the domain.
-        exemplars: what was kept of it; None where nothing may be kept.
+    `expert` is None where several experts share the domain, `exemplars` where nothing may be kept.
     """
 
     expert: str | None
@@ -58,13 +56,8 @@ def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:
 def replay_share(most_new: float, new: float, losses: Mapping[str, float]) -> float:
     """Share of every batch that is drawn from exemplars: the easier the new domain is, the more.
 
-    The new domain gets its share of the loss, at most `most_new`, and at least what each of all domains would get in
-    equal parts.
-
-    Args:
-        most_new: largest share of the new domain.
-        new: its present loss, in nats.
-        losses: present losses of the old domains. Without any, the share does not matter: nothing is replayed.
+    From present losses in nats the new domain gets its share, at most `most_new`, and at least what each of all domains
+    would get in equal parts. Without old domains the share does not matter: nothing is replayed.
     """
     if not losses:
         return 1 - most_new

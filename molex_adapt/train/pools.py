@@ -29,12 +29,9 @@ class Clips(Protocol):
 
 @dataclass(frozen=True)
 class Pool:
-    """Utterances of one domain.
+    """Utterances of one domain; `share` is their weight in every batch, relative to the other pools.
 
-    Attributes:
-        clips: prefix features and labels.
-        share: weight of this pool in every batch, relative to the other pools.
-        expert: router row of the expert for this domain's spoofed speech; None where there is none.
+    `expert` is the router row of the expert for its spoofed speech; None where there is none.
     """
 
     clips: Clips
@@ -68,8 +65,7 @@ class _Strand:
     """One queue of a pool: utterances of one class, or forged utterances that come with their bona fide twins.
 
     Attributes:
-        pool: that the utterances belong to.
-        members: their indices in the pool; with twins, those of the forged ones.
+        members: indices in the pool; with twins, those of the forged ones.
         share: draws from this strand as a share of the batch size.
         twins: per member, the indices of its bona fide twins.
     """
@@ -85,16 +81,10 @@ class Sampler:
 
     A forged copy comes with the recording that it was made from, and both are cropped at the same place. Voice and
     words then cancel out, and the attack is the difference. Where only some utterances of a pool have twins, the same
-    share of its draws are pairs.
+    share of its draws are pairs. Each batch draws one length for all of its crops, between `shortest` and `crop`
+    frames.
 
     Source: vocoded speech beside its original in every batch, Wang and Yamagishi (ICASSP 2023, arXiv 2210.10570).
-
-    Args:
-        pools: to draw from.
-        batch_size: utterances.
-        crop: longest crop, in frames.
-        seed: of everything that is drawn.
-        shortest: shortest crop, in frames; each batch draws one length for all of its crops. None for `crop` always.
 
     Raises:
         DataError: a class is missing from the pools.

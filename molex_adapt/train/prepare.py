@@ -29,10 +29,8 @@ class DomainData:
     Attributes:
         table: the usable utterances, with split and length.
         train: features for training batches, in memory or computed anew for each.
-        dev: features for early stopping and calibration.
-        test: features to measure on.
+        dev, test: features for early stopping and calibration, and to measure on.
         failed: recordings that were left out, and why.
-        remarks: what else a user should know, such as how the splits were made.
     """
 
     table: Table

@@ -27,13 +27,7 @@ def append_expert(
 ) -> None:
     """Append an untrained expert to every block, and prove that every adapted layer can be trained.
 
-    Args:
-        detector: changed in place.
-        name: of the new expert.
-        recipe: decides rank and alpha.
-        seed: of the initial weights.
-        gates: (L, E) weights by which the old experts are merged into the initial weights. None starts with an
-            expert that changes nothing.
+    By (L, E) `gates` the old experts are merged into its initial weights. Without, it changes nothing at first.
 
     Raises:
         ExpertError: the name is taken, or an adapted layer has no effect.
@@ -89,13 +83,7 @@ def expert_stage(
 ) -> Stage:
     """Expert stage: the new expert, its router rows and the head; all other experts and the base stay frozen.
 
-    Args:
-        detector: with the new expert, which `append_expert` added.
-        name: of the new expert.
-        pools: for training; the new domain's is the first.
-        development: for early stopping; the new domain's is the first. Weighted as the pools are.
-        recipe: rates, start of the gate and losses.
-        seed: of the draws.
+    The new domain is the first of pools and of development sets, which are weighted as the pools are.
     """
     mixture, options = detector.mixture, recipe.expert
     groups = [
