@@ -19,7 +19,6 @@ from benchmarks.workbench import WORK, Candidate, in_turns, shape_folder
 from molex_adapt.base import Base, load_base
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.mixture import ExpertSpec, Mixture
-from molex_adapt.mixture.mixture import module_path
 from molex_adapt.recipe import Options, Recipe, RouterOptions
 
 MIXED = 8
@@ -92,11 +91,9 @@ def mixture_of(base: Base, count: int, recipe: Recipe) -> Mixture:
     experts = []
     for number in range(count):
         weights = {}
-        for block, layers in enumerate(mixture.layers):
-            for target, layer in layers.items():
-                a, b = layer.fresh(ExpertSpec("", lora.rank, lora.alpha), generator)
-                path = module_path(block, target)
-                weights[f"{path}.lora_A"], weights[f"{path}.lora_B"] = a, b
+        for path, layer in mixture.placed.items():
+            a, b = layer.fresh(ExpertSpec("", lora.rank, lora.alpha), generator)
+            weights[f"{path}.lora_A"], weights[f"{path}.lora_B"] = a, b
         experts.append((ExpertSpec(f"e{number}", lora.rank, lora.alpha), weights))
     rows = [[torch.randn(base.width + 1, generator=generator) for _ in base.blocks] for _ in experts]
     mixture.extend(experts, rows)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from molex_adapt.mixture.experts import ExpertSpec, ExpertWeights
-from molex_adapt.mixture.mixture import Mixture, module_path
+from molex_adapt.mixture.mixture import Mixture
 
 
 @torch.no_grad()
@@ -24,16 +24,15 @@ def merged(
     Where the experts together have a lower rank than the new one, the remaining rows are fresh.
     """
     found = {}
-    for block, layers in enumerate(mixture.layers):
-        for target, layer in layers.items():
-            weights = gates[block].to(layer.bank.scales) * layer.bank.scales
-            a = layer.bank.stacked_a.float()
-            b = layer.bank.stacked_b.float() * weights[:, None, None]
-            path = module_path(block, target)
-            found[f"{path}.lora_A"], found[f"{path}.lora_B"] = own_a, own_b = layer.fresh(spec, generator)
-            low, high = _nearest(a.flatten(0, 1), b.flatten(0, 1), spec.rank)
-            # The layer will multiply by the scale again.
-            own_a[: len(low)], own_b[:, : len(low)] = low, high / spec.scale
+    per_layer = gates.repeat_interleave(len(mixture.lora.targets), dim=0)
+    for (path, layer), own in zip(mixture.placed.items(), per_layer, strict=True):
+        weights = own.to(layer.bank.scales) * layer.bank.scales
+        a = layer.bank.stacked_a.float()
+        b = layer.bank.stacked_b.float() * weights[:, None, None]
+        found[f"{path}.lora_A"], found[f"{path}.lora_B"] = own_a, own_b = layer.fresh(spec, generator)
+        low, high = _nearest(a.flatten(0, 1), b.flatten(0, 1), spec.rank)
+        # The layer will multiply by the scale again.
+        own_a[: len(low)], own_b[:, : len(low)] = low, high / spec.scale
     return found
 
 

@@ -57,6 +57,15 @@ class Mixture(nn.Module):
         ]
 
     @property
+    def placed(self) -> dict[str, ExpertLinear]:
+        """Every adapted layer by its path inside the base, as PEFT names it."""
+        return {
+            f"encoder.layers.{block}.{target}": layer
+            for block, layers in enumerate(self.layers)
+            for target, layer in layers.items()
+        }
+
+    @property
     def routers(self) -> list[Router]:
         """One router per block."""
         return cast(list[Router], list(self._routers))
@@ -84,10 +93,8 @@ class Mixture(nn.Module):
         if weights is None:
             self._check_names([spec])
             weights = {}
-            for block, layers in enumerate(self.layers):
-                for target, layer in layers.items():
-                    path = module_path(block, target)
-                    weights[f"{path}.lora_A"], weights[f"{path}.lora_B"] = layer.fresh(spec, generator)
+            for path, layer in self.placed.items():
+                weights[f"{path}.lora_A"], weights[f"{path}.lora_B"] = layer.fresh(spec, generator)
         self.extend([(spec, weights)], None if rows is None else [rows])
 
     def extend(
@@ -101,13 +108,11 @@ class Mixture(nn.Module):
         self._check_names(specs)
         for spec, weights in experts:
             self._check_fit(spec, weights)
-        for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
-            for target, layer in layers.items():
-                path = module_path(block, target)
-                layer.extend(
-                    specs,
-                    [(weights[f"{path}.lora_A"], weights[f"{path}.lora_B"]) for _, weights in experts],
-                )
+        for path, layer in self.placed.items():
+            layer.extend(
+                specs, [(weights[f"{path}.lora_A"], weights[f"{path}.lora_B"]) for _, weights in experts]
+            )
+        for block, router in enumerate(self.routers):
             if rows is not None and specs:
                 router.extend(torch.stack([own[block] for own in rows]))
             for _ in specs if rows is None else ():
@@ -116,22 +121,17 @@ class Mixture(nn.Module):
 
     def tables(self) -> dict[str, tuple[Tensor, Tensor]]:
         """A (E, R, D_in) and B (E, R, D_out) of all experts, per adapted layer; zero beyond an expert's rank."""
-        return {
-            module_path(block, target): (layer.bank.stacked_a, layer.bank.stacked_b)
-            for block, layers in enumerate(self.layers)
-            for target, layer in layers.items()
-        }
+        return {path: (layer.bank.stacked_a, layer.bank.stacked_b) for path, layer in self.placed.items()}
 
     def fits(self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]]) -> bool:
         """Whether `adopt` can take such tables: the layers and shapes of this base."""
         rank = max((spec.rank for spec in specs), default=0)
         expected = {
-            module_path(block, target): (
+            path: (
                 (len(specs), rank, layer.linear.in_features),
                 (len(specs), rank, layer.linear.out_features),
             )
-            for block, layers in enumerate(self.layers)
-            for target, layer in layers.items()
+            for path, layer in self.placed.items()
         }
         return expected == {name: (tuple(a.shape), tuple(b.shape)) for name, (a, b) in tables.items()}
 
@@ -139,19 +139,19 @@ class Mixture(nn.Module):
         self, specs: Sequence[ExpertSpec], tables: dict[str, tuple[Tensor, Tensor]], rows: Sequence[Tensor]
     ) -> None:
         """Take all experts at once, in the form of `tables`. They are not copied, and may be memory-mapped."""
-        for block, (layers, router) in enumerate(zip(self.layers, self.routers, strict=True)):
-            for target, layer in layers.items():
-                ranks, scales = [spec.rank for spec in specs], [spec.scale for spec in specs]
-                layer.bank.adopt(*tables[module_path(block, target)], ranks, scales)
-            router.extend(rows[block])
+        ranks, scales = [spec.rank for spec in specs], [spec.scale for spec in specs]
+        for path, layer in self.placed.items():
+            layer.bank.adopt(*tables[path], ranks, scales)
+        for router, own in zip(self.routers, rows, strict=True):
+            router.extend(own)
         self.specs = list(specs)
 
     def remove(self, name: str) -> None:
         """Drop an expert and its router rows."""
         index = self.index(name)
-        for layers, router in zip(self.layers, self.routers, strict=True):
-            for layer in layers.values():
-                layer.remove(index)
+        for layer in self.placed.values():
+            layer.remove(index)
+        for router in self.routers:
             router.remove(index)
         del self.specs[index]
 
@@ -159,17 +159,15 @@ class Mixture(nn.Module):
         """A copy of an expert's LoRA weights, float32 on the CPU."""
         index = self.index(name)
         found = {}
-        for block, layers in enumerate(self.layers):
-            for target in self.lora.targets:
-                layer, path = layers[target], module_path(block, target)
-                found[f"{path}.lora_A"] = layer.a[index].detach().float().cpu().clone()
-                found[f"{path}.lora_B"] = layer.b[index].detach().float().cpu().clone()
+        for path, layer in self.placed.items():
+            found[f"{path}.lora_A"] = layer.a[index].detach().float().cpu().clone()
+            found[f"{path}.lora_B"] = layer.b[index].detach().float().cpu().clone()
         return found
 
     def expert_parameters(self, name: str) -> list[nn.Parameter]:
         """The trainable weights of one expert, without its router rows. Experts in half precision become float32."""
         index = self.index(name)
-        layers = [layer for block in self.layers for layer in block.values()]
+        layers = self.placed.values()
         for layer in layers:
             layer.bank.widen()
         return [weight for layer in layers for weight in (layer.a[index], layer.b[index])]
@@ -231,7 +229,7 @@ class Mixture(nn.Module):
         Source: own form of the regularisation that MoLEx (arXiv 2509.09175) names.
         """
         overlap = []
-        for layer in (layer for block in self.layers for layer in block.values()):
+        for layer in self.placed.values():
             unit = [nn.functional.normalize(weight, dim=1) for weight in layer.a]
             overlap += [(one @ other.T).square().mean() for at, one in enumerate(unit) for other in unit[:at]]
         return torch.stack(overlap).mean() if overlap else torch.zeros(())
@@ -252,11 +250,9 @@ class Mixture(nn.Module):
 
     def _check_fit(self, spec: ExpertSpec, weights: ExpertWeights) -> None:
         expected = {}
-        for block, layers in enumerate(self.layers):
-            for target in self.lora.targets:
-                linear, path = layers[target].linear, module_path(block, target)
-                expected[f"{path}.lora_A"] = (spec.rank, linear.in_features)
-                expected[f"{path}.lora_B"] = (linear.out_features, spec.rank)
+        for path, layer in self.placed.items():
+            expected[f"{path}.lora_A"] = (spec.rank, layer.linear.in_features)
+            expected[f"{path}.lora_B"] = (layer.linear.out_features, spec.rank)
         found = {name: tuple(weight.shape) for name, weight in weights.items()}
         if expected != found:
             wrong = sorted(
@@ -287,11 +283,6 @@ class _RouteBefore:
         self.mixture.routings.append(routing)
         for layer in self.layers:
             layer.routing = routing
-
-
-def module_path(block: int, target: str) -> str:
-    """Path of an adapted layer inside the base, as PEFT names it."""
-    return f"encoder.layers.{block}.{target}"
 
 
 def _key(target: str) -> str:

@@ -103,9 +103,8 @@ class Router(nn.Module):
         """Decide for a batch, from (B, F, D) inputs of the block's feed-forward and (B, F) valid frames."""
         read = (self.read(x, mask).float() - self.centre) / self.spread
         rows = self.rows.differentiable()
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # half precision would swap experts with nearly equal logits
+        # Half precision would swap experts with nearly equal logits.
+        with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(read, rows[:, :-1], rows[:, -1]) / self.width**0.5
         if self.forced is not None:
             shape = (*logits.shape[:2], 1)

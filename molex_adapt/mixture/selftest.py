@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from molex_adapt.errors import ExpertError
-from molex_adapt.mixture.mixture import Mixture, module_path
+from molex_adapt.mixture.mixture import Mixture
 
 
 def check_attached(mixture: Mixture, name: str) -> None:
@@ -25,15 +25,15 @@ def check_attached(mixture: Mixture, name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(1, 12, mixture.base.prefix_width, generator=generator).to(device)
     frames = torch.tensor([12], device=device)
-    dead = []
     training = mixture.training
     mixture.eval()
     try:
         with mixture.forcing(name):  # routed as usual, the expert might not act at all
-            for block, layers in enumerate(mixture.layers):
-                for target, layer in layers.items():
-                    if not _acts(mixture, layer.b[index], features, frames):
-                        dead.append(module_path(block, target))
+            dead = [
+                path
+                for path, layer in mixture.placed.items()
+                if not _acts(mixture, layer.b[index], features, frames)
+            ]
     finally:
         mixture.train(training)
     if dead:
@@ -65,6 +65,5 @@ def _acts(mixture: Mixture, weight: nn.Parameter, features: Tensor, frames: Tens
             weight.copy_(saved)
         weight.requires_grad_(trainable)
     moved = float((after - before.detach()).abs().max())
-    return (
-        gradient is not None and float(gradient.abs().max()) > 0 and moved > 1e-5
-    )  # more than rounding moves
+    more_than_rounding = 1e-5
+    return gradient is not None and float(gradient.abs().max()) > 0 and moved > more_than_rounding

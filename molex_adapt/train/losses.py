@@ -60,9 +60,8 @@ def domain_loss(detector: Detector, batch: Batch) -> Tensor:
     losses = []
     for routing in detector.mixture.routings:
         logits = routing.logits
-        if (
-            logits.shape[1] > 1
-        ):  # frame routing: the label belongs to the utterance, so its frames are averaged
+        # Frame routing: the label belongs to the utterance, so its frames are averaged.
+        if logits.shape[1] > 1:
             logits = (logits * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         losses.append(F.cross_entropy(logits[rows, 0], owners))
     return torch.stack(losses).mean()

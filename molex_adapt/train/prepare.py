@@ -117,9 +117,8 @@ def _gib(table: Table, detector: Detector) -> float:
 def _at_most(table: Table, count: int) -> Table:
     if len(table) <= count:
         return table
-    generator = torch.Generator().manual_seed(
-        0
-    )  # fixed: figures of different seeds are of the same utterances
+    # A fixed seed: figures of different seeds are of the same utterances.
+    generator = torch.Generator().manual_seed(0)
     kept: list[int] = []
     for label in ("bonafide", "spoof"):
         members = [i for i, item in enumerate(table) if item.label == label]

@@ -139,9 +139,8 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
     for found, router in zip(reads, detector.mixture.routers, strict=True):
         values = torch.cat(found).float()
         router.centre.copy_(values.mean(0))
-        router.spread.copy_(
-            values.std(0).clamp(min=1e-4)
-        )  # a channel that never moves would be divided by zero
+        # A channel that never moves would be divided by zero.
+        router.spread.copy_(values.std(0).clamp(min=1e-4))
 
 
 def shares_of(domains: int, replay_share: float) -> list[float]:
