@@ -31,18 +31,20 @@ _CLOSE = 1e-3
 
 @dataclass(frozen=True)
 class Rows:
-    """One row (D + 1,) per block, and where it comes from."""
+    """One row (D + 1,) per block, float32, where it comes from, and how many experts both mixtures `shared`."""
 
     values: list[NDArray[np.float32]]
     source: Source
     shared: int = 0
-    """How many experts both mixtures have."""
 
 
 def re_express(
     rows: NDArray[Any], old: tuple[NDArray[Any], NDArray[Any]], new: tuple[NDArray[Any], NDArray[Any]]
 ) -> NDArray[Any]:
-    """Rows (E, D + 1) that give the same logits from inputs with another centre and spread, (D,) each."""
+    """Rows (E, D + 1) that give the same logits from inputs standardised otherwise.
+
+    `old` and `new` are the centre and spread (D,) that they were trained with, and those that they will be used with.
+    """
     if all(np.array_equal(left, right) for left, right in zip(old, new, strict=True)):
         return rows
     (centre, spread), (centre_, spread_) = ([part.astype(np.float64) for part in pair] for pair in (old, new))
@@ -51,11 +53,9 @@ def re_express(
 
 
 def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_experts: Sequence[str]) -> Rows:
-    """Rows for a pulled expert from those it was trained with.
+    """Rows for a pulled expert from those it was trained with, which come first in the router that was `sent`.
 
-    Args:
-        own, own_experts: this mixture's router, and hashes of the adapters behind its rows.
-        sent, sent_experts: the other mixture's, the pulled expert's row first.
+    Experts go by the hashes of their adapters.
     """
     pairs = [
         (own_experts.index(digest), at)
@@ -83,11 +83,9 @@ def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_exp
 def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any]) -> Rows | None:
     """Rows along the linear discriminant between a domain and what this mixture knows; None where there is none.
 
-    In this mixture's standardised input, what it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of
-    both variances, the gate logit above the mean of the others rises from -GATE at zero to +GATE at the domain's mean.
-
-    `own` is this mixture's router; `means` and `variances` (L, D) of the domain's spoofed speech are standardised as
-    here.
+    `means` and `variances` (L, D) are of the domain's spoofed speech, in this mixture's standardised input, where what
+    it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of both variances, the gate logit above the mean
+    of the others rises from -GATE at zero to +GATE at the domain's mean.
     """
     values = []
     for block, (mean, variance) in enumerate(

@@ -15,11 +15,7 @@ from molex_adapt.mixture.mixture import Mixture
 
 
 def check_attached(mixture: Mixture, name: str) -> None:
-    """Perturb every adapted layer of expert `name`, and restore it bit for bit afterwards.
-
-    Raises:
-        ExpertError: a layer leaves the output unchanged or gets no gradient.
-    """
+    """Perturb every adapted layer of an expert, and restore it bit for bit; ExpertError where one has no effect."""
     index = mixture.index(name)
     device = next(mixture.base.parameters()).device
     generator = torch.Generator().manual_seed(0)

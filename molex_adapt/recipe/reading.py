@@ -27,18 +27,13 @@ def load(kind: type[R], path: Path | str | None = None, overrides: list[str] | N
     Raises:
         RecipeError: unreadable file, broken YAML, unknown keys or bad values (all of them in one message).
     """
-    content = _read_yaml(Path(path)) if path is not None else {}
-    for override in overrides or []:
-        _apply_override(content, override)
+    content = _overridden(_read_yaml(Path(path)) if path is not None else {}, overrides)
     return validate(kind, content, str(path) if path is not None else "recipe")
 
 
 def with_overrides(recipe: R, overrides: list[str] | None) -> R:
     """A recipe with `key.path=value` overrides, as for `load`."""
-    content = recipe.model_dump(mode="json")
-    for override in overrides or []:
-        _apply_override(content, override)
-    return validate(type(recipe), content, "recipe")
+    return validate(type(recipe), _overridden(recipe.model_dump(mode="json"), overrides), "recipe")
 
 
 def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -> R:
@@ -62,24 +57,14 @@ def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -
 
 
 def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
-    """`key.path=value` texts to the nested values they stand for; values are parsed as YAML.
-
-    Raises:
-        RecipeError: an override has another form.
-    """
-    content: dict[str, Any] = {}
-    for override in overrides or []:
-        _apply_override(content, override)
-    return content
+    """`key.path=value` texts to the nested values they stand for, parsed as YAML; RecipeError for other forms."""
+    return _overridden({}, overrides)
 
 
 def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
-    """The given recipe on the structure of an existing mixture.
+    """The given recipe on the structure of an existing mixture; RecipeError where it states another.
 
     Adapted layers, routing, head and window are what the mixture was built with; the rank of a new expert is free.
-
-    Raises:
-        RecipeError: the given recipe states another structure.
     """
     fixed = (
         ("lora", ("targets",)),
@@ -134,6 +119,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise RecipeError(
             f"recipe {path}: expected a mapping of options, found {type(content).__name__}. Mend it"
         )
+    return content
+
+
+def _overridden(content: dict[str, Any], overrides: list[str] | None) -> dict[str, Any]:
+    for override in overrides or []:
+        _apply_override(content, override)
     return content
 
 

@@ -30,11 +30,7 @@ from molex_adapt.registry.store import Store
 
 
 def open_base(store: Store) -> Base:
-    """Load the registry's base and hold it against the recorded hash.
-
-    Raises:
-        RegistryError: it cannot be loaded, or its weights are others than the experts were trained on.
-    """
+    """The registry's base; RegistryError where it cannot be loaded, or has other weights than are recorded."""
     record = store.base
     folder = store.base_folder
     for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else []:
@@ -143,15 +139,11 @@ def arrays_to_weights(arrays: Arrays) -> ExpertWeights:
 
 def router_arrays(detector: Detector) -> Arrays:
     """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
-    found: Arrays = {}
-    for block, router in enumerate(detector.mixture.routers):
-        for part, value in (
-            ("rows", router.rows.table),
-            ("centre", router.centre),
-            ("spread", router.spread),
-        ):
-            found[f"blocks.{block}.{part}"] = _array(value)
-    return found
+    return {
+        f"blocks.{block}.{part}": _array(value)
+        for block, router in enumerate(detector.mixture.routers)
+        for part, value in (("rows", router.rows.table), ("centre", router.centre), ("spread", router.spread))
+    }
 
 
 def head_arrays(detector: Detector) -> Arrays:

@@ -92,13 +92,10 @@ def check_head(head: Arrays, where: str) -> None:
 
 
 def check_exemplars(exemplars: Arrays, where: str) -> None:
-    """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,).
+    """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,); else ExpertError.
 
     Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers. `reads`, statistics that were kept
     once, are passed over: nothing uses them.
-
-    Raises:
-        ExpertError: a tensor is missing or does not fit the others.
     """
     for part in sorted({name.partition(".")[0] for name in exemplars}):
         if part in _PARTS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from molex_adapt import atomic
@@ -22,50 +24,28 @@ _BASE_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "LICENSE*")
 
 
 def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
-    """Make an empty registry; `registry.yaml` appears last.
-
-    Raises:
-        RegistryError: the folder is in use, cannot be written, or the copied base has another hash.
-    """
+    """Make an empty registry in a free folder, the base copied where it is embedded; `registry.yaml` appears last."""
     if base.embedded != (embedded_from is not None):
         raise RegistryError(
             f"base {base} is marked {'embedded' if base.embedded else 'not embedded'}, but the folder to copy is "
             f"{embedded_from}; give a folder exactly for an embedded base"
         )
-    require_free(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with write_lock(path):
-            require_free(path)
-            _fill(path, base, embedded_from)
-    except OSError as error:
-        raise RegistryError(
-            f"registry {path} cannot be made: {error}. Choose a folder you may write to."
-        ) from None
+    with _making(path, f"registry {path} cannot be made"):
+        for name in (EXPERTS, GENERATIONS):
+            (path / name).mkdir()
+        if embedded_from is not None:
+            _copy_base(embedded_from, path, base)
+        record = RegistryRecord(format=FORMAT, base=base, active=None, generations=[])
+        atomic.replace_file(path / REGISTRY, files.dump_record(record))
 
 
 def copy(source: Path, path: Path) -> None:
-    """Copy a whole registry, generations and all; `registry.yaml` appears last.
-
-    Raises:
-        RegistryError: the folder is in use or cannot be written.
-    """
-    require_free(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with write_lock(path):
-            require_free(path)
-            (path / CREATING).mkdir(exist_ok=True)
-            for name in (BASE, EXPERTS, GENERATIONS):
-                atomic.discard(path / name)
-                if (source / name).is_dir():
-                    shutil.copytree(source / name, path / name)
-            atomic.replace_file(path / REGISTRY, (source / REGISTRY).read_bytes())
-            _sweep(path)
-    except OSError as error:
-        raise RegistryError(
-            f"registry {source} cannot be copied to {path}: {error}. Choose a folder you may write to."
-        ) from None
+    """Copy a whole registry, generations and all, into a free folder; `registry.yaml` appears last."""
+    with _making(path, f"registry {source} cannot be copied to {path}"):
+        for name in (BASE, EXPERTS, GENERATIONS):
+            if (source / name).is_dir():
+                shutil.copytree(source / name, path / name)
+        atomic.replace_file(path / REGISTRY, (source / REGISTRY).read_bytes())
 
 
 def require_free(path: Path) -> None:
@@ -89,22 +69,22 @@ def _is_begun(path: Path) -> bool:
 _BEGUN = Kind("the beginning of a registry", _is_begun)
 
 
-def _fill(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
-    (path / CREATING).mkdir(exist_ok=True)
-    for name in (BASE, EXPERTS, GENERATIONS):
-        atomic.discard(path / name)
-    for name in (EXPERTS, GENERATIONS):
-        (path / name).mkdir()
-    if embedded_from is not None:
-        _copy_base(embedded_from, path, base)
-    record = RegistryRecord(format=FORMAT, base=base, active=None, generations=[])
-    atomic.replace_file(path / REGISTRY, files.dump_record(record))
-    _sweep(path)
-
-
-def _sweep(path: Path) -> None:
-    for rest in atomic.leftovers(path):
-        atomic.discard(rest)
+@contextmanager
+def _making(path: Path, failed: str) -> Iterator[None]:
+    """A free folder, emptied of what a killed creation left, and swept once its registry is there."""
+    require_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with write_lock(path):
+            require_free(path)
+            (path / CREATING).mkdir(exist_ok=True)
+            for name in (BASE, EXPERTS, GENERATIONS):
+                atomic.discard(path / name)
+            yield
+            for rest in atomic.leftovers(path):
+                atomic.discard(rest)
+    except OSError as error:
+        raise RegistryError(f"{failed}: {error}. Choose a folder you may write to.") from None
 
 
 def _copy_base(source: Path, registry: Path, base: BaseRecord) -> None:

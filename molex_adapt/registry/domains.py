@@ -25,10 +25,7 @@ def labels(names: Iterable[str], experts: Experts) -> dict[str, str]:
 
 
 def trained(record: GenerationRecord, parent: GenerationRecord | None, experts: Experts) -> set[str]:
-    """The experts that were trained for this generation, not pulled.
-
-    `parent` is None where it was made from nothing, or from one that is gone.
-    """
+    """The experts that were trained for this generation, not pulled; none where its parent is gone."""
     if record.origin is not None or (parent is None and record.parent is not None):
         return set()
     old = [] if parent is None else parent.names

@@ -89,12 +89,7 @@ class GenerationDraft:
     origin: OriginRecord | None = None
 
     def check(self) -> None:
-        """Everything that can be known without the disk.
-
-        Raises:
-            RegistryError: names, router or head do not fit.
-            ExpertError: an expert's weights or exemplars do not fit its record.
-        """
+        """Everything that can be known without the disk; RegistryError or ExpertError where it does not fit."""
         new = [item.record.name for item in self.new_experts]
         if len(set(self.experts)) != len(self.experts) or len(set(new)) != len(new):
             raise RegistryError(f"an expert is named twice in {self.experts}, new {new}; name each once")

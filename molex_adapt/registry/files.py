@@ -42,11 +42,7 @@ RESTORE = "Run molex-adapt verify, then restore the file from a copy or roll bac
 
 
 def read_bytes(path: Path, root: Path, most: int | None = None) -> bytes:
-    """A regular file inside `root`, reached through no symbolic link.
-
-    Raises:
-        RegistryError: missing, a link or no regular file, unreadable, or larger than `most` bytes.
-    """
+    """A regular file inside `root`, at most so large, reached through no symbolic link; else RegistryError."""
     require_plain(path, root)
     try:
         if most is not None and path.stat().st_size > most:
@@ -78,11 +74,7 @@ def require_plain(path: Path, root: Path) -> None:
 
 
 def read_record(kind: type[R], path: Path, root: Path) -> R:
-    """Read and validate one YAML file.
-
-    Raises:
-        RegistryError: unreadable, no plain YAML, another format version, unknown keys or wrong values.
-    """
+    """One YAML file, validated; RegistryError for another format version, unknown keys or wrong values."""
     return parse_record(kind, read_bytes(path, root, _MOST_YAML_BYTES), path)
 
 
@@ -149,11 +141,7 @@ def dump_record(record: Record) -> bytes:
 
 
 def parse_tensors(content: bytes, path: Path) -> Arrays:
-    """Tensors of a safetensors file; bfloat16 comes as float32.
-
-    Raises:
-        RegistryError: damaged, a name given twice, or a number type that the registry does not use.
-    """
+    """Tensors of a safetensors file, bfloat16 as float32; RegistryError where it is damaged or of other types."""
     from safetensors import SafetensorError, deserialize
 
     _check_header(content, path)

@@ -184,10 +184,7 @@ class Forgetting:
 
 
 def chain_to(active: GenerationRecord, records: Iterable[GenerationRecord]) -> list[GenerationRecord]:
-    """The generations that led to this one, oldest first; none that was refused or rolled back.
-
-    The chain begins after a parent that is not among `records`.
-    """
+    """The generations that led to this one, oldest first, from after a parent that is not in `records`."""
     known = {record.number: record for record in records}
     chain = [active]
     while (parent := chain[-1].parent) in known:

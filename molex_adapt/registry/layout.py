@@ -53,11 +53,7 @@ def read_registry(root: Path) -> RegistryRecord:
 
 
 def read_generation(root: Path, number: int) -> GenerationRecord:
-    """A generation's record; parsed again only when its file has changed.
-
-    Raises:
-        RegistryError: missing, damaged, or that of another generation.
-    """
+    """A generation's record, parsed again only when its file has changed; RegistryError where it is damaged."""
     try:
         found = (generation_folder(root, number) / GENERATION).lstat()
         stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
@@ -145,12 +141,7 @@ def read_generation_file(root: Path, record: GenerationRecord, name: str) -> byt
 
 
 def read_expert(root: Path, entry: ExpertEntry, base: BaseRecord) -> ExpertRecord:
-    """The record of an expert that a generation names.
-
-    Raises:
-        RegistryError: missing or damaged.
-        ExpertError: it describes another expert, or one of another base.
-    """
+    """The record of an expert that a generation names; ExpertError where it is another, or of another base."""
     path = expert_folder(root, entry.name) / EXPERT
     record = files.read_record(ExpertRecord, path, root)
     if record.name != entry.name or record.weights_sha256 != entry.sha256:

@@ -21,11 +21,7 @@ LOCK_SECONDS = 10.0
 
 @contextmanager
 def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold the registry's write lock.
-
-    Raises:
-        RegistryError: another process holds it after `seconds`, or the folder is not writable.
-    """
+    """Hold the write lock; RegistryError where another process holds it, or the folder is not writable."""
     lock = FileLock(folder / LOCK_NAME)
     try:
         lock.acquire(timeout=seconds)

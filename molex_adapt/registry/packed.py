@@ -34,10 +34,7 @@ _FORMAT = "1"
 
 @dataclass(frozen=True)
 class Packed:
-    """Experts of one generation, in router order.
-
-    `tables` are, per adapted layer, A (E, R, D_in) and B (E, R, D_out), zero beyond an expert's rank.
-    """
+    """Experts of one generation, in router order, and `tables` in the form of `Mixture.tables`."""
 
     specs: list[ExpertSpec]
     tables: dict[str, tuple[Tensor, Tensor]]

@@ -51,22 +51,13 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | None) else storable(str(value))
 
 
-def _checked_name(name: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ValueError(f"{name!r} is not a name: 1 to 64 of a-z 0-9 _ . - starting with a letter or digit")
-    return name
+def _matching(pattern: str, what: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{shown(text)} is not a {what}")
+        return text
 
-
-def _checked_commit(commit: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{40}", commit):
-        raise ValueError(f"{shown(commit)} is not a commit: 40 hexadecimal digits in lower case")
-    return commit
-
-
-def _checked_digest(digest: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError(f"{shown(digest)} is not a sha256: 64 hexadecimal digits in lower case")
-    return digest
+    return AfterValidator(check)
 
 
 def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
@@ -86,9 +77,11 @@ def _checked_figures(figures: dict[str, Any]) -> dict[str, Any]:
 
 Text = Annotated[str, AfterValidator(storable)]
 """Anybody's words; what of them UTF-8 cannot hold is kept in Python's notation."""
-Name = Annotated[str, AfterValidator(_checked_name)]
-Commit = Annotated[str, AfterValidator(_checked_commit)]
-Sha256 = Annotated[str, AfterValidator(_checked_digest)]
+Name = Annotated[
+    str, _matching(NAME_PATTERN, "name: 1 to 64 of a-z 0-9 _ . - starting with a letter or digit")
+]
+Commit = Annotated[str, _matching(r"[0-9a-f]{40}", "commit: 40 hexadecimal digits in lower case")]
+Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "sha256: 64 hexadecimal digits in lower case")]
 Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Count = Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)]
 Seed = Annotated[StrictInt, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]

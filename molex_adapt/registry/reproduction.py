@@ -61,7 +61,7 @@ def reproduce(store: Store, name: str, recipe: Path | None = None) -> Reproducti
     record = store.expert(name)
     generation = _first_with(store, record)
     given = recipe or _recipe_of(store, generation, record)
-    typed = shlex.split(generation.command) if _splits(generation.command) else []
+    typed = _words(generation.command)
     if typed and typed[0] != "molex-adapt":
         return Reproduction(record, generation, [generation.command], _remarks(store, record, generation))
     made = _new_in(store, generation)
@@ -129,17 +129,14 @@ def _training(
         words = ["train", data, *domain, "--experts", str(len(made))]
     else:
         words = ["train", data, "--experts", "per-attack"]
-    words += ["--seed", str(_seed(record, generation)), "--licence", record.licence]
+    seed = record.seed if generation.seed is None else generation.seed
+    words += ["--seed", str(seed), "--licence", record.licence]
     words += ["--recipe", str(recipe or _RECIPE)]
     if device := record.machine.get("device", "").partition(":")[0]:
         words += ["--device", device]
     line = shlex.join(["molex-adapt", *words, "--registry", AGAIN])
     threads = record.machine.get("threads", "")
     return f"OMP_NUM_THREADS={threads} {line}" if threads.isdecimal() else line
-
-
-def _seed(record: ExpertRecord, generation: GenerationRecord) -> int:
-    return record.seed if generation.seed is None else generation.seed
 
 
 def _typed_data(typed: list[str]) -> str:
@@ -180,8 +177,8 @@ def _remarks(store: Store, record: ExpertRecord, generation: GenerationRecord) -
     return found
 
 
-def _splits(command: str) -> bool:
+def _words(command: str) -> list[str]:
     try:
-        return bool(shlex.split(command))
+        return shlex.split(command)
     except ValueError:
-        return False
+        return []

@@ -48,11 +48,7 @@ class Store:
 
     @classmethod
     def copy(cls, source: Path | str, path: Path | str) -> Store:
-        """A copy of a whole registry, in a folder that does not exist yet or is empty.
-
-        Raises:
-            RegistryError: the source is no registry, or something is at the target already.
-        """
+        """A copy of a whole registry, in a folder that does not exist yet or is empty; else RegistryError."""
         cls.open(source)
         create.copy(Path(source), Path(path))
         return cls.open(path)
@@ -100,11 +96,7 @@ class Store:
         return [layout.read_generation(self.path, number) for number in self.record().generations]
 
     def forgetting(self) -> Forgetting:
-        """Every domain's EER along the generations that led to the active one, as they recorded it.
-
-        Raises:
-            RegistryError: no generation is active, or a record is damaged.
-        """
+        """Every domain's EER along the generations that led to the active one, as they recorded it."""
         active = self.generation()
         chain = chain_to(active, self.history())
         base, entries = self.base, {entry.name: entry for record in chain for entry in record.experts}
@@ -126,11 +118,7 @@ class Store:
         return [layout.read_expert(self.path, entry, base) for entry in self.generation(number).experts]
 
     def summaries(self, generation: GenerationRecord) -> list[ExpertSummary]:
-        """What a listing shows of a generation's experts, in router order; opens no expert.
-
-        Raises:
-            RegistryError: the generation's experts.json is missing, changed or no such list.
-        """
+        """What a listing shows of a generation's experts, in router order; opens no expert."""
         return layout.read_summaries(self.path, generation)
 
     def expert(self, name: str, number: int | None = None) -> ExpertRecord:

@@ -22,7 +22,7 @@ def verify(root: Path, repair: bool, lock_seconds: float) -> list[str]:
     if repair:
         _repair(root, lock_seconds)
     record = layout.read_registry(root)
-    problems = _base_problems(root, record.base)
+    problems = _problems(lambda: _check_base(root, record.base))
     for number in record.generations:
         problems += _problems(lambda number=number: layout.read_generation(root, number))  # type: ignore[misc]
     seen: dict[str, None] = {}
@@ -89,11 +89,9 @@ def _check_adapter_config(root: Path, base: BaseRecord, entry: ExpertEntry) -> N
     check_adapter_config(record, found, str(path))
 
 
-def _base_problems(root: Path, base: BaseRecord) -> list[str]:
-    return _problems(lambda: _check_base(root, base)) if base.embedded else []
-
-
 def _check_base(root: Path, base: BaseRecord) -> None:
+    if not base.embedded:
+        return
     folder = root / layout.BASE
     files.require_plain(folder / "config.json", root)
     for path in sorted(folder.glob("*.safetensors")):

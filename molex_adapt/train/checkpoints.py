@@ -77,11 +77,7 @@ class StageState:
         return found, {"standing": asdict(self.standing), "rates": rates}
 
     def restore(self, found: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """The inverse of `capture`, in place.
-
-        Raises:
-            KeyError, ValueError, TypeError, RuntimeError: it is the state of another stage.
-        """
+        """The inverse of `capture`, in place; some plain error where it is the state of another stage."""
         # Values from a file: each is converted, so that a wrong type fails here and not at some later step.
         said = state["standing"]
         standing = Standing(
@@ -134,11 +130,7 @@ class Checkpoints:
     _failed: bool = False
 
     def resume(self, stage: str, state: StageState) -> bool:
-        """Bring `state` to where an earlier run stopped in this stage; False where there is no checkpoint.
-
-        Raises:
-            RegistryError: the checkpoint is damaged.
-        """
+        """Bring `state` to where an earlier run stopped in this stage; False where there is no checkpoint."""
         found = None if self.folder is None else self.folder.read(stage)
         if found is None:
             return False

@@ -12,6 +12,7 @@ from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.metrics import eer_interval
 from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.routing import collect
+from molex_adapt.train.acceptance import DomainScores
 from molex_adapt.train.losses import scored_loss
 
 
@@ -46,23 +47,15 @@ class Likeness:
 def likeness(detector: Detector, development: Features, options: AcceptanceOptions) -> Likeness:
     """Score a new domain's development split with the active mixture, and find the expert that does the work."""
     found = collect(detector, development)
-    real = development.bona_fide.numpy()
     scores = found.logits.double().numpy()
-    groups = tuple(
-        [source for source, label in zip(development.sources, real, strict=True) if label == wanted]
-        for wanted in (True, False)
-    )
+    scored = DomainScores(scores, development.bona_fide.numpy(), development.sources)
     interval = eer_interval(
-        scores[real],
-        scores[~real],
-        bootstrap=options.bootstrap,
-        confidence=options.confidence,
-        groups=(groups[0], groups[1]),
+        *scored.classes, bootstrap=options.bootstrap, confidence=options.confidence, groups=scored.groups
     )
     shares = found.gates[~development.bona_fide].mean((0, 1))
     most = int(shares.argmax())
     return Likeness(
-        float(equal_error_rate(scores[real], scores[~real])),
+        float(equal_error_rate(*scored.classes)),
         scored_loss(detector.calibration.apply(scores), development.bona_fide),
         interval,
         detector.mixture.names[most],

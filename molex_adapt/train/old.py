@@ -14,10 +14,7 @@ from molex_adapt.train.pools import Pool
 
 @dataclass(frozen=True)
 class OldDomain:
-    """A domain that the mixture already has.
-
-    `expert` is None where several experts share the domain, `exemplars` where nothing may be kept.
-    """
+    """A domain that the mixture has; no expert where several share it, no exemplars where none are kept."""
 
     expert: str | None
     exemplars: Exemplars | None

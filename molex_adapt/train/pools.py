@@ -148,11 +148,7 @@ class Sampler:
         return {**found, "credit": credit, "generator": self.generator.get_state()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue where another sampler of the same pools stopped.
-
-        Raises:
-            KeyError, ValueError, RuntimeError: the state is that of a sampler of other pools.
-        """
+        """Continue where another sampler stopped; some plain error where it was one of other pools."""
         credit = state["credit"].tolist()
         queues = [state[f"queue.{at}"].tolist() for at in range(len(self._strands))]
         for queue, strand in zip(queues, self._strands, strict=True):

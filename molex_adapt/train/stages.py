@@ -65,10 +65,9 @@ def joint_stage(
     ]
 
     def loss(batch: Batch) -> Tensor:
-        _, value = logits_and_loss(detector, batch, options.twin_loss)
-        value = value + recipe.router.load_balance * balance_loss(detector, batch)
-        value = value + recipe.router.domain_loss * domain_loss(detector, batch)
-        return value + options.orthogonality * mixture.orthogonality()
+        return (
+            _routed_loss(detector, batch, recipe, options) + options.orthogonality * mixture.orthogonality()
+        )
 
     return _stage(detector, groups, pools, loss, development, recipe, "joint", seed)
 
@@ -114,11 +113,15 @@ def router_stage(
     groups = [ParameterGroup(rows, options.learning_rate)]
 
     def loss(batch: Batch) -> Tensor:
-        _, value = logits_and_loss(detector, batch, options.twin_loss)
-        value = value + recipe.router.load_balance * balance_loss(detector, batch)
-        return value + recipe.router.domain_loss * domain_loss(detector, batch)
+        return _routed_loss(detector, batch, recipe, options)
 
     return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
+
+
+def _routed_loss(detector: Detector, batch: Batch, recipe: Recipe, options: StageOptions) -> Tensor:
+    _, value = logits_and_loss(detector, batch, options.twin_loss)
+    value = value + recipe.router.load_balance * balance_loss(detector, batch)
+    return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
 
 @torch.no_grad()
