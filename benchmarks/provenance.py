@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,12 @@ def _digest_of(part: Path, root: Path) -> str:
     files = [module] if module.is_file() else sorted(part.rglob("*.py"))
     if not files:
         return ""
-    return digest(
-        [[file.relative_to(root).as_posix(), _meaning(ast.parse(file.read_text()))] for file in files]
-    )
+    return digest([[file.relative_to(root).as_posix(), _meaning_of(file.read_text())] for file in files])
+
+
+@cache
+def _meaning_of(source: str) -> Any:
+    return _meaning(ast.parse(source))
 
 
 def _meaning(node: Any) -> Any:

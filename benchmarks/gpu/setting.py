@@ -86,9 +86,9 @@ class Setting:
             torch.cuda.synchronize(self.device)
 
     def tidy(self) -> None:
-        """Give memory back, and begin to count its peak anew."""
-        gc.collect()
+        """Give a card's memory back, and begin to count its peak anew."""
         if self.device.type == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
 

@@ -6,6 +6,7 @@ import math
 import platform
 import re
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Self
 
@@ -98,12 +99,15 @@ def now() -> str:
 def package_versions() -> dict[str, str]:
     """Versions of Python, of this package and of those that decide a result; what is not installed is left out."""
     found = {"molex-adapt": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return found | {name: known for name in _PACKAGES if (known := _version(name))}
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 class Record(BaseModel):

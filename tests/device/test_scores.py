@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt.analyze.statistics import analyse
+from molex_adapt.analyze import analyse
 from molex_adapt.features import concatenate, logits_of, pad
 from molex_adapt.routing import collect
 from molex_adapt.train.reads import reads_of

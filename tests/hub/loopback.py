@@ -120,6 +120,9 @@ class _RefusedError(Exception):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    disable_nagle_algorithm = (
+        True  # headers and body go out apart, and would wait for an acknowledgement between
+    )
     protocol_version = "HTTP/1.1"
     timeout = 60
     hub: LoopbackHub
