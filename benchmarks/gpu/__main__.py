@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "gpu.json"
 PARTS = {"checks": 100, "parity": 60, "cost": 130, "training": 80, "commands": 70, "kernels": 35}
 """Seconds that each may take, its start included."""
+LEAST = 15
+"""Seconds that a part needs to be worth beginning."""
 MINUTES = 7.9
 """All together, if no other number is given."""
 
@@ -113,7 +115,7 @@ def _in_process(name: str, tiny: bool, seconds: float) -> dict[str, Any]:
     """A part's findings and how it ended."""
     print(f"{name}, at most {seconds:.0f} s", flush=True)
     started = time.monotonic()
-    if seconds < 15:
+    if seconds < LEAST:
         return {"status": "left out: no time", "seconds": 0.0}
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder) / "found.json"
