@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from molex_adapt.data import read
 from molex_adapt.errors import DataError
-from tools.wideband import base, checkpoint, conditions, forging, speech, teacher
+from molex_adapt.shipped import registry_path
+from tools.wideband import base, checkpoint, conditions, domains, forging, speech, teacher
 from tools.wideband.adversarial import Plan, train_vocoder
 from tools.wideband.corpus import Store, Stretch, read_speech, write_speech
 from tools.wideband.model import WideBand, load_base, load_start, save_base, wide_band_config
@@ -49,22 +51,18 @@ def test_a_shipped_vocoder_copies_a_sound(kind):
     assert near < 0.5 * far  # the trained weights, not random ones, are in place
 
 
-def test_the_shipped_base_loads_to_the_last_tensor():
-    loaded = load_base(WEIGHTS, "posttrained")
-    stored = load_file(WEIGHTS / "base_posttrained.safetensors")
-    assert loaded.state_dict().keys() == stored.keys()
-    assert all(torch.equal(tensor, stored[name].float()) for name, tensor in loaded.state_dict().items())
-    assert sum(tensor.numel() for tensor in loaded.parameters()) == 7_094_560
-    with torch.no_grad():
-        assert loaded(harmonics()).last_hidden_state.shape == (1, 49, 256)
-
-
-def test_the_shipped_config_is_that_of_the_class():
-    shipped = json.loads((WEIGHTS / "config.json").read_text())
+def test_the_shipped_base_is_of_the_class_and_loads_to_the_last_tensor():
+    folder = registry_path() / "base"
+    shipped = json.loads((folder / "config.json").read_text())
     ours = wide_band_config().to_dict()
     assert {key: shipped[key] for key in shipped if key != "transformers_version"} == {
         key: ours[key] for key in shipped if key != "transformers_version"
     }
+    model, stored = WideBand(1).base, load_file(folder / "model.safetensors")
+    model.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
+    assert sum(tensor.numel() for tensor in model.parameters()) == 7_094_560
+    with torch.no_grad():
+        assert model.eval()(harmonics()).last_hidden_state.shape == (1, 49, 256)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -274,3 +272,45 @@ def test_a_teacher_of_other_bytes_is_refused(tmp_path):
     (tmp_path / "part").write_bytes(b"not the teacher")
     with pytest.raises(DataError, match="expected d01c3014881c"):
         teacher.read_weights([tmp_path / "part"])
+
+
+def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(domains, "COPIES", ("lpc",))
+    monkeypatch.setattr(domains, "SPOKEN", ())
+    monkeypatch.setattr(domains, "SHIPPED", ("lpc", "istft"))
+    monkeypatch.setattr(domains, "PER_ATTACK", {"train": 3, "dev": 2, "test": 2})
+    noise = np.random.default_rng(0)
+    pieces = [
+        (
+            (3000 * noise.standard_normal(RATE + 400 * at)).astype(np.int16),
+            Stretch(voice, part, 0, 0, "en", at == 0),
+        )
+        for voice, part in (("a", "train"), ("asterisk/Carlo", "dev"), ("c13", "dev"), ("z", "test"))
+        for at in range(3)
+    ]
+    write_speech(tmp_path / "speech", pieces)
+    vocoders = [str(WEIGHTS / f"vocoder_{kind}.safetensors") for kind in ("istft", "mel_gan")]
+    monkeypatch.setattr(domains, "HifiGan", lambda path, device: lambda wave: -wave)
+    words = [
+        "domains",
+        str(tmp_path / "speech"),
+        "--out",
+        str(tmp_path / "out"),
+        "--hifigan",
+        "x.npz",
+        "--vocoder",
+    ]
+    monkeypatch.setattr("sys.argv", [*words, *vocoders])
+    domains.main()
+    whole = {
+        name: read(tmp_path / "out" / f"{name}.csv") for name in ("bonafide", "lpc", "hifigan", "shipped")
+    }
+    assert len(whole["bonafide"]) == 3 + 6 + 2 * 3
+    assert len(whole["lpc"]) == len(whole["hifigan"]) == 3 + 2 + 2 * 2
+    tested = [item for item in whole["bonafide"] if item.split == "test"]
+    assert sorted({(item.source, item.codec) for item in tested}) == sorted(
+        (name, kind) for name in {item.source for item in tested} for kind in ("drawn", "none")
+    )
+    heard = {item.speaker: item.split for item in whole["shipped"]}
+    assert heard == {"a": "train", "c13": "dev", "asterisk/Carlo": "test"}
+    assert {item.attack for item in whole["shipped"]} == {None, "lpc", "neural_vocoder"}

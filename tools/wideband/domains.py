@@ -1,0 +1,222 @@
+"""Make the domains of the shipped experts: recordings and forged ones under drawn conditions, and a manifest of all.
+
+    python -m tools.wideband.domains data/speech --out data/domains --hifigan hifigan.npz \
+        --vocoder tools/wideband/weights/vocoder_istft.safetensors tools/wideband/weights/vocoder_mel_gan.safetensors
+
+Three recordings in ten, of either class, stay as they are; the others go through a chain of their own
+(`conditions.py`). Test recordings are written in both ways, so that each can be measured apart. Manifests: one of each
+attack, `bonafide.csv`, and `shipped.csv`, which has no test voices: half of the dev voices calibrate, the other half
+stand for the test split. Shapes: T samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from molex_adapt.errors import MolexError
+from molex_adapt.simulate.attack import CopySynthesis, TextToSpeech, Wave
+from molex_adapt.simulate.catalog import make_attack
+from tools.wideband.conditions import Conditions
+from tools.wideband.corpus import PARTS, Stretch, read_speech, to_int16
+from tools.wideband.forging import Forge, HifiGan, make_copies
+from tools.wideband.simulated import LANGUAGES, PARAMETERS, sentences
+from tools.wideband.spectra import RATE
+from tools.wideband.vocoders import load_vocoder
+
+COPIES = ("world", "lpc", "codec2", "griffin_lim", "formant_shift", "phase_vocoder")
+SPOKEN = ("espeak",)
+SHIPPED = ("codec2", "espeak", "griffin_lim", "lpc", "world", "istft", "mel_gan", "hifigan")
+FAMILY = dict.fromkeys(("istft", "mel_gan", "hifigan"), "neural_vocoder")
+"""Attacks that one expert is for."""
+MEASURED = ("asterisk/Carlo", "c38", "c52")
+"""Dev voices that stand for the test split of the shipped experts."""
+PER_VOICE = {"train": 70, "dev": 90, "test": 150}
+PER_ATTACK = {"train": 420, "dev": 120, "test": 250}
+LONGEST = 56_000
+UNCHANGED = 0.3
+"""Share of the recordings that no condition is drawn for."""
+COLUMNS = ("path", "label", "attack", "speaker", "source", "split", "codec")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording or a forged one, (T,) float32, before any condition."""
+
+    name: str
+    wave: Wave
+    voice: str
+    part: str
+    g722: bool = False
+
+
+class Recorder:
+    """Writes clips under conditions, and their manifest."""
+
+    def __init__(self, out: Path, others: list[Clip], seed: int) -> None:
+        self.out, self.others = out, others
+        self.rng = np.random.default_rng(seed)
+        self.conditions = Conditions(torch.device("cpu"))
+
+    def write(self, name: str, clips: Iterable[Clip], label: str) -> None:
+        """One folder and one manifest."""
+        (self.out / name).mkdir(parents=True, exist_ok=True)
+        rows = []
+        for clip in clips:
+            for wanted in ("none", "drawn") if clip.part == "test" else (None,):
+                drawn = self.rng.random() >= UNCHANGED if wanted is None else wanted == "drawn"
+                wave = self.through_conditions(clip) if drawn else clip.wave
+                path = self.out / name / f"{clip.name}_{'drawn' if drawn else 'none'}.wav"
+                soundfile.write(path, np.clip(wave, -1, 1), RATE, subtype="PCM_16")
+                attack = "" if label == "bonafide" else name
+                condition = "drawn" if drawn else "none"
+                rows.append((str(path), label, attack, clip.voice, clip.name, clip.part, condition))
+        write_rows(self.out / f"{name}.csv", rows)
+        print(f"{name}: {len(rows)} files", flush=True)
+
+    def through_conditions(self, clip: Clip) -> Wave:
+        """One clip; three training recordings beside it serve as babble."""
+        picked = self.rng.integers(len(self.others), size=3)
+        beside = [np.resize(self.others[int(at)].wave, clip.wave.size) for at in picked]
+        g722 = torch.tensor([[clip.g722], [False], [False], [False]])
+        return np.asarray(self.conditions(torch.from_numpy(np.stack([clip.wave, *beside])), g722)[0])
+
+
+def choose(wave: torch.Tensor, rows: list[Stretch], rng: np.random.Generator) -> list[Clip]:
+    """So many utterances of every voice, each at most 3.5 s of it."""
+    voices: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        if row.length >= RATE:
+            voices[row.voice].append(number)
+    clips = []
+    for _, numbers in sorted(voices.items()):
+        for number in rng.permutation(numbers)[: PER_VOICE[rows[numbers[0]].part]]:
+            row = rows[number]
+            length = min(row.length, LONGEST)
+            first = row.offset + int(rng.integers(0, row.length - length + 1))
+            sound = wave[first : first + length].numpy().astype(np.float32) / 32768
+            clips.append(Clip(f"{number:05d}", sound, row.voice, row.part, row.g722))
+    return clips
+
+
+def some(clips: list[Clip], rng: np.random.Generator) -> list[Clip]:
+    """So many of each part for one attack."""
+    parts = {part: [clip for clip in clips if clip.part == part] for part in PARTS}
+    return [
+        parts[part][at]
+        for part, count in PER_ATTACK.items()
+        for at in rng.permutation(len(parts[part]))[:count]
+    ]
+
+
+def copied(name: str, clips: list[Clip], rng: np.random.Generator) -> Iterator[Clip]:
+    """Copies by an attack of the package; what it cannot copy is named."""
+    attack = make_attack(name, PARAMETERS.get(name))
+    assert isinstance(attack, CopySynthesis)
+    for clip in clips:
+        try:
+            wave = attack.apply(clip.wave, rng)[: clip.wave.size]
+        except MolexError as error:
+            print(f"{name} passed over {clip.name}: {error}", flush=True)
+            continue
+        yield Clip(clip.name, wave, clip.voice, clip.part, clip.g722)
+
+
+def vocoded(forge: Forge, clips: list[Clip]) -> Iterator[Clip]:
+    """Copies by a neural vocoder."""
+    whole = [to_int16(clip.wave) for clip in clips]
+    ends = np.cumsum([len(wave) for wave in whole])
+    rows = [
+        Stretch(clip.voice, clip.part, int(end) - len(wave), len(wave))
+        for clip, wave, end in zip(clips, whole, ends, strict=True)
+    ]
+    made = make_copies(forge, torch.from_numpy(np.concatenate(whole)), rows, torch.device("cpu"), 12 * RATE)
+    for clip, copy in zip(clips, made, strict=True):
+        wave: NDArray[np.float32] = copy.astype(np.float32) / 32768
+        yield Clip(clip.name, wave, clip.voice, clip.part, clip.g722)
+
+
+def spoken(name: str, rng: np.random.Generator) -> Iterator[Clip]:
+    """Sentences by a synthetic voice; each part has texts of its own."""
+    attack = make_attack(name, PARAMETERS.get(name))
+    assert isinstance(attack, TextToSpeech)
+    texts = sentences(LANGUAGES.get(name, {"en"}))
+    order = rng.permutation(len(texts))
+    cuts = [int(share * len(order)) for share in (0.5, 0.7)]
+    for part, numbers in zip(PARTS, np.split(order, cuts), strict=True):
+        made = 0
+        for number in numbers:
+            language, text = texts[int(number)]
+            try:
+                wave = attack.speak(text, language, rng)[:LONGEST]
+            except MolexError:
+                continue  # not a language of this voice
+            if wave.size < RATE or made == PER_ATTACK[part]:
+                continue
+            made += 1
+            yield Clip(f"{number:05d}", wave, f"{name}-{part}{made % 2}", part)
+
+
+def write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    """A manifest."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def shipped_rows(out: Path) -> Iterator[tuple[str, ...]]:
+    """Rows of all manifests without those of test voices."""
+    for name in ("bonafide", *SHIPPED):
+        with (out / f"{name}.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                measured = row["speaker"] in MEASURED or row["speaker"].endswith("-dev0")
+                if row["split"] == "test":
+                    continue
+                row["split"] = "test" if row["split"] == "dev" and measured else row["split"]
+                row["attack"] = FAMILY.get(row["attack"], row["attack"])
+                yield tuple(row[column] for column in COLUMNS)
+
+
+def main() -> None:
+    """Read the command line and write everything."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("speech", type=Path, help="speech.npy and speech.json without their suffix")
+    parser.add_argument("--out", type=Path, required=True, help="folder for sound and manifests")
+    parser.add_argument(
+        "--hifigan", type=Path, required=True, help="npz of a HiFi-GAN generator; see README.md"
+    )
+    parser.add_argument("--vocoder", type=Path, nargs=2, required=True, help="istft and mel_gan")
+    parser.add_argument("--seed", type=int, default=20)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    wave, rows = read_speech(options.speech)
+    clips = choose(wave, rows, np.random.default_rng(options.seed))
+    recorder = Recorder(options.out, [clip for clip in clips if clip.part == "train"], options.seed)
+    recorder.write("bonafide", clips, "bonafide")
+    device = torch.device("cpu")
+    forges = dict(load_vocoder(path, device) for path in options.vocoder)
+    forges["hifigan"] = HifiGan(options.hifigan, device)
+    for number, name in enumerate((*COPIES, *forges, *SPOKEN)):
+        rng = np.random.default_rng((options.seed, number))
+        if name in COPIES:
+            made = copied(name, some(clips, rng), rng)
+        else:
+            made = spoken(name, rng) if name in SPOKEN else vocoded(forges[name], some(clips, rng))
+        recorder.write(name, made, "spoof")
+    write_rows(options.out / "shipped.csv", shipped_rows(options.out))
+
+
+if __name__ == "__main__":
+    main()
