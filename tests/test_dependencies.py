@@ -22,13 +22,9 @@ EXTRAS = {
     "simulate": "simulate",
     "tts": "simulate",
     "parquet": "data",
-    "pretrain": "pretrain",
     "demo": "simulate",
 }
 """Which sub-package needs an extra; `dev` is what tests, tools and benchmarks need besides."""
-
-UNDECLARED = {"distillmos"}
-"""It asks for a torchaudio that keeps transformers from importing: pyproject.toml says how to install it without."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -108,7 +104,7 @@ def test_what_is_imported_is_declared():
     missing = {
         f"{path} imports {module}"
         for path, module, _ in FOUND
-        if module not in UNDECLARED and not any(module in provided(name) for name in given(path))
+        if not any(module in provided(name) for name in given(path))
     }
     assert not missing
 
@@ -146,8 +142,3 @@ def test_what_developers_install_is_used(name):
 
 def test_every_extra_has_its_place():
     assert EXTRA.keys() == {*EXTRAS, "dev"}
-    for name in UNDECLARED:
-        assert f"--no-deps {name}" in (ROOT / "pyproject.toml").read_text()
-        assert {path.parts[:2] for path, module, _ in FOUND if module == name} == {
-            ("molex_adapt", "pretrain")
-        }

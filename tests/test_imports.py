@@ -18,7 +18,7 @@ LEVELS = [
     {"cli"},
     {"demo"},
     {"api"},
-    {"train", "analyze", "pretrain", "hub"},
+    {"train", "analyze", "hub"},
     {"registry"},
     {"routing"},
     {"features"},

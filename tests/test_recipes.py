@@ -11,12 +11,11 @@ import soundfile as sf
 
 from molex_adapt.api import Registry, Run
 from molex_adapt.errors import RecipeError
-from molex_adapt.recipe import DemoRecipe, Options, PretrainRecipe, Recipe, dump, load, with_structure_of
+from molex_adapt.recipe import DemoRecipe, Options, Recipe, dump, load, with_structure_of
 from molex_adapt.shipped import recipe_names, recipe_path
 from molex_adapt.simulate import make_attack
 
 KINDS: dict[str, type[Options]] = {
-    "embedded": PretrainRecipe,
     "demo": DemoRecipe,
     "shipped": Recipe,
     "asvspoof5_wavlm_large": Recipe,

@@ -32,9 +32,10 @@ def demo(found: Found) -> list[str]:
 def limits(found: Found) -> list[str]:
     """Share of real recordings that are called forged."""
     rows = []
-    for figures in found.by_method.get("unprocessed", {}).values():
-        what = f"{figures['recordings']} real recordings as they are: called forged, %"
-        rows.append([what, several([figures["called_spoof"]])])
+    for voices, runs in found.by_method.items():
+        for figures in runs.values():
+            what = f"{figures['recordings']} real recordings as they are, {voices} voices: called forged, %"
+            rows.append([what, several([figures["called_spoof"]])])
     return table(["", ""], rows)
 
 

@@ -79,11 +79,12 @@ def _demo(found: Found) -> Iterator[tuple[str, str]]:
 
 
 def _limits(found: Found) -> Iterator[tuple[str, str]]:
-    for figures in found.by_method.get("unprocessed", {}).values():
-        measure = (
-            f"{figures['recordings']} real recordings as they are: called forged by the shipped detector"
-        )
-        yield measure, f"{100 * figures['called_spoof']:.0f} %"
+    by_voices = {voices: next(iter(runs.values())) for voices, runs in found.by_method.items() if runs}
+    if by_voices:
+        counts = " and ".join(str(figures["recordings"]) for figures in by_voices.values())
+        measure = f"{counts} real recordings as they are, of {' and '.join(by_voices)} voices: called forged"
+        rates = "; ".join(f"{100 * figures['called_spoof']:.1f}" for figures in by_voices.values())
+        yield measure, f"{rates} %"
 
 
 def _sequence(found: Found) -> Iterator[tuple[str, str]]:
@@ -98,7 +99,7 @@ def _sequence(found: Found) -> Iterator[tuple[str, str]]:
     forgotten = [Matrix.of(run).forgetting.values() for run in by_method["ours"].values()]
     worst, middle = (median(100 * how(values) for values in forgotten) for how in (max, mean))
     count = len(found.plan.settings["domains"])
-    measure = f"mean EER over {count} attacks learnt one after the other: {', '.join(known)}"
+    measure = f"on the former base, mean EER over {count} attacks learnt one after the other: {', '.join(known)}"
     shown = ", ".join(f"{value:.1f}" for value in known.values())
     yield (
         f"{measure}; forgotten by ours: mean, worst domain",

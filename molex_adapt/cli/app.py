@@ -31,7 +31,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "retrain-router": train.retrain_router,
     },
     "Use": {"score": measure.score, "evaluate": measure.evaluate, "analyze": measure.analyze},
-    "Make": {"simulate": make.simulate, "pretrain": make.pretrain, "demo": make.demo},
+    "Make": {"simulate": make.simulate, "demo": make.demo},
     "Hub": {"push": hub.push, "pull": hub.pull, "outdated": hub.outdated},
     "Registry": {
         "list": registry.list_experts,

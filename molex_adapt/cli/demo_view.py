@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from molex_adapt.cli.tables import eer_cell, empty_table, points_cell, share_cell
+from molex_adapt.cli.tables import eer_cell, empty_table, points_cell, share_tables
 
 if TYPE_CHECKING:
     from molex_adapt.demo import DemoReport
@@ -22,7 +22,8 @@ def demo_view(report: DemoReport) -> list[RenderableType]:
     answers = [Padding(Text(sentence), (0, 0, 1, 0)) for sentence in report.verdict.sentences]
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
     return [
-        *(_catching(report), _forgetting(report), _working(report)),
+        *(_catching(report), _forgetting(report)),
+        *share_tables("Which experts did the work? Mean share of the gates", report.analysis),
         *answers,
         *_left_out(report),
         Text(f"Page: {report.page}   Adapted registry: {report.registry}"),
@@ -53,16 +54,6 @@ def _forgetting(report: DemoReport) -> Table:
         before, after = voice.change[report.novel].miss
         figures = (f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (after - before):+.1f}")
         table.add_row("  real speech refused", *figures)
-    return table
-
-
-def _working(report: DemoReport) -> Table:
-    table = empty_table("Which experts did the work? Mean share of the gates")
-    table.add_column("speech", no_wrap=True)
-    for expert in report.analysis.experts:
-        table.add_column(expert, justify="right", no_wrap=True)
-    for row, shares in report.analysis.usage.items():
-        table.add_row(row, *(share_cell(shares[expert]) for expert in report.analysis.experts))
     return table
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
 _MOST_LISTED = 10
+_COLUMNS = 80
+_SHARE = 8
+"""Characters of a share with its bar."""
 _MOST_COLUMNS = 7
 _MOST_LAID_OUT = 500
 _MOST_STEPS = 12
@@ -93,17 +96,42 @@ def score_table(report: ScoreReport) -> list[RenderableType]:
 
 def analysis_table(report: Analysis) -> list[RenderableType]:
     """Shares of the experts, a row per attack, and the blocks in which they differ most."""
-    table = empty_table("Which experts fire: mean share over all blocks, after top-k", "speech")
-    for expert in report.experts:
-        table.add_column(expert, justify="right", overflow="fold")
-    if report.utterances:
-        table.add_column("n", justify="right")
-    for row in report.attacks:
-        cells = [share_cell(report.usage[row][expert]) for expert in report.experts]
-        count = [str(report.utterances.get(row, ""))] if report.utterances else []
-        table.add_row(row, *cells, *count)
+    tables = share_tables("Which experts fire: mean share over all blocks, after top-k", report)
     by_block = [_block_table(report)] if len(report.attacks) <= _MOST_COLUMNS else []
-    return [table, *by_block, *failures(report.failed)]
+    return [*tables, *by_block, *failures(report.failed)]
+
+
+def share_tables(title: str, report: Analysis) -> list[Table]:
+    """Mean shares of the gates, a row per attack and a column per expert; as many tables as 80 columns ask for."""
+    tables: list[Table] = []
+    for at, experts in enumerate(_in_width(report)):
+        table = empty_table(title if at == 0 else "The same, further experts")
+        table.add_column("speech", no_wrap=True)
+        for expert in experts:
+            table.add_column(expert, justify="right", no_wrap=True)
+        if report.utterances:
+            table.add_column("n", justify="right", no_wrap=True)
+        for row in report.attacks:
+            cells = [share_cell(report.usage[row][expert]) for expert in experts]
+            count = [str(report.utterances.get(row, ""))] if report.utterances else []
+            table.add_row(row, *cells, *count)
+        tables.append(table)
+    return tables
+
+
+def _in_width(report: Analysis) -> list[list[str]]:
+    """The experts in runs that fit beside the attacks' names and the counts."""
+    left = _COLUMNS - max(map(len, report.attacks), default=0) - 12
+    runs: list[list[str]] = []
+    free = 0
+    for expert in report.experts:
+        width = max(len(expert), _SHARE) + 2
+        if not runs or width > free:
+            runs.append([])
+            free = left
+        runs[-1].append(expert)
+        free -= width
+    return runs
 
 
 def forgetting_tables(report: Forgetting) -> list[RenderableType]:

@@ -74,7 +74,7 @@ def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: in
     Raises:
         DataError: too little speech.
     """
-    chosen = _choose(speech, recipe, split_seed)
+    chosen, finish = _choose(speech, recipe, split_seed), Finish.model_validate(recipe.finish)
     tested = chosen.with_utterances(tuple(item for item in chosen if item.split == "test"))
     split_of = {item.source: item.split for item in chosen}
     made: dict[str, list[Utterance]] = {}
@@ -86,7 +86,7 @@ def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: in
                 make_attack(domain.attack, domain.parameters),
                 chosen if name == recipe.novel else tested,
                 out / name,
-                finish=Finish(),
+                finish=finish,
                 run=run,
                 bona_fide=name == recipe.novel,
                 pool=pool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -196,40 +195,6 @@ class Recipe(Options):
     processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""
 
 
-class PretrainRecipe(Options):
-    """How the embedded base is pretrained."""
-
-    hidden: int = Field(256, ge=8)
-    blocks: int = Field(6, ge=1)
-    heads: int = Field(4, ge=1)
-    ffn: int = Field(1024, ge=8)
-    conv_channels: int = Field(128, ge=4)
-    held_out_speakers: tuple[str, ...] = ()
-    split_seed: int = 0
-    """The one of the detectors' recipes, so that the base is not pretrained on their test recordings."""
-    targets: tuple[Literal["mfcc", "former_units", "teacher_units", "teacher"], ...] = ("mfcc",)
-    """`mfcc`: k-means units of MFCC; `former_units`: units of a block of an earlier base, for a second round;
-    `teacher_units`: units of a teacher's layers; `teacher`: the outputs of these layers."""
-    units: int = Field(100, ge=2)
-    former_base: Path = Path("registry/base")
-    former_block: int = Field(4, ge=1)
-    teacher_layers: tuple[int, ...] = (2, 4, 6)
-    band_limited_share: float = Field(0.5, ge=0, le=1)
-    """Share of crops that are limited to the telephone band, as the detector's common last stage does."""
-    degraded_share: float = Field(0.0, ge=0, le=1)
-    """Share of crops with noise, reverberation, clipping or requantisation; the teacher hears the same."""
-    mask_probability: float = Field(0.065, gt=0, lt=1)
-    mask_frames: int = Field(10, ge=1)
-    unmasked_weight: float = Field(0.5, ge=0)
-    crop_seconds: Seconds = Field(2.0, gt=0)
-    batch_size: int = Field(16, ge=1)
-    steps: int = Field(2000, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    warmup: float = Field(0.08, ge=0, lt=1)
-    evaluate_every: int = Field(250, ge=1)
-
-
 class DemoDomain(Options):
     """An attack domain that the demonstration makes."""
 
@@ -245,6 +210,8 @@ class DemoRecipe(Options):
     """The domain that the shipped mixture does not know; a key of `domains`."""
     domains: dict[str, DemoDomain] = {}
     """By name: the novel one, the shipped ones, and `null`, the control."""
+    finish: dict[str, Any] = {}
+    """What both classes leave through, where it differs from the default of `simulate`: codec, band, level, trim."""
     held_out_speaker: str = "june"
     """A voice that neither base nor experts ever heard; measured apart."""
     train_recordings: int = Field(300, ge=10)

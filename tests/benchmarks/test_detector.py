@@ -78,6 +78,6 @@ def test_real_recordings_below_the_threshold_are_called_forged(monkeypatch, tmp_
 
     monkeypatch.setattr(limits, "find_speech", lambda folder: speech)
     monkeypatch.setattr(limits.Registry, "open", lambda path: SimpleNamespace(score=score))
-    [(_, found)] = limits.measure(read_plan("limits"), [Cell("unprocessed", (3,))])
+    [(_, found)] = limits.measure(read_plan("limits"), [Cell("heard", (3,))])
     assert asked == ["0", "3", "6"]
     assert found == {"called_spoof": pytest.approx(1 / 3), "recordings": 3}

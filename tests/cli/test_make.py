@@ -12,7 +12,6 @@ import soundfile
 from molex_adapt.cli.commands.make import ATTACK_NAMES
 from molex_adapt.data import Failed, read
 from molex_adapt.errors import DataError
-from molex_adapt.pretrain import run as pretraining
 from molex_adapt.simulate import ATTACKS
 from tests.demo.reports import analysed, compared, report_of
 
@@ -60,21 +59,6 @@ def test_simulate_explains_wrong_attacks(run, speech, tmp_path, options, expecte
 
 def test_the_help_names_every_attack():
     assert sorted(ATTACK_NAMES.replace(";", ",").replace(" ", "").split(",")) == sorted(ATTACKS)
-
-
-def test_pretrain_hands_over_speech_and_recipe(run, speech, tmp_path, monkeypatch):
-    asked = {}
-
-    def take_notes(table, out, recipe, *, run):
-        asked.update(table=table, out=out, recipe=recipe, seed=run.seed)
-        return pretraining.Pretrained("base", recipe.steps, 60.0, 1.5, 5_300_000, 0.1, 0.47, 0.3, 2.0)
-
-    monkeypatch.setattr(pretraining, "pretrain", take_notes)
-    ran = run("pretrain", speech, tmp_path / "base", "--set", "steps=9", "--seed", 4, "--json")
-    assert (ran.status, ran.json["steps"], ran.json["parameters"]) == (0, 9, 5_300_000)
-    assert (len(asked["table"]), asked["seed"], asked["recipe"].steps) == (3, 4, 9)
-    assert {item.speaker for item in asked["table"]} == {"one", "two"}
-    assert "5.3 M parameters" in run("pretrain", speech, tmp_path / "base").out
 
 
 @pytest.fixture

@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from molex_adapt import Registry, Run
-from molex_adapt.pretrain import targets
-from molex_adapt.pretrain.run import pretrain, save_untrained
-from molex_adapt.recipe import Options, PretrainRecipe, Recipe
-from molex_adapt.simulate import prompts
+from molex_adapt.recipe import Options, Recipe
 
 HOW = Run(workers=1, device="cpu")
 
@@ -123,27 +119,3 @@ def test_a_key_that_is_only_validated_does_not_count_as_read(recipe_reads):
     assert recipe_reads == set()
     assert recipe.joint.steps == 3
     assert KEYS["joint.steps"] in recipe_reads
-
-
-def test_pretraining_reads_every_key(sound, tmp_path, recipe_reads, monkeypatch):
-    import soundfile
-
-    for number in range(14):
-        (tmp_path / "speech" / "ann").mkdir(parents=True, exist_ok=True)
-        soundfile.write(tmp_path / "speech" / "ann" / f"{number:02}.wav", sound(number, 0.9), 16_000)
-    small = {"hidden": 32, "blocks": 2, "heads": 2, "ffn": 64, "conv_channels": 8, "units": 4}
-    save_untrained(tmp_path / "former", PretrainRecipe.model_validate(small), 0)
-    recipe = PretrainRecipe.model_validate(
-        small
-        | {"crop_seconds": 0.5, "batch_size": 2, "steps": 2, "evaluate_every": 2, "degraded_share": 0.2}
-        | {
-            "targets": ["mfcc", "former_units", "teacher"],
-            "former_base": tmp_path / "former",
-            "former_block": 1,
-        }
-    )
-    heard = lambda streams, layers, _: [torch.zeros(item.frames, len(layers), 8) for item in streams]  # noqa: E731
-    monkeypatch.setattr(targets, "hear_with_teacher", heard)
-    recipe_reads.clear()
-    pretrain(prompts(tmp_path / "speech"), tmp_path / "base", recipe)
-    assert sorted(key for key, place in leaves(PretrainRecipe) if place not in recipe_reads) == []

@@ -1,4 +1,4 @@
-"""Commands that make things to work with: simulate, pretrain, demo."""
+"""Commands that make things to work with: simulate, demo."""
 
 from __future__ import annotations
 
@@ -106,44 +106,6 @@ def simulate(
     )
     answer = Answer(data, [view, *failures(result.failed)], failed=broken(result.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-
-
-def pretrain(
-    speech: Annotated[
-        Path, typer.Argument(metavar="SPEECH", help="Folder of real speech.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the new base.", show_default=False)],
-    recipe: RecipeFile = None,
-    overrides: Overrides = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Pretrain a small base such as the embedded one; hours on two cores.
-
-    [bold]Example[/bold]
-
-      molex-adapt pretrain speech/ base/ --set steps=500
-    """
-    from molex_adapt.outputs import check_folder
-    from molex_adapt.pretrain.run import PRETRAINED
-    from molex_adapt.pretrain.run import pretrain as fit_base
-    from molex_adapt.recipe import PretrainRecipe, load
-
-    options = load(PretrainRecipe, None if recipe is None else recipe_file(recipe), overrides)
-    check_folder(out, PRETRAINED, [speech])
-    with running(quiet, seed=seed) as run:
-        made = fit_base(_speech(speech), out, options, run=run)
-    view = pairs(
-        f"Base {made.folder}",
-        {
-            "size": f"{made.parameters / 1e6:.1f} M parameters",
-            "speech": f"{made.speech_hours:.2f} h, {made.steps} steps, {made.seconds / 60:.0f} min",
-            "unit accuracy, masked": f"{100 * made.masked_accuracy:.1f} %",
-            "unit accuracy, unmasked": f"{100 * made.unmasked_accuracy:.1f} %",
-        },
-    )
-    emit(Answer(asdict(made), [view]), as_json=as_json, quiet=quiet)
 
 
 def demo(

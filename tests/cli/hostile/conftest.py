@@ -117,11 +117,7 @@ def _attempt(world: World, arguments: list[Any], capsys) -> tuple[int, str, str]
         str(world.hum / "bonafide") if item == "HUM" and "score" in arguments else item for item in arguments
     ]
     plain = [str(world.hum) if item == "HUM" else str(item) for item in plain]
-    if (
-        plain[0] not in ("simulate", "demo", "pretrain")
-        and "--registry" not in plain
-        and "--scores" not in plain
-    ):
+    if plain[0] not in ("simulate", "demo") and "--registry" not in plain and "--scores" not in plain:
         plain += ["--registry", str(world.registry)]
     with pytest.raises(SystemExit) as leaving:
         main(plain)

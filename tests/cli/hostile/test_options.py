@@ -231,13 +231,6 @@ CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
         "nowhere is not a folder",
         "check the path",
     ),
-    "pretrain nowhere": (
-        lambda w: ["pretrain", "nowhere", "out"],
-        1,
-        "nowhere does not exist",
-        "Check the path",
-    ),
-    "pretrain options": (lambda w: ["pretrain", w.hum, "out", "--set", "step=1"], 1, "step", "'steps'"),
 }
 
 

@@ -211,12 +211,6 @@ CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
         "is not a folder that simulate made",
         "choose another",
     ),
-    "a base over the registry": (
-        lambda w: ["pretrain", w.hum / "bonafide", w.registry / "base"],
-        1,
-        "is not a base that pretrain made",
-        "choose another",
-    ),
     "the demonstration over the registry": (
         lambda w: ["demo", "--speech", w.hum / "bonafide", "--out", w.registry],
         1,
