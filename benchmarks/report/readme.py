@@ -99,7 +99,9 @@ def _sequence(found: Found) -> Iterator[tuple[str, str]]:
     forgotten = [Matrix.of(run).forgetting.values() for run in by_method["ours"].values()]
     worst, middle = (median(100 * how(values) for values in forgotten) for how in (max, mean))
     count = len(found.plan.settings["domains"])
-    measure = f"on the former base, mean EER over {count} attacks learnt one after the other: {', '.join(known)}"
+    measure = (
+        f"on the former base, mean EER over {count} attacks learnt one after the other: {', '.join(known)}"
+    )
     shown = ", ".join(f"{value:.1f}" for value in known.values())
     yield (
         f"{measure}; forgotten by ours: mean, worst domain",
