@@ -1,6 +1,6 @@
 """Where the shipped detector is wrong: real recordings as they are, as any user would score them.
 
-A cell is whether training heard the voices, and a number of recordings at even distances from all of these voices.
+A cell is whether training or calibration heard the voices, and a number of recordings at even distances from all of these voices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from molex_adapt.data import Table
 from molex_adapt.demo.domains import find_speech
 
 UNHEARD = "june"
-"""The voice that no training, no calibration and no choice heard."""
+"""The voice that neither training nor calibration heard; of the others, one was heard by calibration alone."""
 
 
 def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any]]]:

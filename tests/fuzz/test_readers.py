@@ -27,7 +27,10 @@ WHOLE = sum(SHARE.get(name, 1.0) for name in READERS)
 def test_no_input_does_more_than_be_refused(reader, tmp_path, record_property):
     count = max(20, round(INPUTS * SHARE.get(reader, 1.0) / WHOLE))
     status, out, err = forked(
-        lambda: sys.stdout.write(json.dumps(fuzz(reader, count, SEED, tmp_path))), tmp_path, os.environ
+        lambda: sys.stdout.write(json.dumps(fuzz(reader, count, SEED, tmp_path))),
+        tmp_path,
+        os.environ,
+        seconds=1800 + count,
     )
     assert status == 0, f"input left in {tmp_path}\n{err[-6000:]}"
     counts = json.loads(out)

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from molex_adapt.data import read
+from molex_adapt import Registry, Run
+from molex_adapt.data import Utterance, read
 from molex_adapt.errors import DataError
 from molex_adapt.shipped import registry_path
-from tools.wideband import base, checkpoint, conditions, domains, forging, speech, teacher
+from tools.wideband import base, checkpoint, conditions, domains, forging, speech, teacher, voices
 from tools.wideband.adversarial import Plan, train_vocoder
 from tools.wideband.corpus import Store, Stretch, read_speech, write_speech
 from tools.wideband.model import WideBand, load_base, load_start, save_base, wide_band_config
@@ -314,3 +315,33 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     heard = {item.speaker: item.split for item in whole["shipped"]}
     assert heard == {"a": "train", "c13": "dev", "asterisk/Carlo": "test"}
     assert {item.attack for item in whole["shipped"]} == {None, "lpc", "neural_vocoder"}
+
+
+def test_the_table_of_voices_counts_at_the_threshold():
+    real = [(Utterance(Path(f"{at}.wav"), "bonafide", speaker="ab"[at % 2]), float(at)) for at in range(10)]
+    fake = [(Utterance(Path(f"f{at}.wav"), "spoof", attack="lpc"), at - 8.5) for at in range(10)]
+    lines = list(voices.table(real + fake, 3.0))
+    assert lines[0] == "10 real recordings, refused 30.0"
+    assert lines[1] == "a 40.0 of 5, b 20.0 of 5"
+    assert lines[2].startswith("lpc: EER 10.0 [") and lines[2].endswith("accepted 0.0 of 10")
+    with pytest.raises(DataError, match="no bona fide"):
+        list(voices.table(fake, 3.0))
+
+
+def test_voices_of_a_part_are_scored_by_condition(
+    tmp_path, tiny_folder_of, tiny_recipe, recorded, monkeypatch, capsys
+):
+    data = recorded(tmp_path / "data", bona_fide=12, buzz=12)
+    registry = Registry.create(tmp_path / "registry", str(tiny_folder_of()))
+    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu"))
+    rows = [
+        (str(item.path), item.label, item.attack or "", "v", item.path.stem, "test", "none")
+        for item in read(data)
+    ]
+    domains.write_rows(tmp_path / "buzz.csv", rows)
+    domains.write_rows(tmp_path / "shipped.csv", rows)
+    monkeypatch.setattr("sys.argv", ["voices", str(tmp_path), "--registry", str(tmp_path / "registry")])
+    voices.main()
+    said = capsys.readouterr().out
+    assert "none:\n12 real recordings, refused " in said
+    assert "buzz: EER " in said and "of 12" in said
