@@ -25,7 +25,7 @@ class Detector(nn.Module):
         self.mixture = Mixture(base, recipe.lora, recipe.router)
         self.head = Head(base.width, len(base.blocks) + 1, recipe.head)
         self.calibration = calibration if calibration is not None else Calibration.identity()
-        self.recipe = recipe
+        self.recipe = recipe.model_copy(update={"lora": self.mixture.lora})
         self.mixture.attach()
         self.eval().requires_grad_(False)
 
@@ -75,7 +75,7 @@ class Detector(nn.Module):
             wave: (T,) float32 in [-1, 1] at 16 kHz, any length.
 
         Returns:
-            Windows of at most the recipe's `window_seconds`, of nearly equal length.
+            Windows of nearly equal length, at most the recipe's `window_seconds` and what the base can hear at once.
 
         Raises:
             AudioError: shorter than the base's receptive field, or not finite.
@@ -88,5 +88,6 @@ class Detector(nn.Module):
         if not np.isfinite(wave).all():
             raise AudioError("the samples are not all finite; export the recording again")
         # Equal parts: a short rest at the end would be scored from too little, and could be below the receptive field.
-        count = -(-len(wave) // int(self.recipe.data.window_seconds * SAMPLE_RATE))
+        window = int(self.recipe.data.window_seconds * SAMPLE_RATE)
+        count = -(-len(wave) // min(window, self.base.longest_samples or window))
         return [self.base.prepare(window) for window in np.array_split(wave, count)]

@@ -68,7 +68,8 @@ class Training:
         if active is None:
             detector = Detector(open_base(store), recipe).to(device)
             detector.base.compute_in(recipe.precision)
-            return cls(store, active, recipe, licence, run, detector, {})
+            # The detector's recipe names the adapted layers as this base does.
+            return cls(store, active, detector.recipe, licence, run, detector, {})
         detector = build_detector(store, active.number, device, precision=recipe.precision)
         old = _apart_from(domain, old_domains(store, active.number))
         return cls(store, active, recipe, licence, run, detector, old)

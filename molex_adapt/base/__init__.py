@@ -1,7 +1,9 @@
 """The frozen SSL speech model that everything is built on."""
 
-from molex_adapt.base.encoder import Base, BaseIdentity, frame_mask, normalise, send
-from molex_adapt.base.load import SUPPORTED, load_base, weights_hash
+from molex_adapt.base.encoder import Base, BaseIdentity, normalise
+from molex_adapt.base.families import SUPPORTED
+from molex_adapt.base.frames import frame_mask, send
+from molex_adapt.base.load import load_base, weights_hash
 
 __all__ = [
     "SUPPORTED",

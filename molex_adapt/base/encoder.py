@@ -1,8 +1,8 @@
 """The frozen SSL speech model in two parts: the prefix, which experts do not change, and the transformer blocks.
 
-The *prefix* is the convolutional feature extractor. No expert changes it, so its output can be kept and reused. The
-rest (feature projection, transformer blocks) runs once per mixture. Any WavLM, wav2vec 2.0 or HuBERT of transformers
-works: its own encoder code runs unchanged, and hooks read the output of every block.
+The *prefix* is what no expert changes: the convolutional feature extractor, in Whisper the spectrum and its
+convolutions. Its output can be kept and reused. The rest runs once per mixture. The blocks are those of transformers,
+unchanged, and hooks read their output. What differs between families of models lies in `wav2vec2.py` and `whisper.py`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from molex_adapt.attention import streamline_attention
+from molex_adapt.base.families import CALLED, family_of
+from molex_adapt.base.frames import frame_mask, mask_if_padded
 from molex_adapt.base.precision import compute_dtype, exact_convolutions, round_products
 from molex_adapt.conventions import SAMPLE_RATE, Precision
 from molex_adapt.errors import AudioError, ExpertError
+from molex_adapt.recipe import FEED_FORWARD
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,10 @@ class Base(nn.Module):
 
     Attributes:
         model: the transformers model, in evaluation mode, without gradients.
+        family: what only models of its kind do.
         identity: its id, revision and weights hash.
         normalised: whether waveforms get zero mean and unit variance first.
         dtype: of the products in the blocks. Sums, norms, the prefix and the hidden states are float32.
-        exact_padding: whether the prefix of a padded batch equals the prefix of each row alone.
     """
 
     def __init__(self, model: PreTrainedModel, identity: BaseIdentity, normalised: bool) -> None:
@@ -58,7 +61,7 @@ class Base(nn.Module):
         self.identity = identity
         self.normalised = normalised
         self.dtype = torch.float32
-        self.exact_padding = model.config.feat_extract_norm == "layer"
+        self.family = family_of(model.config.model_type)(model)
         self._states: list[Tensor] = []
         self.blocks[0].register_forward_pre_hook(self._catch_input, with_kwargs=True)
         for block in self.blocks:
@@ -77,17 +80,21 @@ class Base(nn.Module):
     @property
     def prefix_width(self) -> int:
         """C, the width of the prefix features."""
-        return int(self.model.config.conv_dim[-1])
+        return self.family.prefix_width
 
     @property
     def receptive_samples(self) -> int:
-        """Samples that one prefix frame sees; the shortest input."""
-        samples = 1
-        for kernel, stride in zip(
-            reversed(self.model.config.conv_kernel), reversed(self.model.config.conv_stride), strict=True
-        ):
-            samples = (samples - 1) * stride + kernel
-        return int(samples)
+        """Samples that make one prefix frame, the shortest input; every further 20 ms make one more."""
+        return self.family.shortest_samples
+
+    @property
+    def longest_samples(self) -> int | None:
+        """The longest input; None where there is no limit."""
+        return self.family.longest_samples
+
+    def targets(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """The layers that a recipe's `lora.targets` mean: its default the feed-forward, whatever it is called here."""
+        return self.family.feed_forward if wanted == FEED_FORWARD else wanted
 
     def train(self, mode: bool = True) -> Base:
         """Stay in evaluation mode: `.train()` would switch on dropout and random masking in a frozen model."""
@@ -102,23 +109,23 @@ class Base(nn.Module):
         Raises:
             ExpertError: float32 is asked for after the weights were rounded.
         """
-        dtype = compute_dtype(precision, next(self.model.parameters()).device)
+        dtype = compute_dtype(precision, self.family.device)
         if dtype != self.dtype:
             if dtype == torch.float32:
                 raise ExpertError(
                     "this base was rounded to bfloat16 already; load it again to compute in float32"
                 )
             self.dtype = dtype
-            for part in ("feature_projection", "encoder"):
-                round_products(self._part(part), dtype)
+            for part in self.family.rounded:
+                round_products(self.family.part(part), dtype)
 
     def _computing(self) -> torch.autocast:
-        device = next(self.model.parameters()).device.type
+        device = self.family.device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def frames(self, lengths: Tensor) -> Tensor:
         """(B,) valid samples to (B,) valid frames."""
-        return torch.as_tensor(self.model._get_feat_extract_output_lengths(lengths)).to(torch.int64)
+        return self.family.frames(lengths)
 
     @torch.no_grad()
     def prefix(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,29 +139,37 @@ class Base(nn.Module):
             (B, F, C) features, zero where padded, and (B,) int64 valid frames on the CPU.
 
         Raises:
-            AudioError: a row is shorter than the receptive field.
+            AudioError: a row is shorter than the receptive field, or longer than the base can hear at once.
         """
         lengths = lengths.cpu()
-        shortest = int(lengths.min())
+        self._check_lengths(int(lengths.min()), int(lengths.max()))
+        frames = self.frames(lengths)
+        with exact_convolutions():
+            if self.family.exact_padding or bool((lengths == lengths[0]).all()):
+                features = self.family.convolve(wave[:, : int(lengths.max())], lengths)
+            else:
+                features = self._prefix_by_length(wave, lengths, frames)
+        return features * frame_mask(frames, features)[..., None], frames
+
+    def _check_lengths(self, shortest: int, longest: int) -> None:
         if shortest < self.receptive_samples:
             raise AudioError(
                 f"a recording of {shortest} samples is shorter than the base's receptive field of "
                 f"{self.receptive_samples} samples at {SAMPLE_RATE} Hz; leave out recordings that short"
             )
-        frames = self.frames(lengths)
-        with exact_convolutions():
-            if self.exact_padding or bool((lengths == lengths[0]).all()):
-                features = self._part("feature_extractor")(wave[:, : int(lengths.max())]).transpose(1, 2)
-            else:
-                features = self._prefix_by_length(wave, lengths, frames)
-        return features * frame_mask(frames, features)[..., None], frames
+        limit = self.longest_samples
+        if limit is not None and longest > limit:
+            raise AudioError(
+                f"{longest / SAMPLE_RATE:g} s at once are more than the {limit / SAMPLE_RATE:g} s that "
+                f"{self.identity.id} has positions for; cut windows or crops of at most that length"
+            )
 
     def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
-        # Group norm averages over time, so padding would change every frame. Rows of equal length form a batch.
+        """Rows of equal length form a batch, so that nothing is padded."""
         features = wave.new_zeros(len(wave), int(frames.max()), self.prefix_width)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
-            some = self._part("feature_extractor")(wave[rows, :length]).transpose(1, 2)
+            some = self.family.convolve(wave[rows, :length], lengths[rows])
             features[rows, : some.shape[1]] = some
         return features
 
@@ -176,36 +191,16 @@ class Base(nn.Module):
         self._states = []
         try:
             with self._computing(), exact_convolutions():
-                hidden = self._part("feature_projection")(features)
-                hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-                # The residual sum over the blocks stays float32 whatever the products are: its rounding would add up.
-                self._part("encoder")(hidden.float(), attention_mask=_mask_if_padded(frames, features))
+                self.family.run(features, mask_if_padded(frames, features))
             return self._states
         finally:
             self._states = []
-
-    def _part(self, name: str) -> nn.Module:
-        return cast(nn.Module, self.model.get_submodule(name))
 
     def _catch_input(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._states.append(args[0] if args else kwargs["hidden_states"])
 
     def _catch_output(self, _block: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         self._states.append(output[0] if isinstance(output, tuple) else output)
-
-
-def frame_mask(frames: Tensor, features: Tensor) -> Tensor:
-    """(B, F) bool on the features' device, true where a frame of (B, F, ...) is valid. Nothing waits for a GPU."""
-    counts = send(frames, features.device)
-    return torch.arange(features.shape[1], device=features.device)[None] < counts[:, None]
-
-
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`. Copies to a GPU go through pinned memory, so that nothing waits for them."""
-    if device.type != "cuda" or tensor.is_cuda:
-        return tensor.to(device)
-    # Pinned however small: on an H100, eight bytes from pageable memory waited for every kernel queued before them.
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -215,18 +210,5 @@ def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _check_structure(model: nn.Module, name: str) -> None:
     encoder = getattr(model, "encoder", None)
-    if (
-        encoder is None
-        or not hasattr(model, "feature_projection")
-        or len(getattr(encoder, "layers", ())) == 0
-    ):
-        raise ExpertError(
-            f"{name} has no transformer blocks under encoder.layers; use a WavLM, wav2vec 2.0 or HuBERT"
-        )
-
-
-def _mask_if_padded(frames: Tensor, features: Tensor) -> Tensor | None:
-    """The mask, or None where no row is padded, which is faster. A mask on a GPU is not examined: that would wait."""
-    if frames.device.type == "cpu" and bool((frames == features.shape[1]).all()):
-        return None
-    return frame_mask(frames, features)
+    if encoder is None or len(getattr(encoder, "layers", ())) == 0:
+        raise ExpertError(f"{name} has no transformer blocks under encoder.layers; use a {CALLED}")

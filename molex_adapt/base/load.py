@@ -14,13 +14,12 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from molex_adapt.base.encoder import Base, BaseIdentity
+from molex_adapt.base.families import SUPPORTED, family_of
 from molex_adapt.digest import sha256_of_weights
 from molex_adapt.errors import RegistryError
-
-SUPPORTED = ("wavlm", "wav2vec2", "hubert")
 
 _MASK_EMBEDDING = "masked_spec_embed"
 
@@ -49,14 +48,14 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
         with _quiet_transformers():
             config: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision)
             _check_kind(config, name)
-            model, info = AutoModel.from_pretrained(
+            family = family_of(config.model_type)
+            model, info = family.read(
                 name,
-                config=config,
+                config,
                 revision=revision,
                 use_safetensors=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
-                output_loading_info=True,
             )
     except (
         OSError,
@@ -76,7 +75,8 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
     identity = BaseIdentity(
         folder.resolve().name if local else str(id_or_folder), commit, weights_hash(model)
     )
-    return Base(model, identity, _normalised(folder if local else None, name, revision, config))
+    by_kind = family.normalises(config)
+    return Base(model, identity, _normalised(folder if local else None, name, revision, by_kind))
 
 
 def _commit(name: str, revision: str | None) -> str:
@@ -126,9 +126,8 @@ def weights_hash(model: nn.Module) -> str:
     return sha256_of_weights((name, weight.cpu().float().numpy()) for name, weight in state)
 
 
-def _normalised(folder: Path | None, name: str, revision: str | None, config: PreTrainedConfig) -> bool:
+def _normalised(folder: Path | None, name: str, revision: str | None, by_kind: bool) -> bool:
     """As preprocessor_config.json says; without that file, as models of this kind were trained."""
-    by_kind = bool(config.feat_extract_norm == "layer")
     try:
         if folder is None:
             from huggingface_hub import hf_hub_download

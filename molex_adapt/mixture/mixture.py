@@ -20,20 +20,23 @@ class Mixture(nn.Module):
     """The experts and routers of every block. `attach` puts them into the base, `detach` takes them out again.
 
     Attributes:
+        lora: the options, its targets by the names that the base's blocks have.
         specs: the experts, in the order of the router's rows.
         routings: the decision of every block in the last forward pass.
     """
 
     def __init__(self, base: Base, lora: LoraOptions, router: RouterOptions) -> None:
         super().__init__()
-        self.lora = lora
+        self.lora = lora.model_copy(update={"targets": base.targets(lora.targets)})
         self.specs: list[ExpertSpec] = []
         self.routings: list[Routing] = []
         self._mask: Tensor | None = None
         self._handles: list[Any] = []
         vars(self)["_base"] = base  # not a submodule: the base's weights are not the mixture's
         self._layers = nn.ModuleList(
-            nn.ModuleDict({_key(target): ExpertLinear(_linear(block, target)) for target in lora.targets})
+            nn.ModuleDict(
+                {_key(target): ExpertLinear(_linear(block, target)) for target in self.lora.targets}
+            )
             for block in base.blocks
         )
         self._routers = nn.ModuleList(Router(base.width, router) for _ in base.blocks)
@@ -236,8 +239,9 @@ class Mixture(nn.Module):
 
     def _routing_module(self, block: nn.Module) -> nn.Module:
         # Experts in the attention act before the feed-forward input exists: then the block's own input decides.
-        inside = all(target.startswith("feed_forward.") for target in self.lora.targets)
-        return block.get_submodule("feed_forward") if inside else block
+        family = self.base.family
+        inside = set(self.lora.targets) <= set(family.feed_forward)
+        return block.get_submodule(family.feed_forward_at) if inside else block
 
     def _check_names(self, specs: Sequence[ExpertSpec]) -> None:
         taken = self.names

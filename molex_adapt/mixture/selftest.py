@@ -36,7 +36,7 @@ def check_attached(mixture: Mixture, name: str) -> None:
         raise ExpertError(
             f"{len(dead)} adapted layer(s) have no effect on the output, first {dead[0]}: the base does not call them "
             "as layers (WavLM's attention projections are such). Adapt others, e.g. --set "
-            "lora.targets=[feed_forward.intermediate_dense,feed_forward.output_dense]"
+            f"lora.targets=[{','.join(mixture.base.family.feed_forward)}]"
         )
 
 

@@ -4,6 +4,8 @@ They are YAML. The resolved YAML is stored with each expert and each generation 
 """
 
 from molex_adapt.recipe.options import (
+    FEED_FORWARD,
+    FEED_FORWARD_OF_WHISPER,
     AcceptanceOptions,
     DataOptions,
     DemoDomain,
@@ -30,6 +32,8 @@ from molex_adapt.recipe.reading import (
 from molex_adapt.recipe.retired import readable
 
 __all__ = [
+    "FEED_FORWARD",
+    "FEED_FORWARD_OF_WHISPER",
     "AcceptanceOptions",
     "DataOptions",
     "DemoDomain",

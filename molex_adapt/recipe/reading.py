@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from molex_adapt.errors import RecipeError
 from molex_adapt.plain import load_yaml
-from molex_adapt.recipe.options import Options, Recipe
+from molex_adapt.recipe.options import FEED_FORWARD, FEED_FORWARD_OF_WHISPER, Options, Recipe
 from molex_adapt.recipe.retired import RETIRED, without_retired
 from molex_adapt.text import short, shown
 
@@ -80,7 +80,7 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
             for key in keys
             if section in given.model_fields_set
             and key in here.model_fields_set
-            and getattr(here, key) != getattr(there, key)
+            and not _says(getattr(here, key), getattr(there, key))
         ]
         # An option that the recipe does not state is a default and no wish: the mixture's value replaces it silently.
         updates[section] = here.model_copy(update={key: getattr(there, key) for key in keys})
@@ -91,6 +91,11 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
             + "\nLeave these options out, or start another registry with molex-adapt init"
         )
     return given.model_copy(update=updates)
+
+
+def _says(wish: object, own: object) -> bool:
+    """Whether an option means what the mixture has; on Whisper the default targets mean Whisper's own names."""
+    return wish == own or (wish, own) == (FEED_FORWARD, FEED_FORWARD_OF_WHISPER)
 
 
 def dump(recipe: Options) -> str:

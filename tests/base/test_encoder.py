@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel, Wav2Vec2FeatureExtractor
 
-from molex_adapt.base import Base, encoder, load_base, normalise
+from molex_adapt.base import Base, frames, load_base, normalise
 from molex_adapt.errors import AudioError, ExpertError
 
 KINDS = ["wavlm", "wav2vec2", "hubert"]
@@ -58,7 +58,7 @@ def test_hidden_states_are_those_of_transformers(tiny_folder_of, kind, norm, sta
 @pytest.mark.parametrize(("kind", "norm", "stable"), EVERY)
 def test_padding_and_company_do_not_change_a_row(tiny_folder_of, kind, norm, stable):
     base = load_base(tiny_folder_of(kind, norm, stable))
-    assert base.exact_padding == (norm == "layer")
+    assert base.family.exact_padding == (norm == "layer")
     features, _ = base.prefix(*waves(9_000, 4_000))
     assert not features[1, 12:].any()
     assert features[1, :12].any()
@@ -125,7 +125,7 @@ def test_a_model_without_blocks_is_refused(tiny_folder_of):
 def test_counts_of_frames_go_the_way_that_waits_for_nothing(monkeypatch):
     """From pageable memory a copy of eight bytes waits for all that a card was told before."""
     sent = []
-    monkeypatch.setattr(encoder, "send", lambda tensor, device: sent.append(device) or tensor)
-    mask = encoder.frame_mask(torch.tensor([2, 3]), torch.zeros(2, 3, 1))
+    monkeypatch.setattr(frames, "send", lambda tensor, device: sent.append(device) or tensor)
+    mask = frames.frame_mask(torch.tensor([2, 3]), torch.zeros(2, 3, 1))
     assert mask.tolist() == [[True, True, False], [True] * 3]
     assert sent == [torch.device("cpu")]

@@ -8,7 +8,7 @@ from molex_adapt.base.precision import compute_dtype
 from molex_adapt.errors import ExpertError
 
 
-@pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert"])
+@pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert", "whisper"])
 def test_bfloat16_is_near_and_leaves_float32(tiny_folder_of, kind):
     exact, fast = (load_base(tiny_folder_of(kind)) for _ in range(2))
     fast.compute_in("bf16")
@@ -19,7 +19,11 @@ def test_bfloat16_is_near_and_leaves_float32(tiny_folder_of, kind):
         features, frames = base.prefix(wave, lengths)
         with torch.no_grad():
             found.append([features, *base.hidden_states(features, frames)])
-    assert torch.equal(found[0].pop(0), found[1].pop(0))
+    exact_ones = (
+        2 if kind == "whisper" else 1
+    )  # in Whisper no product lies between the prefix and the first block
+    for _ in range(exact_ones):
+        assert torch.equal(found[0].pop(0), found[1].pop(0))
     for one, other in zip(*found, strict=True):
         assert other.dtype == torch.float32
         count = int(frames[1])

@@ -99,7 +99,7 @@ def test_output_and_gradients_equal_a_slow_reference(mixed, heard, routing, k, t
         torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert"])
+@pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert", "whisper"])
 def test_a_fresh_expert_changes_nothing(mixed, heard, kind):
     bare = mixed(kind)
     before = states(bare, heard)

@@ -12,8 +12,9 @@ FFN = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
 
 @pytest.mark.parametrize(
     ("kind", "targets"),
-    [(kind, FFN) for kind in ("wavlm", "wav2vec2", "hubert")]
-    + [(kind, ("attention.q_proj", "attention.out_proj")) for kind in ("wav2vec2", "hubert")],
+    [(kind, FFN) for kind in ("wavlm", "wav2vec2", "hubert", "whisper")]
+    + [(kind, ("attention.q_proj", "attention.out_proj")) for kind in ("wav2vec2", "hubert")]
+    + [("whisper", ("self_attn.k_proj", "self_attn.out_proj", "fc2"))],
 )
 def test_living_layers_pass_and_nothing_is_changed(mixed, kind, targets):
     mixture = mixed(kind, experts={"old": (2, 4.0)}, targets=targets)

@@ -1,0 +1,91 @@
+"""What differs between families of speech models; `Base` is the same for all of them.
+
+A new family is one subclass in a file of its own, and a word in `families.py`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+
+class Family(ABC):
+    """One loaded model as `Base` needs it. Its transformer blocks lie under `encoder.layers`.
+
+    Attributes:
+        kinds: the `model_type` of the configurations that it is for.
+        called: the names of its models, for messages.
+        feed_forward: the linear layers of a block's feed-forward, by their path inside the block: the default targets.
+        feed_forward_at: the module inside the block whose input is that of the feed-forward.
+        rounded: modules with products that `Base.compute_in` rounds; the prefix is in none of them.
+        model: the transformers model.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    called: ClassVar[tuple[str, ...]]
+    feed_forward: ClassVar[tuple[str, ...]]
+    feed_forward_at: ClassVar[str]
+    rounded: ClassVar[tuple[str, ...]]
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+
+    @classmethod
+    @abstractmethod
+    def read(
+        cls, name: str, config: PreTrainedConfig, **options: Any
+    ) -> tuple[PreTrainedModel, dict[str, Any]]:
+        """The model of a folder or Hub id, and transformers' loading report; options as for `from_pretrained`."""
+
+    @classmethod
+    @abstractmethod
+    def normalises(cls, config: PreTrainedConfig) -> bool:
+        """Whether models of this configuration learnt from waveforms of zero mean and unit variance."""
+
+    @property
+    @abstractmethod
+    def prefix_width(self) -> int:
+        """C, the width of the prefix features."""
+
+    @property
+    @abstractmethod
+    def shortest_samples(self) -> int:
+        """Samples that make one frame; every further `FRAME_SAMPLES` make one more."""
+
+    @property
+    def longest_samples(self) -> int | None:
+        """Samples that the model can hear at once; None for any number."""
+        return None
+
+    @property
+    def exact_padding(self) -> bool:
+        """Whether `convolve` gives a row of a padded batch what it gives the row alone."""
+        return True
+
+    @abstractmethod
+    def frames(self, lengths: Tensor) -> Tensor:
+        """(B,) valid samples to (B,) valid frames."""
+
+    @abstractmethod
+    def convolve(self, wave: Tensor, lengths: Tensor) -> Tensor:
+        """The prefix: (B, T) prepared waveforms and (B,) valid samples on the CPU to (B, F, C).
+
+        Padded frames may hold anything. Where padding is not exact, all lengths are equal.
+        """
+
+    @abstractmethod
+    def run(self, features: Tensor, mask: Tensor | None) -> None:
+        """Send (B, F, C) features through every block; (B, F) bool says which frames are valid, None: all of them."""
+
+    def part(self, name: str) -> nn.Module:
+        """A module of the model."""
+        return self.model.get_submodule(name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
