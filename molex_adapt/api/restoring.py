@@ -80,17 +80,20 @@ def _gather(base: Mapping[str, Path], folder: Path) -> Path:
 
 def _require_shapes(folder: Path) -> None:
     """A base whose config.json asks for other weights than there are would be drawn at random, at any size."""
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig
+
+    from molex_adapt.base.families import family_of
 
     try:
         stated = json.loads((folder / "config.json").read_bytes())
         sizes = [value for item in stated.values() for value in (item if isinstance(item, list) else [item])]
         if any(isinstance(value, int) and abs(value) > _MOST_SIZE for value in sizes):
             raise ValueError(f"it states sizes beyond {_MOST_SIZE}")
-        if not 0 < stated["num_hidden_layers"] <= _MOST_BLOCKS:
-            raise ValueError(f"it states {stated['num_hidden_layers']} blocks")
+        config = AutoConfig.for_model(**stated)
+        if not 0 < config.num_hidden_layers <= _MOST_BLOCKS:
+            raise ValueError(f"it states {config.num_hidden_layers} blocks")
         with torch.device("meta"):
-            model = AutoModel.from_config(AutoConfig.for_model(**stated))
+            model = family_of(config.model_type).draw(config)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise HubError(
             f"the mixture was refused: the config.json of its base is none ({short(error, 300)}). Ask its owner"

@@ -43,6 +43,11 @@ class Family(ABC):
 
     @classmethod
     @abstractmethod
+    def draw(cls, config: PreTrainedConfig) -> PreTrainedModel:
+        """A model of random weights, of the names and shapes that `read` asks for."""
+
+    @classmethod
+    @abstractmethod
     def normalises(cls, config: PreTrainedConfig) -> bool:
         """Whether models of this configuration learnt from waveforms of zero mean and unit variance."""
 

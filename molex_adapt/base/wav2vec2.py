@@ -29,6 +29,10 @@ class Wav2Vec2(Family):
         return model, report
 
     @classmethod
+    def draw(cls, config: PreTrainedConfig) -> PreTrainedModel:
+        return cast(PreTrainedModel, AutoModel.from_config(config))
+
+    @classmethod
     def normalises(cls, config: PreTrainedConfig) -> bool:
         return bool(config.feat_extract_norm == "layer")
 

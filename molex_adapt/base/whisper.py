@@ -63,6 +63,10 @@ class Whisper(Family):
         )
 
     @classmethod
+    def draw(cls, config: PreTrainedConfig) -> PreTrainedModel:
+        return WhisperWithoutDecoder(cast(WhisperConfig, config))
+
+    @classmethod
     def normalises(cls, config: PreTrainedConfig) -> bool:
         return False
 

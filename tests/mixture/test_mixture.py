@@ -39,7 +39,8 @@ class Slow:
         for block, router, layers in zip(
             self.mixture.base.blocks, self.mixture.routers, self.mixture.layers, strict=True
         ):
-            handles.append(block.feed_forward.register_forward_pre_hook(self._decide(router, frames)))
+            entry = block.get_submodule(self.mixture.base.family.feed_forward_at)
+            handles.append(entry.register_forward_pre_hook(self._decide(router, frames)))
             handles += [layer.register_forward_hook(self._apply(layer)) for layer in layers.values()]
         try:
             return self.mixture.base.hidden_states(features, frames)
@@ -75,13 +76,14 @@ class Slow:
         return hook
 
 
+@pytest.mark.parametrize("kind", ["wavlm", "whisper"])
 @pytest.mark.parametrize("routing", ["utterance", "frame"])
 @pytest.mark.parametrize("k", [1, 2, 3])
 @pytest.mark.parametrize("trained", [("world", "opus", "codec2"), ("opus",), ()])
-def test_output_and_gradients_equal_a_slow_reference(mixed, heard, routing, k, trained):
+def test_output_and_gradients_equal_a_slow_reference(mixed, heard, kind, routing, k, trained):
     found = []
     for make in (lambda m: m.hidden_states, lambda m: Slow(m, k, routing)):
-        mixture = mixed(experts=THREE, routing=routing, top_k=k)
+        mixture = mixed(kind, experts=THREE, routing=routing, top_k=k)
         weights = [w for name in trained for w in mixture.expert_parameters(name)]
         weights += [row for name in THREE for row in mixture.router_rows(name)]
         for weight in weights:
@@ -108,9 +110,10 @@ def test_a_fresh_expert_changes_nothing(mixed, heard, kind):
     assert len(bare.routings) == 2
 
 
-def test_attach_and_detach_restore_the_base_bit_for_bit(mixed, heard, tiny_folder_of):
-    untouched = load_base(tiny_folder_of())
-    mixture = mixed(experts=THREE)
+@pytest.mark.parametrize("kind", ["wavlm", "whisper"])
+def test_attach_and_detach_restore_the_base_bit_for_bit(mixed, heard, tiny_folder_of, kind):
+    untouched = load_base(tiny_folder_of(kind))
+    mixture = mixed(kind, experts=THREE)
     adapted = states(mixture, heard)
     mixture.attach()  # twice is once
     assert torch.equal(states(mixture, heard)[-1], adapted[-1])
@@ -138,9 +141,9 @@ def test_gates_sum_to_one_over_k_experts(mixed, heard, routing, k):
 
 
 @pytest.mark.parametrize("routing", ["utterance", "frame"])
-@pytest.mark.parametrize("norm", ["layer", "group"])
-def test_padding_changes_neither_routing_nor_states(mixed, heard, routing, norm):
-    mixture = mixed(experts=THREE, routing=routing, norm=norm)
+@pytest.mark.parametrize(("kind", "norm"), [("wavlm", "layer"), ("wavlm", "group"), ("whisper", "")])
+def test_padding_changes_neither_routing_nor_states(mixed, heard, routing, kind, norm):
+    mixture = mixed(kind, experts=THREE, routing=routing, norm=norm)
     features, frames = heard
     together = states(mixture, heard)
     gates = [routed.gates for routed in mixture.routings]
@@ -260,6 +263,17 @@ def test_a_base_carries_one_mixture_at_a_time(mixed):
         Mixture(mixture.base, mixture.lora, RouterOptions())
     mixture.detach()
     Mixture(mixture.base, mixture.lora, RouterOptions())
+
+
+def test_the_default_targets_are_the_feed_forward_by_the_names_of_the_base(mixed):
+    mixture = mixed("whisper", experts=THREE)
+    assert mixture.lora.targets == ("fc1", "fc2")
+    assert list(mixture.placed)[:2] == ["encoder.layers.0.fc1", "encoder.layers.0.fc2"]
+    assert mixed("whisper", targets=("fc2", "self_attn.q_proj")).lora.targets == ("fc2", "self_attn.q_proj")
+    with pytest.raises(
+        ExpertError, match="'feed_forward.output_dense' is not .* self_attn.out_proj, fc1, fc2"
+    ):
+        mixed("whisper", targets=("feed_forward.output_dense",))
 
 
 def test_orthogonality_is_the_mean_squared_cosine_of_pairs(mixed):

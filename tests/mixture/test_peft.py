@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModel
+from transformers import AutoModel, WhisperFeatureExtractor
+from transformers.modeling_outputs import BaseModelOutput
 
 from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
-from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
+from molex_adapt.registry.assemble import embeddable, expert_arrays, head_arrays, router_arrays
 
 FFN = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
 CASES = [
@@ -21,7 +22,18 @@ CASES = [
     ("wav2vec2", "group", False, (*FFN, "attention.q_proj", "attention.v_proj")),
     ("hubert", "layer", True, FFN),
     ("hubert", "group", False, ("attention.k_proj", "attention.out_proj")),
+    ("whisper", "", True, FFN),
+    ("whisper", "", True, ("self_attn.q_proj", "self_attn.out_proj", "fc2")),
 ]
+
+
+def hear(kind: str, model: torch.nn.Module, wave: torch.Tensor) -> BaseModelOutput:
+    """What transformers makes of a waveform: hidden states, and the last one."""
+    if kind != "whisper":
+        return model(wave, output_hidden_states=True)
+    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=2)
+    mel = extractor(list(wave.numpy()), sampling_rate=16_000, return_tensors="pt")["input_features"]
+    return model.get_submodule("encoder")(mel, output_hidden_states=True)
 
 
 @pytest.mark.parametrize(("kind", "norm", "stable", "targets"), CASES)
@@ -29,14 +41,15 @@ def test_a_forced_expert_is_plain_peft(tiny_folder_of, tmp_path, kind, norm, sta
     folder = tiny_folder_of(kind, norm, stable)
     recipe = Recipe.model_validate({"lora": {"targets": targets}, "head": {"width": 8, "attention": 4}})
     base = load_base(folder)
+    record = BaseRecord(id="tiny", revision="local", sha256=base.identity.sha256, embedded=True)
+    with embeddable(folder, base) as source:
+        store = Store.create(tmp_path / "registry", record, source)
     detector = Detector(base, recipe)
     torch.manual_seed(0)
     for name, rank in (("other", 3), ("mine", 2)):
         detector.mixture.add(ExpertSpec(name, rank, 4.0))
         for weight in detector.mixture.expert_parameters(name):
             weight.data.copy_((torch.randn_like(weight) * 0.3).half())
-    record = BaseRecord(id="tiny", revision="local", sha256=base.identity.sha256, embedded=True)
-    store = Store.create(tmp_path / "registry", record, folder)
     draft = GenerationDraft(
         parent=None,
         experts=["other", "mine"],
@@ -51,10 +64,10 @@ def test_a_forced_expert_is_plain_peft(tiny_folder_of, tmp_path, kind, norm, sta
     store.add_generation(draft, activate=True)
 
     plain = PeftModel.from_pretrained(AutoModel.from_pretrained(folder), store.expert_folder("mine")).eval()
-    wave, lengths = torch.randn(2, 8_000), torch.tensor([8_000, 8_000])
+    wave, lengths = torch.randn(2, 32_000), torch.tensor([32_000, 32_000])
     with torch.no_grad(), detector.mixture.forcing("mine"):
-        theirs = plain(wave, output_hidden_states=True)
-        bare = AutoModel.from_pretrained(folder).eval()(wave).last_hidden_state
+        theirs = hear(kind, plain.get_base_model(), wave)
+        bare = hear(kind, AutoModel.from_pretrained(folder).eval(), wave).last_hidden_state
         ours = detector.mixture.hidden_states(*base.prefix(wave, lengths))
     last = base.model.encoder.layer_norm(ours[-1]) if stable else ours[-1]
     torch.testing.assert_close(last, theirs.last_hidden_state, atol=1e-5, rtol=0)
