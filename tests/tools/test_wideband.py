@@ -17,7 +17,7 @@ from molex_adapt import Registry, Run
 from molex_adapt.data import Utterance, read
 from molex_adapt.errors import DataError
 from molex_adapt.shipped import registry_path
-from tools.wideband import base, checkpoint, conditions, domains, forging, speech, teacher, voices
+from tools.wideband import base, checkpoint, conditions, domains, forging, speech, voices
 from tools.wideband.adversarial import Plan, train_vocoder
 from tools.wideband.corpus import Store, Stretch, read_speech, write_speech
 from tools.wideband.model import WideBand, load_base, load_start, save_base, wide_band_config
@@ -267,12 +267,6 @@ def test_voices_are_found_within_and_across_groups():
     known = np.arange(40) != 7
     assert len(set(found[known & (truth == 0)])) == len(set(found[known & (truth == 1)])) == 1
     assert found[0] != found[1] and found[7] == UNKNOWN
-
-
-def test_a_teacher_of_other_bytes_is_refused(tmp_path):
-    (tmp_path / "part").write_bytes(b"not the teacher")
-    with pytest.raises(DataError, match="expected d01c3014881c"):
-        teacher.read_weights([tmp_path / "part"])
 
 
 def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from tools.wideband.conditions import Conditions
 from tools.wideband.corpus import Crops, Store
 from tools.wideband.model import TEACHER_BLOCKS, WideBand, load_start, save_base
 from tools.wideband.spectra import RATE, LogMel
-from tools.wideband.teacher import STRETCH, WhisperEncoder, find_parts, read_weights
+from tools.wideband.teacher import STRETCH, Teacher
 
 HOP = 320
 """Samples in a frame of base and teacher."""
@@ -157,14 +157,11 @@ def half(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def teacher_states(wave: Tensor, encoder: WhisperEncoder, batch: int) -> Tensor:
+def teacher_states(wave: Tensor, teacher: Teacher, batch: int) -> Tensor:
     """(N / 320, 2, 512) float16: what the teacher makes of (N,) int16, in stretches of 30 s."""
     padded = F.pad(wave, (0, -len(wave) % STRETCH)).view(-1, STRETCH)
-    heard = []
-    for rows in padded.split(batch):
-        with torch.no_grad(), half(wave.device):
-            heard.append(encoder(rows.float() / 32768, TEACHER_BLOCKS).flatten(0, 1).half())
-    return torch.cat(heard)
+    heard = (teacher(rows.float() / 32768, TEACHER_BLOCKS) for rows in padded.split(batch))
+    return torch.cat([states.flatten(0, 1).half() for states in heard])
 
 
 def ramp(step: int, steps: int, warm: int, lowest: float) -> float:
@@ -274,8 +271,7 @@ def main() -> None:
 def _train(options: argparse.Namespace, model: WideBand, store: Store) -> None:
     """Train by the command line's options and write the weights."""
     device = store.wave.device
-    encoder = WhisperEncoder(read_weights(find_parts()), device)
-    taught = teacher_states(store.wave, encoder, 16 if device.type == "cuda" else 1)
+    taught = teacher_states(store.wave, Teacher(device), 16 if device.type == "cuda" else 1)
     trainer = Trainer(model, store, taught, Sizes(options.batch), options.leave_out)
     name = options.name or {"distil": "distilled", "post-train": "posttrained"}[options.stage]
     plan = f"{options.stage} {options.steps} steps of {options.batch}, seed {options.seed}, start {options.start}"
