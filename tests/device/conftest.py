@@ -33,11 +33,12 @@ def detector_on(tiny_folder_of, tiny_recipe) -> Callable[..., Detector]:
         experts: int = 3,
         precision: str = "fp32",
         norm: str = "layer",
+        kind: str = "wavlm",
         **router: object,
     ) -> Detector:
         recipe: Recipe = tiny_recipe(router={"top_k": 2, **router})
         torch.manual_seed(1)
-        detector = Detector(load_base(tiny_folder_of("wavlm", norm, norm == "layer")), recipe)
+        detector = Detector(load_base(tiny_folder_of(kind, norm, norm == "layer")), recipe)
         for at in range(experts):
             detector.mixture.add(ExpertSpec(f"e{at}", 2, 4.0))
             for weight in detector.mixture.expert_parameters(f"e{at}"):

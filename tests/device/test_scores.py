@@ -24,11 +24,12 @@ def scored(detector, rows) -> torch.Tensor:
     return detector.score(wave.to(detector.device), lengths).cpu()
 
 
+@pytest.mark.parametrize("kind", ["wavlm", "whisper"])
 @pytest.mark.parametrize(("routing", "experts"), WAYS)
-def test_scores_are_those_of_the_cpu(device, detector_on, routing, experts):
+def test_scores_are_those_of_the_cpu(device, detector_on, kind, routing, experts):
     rows = sounds(0.5, 0.8, 0.31)
-    expected = scored(detector_on("cpu", experts, routing=routing), rows)
-    found = scored(detector_on(device, experts, routing=routing), rows)
+    expected = scored(detector_on("cpu", experts, kind=kind, routing=routing), rows)
+    found = scored(detector_on(device, experts, kind=kind, routing=routing), rows)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert float(expected.std()) > 1e-3, "all alike: nothing was compared"
 
@@ -64,11 +65,11 @@ def test_lengths_may_lie_beside_the_waveform(device, detector_on):
     )
 
 
-@pytest.mark.parametrize("norm", ["layer", "group"])
-def test_prefix_features_are_those_of_the_cpu(device, detector_on, norm):
+@pytest.mark.parametrize(("kind", "norm"), [("wavlm", "layer"), ("wavlm", "group"), ("whisper", "")])
+def test_prefix_features_are_those_of_the_cpu(device, detector_on, kind, norm):
     wave, lengths = pad(sounds(0.5, 0.31, 0.5))
-    expected, frames = detector_on("cpu", 0, norm=norm).base.prefix(wave, lengths)
-    found, same = detector_on(device, 0, norm=norm).base.prefix(wave.to(device), lengths)
+    expected, frames = detector_on("cpu", 0, kind=kind, norm=norm).base.prefix(wave, lengths)
+    found, same = detector_on(device, 0, kind=kind, norm=norm).base.prefix(wave.to(device), lengths)
     assert frames.tolist() == same.tolist()
     # TF32, cuDNN's default, is out in the third digit.
     torch.testing.assert_close(found.cpu(), expected, atol=2e-5, rtol=2e-5)
