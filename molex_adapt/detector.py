@@ -88,6 +88,7 @@ class Detector(nn.Module):
         if not np.isfinite(wave).all():
             raise AudioError("the samples are not all finite; export the recording again")
         # Equal parts: a short rest at the end would be scored from too little, and could be below the receptive field.
-        window = int(self.recipe.data.window_seconds * SAMPLE_RATE)
-        count = -(-len(wave) // min(window, self.base.longest_samples or window))
+        longest = int(self.recipe.data.window_seconds * SAMPLE_RATE)
+        longest = min(longest, self.base.longest_samples or longest)
+        count = -(-len(wave) // longest)
         return [self.base.prepare(window) for window in np.array_split(wave, count)]

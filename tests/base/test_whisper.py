@@ -19,7 +19,7 @@ from transformers import (
 from molex_adapt.base import Base, load_base
 from molex_adapt.base.log_mel import log_mel
 from molex_adapt.detector import Detector
-from molex_adapt.errors import AudioError, RegistryError
+from molex_adapt.errors import AudioError, MolexError, RegistryError
 from tests.base.test_encoder import ours, waves
 
 FULL = 32_000
@@ -67,9 +67,9 @@ def test_the_spectrum_is_that_of_transformers(sound, channels, seconds):
 def test_padding_and_company_do_not_change_a_row(base):
     lengths = (4_000, 9_000, 4_160, 6_001, 400, 30_159)  # odd and even numbers of spectra
     wave, counts = waves(*lengths)
-    wave *= torch.tensor([0.1, 1.0, 0.01, 1.0, 1.0, 10.0])[
-        :, None
-    ]  # what is loudest elsewhere must not count
+    # What is loudest elsewhere must not count.
+    wave *= torch.tensor([0.1, 1.0, 1e-4, 1.0, 1.0, 10.0])[:, None]
+    wave[:, 0] = 3.0  # a click: the first sample, held behind the end of a row, would be loudest
     for row, length in enumerate(lengths):
         wave[row, length:] = 100.0
     features, frames = base.prefix(wave, counts)
@@ -144,4 +144,23 @@ def test_an_incomplete_encoder_is_refused_and_the_decoder_is_not_asked_for(folde
     del kept["encoder.embed_positions.weight"]
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RegistryError, match=r"lacks 1 of the weights .* encoder.embed_positions.weight"):
+        load_base(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"encoder_layers": 0}, "no transformer blocks under encoder.layers; use a WavLM or .* Whisper"),
+        ({"encoder_layers": 3}, "lacks 15 of the weights .* encoder.layers.2"),
+        ({"max_source_positions": 50}, "another shape in 1 of the weights .* encoder.embed_positions.weight"),
+        ({"num_mel_bins": 80}, "another shape in 1 of the weights .* encoder.conv1.weight"),
+        ({"encoder_attention_heads": 5}, "cannot be loaded: embed_dim must be divisible"),
+        ({"d_model": "x"}, "cannot be loaded: .*d_model"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(folder, tmp_path, stated, message):
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | stated))
+    (tmp_path / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    with pytest.raises(MolexError, match=message):
         load_base(tmp_path)
