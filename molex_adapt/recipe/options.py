@@ -196,6 +196,10 @@ class Recipe(Options):
     """After a new expert or new routers: `refit` fits the calibration anew on development splits and exemplars; `hold`
     does the same, and then moves the offset until old domains have their former error rates at the frozen threshold;
     `keep` leaves the calibration of the first mixture."""
+    refused: float | None = Field(None, ge=0, lt=0.5)
+    """Largest share of bona fide development speech that the threshold of a first mixture refuses; later generations
+    keep that threshold. Without it both error rates are equal there. Unheard voices are refused more often than the
+    development split's: choose it on voices that training did not hear, and below what users may suffer."""
     precision: Precision = "auto"
     """Number format of the base's blocks and the experts, in training and scoring. `auto` is bfloat16 where the
     processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""

@@ -96,7 +96,7 @@ def train_first(
     started = time.monotonic()
     development = [data.dev for data in domains.values()]
     result.remarks += calibrate(detector, development)
-    result.threshold = frozen_threshold(detector, development)
+    result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
     )

@@ -74,11 +74,23 @@ def fit_calibration(detector: Detector, development: Sequence[Features]) -> Cali
     return Calibration.fit(logits[labels], logits[~labels], weights=(weights[labels], weights[~labels]))
 
 
-def frozen_threshold(detector: Detector, development: Sequence[Features]) -> float:
-    """The threshold at which a first mixture misses and falsely accepts at the same rate on development data; nats."""
+def frozen_threshold(
+    detector: Detector, development: Sequence[Features], refused: float | None = None
+) -> float:
+    """The threshold that a first mixture is deployed with, from development data; nats.
+
+    It refuses at most the share `refused` of bona fide speech; without one, it errs alike on both classes.
+    """
     logits, labels = _logits(detector, development)
     scores = detector.calibration.apply(logits)
-    return float(eer_threshold(scores[labels], scores[~labels]))
+    if refused is None:
+        return float(eer_threshold(scores[labels], scores[~labels]))
+    return refusing_threshold(scores[labels], refused)
+
+
+def refusing_threshold(bona_fide: Scores, share: float) -> float:
+    """The highest of (N,) scores below which lies at most the share of them; those equal to it are accepted."""
+    return float(np.sort(bona_fide)[int(share * len(bona_fide))])
 
 
 def held_at(calibration: Calibration, threshold: float, boundary: float) -> Calibration:

@@ -21,7 +21,8 @@ STRUCTURE = {"lora.targets", "router.routing", "router.top_k", "head.width", "he
 """What a mixture that is stored already is built from."""
 INTERVALS = {"gate.bootstrap", "gate.confidence"}
 MEANT: dict[str, set[str]] = {
-    "train": {"lora.*", "router.*", "head.*", "data.*", "joint.*", "exemplars.*", "precision", *INTERVALS},
+    "train": {"lora.*", "router.*", "head.*", "data.*", "joint.*", "exemplars.*", "precision", "refused"}
+    | INTERVALS,
     "add-expert": {"lora.*", "router.noise", "data.*", "expert.*", "exemplars.*", "gate.*", "calibration"}
     | {"precision", *STRUCTURE},
     "add-expert, then routers": {"router.load_balance", "router.domain_loss", "router_stage.*"},

@@ -7,7 +7,7 @@ import pytest
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.metrics import error_rates
-from molex_adapt.train.calibrate import equal_weights, held_at, holding_boundary
+from molex_adapt.train.calibrate import equal_weights, held_at, holding_boundary, refusing_threshold
 
 
 @pytest.fixture
@@ -50,3 +50,14 @@ def test_a_domain_weighs_the_same_however_many_utterances_it_has(features_of):
     own = weights[: len(large)][real[: len(large)]].sum()
     assert own == pytest.approx(0.5)
     assert weights[real].sum() == pytest.approx(1) and weights[~real].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.0, 0), (0.04, 4), (0.049, 4), (0.3, 30)])
+def test_a_threshold_refuses_at_most_the_share_that_was_asked_for(share, refused):
+    scores = np.random.default_rng(0).permutation(100.0 * np.arange(100))
+    assert (scores < refusing_threshold(scores, share)).sum() == refused
+
+
+def test_equal_scores_at_the_threshold_are_accepted():
+    scores = np.array([1.0] * 5 + [2.0] * 5)
+    assert refusing_threshold(scores, 0.3) == 1.0
