@@ -34,6 +34,8 @@ _HEARD_BELOW_PEAK: Decibels = 80.0
 _EDGE: Decibels = 15.0
 """Where a band ends, the spectrum falls by this much within `_SLOPE` and stays down. Speech that was not cut falls so
 only where nothing of it follows."""
+_GONE: Decibels = 40.0
+"""And what follows is this far below the strongest part: vowels fall by 15 dB above their first formant, too."""
 _SLOPE: Hertz = 250.0
 _LOWEST_EDGE: Hertz = 400.0
 
@@ -136,7 +138,7 @@ def _band(spectrum: NDArray[np.float64]) -> Hertz:
     sums = np.cumsum(np.append(0.0, level))
     below = (sums[at + 1] - sums[at - slope]) / (slope + 1)
     above = np.maximum.accumulate(level[::-1])[::-1][at + slope]
-    falls = np.flatnonzero(below - above >= _EDGE)
+    falls = np.flatnonzero((below - above >= _EDGE) & (above <= level.max() - _GONE))
     if not len(falls):
         return SAMPLE_RATE / 2
     last = np.split(falls, np.flatnonzero(np.diff(falls) > 1) + 1)[-1]
