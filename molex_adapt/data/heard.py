@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Decibels, Hertz, Seconds
 from molex_adapt.data.audio import decode
-from molex_adapt.data.channels import Channels
+from molex_adapt.data.channels import SILENT_RMS, Channels
 from molex_adapt.errors import AudioError
 
 _BLOCK_FRAMES = 1 << 11
@@ -73,11 +73,17 @@ def listen(path: Path | str) -> tuple[NDArray[np.float32], Heard]:
     wave = decode(path, channels=channels)
     if (fault := channels.fault()) is not None:
         raise AudioError(f"{path}: {fault}.")
-    return wave, hear(wave, channels)
+    heard = hear(wave, channels)
+    if heard.level_dbfs < SILENT_RMS:  # what the channels carry lies above the band of the models
+        raise AudioError(
+            f"{path}: silent up to {SAMPLE_RATE // 2000} kHz: {heard.level_dbfs:.0f} dB of full scale. "
+            "Expected speech. Leave it out, or record it again."
+        )
+    return wave, heard
 
 
 def hear(wave: NDArray[np.float32], channels: Channels) -> Heard:
-    """What is heard in (T,) samples at 16 kHz, not all of them constant, that were decoded with `channels`.
+    """What is heard in (T,) samples at 16 kHz that were decoded with `channels`; -200 dB if nothing at all.
 
     Source: own; active speech after ITU-T P.56, by frames.
     """
@@ -88,11 +94,11 @@ def hear(wave: NDArray[np.float32], channels: Channels) -> Heard:
     frames = len(places) + int(gaps[gaps <= _PAUSE_FRAMES].sum())
     return Heard(
         speech_seconds=min(frames * FRAME_SAMPLES, len(wave)) / SAMPLE_RATE,
-        level_dbfs=_decibels(float(power[active].mean())),
+        level_dbfs=_decibels(float(np.sum(power[active])) / max(1, len(places))),
         band_hz=_band(_spectrum(wave, places)),
         clipped=channels.clipped,
         digital_silence=float(np.mean(power < 10 ** (_DIGITAL / 10))),
-        cancelled_db=min(channels.lost, 200.0),
+        cancelled_db=channels.lost,
     )
 
 
@@ -117,12 +123,12 @@ def _frame_powers(wave: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
 
 
 def _spectrum(wave: NDArray[np.float32], frames: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(257,) mean power spectrum of windows that begin with active frames; at most `_MOST_WINDOWS` of them."""
+    """(257,) long-term power spectrum, over windows that begin with active frames; at most `_MOST_WINDOWS` of them."""
     padded = wave if len(wave) >= _WINDOW else np.pad(wave, (0, _WINDOW - len(wave)))
     starts = np.minimum(frames * FRAME_SAMPLES, len(padded) - _WINDOW)
     chosen = starts[np.linspace(0, len(starts) - 1, min(len(starts), _MOST_WINDOWS)).astype(int)]
     windows = padded[chosen[:, None] + np.arange(_WINDOW)] * np.hanning(_WINDOW)
-    return np.asarray(np.square(np.abs(np.fft.rfft(windows))).mean(axis=0))
+    return np.asarray(np.square(np.abs(np.fft.rfft(windows))).sum(axis=0))
 
 
 def _band(spectrum: NDArray[np.float64]) -> Hertz:
