@@ -76,10 +76,10 @@ class Channels:
             return f"digital silence: every sample is {values}. Expected speech. Leave it out, or record it again"
         silent = self._channels.silent
         if not silent.all() and self.lost >= CANCELLED:
-            return (
-                f"channels in anti-phase: their mean is {_shown(self.lost)} dB weaker than they are, so that speech is "
-                f"lost. Take one of them ({_taking(0)}), or mend the wiring"
-            )
+            left = f"their mean is {_shown(self.lost)} dB weaker than they are"
+            if np.isinf(self.lost):
+                left = "nothing is left of them in their mean"
+            return f"channels in anti-phase: {left}, so that speech is lost. Take one of them ({_taking(0)}), or mend the wiring"
         if self._mean.silent[0]:
             return (
                 f"silent: peak {_shown(self._mean.peak[0])} dB, RMS {_shown(self._mean.rms[0])} dB of full scale; "

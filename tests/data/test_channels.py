@@ -76,7 +76,9 @@ def test_a_dead_channel_is_refused_in_every_container(tmp_path, voice, name, dea
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.m4a"])
 def test_channels_in_anti_phase_are_refused_in_every_container(tmp_path, voice, name):
-    with pytest.raises(AudioError, match="channels in anti-phase: their mean is .* dB weaker"):
+    with pytest.raises(
+        AudioError, match="channels in anti-phase: .* in their mean|channels in anti-phase: .* dB weaker"
+    ):
         listen(stereo(tmp_path / name, voice(2.0), -voice(2.0)))
 
 
