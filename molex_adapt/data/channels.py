@@ -79,7 +79,7 @@ class Channels:
             left = f"their mean is {_shown(self.lost)} dB weaker than they are"
             if np.isinf(self.lost):
                 left = "nothing is left of them in their mean"
-            return f"channels in anti-phase: {left}, so that speech is lost. Take one of them ({_taking(0)}), or mend the wiring"
+            return f"channels in anti-phase: {left}. Take one of them ({_taking(0)}), or mend the wiring"
         if self._mean.silent[0]:
             return (
                 f"silent: peak {_shown(self._mean.peak[0])} dB, RMS {_shown(self._mean.rms[0])} dB of full scale; "

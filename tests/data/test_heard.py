@@ -95,7 +95,7 @@ def test_a_little_speech_is_found_in_a_long_recording(background, seconds):
 
 
 def test_a_click_does_not_decide_what_is_speech():
-    wave = 0.02 * speech()
+    wave = 0.1 * speech()
     wave[RATE : RATE + 5] = 0.99
     assert heard(wave).speech_seconds == pytest.approx(3.0, abs=0.15)
 
