@@ -109,7 +109,8 @@ def active_frames(power: NDArray[np.float64]) -> NDArray[np.bool_]:
     Unlike a limit below the loudest part, this finds a second of speech in an hour of faint noise.
     """
     loudest = np.sort(power)[::-1]
-    mean = np.cumsum(loudest) / np.arange(1, len(power) + 1)
+    most = loudest[min(_FEWEST_ACTIVE, len(power)) - 1]
+    mean = np.cumsum(np.minimum(loudest, most)) / np.arange(1, len(power) + 1)
     ends = mean * 10 ** (-_ACTIVE_MARGIN / 10) > np.append(loudest[1:], -1.0)
     ends[: min(_FEWEST_ACTIVE, len(power)) - 1] = False
     return np.asarray(power >= max(loudest[int(np.argmax(ends))], np.finfo(np.float64).tiny))
