@@ -18,8 +18,8 @@ _BLOCK_FRAMES = 1 << 11
 """Frames of 20 ms that are measured at once, which bounds the memory beside the recording itself (10 MB)."""
 _ACTIVE_MARGIN: Decibels = 15.9
 """Speech is active down to this much below its active level; ITU-T P.56."""
-_FEWEST_ACTIVE = 10
-"""Frames; a click of less than 0.2 s does not decide what level is active."""
+_FEWEST_ACTIVE = 3
+"""Frames; a click of less than 40 ms does not decide what level is active."""
 _PAUSE_FRAMES = 10
 """Pauses up to 200 ms, such as stops, belong to speech; the hangover of ITU-T P.56."""
 _DIGITAL: Decibels = -130.0
