@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molex_adapt.conventions import Seconds
+from molex_adapt.data.heard import Heard
+from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates, Ties
 
@@ -110,6 +112,14 @@ class RecordingScore:
     score: float
     seconds: Seconds
     """Length of the recording."""
+    heard: Heard | None = None
+    """How much speech, how loud and in which band; None for a score from elsewhere."""
+    remarks: tuple[Remark, ...] = ()
+    """Where the recording lies outside what the detector learnt from."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values; of a remark, its sentence."""
+        return {**asdict(self), "remarks": [remark.text for remark in self.remarks]}
 
 
 @dataclass(frozen=True)
@@ -124,11 +134,12 @@ class ScoreReport:
     seconds: Seconds = 0.0
     """Wall-clock time."""
     remarks: list[str] = field(default_factory=list)
+    """A line for each kind of remark that some recordings have."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "scores": [asdict(item) for item in self.scores],
+            "scores": [item.as_dict() for item in self.scores],
             "failed": _failures(self.failed),
             "generation": self.generation,
             "threshold": self.threshold,

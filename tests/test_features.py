@@ -84,6 +84,20 @@ def test_scores_of_a_table_are_averaged_over_windows_by_length(detector, table):
     assert {len(detector.prepare(soundfile.read(item.path)[0])) for item in list(table)[1:]} == {1, 2}
 
 
+def test_what_is_no_speech_is_not_scored_and_the_rest_is_listened_to(detector, table):
+    wave, _ = soundfile.read(table[1].path, dtype="float32")
+    soundfile.write(table[2].path, 0 * wave, 16_000)
+    soundfile.write(table[3].path, np.stack([wave, -wave], axis=1), 16_000)
+    soundfile.write(table[4].path, np.stack([0 * wave, wave], axis=1), 16_000)
+    scored, failed = score_table(detector, table, Run(workers=2))
+    assert [item.utterance for item in scored] == [table[1], table[5], table[6]]
+    assert all(0.4 < item.heard.speech_seconds <= item.seconds for item in scored)
+    reasons = {item.path: item.reason for item in failed}
+    for at, name in {2: "digital silence", 3: "channels in anti-phase", 4: "dead channel"}.items():
+        assert reasons[str(table[at].path)].startswith(f"{table[at].path}: {name}")
+    assert not any(item.by_rule for item in failed)
+
+
 def test_company_and_workers_do_not_change_scores(detector, table):
     together, _ = score_table(detector, table, Run(workers=3))
     for item in together:

@@ -164,12 +164,15 @@ class Registry:
             run: device, precision, decoding threads, cache, listener.
 
         Returns:
-            Log-likelihood ratios in nats, higher is more bona fide; what cannot be scored is in `failed`.
+            Log-likelihood ratios in nats, higher is more bona fide, with what was heard in each recording and remarks
+            where it lies outside what the detector learnt from. What cannot be scored is in `failed`: also silence, and
+            recordings with a dead channel or channels in anti-phase.
 
         Raises:
             DataError: nothing to score.
         """
         from molex_adapt.api.inputs import recordings
+        from molex_adapt.data.remarks import remarks_on, summary
         from molex_adapt.features import score_table
         from molex_adapt.reports import RecordingScore, ScoreReport
 
@@ -177,12 +180,19 @@ class Registry:
         record = self.store.generation()
         table = recordings(inputs)
         scored, failed = score_table(self.detector(record.number, run=run), table, run)
+        scores = tuple(
+            RecordingScore(
+                str(item.utterance.path), item.score, item.seconds, item.heard, remarks_on(item.heard)
+            )
+            for item in scored
+        )
         return ScoreReport(
-            tuple(RecordingScore(str(item.utterance.path), item.score, item.seconds) for item in scored),
+            scores,
             failed,
             record.number,
             record.threshold,
             time.monotonic() - started,
+            summary((item.path, item.remarks) for item in scores),
         )
 
     def evaluate(

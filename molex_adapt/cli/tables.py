@@ -80,15 +80,20 @@ def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
-    """A line per recording; with a threshold, how it reads."""
+    """A line per recording; with a threshold, how it reads; of remarks only their kinds, in a word each."""
     table = empty_table("Scores in nats, higher is more bona fide", "recording", "seconds", "score")
     if report.threshold is not None:
         table.add_column("reads as")
+    remarked = any(item.remarks for item in report.scores)
+    if remarked:
+        table.add_column("remarks", style="yellow")
     for item in report.scores:
         row: list[RenderableType] = [_one_line(item.path), f"{item.seconds:.1f}", f"{item.score:+.2f}"]
         if report.threshold is not None:
             real = item.score >= report.threshold
             row.append(Text("bona fide", style="green") if real else Text("spoof", style="red"))
+        if remarked:
+            row.append(", ".join(remark.kind for remark in item.remarks))
         table.add_row(*row)
     parts: list[RenderableType] = [table] if report.scores else []
     return [*parts, *failures(report.failed)]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
+from molex_adapt.data.channels import Channels
 from molex_adapt.data.containers import Opened, open_audio
 from molex_adapt.errors import AudioError
 
@@ -23,7 +24,13 @@ _HIGHEST = 16.0
 """Floating-point audio may overshoot full scale a little. Beyond this, integers were written as floats."""
 
 
-def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = None) -> NDArray[np.float32]:
+def decode(
+    path: Path | str,
+    *,
+    start: Seconds = 0,
+    duration: Seconds | None = None,
+    channels: Channels | None = None,
+) -> NDArray[np.float32]:
     """Decode one recording or a part of it. Where the container can seek, the rest is not read.
 
     Any rate is resampled, any number of channels averaged; samples beyond full scale are clipped. A stretch
@@ -33,6 +40,7 @@ def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = N
         path: an audio file that soundfile or PyAV reads; raw G.722 and GSM go by suffix.
         start: where the stretch begins.
         duration: how long it is; None reads to the end.
+        channels: counts what each channel carries, before they are averaged and resampled.
 
     Returns:
         (T,) float32 in [-1, 1], mono, 16 kHz; T > 0.
@@ -44,7 +52,7 @@ def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = N
     Source: own; resampling by soxr (HQ).
     """
     pieces, total = [], 0
-    for piece in _pieces(Path(path), start, duration):
+    for piece in _pieces(Path(path), start, duration, channels):
         pieces.append(piece)
         total += len(piece)
         if total > LONGEST * SAMPLE_RATE:
@@ -56,7 +64,12 @@ def decode(path: Path | str, *, start: Seconds = 0, duration: Seconds | None = N
 
 
 def stream(
-    path: Path | str, *, block: Seconds = 30.0, start: Seconds = 0, duration: Seconds | None = None
+    path: Path | str,
+    *,
+    block: Seconds = 30.0,
+    start: Seconds = 0,
+    duration: Seconds | None = None,
+    channels: Channels | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """The samples that `decode` returns, in consecutive blocks, in the memory of one block.
 
@@ -69,7 +82,7 @@ def stream(
     size = max(1, round(block * SAMPLE_RATE))
     held: list[NDArray[np.float32]] = []
     total = 0
-    for piece in _pieces(Path(path), start, duration):
+    for piece in _pieces(Path(path), start, duration, channels):
         held.append(piece)
         total += len(piece)
         if total >= size:
@@ -91,14 +104,16 @@ def stated_seconds(path: Path | str) -> Seconds | None:
         return None if opened.frames is None else opened.frames / opened.rate
 
 
-def _pieces(path: Path, start: Seconds, duration: Seconds | None) -> Iterator[NDArray[np.float32]]:
+def _pieces(
+    path: Path, start: Seconds, duration: Seconds | None, channels: Channels | None
+) -> Iterator[NDArray[np.float32]]:
     """Finite, clipped 16 kHz pieces of the stretch, none of them empty; at least one."""
     if not (math.isfinite(start) and start >= 0) or not (duration is None or duration > 0):
         raise AudioError(f"{path}: start={start}, duration={duration}; expected start >= 0 and duration > 0.")
     first = round(start * SAMPLE_RATE)
     left = math.inf if duration is None else max(1, round(min(duration, 1e9) * SAMPLE_RATE))
     found = False
-    with open_audio(path) as opened:
+    with open_audio(path, channels) as opened:
         for piece in _at_16_khz(path, opened, first):
             piece = piece[: int(min(left, len(piece)))]
             left -= len(piece)

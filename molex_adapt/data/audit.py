@@ -10,21 +10,14 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
-from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, Decibels, Seconds
+from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, Seconds
 from molex_adapt.data.audio import stream
+from molex_adapt.data.channels import Channels
+from molex_adapt.data.remarks import CLIPPED_SHARE
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
 from molex_adapt.run import Run
-
-SILENT_PEAK: Decibels = -60.0
-"""A recording whose loudest sample is below this, relative to full scale, is silent."""
-SILENT_RMS: Decibels = -70.0
-"""So is one whose root mean square is below this."""
-CLIPPED_SHARE = 0.001
-"""A recording with at least this share of its samples at full scale counts as clipped, for a remark."""
 
 _BATCH = 16
 _FEWEST_FOR_WORKERS = 4 * _BATCH  # starting processes takes longer than decoding fewer files
@@ -52,8 +45,8 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
     """Decode every file of `table` and keep the usable ones.
 
     Left out, each with its reason: missing, unreadable or damaged files, NaN or infinite samples, less than
-    `min_seconds`, silence (peak under -60 dB or root mean square under -70 dB of full scale), and audio whose
-    decoded samples equal those of an earlier recording of the same class. The table may have lost a class
+    `min_seconds`, what `Channels.fault` names (digital and other silence, a dead channel, channels in anti-phase), and
+    audio whose decoded samples equal those of an earlier recording of the same class. The table may have lost a class
     afterwards: ask `Table.require_both_classes`.
 
     Args:
@@ -197,30 +190,16 @@ def _examine_batch(paths: list[Path], min_seconds: Seconds) -> list[_Finding]:
 def _examine(path: Path, min_seconds: Seconds) -> _Finding:
     """Examine one file block by block, so that memory does not grow with its length."""
     digest = Digest()
-    samples, peak, energy, full = 0, 0.0, 0.0, 0
+    channels = Channels()
+    samples = 0
     try:
-        for block in stream(path):
-            size = np.abs(block)
+        for block in stream(path, channels=channels):
             samples += len(block)
-            peak = max(peak, float(size.max()))
-            energy += float(np.square(block, dtype=np.float64).sum())
-            full += int((size >= 0.9999).sum())
             digest.add(block)
     except AudioError as error:
         return _Finding(reason=str(error).removeprefix(f"{path}").lstrip(": "), broken=True)
     seconds = samples / SAMPLE_RATE
-    reason = _unusable(seconds, peak, (energy / samples) ** 0.5, min_seconds)
-    return _Finding(seconds, str(digest), full >= CLIPPED_SHARE * samples, reason)
-
-
-def _unusable(seconds: Seconds, peak: float, rms: float, min_seconds: Seconds) -> str | None:
+    reason = channels.fault()
     if seconds < min_seconds:
-        return f"too short: {seconds:.2f} s, at least {min_seconds:g} s are needed"
-    with np.errstate(divide="ignore"):
-        peak_db, rms_db = 20 * np.log10(peak), 20 * np.log10(rms)
-    if peak_db < SILENT_PEAK or rms_db < SILENT_RMS:
-        return (
-            f"silent: peak {peak_db:.0f} dB, RMS {rms_db:.0f} dB of full scale; "
-            f"at least {SILENT_PEAK:.0f} and {SILENT_RMS:.0f} dB are needed"
-        )
-    return None
+        reason = f"too short: {seconds:.2f} s, at least {min_seconds:g} s are needed"
+    return _Finding(seconds, str(digest), channels.clipped >= CLIPPED_SHARE, reason)

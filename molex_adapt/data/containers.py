@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from molex_adapt.data.channels import Channels
 from molex_adapt.errors import AudioError
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Opened:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[Opened]:
-    """Open `path` with the first library that can read it.
+def open_audio(path: Path, channels: Channels | None = None) -> Iterator[Opened]:
+    """Open `path` with the first library that can read it; `channels` counts what is read before it is averaged.
 
     Raises:
         AudioError: no regular file, empty, headerless, without audio, or damaged; on opening or on reading.
@@ -63,12 +64,12 @@ def open_audio(path: Path) -> Iterator[Opened]:
     _require_file(path)
     handle = None if path.suffix.lower() in _RAW_DEMUXERS else _open_soundfile(path)
     if handle is None:
-        with _open_av(path) as opened:
+        with _open_av(path, channels) as opened:
             yield opened
         return
     with handle:
         try:
-            yield _checked(path, _from_soundfile(path, handle))
+            yield _checked(path, _from_soundfile(path, handle, channels))
         except soundfile.SoundFileError as error:
             raise damaged(path, str(error)) from error
 
@@ -122,7 +123,7 @@ def _open_soundfile(path: Path) -> soundfile.SoundFile | None:
         raise damaged(path, str(error)) from error
 
 
-def _from_soundfile(path: Path, handle: soundfile.SoundFile) -> Opened:
+def _from_soundfile(path: Path, handle: soundfile.SoundFile, channels: Channels | None) -> Opened:
     frames = handle.frames if 0 <= handle.frames < _UNKNOWN_LENGTH else None
 
     def read_from(first: int) -> Iterator[NDArray[np.float32]]:
@@ -137,6 +138,8 @@ def _from_soundfile(path: Path, handle: soundfile.SoundFile) -> Opened:
             left = None if left is None else left - len(block)
             skipped = min(first, len(block))
             first -= skipped
+            if channels is not None:
+                channels.add(block[skipped:])
             yield block[skipped:].mean(axis=1, dtype=np.float32)
         # Encoders pad and round the length they state; a tenth of a second more than is there is no damage.
         if left is not None and left > handle.samplerate // 10:
@@ -148,7 +151,7 @@ def _from_soundfile(path: Path, handle: soundfile.SoundFile) -> Opened:
 
 
 @contextmanager
-def _open_av(path: Path) -> Iterator[Opened]:
+def _open_av(path: Path, channels: Channels | None) -> Iterator[Opened]:
     try:
         import av
     except ImportError as error:
@@ -163,12 +166,12 @@ def _open_av(path: Path) -> Iterator[Opened]:
         with av.open(
             str(path), format=demuxer, options={**safe, **options}, metadata_errors="replace"
         ) as container:
-            yield _checked(path, _from_av(path, container))
+            yield _checked(path, _from_av(path, container, channels))
     except av.FFmpegError as error:
         raise damaged(path, error.strerror or str(error)) from error
 
 
-def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
+def _from_av(path: Path, container: av.container.InputContainer, channels: Channels | None) -> Opened:
     if not container.streams.audio:
         raise AudioError(f"{path} holds no audio stream. Expected a recording. Name another file.")
     stream = container.streams.audio[0]
@@ -186,9 +189,11 @@ def _from_av(path: Path, container: av.container.InputContainer) -> Opened:
                 raise damaged(path, f"its rate changes from {rate} to {frame.sample_rate} Hz on the way")
             if position is None:
                 position = round((_time(frame) - origin) * rate)
-            mono = _mono(frame)
-            yield mono[max(0, first - position) :]
-            position += len(mono)
+            planes = _planes(frame)[:, max(0, first - position) :]
+            position += frame.samples
+            if channels is not None:
+                channels.add(planes.T)
+            yield planes.mean(axis=0).astype(np.float32)
 
     return Opened(rate, frames, read_from)
 
@@ -215,8 +220,8 @@ def _time(frame: av.AudioFrame) -> float:
     return 0.0 if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
 
 
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """(n,) float32 in [-1, 1]: the mean of a frame's channels, integers scaled by their full range."""
+def _planes(frame: av.AudioFrame) -> NDArray[Any]:
+    """(C, n) in [-1, 1]: the channels of a frame, integers scaled by their full range."""
     data: NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         data = data.reshape(frame.samples, -1).T
@@ -225,5 +230,4 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
     elif np.issubdtype(data.dtype, np.integer):
         # The negative end is full scale; float32 lacks digits.
         data = data / np.float64(-np.iinfo(data.dtype).min)
-    mono: NDArray[np.float32] = data.mean(axis=0).astype(np.float32)
-    return mono
+    return data

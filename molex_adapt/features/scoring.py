@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
-from molex_adapt.data import Failed, Table, Utterance
+from molex_adapt.data import Failed, Heard, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.sets import Features, pad, pad_clips
@@ -23,17 +23,22 @@ class UtteranceScore:
     utterance: Utterance
     score: float
     seconds: Seconds
+    heard: Heard
 
 
 def score_table(
     detector: Detector, table: Table, run: Run = Run()
 ) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
-    """Score every file of a table, of any length, in the order of the table."""
+    """Score every file of a table, of any length, in the order of the table.
+
+    Silence, dead channels and channels in anti-phase are not scored: they have failed.
+    """
     run.progress.start("score", len(table))
     failed: list[Failed] = []
+    heard: dict[int, Heard] = {}
     total: dict[int, float] = {}
     samples: dict[int, int] = {}
-    for batch in window_batches(detector, list(table), run, failed, first_window=False):
+    for batch in window_batches(detector, list(table), run, failed, first_window=False, heard=heard):
         wave, lengths = pad([row for _, row in batch])
         scores = detector.score(send(wave, detector.device), lengths).cpu()
         for (index, row), score in zip(batch, scores.tolist(), strict=True):
@@ -42,7 +47,8 @@ def score_table(
             samples[index] = samples.get(index, 0) + len(row)
     run.progress.stop()
     scored = [
-        UtteranceScore(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE) for i in sorted(total)
+        UtteranceScore(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE, heard[i])
+        for i in sorted(total)
     ]
     return scored, tuple(failed)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from molex_adapt.data import Failed
+from molex_adapt.data import Failed, Heard, remarks_on
 from molex_adapt.reports import RecordingScore
 from molex_adapt.scorefile import read_scores
 
@@ -14,9 +14,44 @@ from molex_adapt.scorefile import read_scores
 def test_score_prints_the_contract(run, api):
     ran = run("score", "a/", "--json", "--allow-failures")
     assert ran.status == 0
-    assert ran.json["scores"][0] == {"path": "a/one.wav", "score": 2.5, "seconds": 3.2}
+    one = {"path": "a/one.wav", "score": 2.5, "seconds": 3.2, "heard": None, "remarks": []}
+    assert ran.json["scores"][0] == one
     assert ran.json["failed"] == [{"path": "a/three.mp3", "reason": "too short"}]
     assert api.last("score")["arguments"] == ([Path("a")],)
+
+
+def _remarked(count: int) -> tuple[RecordingScore, ...]:
+    heard = Heard(0.4, -60.0, 2_600.0, 0.02, 0.5, 12.0)
+    clean = RecordingScore("clean.wav", 1.0, 3.0, Heard(3.0, -26.0, 8_000.0, 0.0, 0.0))
+    name = "recordings/of/somebody/who/likes/long/names/{:03}.wav"
+    return (
+        clean,
+        *(RecordingScore(name.format(at), -1.0, 1.0, heard, remarks_on(heard)) for at in range(count)),
+    )
+
+
+def test_score_tells_machines_what_was_heard(run, api):
+    api.answers["score"] = replace(api.answers["score"], scores=_remarked(1), failed=(), remarks=["a line"])
+    ran = run("score", "a/", "--json")
+    clean, other = ran.json["scores"]
+    assert (clean["remarks"], clean["heard"]["speech_seconds"], clean["heard"]["band_hz"]) == (
+        [],
+        3.0,
+        8_000.0,
+    )
+    assert len(other["remarks"]) == 6 and other["remarks"][0].startswith("0.40 s of speech")
+    assert (ran.status, ran.json["remarks"]) == (0, ["a line"])
+    assert "note: a line" in ran.err
+
+
+def test_a_table_has_remarks_in_a_word_each_and_80_columns(run, api):
+    api.answers["score"] = replace(api.answers["score"], scores=_remarked(3), failed=())
+    ran = run("score", "a/")
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+    for kind in ("short", "narrow", "gaps", "clipped", "faint", "phase"):
+        assert ran.out.count(kind) == 3
+    api.answers["score"] = replace(api.answers["score"], scores=_remarked(0))
+    assert "remarks" not in run("score", "a/").out
 
 
 def test_score_says_how_a_score_reads(run, api):

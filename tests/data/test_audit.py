@@ -68,7 +68,7 @@ def test_everything_unusable_is_left_out_by_name(tree, voice, write):
     found = audit(table)
     reasons = _reasons(found)
     expected = {
-        "silent.wav": "silent: peak -inf dB",
+        "silent.wav": "digital silence: every sample is 0",
         "quiet.wav": "silent: peak",
         "click.wav": "silent: peak -54 dB, RMS -90 dB",
         "hum.wav": "silent: peak -61 dB, RMS -61 dB",

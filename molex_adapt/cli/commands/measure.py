@@ -57,8 +57,14 @@ def score(
 ) -> None:
     """Score recordings of any length and format.
 
-    A score is a log-likelihood ratio in nats; higher is more bona fide. If a
-    recording cannot be scored, the exit status is 1 after all others are.
+    A score is a log-likelihood ratio in nats; higher is more bona fide.
+    Remarks say where a recording lies outside what the detector learnt
+    from: hardly any speech, a narrow band, digital silence, clipping, a
+    very low level; --json has what was heard in each.
+
+    If a recording cannot be scored, the exit status is 1 after all others
+    are. Silence, a dead channel of two, and channels in anti-phase never
+    are scored.
 
     [bold]Examples[/bold]
 
