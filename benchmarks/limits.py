@@ -1,6 +1,7 @@
 """Where the shipped detector is wrong: real recordings as they are, as any user would score them.
 
-A cell is whether training or calibration heard the voices, and a number of recordings at even distances from all of these voices.
+A cell is whether training or calibration heard the voices, and a number of recordings at even distances from all of
+these voices.
 """
 
 from __future__ import annotations
