@@ -18,7 +18,8 @@ class Utterance:
     """One recording, for training or for scoring.
 
     `source` names the recording it comes from; all copies of one recording share it, and splits never
-    separate it. `attack` is None for bona fide speech; `seconds` is None until an audit decoded the file.
+    separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
+    noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file.
     """
 
     path: Path
@@ -27,7 +28,7 @@ class Utterance:
     source: str = ""
     speaker: str | None = None
     split: Split | None = None
-    codec: str | None = None
+    condition: str | None = None
     text: str | None = None
     seconds: Seconds | None = None
 
