@@ -1,7 +1,7 @@
 """Domains of the sequence whose forged class is coded speech: opus_6k, gsm, mp3.
 
-To the package a codec is a condition, which both classes go through. The plan is older: it has the forged class alone go
-through one, as an attack that replaces nothing of the voice. What stands here is that former meaning and nothing else.
+To the package a codec is a condition, which both classes go through. The plan is older: it has the forged class alone
+go through one, as an attack that replaces nothing of the voice. What stands here is that former meaning, nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from molex_adapt.simulate.null import Null
 
 
 class Coded(Null):
-    """Conditions that the forged class alone goes through, as in the control; but here a detector learns to refuse it."""
+    """Conditions that the forged class alone goes through, as in the control; here a detector learns to refuse it."""
 
     name: ClassVar[str] = "coded"
 

@@ -83,6 +83,12 @@ class Table:
         found = Counter(item.label for item in self)
         return {BONA_FIDE: found[BONA_FIDE], SPOOF: found[SPOOF]}
 
+    def conditions(self) -> dict[str, dict[str, int]]:
+        """The same of each condition, sorted by name; utterances of which none is known are left out."""
+        found = Counter((item.condition, item.label) for item in self if item.condition is not None)
+        names = sorted({name for name, _ in found})
+        return {name: {label: found[name, label] for label in (BONA_FIDE, SPOOF)} for name in names}
+
     def require_both_classes(self, what: str) -> None:
         """Refuse a table of one class, which the message calls `what`, e.g. "the development split of data/".
 

@@ -33,7 +33,7 @@ class Room(Condition):
 
     name: ClassVar[str] = "room"
     decay: Reverberation | Span[Reverberation] = (0.08, 0.5)
-    """Seconds in which the reverberation falls by 60 dB; a number, or a span to draw from. No more than 0.35 s sound."""
+    """Seconds in which the reverberation falls by 60 dB; a number, or a span. No more than 0.35 s sound."""
     direct: Direct | Span[Direct] = (2.0, 16.0)
     """How far the reverberation lies below the direct sound, in dB; a number, or a span to draw from."""
 
@@ -100,7 +100,9 @@ class Band(Condition):
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if np.max(self.low) >= np.min(self.high):
-            raise ValueError(f"low {self.low}, high {self.high}; expected every low edge below every high one")
+            raise ValueError(
+                f"low {self.low}, high {self.high}; expected every low edge below every high one"
+            )
         return self
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:

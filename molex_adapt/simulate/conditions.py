@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from molex_adapt.errors import RecipeError
 from molex_adapt.plain import load_yaml
 from molex_adapt.simulate.channel import Band, Clip, Level, Noise, Resample, Room
-from molex_adapt.simulate.codecs import Aac, ALaw, AmrNb, G722, Gsm, Mp3, MuLaw, Opus, Vorbis
+from molex_adapt.simulate.codecs import G722, Aac, ALaw, AmrNb, Gsm, Mp3, MuLaw, Opus, Vorbis
 from molex_adapt.simulate.condition import Condition
 from molex_adapt.simulate.drawn import Drawn
 from molex_adapt.simulate.finish import Finish

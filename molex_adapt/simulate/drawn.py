@@ -9,7 +9,7 @@ from pydantic import Field
 
 from molex_adapt.simulate.attack import Span, Wave
 from molex_adapt.simulate.channel import Band, Clip, Level, Noise, Resample, Room
-from molex_adapt.simulate.codecs import Aac, ALaw, AmrNb, G722, Gsm, Mp3, MuLaw, Opus, Vorbis
+from molex_adapt.simulate.codecs import G722, Aac, ALaw, AmrNb, Gsm, Mp3, MuLaw, Opus, Vorbis
 from molex_adapt.simulate.condition import Condition, settle
 
 POOL: tuple[Condition, ...] = (

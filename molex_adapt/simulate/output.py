@@ -23,7 +23,9 @@ LIST = "manifest.csv"
 """What was made; written last."""
 SIMULATED = Kind("a folder that simulate made", lambda path: (path / RECORD).is_file())
 _FORMAT = 2
-_REMARK = "# Made by `molex-adapt simulate`; the same attack, conditions and seed give the same files again.\n"
+_REMARK = (
+    "# Made by `molex-adapt simulate`; the same attack, conditions and seed give the same files again.\n"
+)
 
 
 def claim(

@@ -13,9 +13,7 @@ from molex_adapt.errors import RecipeError
 Made = TypeVar("Made", bound=BaseModel)
 
 
-def made_of(
-    what: str, known: Mapping[str, type[Made]], name: str, params: Mapping[str, Any] | None
-) -> Made:
+def made_of(what: str, known: Mapping[str, type[Made]], name: str, params: Mapping[str, Any] | None) -> Made:
     """One of the `known` classes, which messages call `what`, with validated parameters.
 
     Raises:

@@ -84,8 +84,9 @@ def simulate(
     Source: own.
     """
     begun = time.monotonic()
-    for part in (attack, *conditions):
-        part.check()
+    attack.check()
+    for condition in conditions:
+        condition.check()
     named = name_recordings(speech)
     chosen, skipped = choose_speakable(attack, named)
     jobs = plan_jobs(choose_limited(chosen, limit, run.seed), attack, out, bona_fide)
@@ -94,8 +95,15 @@ def simulate(
     made_of: dict[str, str | int] = {"speech": speech.root, "data": speech.digest(), "recordings": len(jobs)}
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
-    what = {"attack": attack, "conditions": conditions, "seed": run.seed, "bona_fide": bona_fide}
-    claim(out, **what, made_of=made_of, inputs=inputs)
+    claim(
+        out,
+        attack=attack,
+        conditions=conditions,
+        seed=run.seed,
+        bona_fide=bona_fide,
+        made_of=made_of,
+        inputs=inputs,
+    )
     maker = Maker(attack, tuple(conditions), run.seed)
     outcomes = _run(maker, list(jobs.values()), run, pool)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)

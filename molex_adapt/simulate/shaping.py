@@ -85,6 +85,6 @@ def _filter_taps(low: Hertz, high: Hertz) -> NDArray[np.float64]:
 
 
 def trimmed(wave: Wave) -> Wave:
-    """(T,) cut right at the first and last audible frame: a margin would tell recorded silence from a codec's padding."""
+    """(T,) cut right at the first and last audible frame: a margin would tell recorded silence from padding."""
     audible = np.flatnonzero(active_frames(wave, _AUDIBLE_BELOW_PEAK))
     return wave[int(audible[0]) * _FRAME : (int(audible[-1]) + 1) * _FRAME]

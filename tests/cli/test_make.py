@@ -41,9 +41,7 @@ def test_simulate_makes_a_data_set(run, speech, tmp_path):
     assert {item.condition for item in read(out)} == {"gsm+noise:snr=20"}
     assert Path(ran.json["manifest"]) == out / "manifest.csv"
     assert read(out).counts() == {"bonafide": 3, "spoof": 3}
-    again = run(
-        "simulate", "lpc", out, tmp_path / "again", "--set", "order=12", "--limit", 1, "--spoof-only"
-    )
+    again = run("simulate", "lpc", out, tmp_path / "again", "--set", "order=12", "--limit", 1, "--spoof-only")
     assert again.status == 0
     assert "1 forged" in again.out
     assert read(tmp_path / "again").counts() == {"bonafide": 0, "spoof": 1}
@@ -61,11 +59,23 @@ def test_simulate_explains_wrong_attacks(run, speech, tmp_path, options, expecte
 
 
 def test_the_control_puts_its_copies_alone_through_the_conditions(run, speech, tmp_path):
-    ran = run("simulate", "null", speech, tmp_path / "a", "--condition", "gsm", "--condition", "level:dbfs=-30", "-q")
+    ran = run(
+        "simulate",
+        "null",
+        speech,
+        tmp_path / "a",
+        "--condition",
+        "gsm",
+        "--condition",
+        "level:dbfs=-30",
+        "-q",
+    )
     assert ran.status == 0
     heard = {(item.label, item.condition) for item in read(tmp_path / "a")}
     assert heard == {("bonafide", "none"), ("spoof", "gsm+level:dbfs=-30")}
-    both = run("simulate", "null", speech, tmp_path / "b", "--set", "conditions=[mu_law]", "--condition", "finish")
+    both = run(
+        "simulate", "null", speech, tmp_path / "b", "--set", "conditions=[mu_law]", "--condition", "finish"
+    )
     assert both.status == 0 and "resample" not in both.err
     heard = {(item.label, item.condition) for item in read(tmp_path / "b")}
     assert heard == {("bonafide", "finish"), ("spoof", "mu_law+finish")}
@@ -91,7 +101,10 @@ def test_a_former_attack_is_answered_with_the_line_to_use(run, speech, tmp_path,
 
 
 def test_the_help_names_every_attack_and_condition():
-    for names, known in ((ATTACK_NAMES.removesuffix(", the control"), ATTACKS), (CONDITION_NAMES, CONDITIONS)):
+    for names, known in (
+        (ATTACK_NAMES.removesuffix(", the control"), ATTACKS),
+        (CONDITION_NAMES, CONDITIONS),
+    ):
         assert sorted(names.replace(";", ",").replace(" ", "").split(",")) == sorted(known)
 
 

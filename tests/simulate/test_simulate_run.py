@@ -24,7 +24,9 @@ from molex_adapt.simulate.shaping import active_level
 FINISH = (Finish(),)
 
 
-def run(table, out, name="lpc", params=None, conditions=FINISH, seed=1, workers=1, progress=Silent(), **options):
+def run(
+    table, out, name="lpc", params=None, conditions=FINISH, seed=1, workers=1, progress=Silent(), **options
+):
     how = Run(seed=seed, workers=workers, progress=progress)
     return simulate(make_attack(name, params or {}), table, out, conditions=conditions, run=how, **options)
 

@@ -24,7 +24,6 @@ from molex_adapt.cli.options import (
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.progress import telling
 from molex_adapt.cli.tables import failures, pairs
-
 from molex_adapt.conventions import NULL_DOMAIN
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ ATTACK_NAMES = (
     "world, griffin_lim, lpc, codec2, formant_shift, phase_vocoder; espeak, hibari, piper; null, the control"
 )
 CONDITION_NAMES = (
-    "opus, mp3, aac, vorbis, amr_nb, gsm, g722, mu_law, a_law; band, resample, level, clip, noise, room; drawn, finish"
+    "opus, mp3, aac, vorbis, amr_nb, gsm, g722, mu_law, a_law; "
+    "band, resample, level, clip, noise, room; drawn, finish"
 )
 
 
@@ -91,7 +91,7 @@ def simulate(
 
       molex-adapt simulate griffin_lim speech/ data/ --condition drawn
       molex-adapt simulate codec2 speech/ codec2_700/ --set bit_rate=700
-      molex-adapt simulate world speech/ calls/ --condition noise:snr=20 --condition gsm
+      molex-adapt simulate lpc speech/ calls/ --condition room --condition gsm
       molex-adapt simulate null speech/ control/ --condition opus --limit 200
     """
     from molex_adapt.outputs import check_folder
@@ -109,7 +109,9 @@ def simulate(
     made = make_attack(attack, options)
     check_folder(out, SIMULATED, [speech])
     with running(quiet, seed=seed, workers=workers) as run:
-        result = forge(made, _speech(speech), out, conditions=chain, run=run, limit=limit, bona_fide=bona_fide)
+        result = forge(
+            made, _speech(speech), out, conditions=chain, run=run, limit=limit, bona_fide=bona_fide
+        )
     data = asdict(result) | {"manifest": str(result.manifest), "attack": attack, "remarks": remarks}
     data["conditions"] = [condition.record() for condition in chain]
     for name in ("failed", "skipped"):
