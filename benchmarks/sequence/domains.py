@@ -1,7 +1,7 @@
 """The domains of a plan: forged speech, its own bona fide speech, and what every method is measured on.
 
 Recordings are divided once, by name; a domain draws its own from each part. Every forged recording has its bona fide
-twin in the same set: same voice, same words, same last stage. Text to speech draws only from what it can speak, so that
+twin in the same set: same voice, same words, same finish. Text to speech draws only from what it can speak, so that
 language gives nothing away.
 """
 
@@ -90,7 +90,7 @@ def make_domains(
 
 
 def nulls(settings: Settings) -> dict[str, dict[str, object]]:
-    """The controls, one for each last stage: their names and stages."""
+    """The controls, one for each finish: their names and the parameters of these."""
     stages = {_stage_name(domain.stage): domain.stage for domain in settings.domains.values()}
     return {f"{NULL_DOMAIN}{name}": stage for name, stage in stages.items()}
 
