@@ -6,7 +6,9 @@ One word is one thing:
     router row   what an expert has in a block's router: a weight per channel of its input, and a bias
     stage        a part of training: joint, expert, router
     acceptance   the decision whether a new generation becomes active; its options are the recipe's section `gate`
-    finish       what bona fide and forged recordings pass last, alike, when `simulate` writes them (`--stage`)
+    attack       what makes a recording forged: a vocoder, a synthesiser
+    condition    what happens to both classes and forges nothing: a codec, a band, a level, noise, a room, resampling
+    finish       the condition that brings all recordings to one codec, band, level and trim
     generation   one immutable state of the mixture in a registry
     run          how work is done: device, precision, seed, workers, cache, progress
     score        a log-likelihood ratio in nats; higher is more bona fide

@@ -29,7 +29,13 @@ SPOOF: Label = "spoof"
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 NULL_DOMAIN = "null"
-"""The control domain: processing without an attack; its EER must stay near 50 %."""
+"""The control domain: bona fide speech in another condition under the label spoof."""
+
+NULL_EER = (0.45, 0.55)
+"""Where the control's EER must lie: outside, the detector takes a condition for an attack, or its absence for one."""
+
+NO_CONDITION = "none"
+"""The condition of a recording that is known to have gone through nothing."""
 
 LARGEST_INTEGER = 2**53
 """Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""

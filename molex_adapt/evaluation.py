@@ -1,28 +1,42 @@
-"""From scores with their truth to a report: all together, per attack, per codec."""
+"""From scores with their truth to a report: all together, per attack, per condition, per attack in each condition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
+from molex_adapt.conventions import NULL_DOMAIN, NULL_EER
+from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.errors import DataError
-from molex_adapt.metrics import Rates, Ties, measure_by_attack, measure_by_condition
+from molex_adapt.metrics import (
+    Rates,
+    Ties,
+    count_refusals,
+    measure_by_attack,
+    measure_by_condition,
+    measure_grid,
+    refusals_by_condition,
+)
 from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_key, read_scores
 
-CODEC_COLUMNS = ("codec", "codec_q")
 ATTACK_COLUMN = "attack"
+_NAMED = 10
 
 
-def evaluate_files(scores: Path, key: Path, *, ties: Ties = "asvspoof5") -> EvaluationReport:
+def evaluate_files(
+    scores: Path, key: Path, *, ties: Ties = "asvspoof5", threshold: float | None = None
+) -> EvaluationReport:
     """Evaluate a score file against its key, both as in the ASVspoof 5 evaluation.
 
     Args:
         scores: tab-separated `filename`, `cm-score`.
-        key: tab-separated `filename`, `cm-label`; columns `attack` and `codec` give the breakdown.
+        key: tab-separated `filename`, `cm-label`; columns `attack` and `condition` (or `codec`, or `codec_q`) give the
+            breakdown.
         ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
+        threshold: in the scores' unit, which a score file does not say; see `evaluate_scores`.
 
     Raises:
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
@@ -33,48 +47,84 @@ def evaluate_files(scores: Path, key: Path, *, ties: Ties = "asvspoof5") -> Eval
             f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
             "without one, error rates do not exist. Check the labels, or add the other class to scores and key."
         )
-    return evaluate_scores(joined, ties=ties)
+    return evaluate_scores(joined, ties=ties, threshold=threshold)
 
 
 def evaluate_scores(
-    joined: Joined, *, sources: Sequence[str] | None = None, bootstrap: int = 1000, ties: Ties = "asvspoof5"
+    joined: Joined,
+    *,
+    sources: Sequence[str] | None = None,
+    bootstrap: int = 1000,
+    ties: Ties = "asvspoof5",
+    threshold: float | None = None,
 ) -> EvaluationReport:
     """Evaluate scores that stand beside their truth.
 
     Args:
-        joined: (n,) scores with labels, and columns `attack`, `codec` where known.
+        joined: (n,) scores with labels, and columns `attack`, `condition` where known.
         sources: (n,) source recordings; the interval then draws whole sources.
         bootstrap: resamples of the EER's interval.
         ties: what becomes of equal scores, see `metrics.Ties`.
+        threshold: at least this score is accepted; without it nothing is said of refused bona fide speech.
 
     Raises:
         DataError: a class is missing.
     """
-    told = partial(_measure, joined, groups=sources)
-    overall, by_attack, by_codec = told(bootstrap=bootstrap, ties=ties)
+    attacks = _column(joined, (ATTACK_COLUMN,))
+    conditions = _column(joined, CONDITION_COLUMNS)
+    columns = joined.scores, joined.is_bona_fide
     (other,) = set(get_args(Ties)) - {ties}
-    by_other = told(bootstrap=1, ties=other)  # its intervals are not read
-    remarks = [
-        f"codec {name} lacks a class: not measured" for name, rates in by_codec.items() if rates is None
-    ]
-    eers = OtherTies(
-        other,
-        by_other[0].eer if by_other[0].eer != overall.eer else None,
-        _other_eers(by_attack, by_other[1]),
-        _other_eers(by_codec, by_other[2]),
+
+    def read(ties: Ties, bootstrap: int) -> tuple[Rates, dict[str, Rates], dict[str, Rates | None]]:
+        found = measure_by_attack(*columns, attacks, groups=sources, bootstrap=bootstrap, ties=ties)
+        parts = measure_by_condition(*columns, conditions, groups=sources, bootstrap=bootstrap, ties=ties)
+        return found["overall"], found["by_attack"], parts
+
+    overall, by_attack, by_condition = read(ties, bootstrap)
+    by_other = read(other, 1)  # its intervals are not read
+    report = EvaluationReport(
+        overall,
+        by_attack,
+        by_condition,
+        measure_grid(*columns, attacks, conditions, groups=sources, bootstrap=bootstrap, ties=ties),
+        remarks=[*_unmeasured(by_condition), *_control(by_attack)],
+        ties=ties,
+        other_ties=OtherTies(
+            other,
+            by_other[0].eer if by_other[0].eer != overall.eer else None,
+            _other_eers(by_attack, by_other[1]),
+            _other_eers(by_condition, by_other[2]),
+        ),
     )
-    return EvaluationReport(overall, by_attack, by_codec, remarks=remarks, ties=ties, other_ties=eers)
+    if threshold is None:
+        return report
+    return replace(
+        report,
+        threshold=threshold,
+        refused=count_refusals(joined.scores[joined.is_bona_fide], threshold),
+        refused_by_condition=refusals_by_condition(*columns, conditions, threshold),
+    )
 
 
-def _measure(joined: Joined, **how: Any) -> tuple[Rates, dict[str, Rates], dict[str, Rates | None]]:
-    """Figures of all utterances, by attack and by codec."""
-    attacks = _column(joined, (ATTACK_COLUMN,)) or [None] * len(joined.filenames)
-    found = measure_by_attack(joined.scores, joined.is_bona_fide, attacks, **how)
-    codecs = _column(joined, CODEC_COLUMNS)
-    by_codec = (
-        {} if codecs is None else measure_by_condition(joined.scores, joined.is_bona_fide, codecs, **how)
+def _unmeasured(by_condition: Mapping[str, Rates | None]) -> list[str]:
+    lacking = [name for name, rates in by_condition.items() if rates is None]
+    if not lacking:
+        return []
+    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    return [f"not measured, for these conditions lack a class: {', '.join(lacking[:_NAMED])}{more}"]
+
+
+def _control(by_attack: Mapping[str, Rates]) -> list[str]:
+    """What to say of the null control where it is not what it must be."""
+    rates = by_attack.get(NULL_DOMAIN)
+    low, high = NULL_EER
+    if rates is None or low <= rates.eer <= high:
+        return []
+    told = (
+        f"the control {NULL_DOMAIN} (bona fide speech in another condition) has an EER of {100 * rates.eer:.1f} %, "
+        f"expected {100 * low:.0f} to {100 * high:.0f} %: scores depend on the condition"
     )
-    return found["overall"], found["by_attack"], by_codec
+    return [told]
 
 
 def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | None]) -> dict[str, float]:
@@ -82,9 +132,9 @@ def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | N
     return {name: that.eer for name, this, that in pairs if this and that and this.eer != that.eer}
 
 
-def _column(joined: Joined, names: Sequence[str]) -> list[str | None] | None:
+def _column(joined: Joined, names: Sequence[str]) -> list[str | None]:
     """The first of these columns that is there; a dash or nothing means no value."""
     for name in names:
         if name in joined.columns:
             return [None if value in ("", "-") else value for value in joined.columns[name]]
-    return None
+    return [None] * len(joined.filenames)

@@ -13,7 +13,7 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.data.heard import Heard
 from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
-from molex_adapt.metrics import Rates, Ties
+from molex_adapt.metrics import Rates, Refusals, Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +156,24 @@ class OtherTies:
     """The other reading."""
     overall: float | None = None
     by_attack: dict[str, float] = field(default_factory=dict)
-    by_codec: dict[str, float] = field(default_factory=dict)
+    by_condition: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """How good scores are, together, per attack and per codec."""
+    """How good scores are: together, per attack, per condition and per attack in each condition."""
 
     overall: Rates
     by_attack: dict[str, Rates]
-    by_codec: dict[str, Rates | None] = field(default_factory=dict)
+    by_condition: dict[str, Rates | None] = field(default_factory=dict)
     """None: a class is missing there."""
+    by_attack_and_condition: dict[str, dict[str, Rates | None]] = field(default_factory=dict)
+    """By attack, then by condition; None: no bona fide speech in that condition."""
+    threshold: float | None = None
+    """Nats, as in `ScoreReport`; None: none is known, and what it refuses is not measured."""
+    refused: Refusals | None = None
+    """Of all bona fide speech, at the threshold."""
+    refused_by_condition: dict[str, Refusals] = field(default_factory=dict)
     failed: tuple[Failed, ...] = ()
     generation: int | None = None
     remarks: list[str] = field(default_factory=list)
@@ -179,12 +186,26 @@ class EvaluationReport:
         return {
             "overall": self.overall.as_dict(),
             "by_attack": _figures(self.by_attack),
-            "by_codec": _figures(self.by_codec),
+            "by_condition": _figures(self.by_condition),
+            "by_attack_and_condition": {
+                attack: _figures(row) for attack, row in self.by_attack_and_condition.items()
+            },
+            "bona_fide_refused": self._refusals(),
             "failed": _failures(self.failed),
             "generation": self.generation,
             "remarks": list(self.remarks),
             "ties": self.ties,
             "other_ties": asdict(self.other_ties),
+        }
+
+    def _refusals(self) -> dict[str, Any] | None:
+        """None where there is no threshold."""
+        if self.threshold is None or self.refused is None:
+            return None
+        return {
+            "threshold": self.threshold,
+            "overall": self.refused.as_dict(),
+            "by_condition": {name: item.as_dict() for name, item in self.refused_by_condition.items()},
         }
 
 

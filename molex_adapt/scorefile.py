@@ -1,7 +1,7 @@
 """Score and key files in the format of the ASVspoof 5 evaluation (track 1).
 
 Tab-separated text with a header line. Scores: `filename`, `cm-score`. Key: `filename`, `cm-label` and any
-further columns, such as `attack` and `codec`, for a breakdown. Higher scores mean more bona fide.
+further columns, such as `attack` and `condition`, for a breakdown. Higher scores mean more bona fide.
 """
 
 from __future__ import annotations

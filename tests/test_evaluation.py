@@ -5,7 +5,7 @@ import pytest
 
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import evaluate_scores
-from molex_adapt.metrics import measure
+from molex_adapt.metrics import count_refusals, measure
 from molex_adapt.scorefile import Joined
 
 
@@ -15,22 +15,82 @@ def joined(**columns: tuple[str, ...]) -> Joined:
     return Joined(tuple("abcdef"), scores, real, columns)
 
 
-def test_attacks_and_codecs_are_measured_apart():
+def test_attacks_and_conditions_are_measured_apart():
     attack = ("-", "-", "", "A01", "A02", "A02")
-    report = evaluate_scores(joined(attack=attack, codec=("x", "y", "y", "x", "y", "-")), bootstrap=50)
+    report = evaluate_scores(joined(attack=attack, condition=("x", "y", "y", "x", "y", "-")), bootstrap=50)
     scores = joined().scores
     assert report.overall == measure(scores[:3], scores[3:], bootstrap=50)
     assert sorted(report.by_attack) == ["A01", "A02"]
     assert (report.by_attack["A02"].bona_fide, report.by_attack["A02"].spoof) == (3, 2)
-    assert sorted(report.by_codec) == ["x", "y"]
-    assert (report.by_codec["y"].bona_fide, report.by_codec["y"].spoof) == (2, 1)
+    assert sorted(report.by_condition) == ["x", "y"]
+    assert (report.by_condition["y"].bona_fide, report.by_condition["y"].spoof) == (2, 1)
 
 
-def test_a_codec_without_a_class_is_not_measured_but_named():
-    report = evaluate_scores(joined(codec=("x", "x", "x", "x", "x", "z")), bootstrap=20)
-    assert report.by_codec["z"] is None
-    assert report.as_dict()["by_codec"]["z"] is None
-    assert report.remarks == ["codec z lacks a class: not measured"]
+@pytest.mark.parametrize("heading", ["condition", "codec", "codec_q"])
+def test_a_condition_without_a_class_is_not_measured_but_named(heading):
+    report = evaluate_scores(joined(**{heading: ("x", "x", "x", "x", "x", "z")}), bootstrap=20)
+    assert report.by_condition["z"] is None
+    assert report.as_dict()["by_condition"]["z"] is None
+    assert report.remarks == ["not measured, for these conditions lack a class: z"]
+
+
+def test_many_unmeasured_conditions_are_one_remark():
+    report = evaluate_scores(many(14), bootstrap=1)
+    (remark,) = report.remarks
+    assert remark.endswith("c08, c09 and 4 more")
+
+
+def many(conditions: int) -> Joined:
+    """Two recordings beside bona fide ones of so many conditions of their own."""
+    real = np.array([True] * (conditions + 1) + [False])
+    names = ("-", *(f"c{at:02}" for at in range(conditions)), "-")
+    return Joined(tuple(map(str, range(len(real)))), np.where(real, 1.0, 0.0), real, {"condition": names})
+
+
+def test_every_attack_is_measured_in_every_condition_against_its_bona_fide_speech():
+    attack = ("-", "-", "", "A01", "A02", "A02")
+    report = evaluate_scores(joined(attack=attack, condition=("x", "y", "y", "x", "y", "z")), bootstrap=50)
+    grid = report.by_attack_and_condition
+    scores = joined().scores
+    assert {name: list(row) for name, row in grid.items()} == {"A01": ["x"], "A02": ["y", "z"]}
+    assert grid["A02"]["y"] == measure(scores[1:3], scores[4:5], bootstrap=50)
+    assert grid["A02"]["y"].eer == 0.75 and grid["A01"]["x"].eer == 0.0
+    assert grid["A02"]["z"] is None
+    assert report.as_dict()["by_attack_and_condition"]["A02"]["z"] is None
+    assert report.as_dict()["by_attack_and_condition"]["A02"]["y"]["spoof"] == 1
+
+
+def test_bona_fide_speech_below_the_threshold_is_counted_per_condition():
+    report = evaluate_scores(joined(condition=("x", "y", "y", "x", "y", "-")), bootstrap=1, threshold=2.0)
+    told = report.as_dict()["bona_fide_refused"]
+    assert (told["threshold"], told["overall"]["refused"], told["overall"]["bona_fide"]) == (2.0, 1, 3)
+    assert told["by_condition"]["x"]["rate"] == 0.0  # its score is the threshold itself
+    assert (told["by_condition"]["y"]["rate"], told["by_condition"]["y"]["bona_fide"]) == (0.5, 2)
+    assert evaluate_scores(joined(), bootstrap=1).as_dict()["bona_fide_refused"] is None
+
+
+@pytest.mark.parametrize(
+    ("refused", "count", "low", "high"),
+    [(0, 10, 0, 0.2775), (1, 10, 0.0179, 0.4042), (50, 100, 0.4038, 0.5962)],
+)
+def test_the_interval_of_a_share_is_wilsons(refused, count, low, high):
+    found = count_refusals([-1.0] * refused + [1.0] * (count - refused), 0.0)
+    assert found.ci == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert count_refusals([-1.0] * 3, 0.0).ci[1] == 1.0
+
+
+def test_a_control_away_from_half_is_told():
+    report = evaluate_scores(joined(attack=("-", "-", "-", "null", "null", "null")), bootstrap=1)
+    assert report.remarks[0].startswith(
+        "the control null (bona fide speech in another condition) has an EER of 33"
+    )
+    even = Joined(
+        tuple("abcd"),
+        np.array([0.0, 1.0, 0.0, 1.0]),
+        np.array([True, True, False, False]),
+        {"attack": ("null",) * 4},
+    )
+    assert evaluate_scores(even, bootstrap=1, ties="step").remarks == []
 
 
 def test_a_missing_class_is_an_error():
@@ -48,7 +108,7 @@ def tied() -> Joined:
         tuple("abcdefghij"),
         TIED,
         REAL,
-        {"attack": ("-",) * 5 + ("A01",) * 4 + ("A02",), "codec": ("x",) * 9 + ("-",)},
+        {"attack": ("-",) * 5 + ("A01",) * 4 + ("A02",), "condition": ("x",) * 9 + ("-",)},
     )
 
 
@@ -58,7 +118,7 @@ def test_equal_scores_are_read_as_the_challenge_does_and_the_other_reading_stand
     assert report.by_attack["A01"].eer == 0.55
     assert report.by_attack["A02"].eer == 0.0
     assert report.other_ties.by_attack == {"A01": pytest.approx(0.425)}
-    assert report.other_ties.by_codec == {"x": pytest.approx(0.425)}
+    assert report.other_ties.by_condition == {"x": pytest.approx(0.425)}
     written = report.as_dict()
     assert (written["ties"], written["other_ties"]["ties"]) == ("asvspoof5", "step")
     assert written["other_ties"]["overall"] == pytest.approx(0.4)

@@ -103,7 +103,7 @@ def test_everything_works_far_from_any_checkout(
         ["score", "speech/00.wav", "speech/01.wav"],
         ["verify"],
         ["init", str(tiny_folder_of()), "--registry", "tiny"],
-        ["simulate", "gsm", "speech", "data", "--workers", "1"],
+        ["simulate", "lpc", "speech", "data", "--workers", "1"],
         [
             "add-expert",
             "--domain",

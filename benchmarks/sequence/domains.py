@@ -1,7 +1,7 @@
 """The domains of a plan: forged speech, its own bona fide speech, and what every method is measured on.
 
 Recordings are divided once, by name; a domain draws its own from each part. Every forged recording has its bona fide
-twin in the same set: same voice, same words, same last stage. Text to speech draws only from what it can speak, so that
+twin in the same set: same voice, same words, same finish. Text to speech draws only from what it can speak, so that
 language gives nothing away.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.sequence.coded import attack_of
 from benchmarks.sequence.settings import Settings
 from benchmarks.workbench import features_of
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SPLITS
@@ -23,7 +24,7 @@ from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate
 from molex_adapt.run import Run
-from molex_adapt.simulate import Finish, make_attack, simulate
+from molex_adapt.simulate import Attack, Finish, make_attack, simulate
 from molex_adapt.simulate.attack import TextToSpeech
 from molex_adapt.simulate.speech import language_of
 from molex_adapt.train.prepare import DomainData
@@ -89,7 +90,7 @@ def make_domains(
 
 
 def nulls(settings: Settings) -> dict[str, dict[str, object]]:
-    """The controls, one for each last stage: their names and stages."""
+    """The controls, one for each finish: their names and the parameters of these."""
     stages = {_stage_name(domain.stage): domain.stage for domain in settings.domains.values()}
     return {f"{NULL_DOMAIN}{name}": stage for name, stage in stages.items()}
 
@@ -103,11 +104,7 @@ def draw(settings: Settings, speech: Table, split_seed: int) -> dict[str, list[U
     controls = dict.fromkeys(nulls(settings), None)
     found: dict[str, list[Utterance]] = {}
     for name in [*settings.domains, *controls]:
-        attack = (
-            make_attack(settings.domains[name].attack, settings.domains[name].parameters)
-            if name in settings.domains
-            else None
-        )
+        attack = attack_of(settings.domains[name]) if name in settings.domains else None
         languages = attack.languages() if isinstance(attack, TextToSpeech) else None
         found[name] = []
         for split, count in sizes.items():
@@ -135,29 +132,20 @@ def _forge(
             if name == control or (name in settings.domains and settings.domains[name].stage == stage)
             for row in rows
         }
-        made = _simulate("null", {}, stage, list(everyone.values()), folder / control, True, run)
+        made = _simulate(make_attack("null"), stage, list(everyone.values()), folder / control, True, run)
         real[control] = {row.source: row for row in made if row.label == BONA_FIDE}
         forged = {row.source: row for row in made if row.label != BONA_FIDE}
         tables[control] = _paired(control, chosen[control], real[control], forged)
     for name, domain in settings.domains.items():
         run.progress.note(f"simulate {name}")
-        made = _simulate(
-            domain.attack,
-            domain.parameters,
-            domain.stage,
-            chosen[name],
-            folder / name,
-            False,
-            run,
-        )
+        made = _simulate(attack_of(domain), domain.stage, chosen[name], folder / name, False, run)
         control = f"{NULL_DOMAIN}{_stage_name(domain.stage)}"
         tables[name] = _paired(name, chosen[name], real[control], {row.source: row for row in made})
     return tables
 
 
 def _simulate(
-    attack: str,
-    parameters: dict[str, object],
+    attack: Attack,
     stage: dict[str, object],
     rows: list[Utterance],
     out: Path,
@@ -165,10 +153,10 @@ def _simulate(
     run: Run,
 ) -> Table:
     result = simulate(
-        make_attack(attack, parameters),
+        attack,
         Table(tuple(rows), "chosen speech"),
         out,
-        finish=Finish.model_validate(stage),
+        conditions=[Finish.model_validate(stage)],
         run=run,
         bona_fide=bona_fide,
     )

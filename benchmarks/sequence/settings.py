@@ -13,7 +13,7 @@ from molex_adapt.recipe import DemoDomain, Options
 
 
 class PlannedDomain(DemoDomain):
-    """An attack, and the last stage that it and its bona fide speech pass."""
+    """An attack or a codec (see `coded`), and the finish that it and its bona fide speech go through."""
 
     stage: dict[str, Any] = Field({})
 

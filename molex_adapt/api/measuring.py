@@ -10,9 +10,10 @@ from molex_adapt.analyze import analyse
 from molex_adapt.api.known import old_domains
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
+from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.evaluation import ATTACK_COLUMN, CODEC_COLUMNS, evaluate_scores
+from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
 from molex_adapt.features import extract, score_table
 from molex_adapt.metrics import Ties
 from molex_adapt.registry import Store
@@ -23,8 +24,8 @@ from molex_adapt.scorefile import Joined
 _NOTHING = "no utterances to analyse: {}; give a folder of recordings"
 
 
-def evaluate(detector: Detector, table: Table, ties: Ties, run: Run) -> EvaluationReport:
-    """Score and measure, overall, per attack and per codec.
+def evaluate(detector: Detector, table: Table, threshold: float, ties: Ties, run: Run) -> EvaluationReport:
+    """Score and measure: overall, per attack, per condition and both, and what `threshold` refuses.
 
     Raises:
         DataError: of a class, nothing can be scored.
@@ -38,10 +39,10 @@ def evaluate(detector: Detector, table: Table, ties: Ties, run: Run) -> Evaluati
         np.array([item.label == BONA_FIDE for item in items]),
         {
             ATTACK_COLUMN: tuple(item.attack or "" for item in items),
-            CODEC_COLUMNS[0]: tuple(item.codec or "" for item in items),
+            CONDITION_COLUMNS[0]: tuple(item.condition or "" for item in items),
         },
     )
-    report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties)
+    report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties, threshold=threshold)
     return replace(report, failed=failed)
 
 

@@ -111,6 +111,7 @@ def _data_record(data: DomainData, recipe: Recipe) -> DataRecord:
         digest=data.table.digest(),
         counts={split: data.table.select(split=split).counts() for split in SPLITS},
         attacks=data.table.attacks,
+        conditions=data.table.conditions(),
         split_by=recipe.data.split_by,
     )
 

@@ -204,7 +204,7 @@ class Registry:
         ties: Ties = "asvspoof5",
         run: Run = Run(),
     ) -> EvaluationReport:
-        """Score labelled data and measure, overall, per attack and per codec.
+        """Score labelled data and measure: overall, per attack, per condition, and per attack in each condition.
 
         Args:
             data: a folder, manifest, protocol or table with both classes.
@@ -220,7 +220,7 @@ class Registry:
         from molex_adapt.api.measuring import evaluate
         from molex_adapt.data import assign_splits
 
-        number = self.store.generation().number
+        record = self.store.generation()
         table = table_of(data)
         if split is not None:
             options = self.recipe(recipe).data
@@ -228,8 +228,8 @@ class Registry:
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        report = evaluate(self.detector(number, run=run), table, ties, run)
-        return replace(report, generation=number)
+        report = evaluate(self.detector(record.number, run=run), table, record.threshold, ties, run)
+        return replace(report, generation=record.number)
 
     def analyze(self, data: Data | None = None, *, run: Run = Run()) -> Analysis:
         """Which experts fire for which attack, of labelled recordings or else of the experts' own check exemplars.

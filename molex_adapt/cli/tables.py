@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -20,12 +20,12 @@ if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.api import Course, Figure, Forgetting, GenerationStep
     from molex_adapt.data import Failed
     from molex_adapt.metrics import Rates
-    from molex_adapt.reports import Analysis, Change, Comparison, EvaluationReport, ScoreReport, StageReport
+    from molex_adapt.reports import Analysis, Change, Comparison, ScoreReport, StageReport
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
-_MOST_LISTED = 10
-_COLUMNS = 80
+MOST_LISTED = 10
+COLUMNS = 80
 _SHARE = 8
 """Characters of a share with its bar."""
 _MOST_COLUMNS = 7
@@ -63,20 +63,6 @@ def comparison_table(
     for domain in not_measured:
         table.add_row(domain, "-", "-", "-", Text("no data", style="yellow"))
     return [table, *_drift(report.change)]
-
-
-def evaluation_table(report: EvaluationReport) -> list[RenderableType]:
-    """All figures together, per attack and per codec."""
-    other = report.other_ties
-    title = "Detection by attack, each against all bona fide speech"
-    table = _detection(title, "attack", report.by_attack, other.by_attack)
-    table.add_section()
-    table.add_row("all", *_figures(report.overall, starred=other.overall is not None), style="bold")
-    parts: list[RenderableType] = [table]
-    if report.by_codec:
-        title = "Detection by codec, each with its own bona fide speech"
-        parts.append(_detection(title, "codec", report.by_codec, other.by_codec))
-    return [*parts, *_tied(report), *failures(report.failed)]
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
@@ -126,7 +112,7 @@ def share_tables(title: str, report: Analysis) -> list[Table]:
 
 def _in_width(report: Analysis) -> list[list[str]]:
     """The experts in runs that fit beside the attacks' names and the counts."""
-    left = _COLUMNS - max(map(len, report.attacks), default=0) - 12
+    left = COLUMNS - max(map(len, report.attacks), default=0) - 12
     runs: list[list[str]] = []
     free = 0
     for expert in report.experts:
@@ -159,10 +145,10 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
         return []
     table = empty_table(f"Left out: {len(failed)}", "recording")
     table.add_column("reason", overflow="fold")
-    for item in failed[:_MOST_LISTED]:
+    for item in failed[:MOST_LISTED]:
         table.add_row(_one_line(item.path), item.reason)
-    if len(failed) > _MOST_LISTED:
-        table.add_row(f"... and {len(failed) - _MOST_LISTED} more", "--json lists all")
+    if len(failed) > MOST_LISTED:
+        table.add_row(f"... and {len(failed) - MOST_LISTED} more", "--json lists all")
     return [table]
 
 
@@ -226,19 +212,6 @@ def eer_cell(rates: Rates | None) -> str:
         return "-"
     low, high = rates.eer_ci
     return f"{100 * rates.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-
-
-def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
-    low, high = rates.eer_ci
-    return [
-        f"{100 * rates.eer:.2f} %{'*' if starred else ''}",
-        f"{100 * low:.1f}–{100 * high:.1f}",
-        f"{rates.min_dcf:.3f}",
-        f"{rates.act_dcf:.3f}",
-        f"{rates.cllr:.3f}",
-        str(rates.bona_fide),
-        str(rates.spoof),
-    ]
 
 
 def points_cell(change: Change | None) -> Text:
@@ -345,35 +318,6 @@ def _percentage(figure: Figure | None) -> str:
 
 def _difference(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f}"
-
-
-def _detection(title: str, what: str, parts: Mapping[str, Rates | None], starred: Container[str]) -> Table:
-    table = empty_table(title, what)
-    for name in ("EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
-        table.add_column(name, justify="right", overflow="fold")
-    for part, rates in parts.items():
-        figures = ["not measured"] if rates is None else _figures(rates, starred=part in starred)
-        table.add_row(part, *figures)
-    return table
-
-
-def _tied(report: EvaluationReport) -> list[RenderableType]:
-    """What a starred EER is by the other reading of equal scores."""
-    other = report.other_ties
-    eers = other.by_attack | ({} if other.overall is None else {"all": other.overall}) | other.by_codec
-    if not eers:
-        return []
-    named = [f"{name} {100 * eer:.2f} %" for name, eer in list(eers.items())[:_MOST_LISTED]]
-    more = f" and {len(eers) - len(named)} more" if len(eers) > len(named) else ""
-    readings = {
-        "asvspoof5": "one by one, as the ASVspoof 5 package does",
-        "step": "together, as a threshold does",
-    }
-    text = (
-        f"* equal scores change this EER. It takes them {readings[report.ties]}; taken {readings[other.ties]} "
-        f"(--ties {other.ties}): {', '.join(named)}{more}."
-    )
-    return [Padding(text, (0, 1))]
 
 
 def share_cell(share: float) -> Text:

@@ -47,7 +47,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
         source=given_source or source,
         speaker=_word(row, "speaker"),
         split=_split(_word(row, "split")),
-        codec=_word(row, "codec"),
+        condition=_word(row, "condition"),
         text=_word(row, "text"),
         seconds=_seconds(row.get("seconds")),
     )

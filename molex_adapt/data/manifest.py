@@ -17,6 +17,9 @@ from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
 from molex_adapt.text import short, shown, storable
 
+CONDITION_COLUMNS = ("condition", "codec", "codec_q")
+"""What a recording went through, best first; the latter two are what ASVspoof calls it."""
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path", "wav"),
     "label": ("label", "class", "target", "key", "cm_label"),
@@ -24,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "source": ("source", "source_id", "recording", "recording_id"),
     "speaker": ("speaker", "speaker_id", "spk", "spk_id"),
     "split": ("split", "subset", "partition"),
-    "codec": ("codec",),
+    "condition": CONDITION_COLUMNS,
     "text": ("text", "transcript", "transcription", "sentence"),
     "seconds": ("seconds", "duration"),
 }
@@ -39,7 +42,7 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
     """Read a CSV, TSV, JSON Lines or Parquet manifest.
 
     `path` and `label` are required (`file`, `filename`, `class`, `key`, ... are accepted for them); attack,
-    speaker, split, codec, source, text and seconds are optional. Relative paths start at the manifest's
+    speaker, split, condition, source, text and seconds are optional. Relative paths start at the manifest's
     folder or at `audio_root`. Without a source the path tells it, below its class and attack folder where it
     has them, else the file's stem.
 

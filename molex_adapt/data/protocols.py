@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
+from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, SPOOF, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK
 from molex_adapt.data.formats import read_text
 from molex_adapt.data.labels import label_fault, label_of, split_of
@@ -88,7 +88,8 @@ def read_protocols(paths: list[Path], *, root: Path, audio_root: Path | None = N
     """Read protocol files of one data base to one table; the eval part is the split "test".
 
     A source is the file's name or, for a recording that ASVspoof 5 passed through a codec, the name of the
-    original. Recordings that are listed but not there are left for the audit to find.
+    original; the codec, or "none", is its condition. Recordings that are listed but not there are left for
+    the audit to find.
 
     Args:
         paths: the protocol files.
@@ -193,5 +194,5 @@ def _utterance(
         source=row.get("codec_seed") or name,
         speaker=row["speaker"],
         split=split,
-        codec=row.get("codec"),
+        condition=(row["codec"] or NO_CONDITION) if "codec" in row else None,
     )

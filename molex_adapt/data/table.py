@@ -18,7 +18,8 @@ class Utterance:
     """One recording, for training or for scoring.
 
     `source` names the recording it comes from; all copies of one recording share it, and splits never
-    separate it. `attack` is None for bona fide speech; `seconds` is None until an audit decoded the file.
+    separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
+    noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file.
     """
 
     path: Path
@@ -27,7 +28,7 @@ class Utterance:
     source: str = ""
     speaker: str | None = None
     split: Split | None = None
-    codec: str | None = None
+    condition: str | None = None
     text: str | None = None
     seconds: Seconds | None = None
 
@@ -81,6 +82,12 @@ class Table:
         """Utterances of each class: always both keys, `bonafide` and `spoof`."""
         found = Counter(item.label for item in self)
         return {BONA_FIDE: found[BONA_FIDE], SPOOF: found[SPOOF]}
+
+    def conditions(self) -> dict[str, dict[str, int]]:
+        """The same of each condition, sorted by name; utterances of which none is known are left out."""
+        found = Counter((item.condition, item.label) for item in self if item.condition is not None)
+        names = sorted({name for name, _ in found})
+        return {name: {label: found[name, label] for label in (BONA_FIDE, SPOOF)} for name in names}
 
     def require_both_classes(self, what: str) -> None:
         """Refuse a table of one class, which the message calls `what`, e.g. "the development split of data/".

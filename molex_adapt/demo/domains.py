@@ -86,7 +86,7 @@ def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: in
                 make_attack(domain.attack, domain.parameters),
                 chosen if name == recipe.novel else tested,
                 out / name,
-                finish=finish,
+                conditions=[finish],
                 run=run,
                 bona_fide=name == recipe.novel,
                 pool=pool,

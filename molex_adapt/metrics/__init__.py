@@ -30,16 +30,19 @@ from molex_adapt.metrics.curve import (
     error_rates,
     min_dcf,
 )
-from molex_adapt.metrics.rates import Rates, measure, measure_by_attack, measure_by_condition
+from molex_adapt.metrics.rates import Rates, measure, measure_by_attack, measure_by_condition, measure_grid
+from molex_adapt.metrics.refusals import Refusals, count_refusals, refusals_by_condition
 
 __all__ = [
     "ASVSPOOF5",
     "Costs",
     "Curve",
     "Rates",
+    "Refusals",
     "Ties",
     "act_dcf",
     "cllr",
+    "count_refusals",
     "det_curve",
     "eer",
     "eer_interval",
@@ -49,6 +52,8 @@ __all__ = [
     "measure",
     "measure_by_attack",
     "measure_by_condition",
+    "measure_grid",
     "min_dcf",
     "paired_change",
+    "refusals_by_condition",
 ]

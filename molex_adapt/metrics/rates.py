@@ -1,4 +1,4 @@
-"""All figures of one set of scores, and of its parts: by attack, by recording condition.
+"""All figures of one set of scores, and of its parts: by attack, by recording condition, by both.
 
 Shapes: N bona fide, M spoof.
 """
@@ -145,12 +145,57 @@ def measure_by_condition(
     values, real = _checked_columns(scores, is_bona_fide, condition=conditions, source=groups)
     measured = partial(measure, costs=costs, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
     names = np.array([name or "" for name in conditions], dtype=object)
-    result: dict[str, Rates | None] = {}
-    for name in sorted({str(name) for name in names if name}):
-        rows = names == name
-        both = bool((rows & real).any() and (rows & ~real).any())
-        result[name] = _measure_rows(measured, values, real, groups, rows) if both else None
+    return {
+        name: _measure_both(measured, values, real, groups, names == name)
+        for name in sorted({str(name) for name in names if name})
+    }
+
+
+def measure_grid(
+    scores: ArrayLike,
+    is_bona_fide: ArrayLike,
+    attacks: Sequence[str | None],
+    conditions: Sequence[str | None],
+    *,
+    costs: Costs = ASVSPOOF5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Sequence[str | None] | None = None,
+    ties: Ties = "asvspoof5",
+) -> dict[str, dict[str, Rates | None]]:
+    """Measure every attack in every condition: its spoofs there against the bona fide utterances of that condition.
+
+    Arguments and errors as `measure_by_attack` and `measure_by_condition`.
+
+    Returns:
+        {attack: {condition: figures}}, with the conditions that the attack was heard in. None: there is no bona fide
+        utterance in that condition, so nothing is measured.
+
+    Source: own.
+    """
+    values, real = _checked_columns(scores, is_bona_fide, attack=attacks, condition=conditions, source=groups)
+    measured = partial(measure, costs=costs, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
+    names = np.array([name or "" for name in attacks], dtype=object)
+    places = np.array([name or "" for name in conditions], dtype=object)
+    result: dict[str, dict[str, Rates | None]] = {}
+    for attack, place in sorted({(str(a), str(c)) for a, c in zip(names[~real], places[~real], strict=True)}):
+        if attack and place:
+            rows = (places == place) & (real | (names == attack))
+            result.setdefault(attack, {})[place] = _measure_both(measured, values, real, groups, rows)
     return result
+
+
+def _measure_both(
+    measured: Callable[..., Rates],
+    values: Floats,
+    real: NDArray[np.bool_],
+    groups: Sequence[str | None] | None,
+    rows: NDArray[np.bool_],
+) -> Rates | None:
+    """None where a class is missing."""
+    both = bool((rows & real).any() and (rows & ~real).any())
+    return _measure_rows(measured, values, real, groups, rows) if both else None
 
 
 def _measure_rows(

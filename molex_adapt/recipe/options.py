@@ -221,7 +221,7 @@ class DemoRecipe(Options):
     domains: dict[str, DemoDomain] = {}
     """By name: the novel one, the shipped ones, and `null`, the control."""
     finish: dict[str, Any] = {}
-    """What both classes leave through, where it differs from the default of `simulate`: codec, band, level, trim."""
+    """Parameters of the condition `finish`, which both classes go through: codec, band, level_dbfs, trim."""
     held_out_speaker: str = "june"
     """A voice that neither base nor experts ever heard; measured apart."""
     train_recordings: int = Field(300, ge=10)

@@ -148,6 +148,8 @@ class DataRecord(Record):
     counts: dict[str, dict[str, Count]]
     """{split: {class: utterances}}."""
     attacks: list[Text] = []
+    conditions: dict[Text, dict[str, Count]] = {}
+    """{condition: {class: utterances}} of what is known to have gone through one, or through none."""
     split_by: str = "auto"
 
 

@@ -41,6 +41,10 @@ class Attack(BaseModel, ABC):
     def check(self) -> None:
         """Raise DataError unless everything the attack needs is installed; the default needs nothing more."""
 
+    def condition(self, rng: np.random.Generator) -> str | None:
+        """What its recordings went through besides being forged; `rng` is as for forging. None: nothing."""
+        return None
+
 
 class CopySynthesis(Attack, ABC):
     """An attack that makes the forged recording out of the bona fide one."""
@@ -78,16 +82,16 @@ def load_optional(module: str, what: str, install: str) -> ModuleType:
         ) from error
 
 
-def pick(value: int | Sequence[int], rng: np.random.Generator) -> int:
+def pick(value: Number | Sequence[Number], rng: np.random.Generator) -> Number:
     """One of several values by chance, or the only one."""
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return value
     return value[int(rng.integers(len(value)))]
 
 
-def draw(span: tuple[float, float], rng: np.random.Generator) -> float:
-    """A number between the lowest and the highest, evenly."""
-    return float(rng.uniform(*span))
+def draw(span: float | tuple[float, float], rng: np.random.Generator) -> float:
+    """A number between the lowest and the highest, evenly; or the only one."""
+    return float(span) if isinstance(span, int | float) else float(rng.uniform(*span))
 
 
 def resample(wave: NDArray[Any], source: Hertz, target: Hertz = SAMPLE_RATE) -> Wave:

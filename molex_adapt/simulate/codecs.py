@@ -1,4 +1,4 @@
-"""Attacks by speech and audio codecs, from telephone networks to the Internet; and `null`, which is none."""
+"""Conditions: speech and audio codecs that carry a recording, from telephone networks to the Internet."""
 
 from __future__ import annotations
 
@@ -9,50 +9,24 @@ import numpy as np
 from pydantic import Field
 
 from molex_adapt.simulate import coding
-from molex_adapt.simulate.attack import CopySynthesis, Wave, load_optional, pick, resample
+from molex_adapt.simulate.attack import Wave, load_optional, pick
+from molex_adapt.simulate.condition import Condition
 
-Codec2Mode = Literal[3200, 2400, 1600, 1400, 1300, 1200, 700]
 AmrMode = Literal[4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200]
 Mp3Rate = Literal[8000, 16000, 24000, 32000, 40000, 48000, 56000, 64000, 80000, 96000, 112000, 128000]
 _WHOLE_BAND = {"cutoff": "7000"}
-"""At low rates encoders cut the band below the finish's 3,400 Hz, and the cut alone would tell."""
+"""At low rates encoders would cut the band below 3,400 Hz; the condition `band` does that where it is wanted."""
 
 OpusRate = Annotated[int, Field(ge=500, le=256_000)]
 AacRate = Annotated[int, Field(ge=8_000, le=96_000)]
+VorbisQuality = Annotated[float, Field(ge=0, le=1)]
 
 
-class Null(CopySynthesis):
-    """No attack: the common finish alone, by default after 16 -> 8 -> 16 kHz resampling; the control."""
-
-    name: ClassVar[str] = "null"
-    resample: bool = True
-    """Resample to 8 kHz and back first."""
-
-    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
-        if not self.resample:
-            return wave
-        return resample(resample(wave, 16_000, 8_000), 8_000)[: wave.size]
-
-
-class Codec2(CopySynthesis):
-    """Codec 2, a sinusoidal parametric vocoder of 8 kHz."""
-
-    name: ClassVar[str] = "codec2"
-    bit_rate: Codec2Mode | Annotated[list[Codec2Mode], Field(min_length=1)] = 1300
-    """Bit/s: 3200 ... 1200, and 700 for mode 700C; of several, one a recording by chance."""
+class FfmpegCodec(Condition, ABC):
+    """A codec that PyAV carries."""
 
     def check(self) -> None:
-        coding.find_codec2()
-
-    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
-        return coding.codec2(wave, pick(self.bit_rate, rng))
-
-
-class FfmpegCodec(CopySynthesis, ABC):
-    """An attack by a codec that PyAV carries."""
-
-    def check(self) -> None:
-        load_optional("av", f"The attack {self.name}", "av")
+        load_optional("av", f"The condition {self.name}", "av")
 
 
 class Opus(FfmpegCodec):
@@ -108,7 +82,7 @@ class AmrNb(FfmpegCodec):
         return coding.round_trip(wave, "libopencore_amrnb", "amrnb", rate=8_000, bit_rate=bits)
 
 
-class Gsm(CopySynthesis):
+class Gsm(Condition):
     """GSM 06.10 full rate (RPE-LTP, 13 kbit/s)."""
 
     name: ClassVar[str] = "gsm"
@@ -119,3 +93,41 @@ class Gsm(CopySynthesis):
         for _ in range(self.passes):
             wave = coding.gsm(wave)
         return wave
+
+
+class Vorbis(Condition):
+    """Ogg Vorbis, mono at 16 kHz."""
+
+    name: ClassVar[str] = "vorbis"
+    quality: VorbisQuality | Annotated[list[VorbisQuality], Field(min_length=1)] = 0.1
+    """0 the coarsest, 1 the finest; of several, one a recording by chance."""
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        return coding.vorbis(wave, pick(self.quality, rng))
+
+
+class G722(FfmpegCodec):
+    """G.722 at 64 kbit/s: wide-band telephony."""
+
+    name: ClassVar[str] = "g722"
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        return coding.g722(wave)
+
+
+class MuLaw(FfmpegCodec):
+    """G.711 mu-law, 8 kHz: telephone networks of America and Japan."""
+
+    name: ClassVar[str] = "mu_law"
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        return coding.mu_law(wave)
+
+
+class ALaw(FfmpegCodec):
+    """G.711 A-law, 8 kHz: telephone networks elsewhere."""
+
+    name: ClassVar[str] = "a_law"
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        return coding.a_law(wave)

@@ -23,6 +23,8 @@ from molex_adapt.simulate.attack import Wave, load_optional, resample
 _PCM_FULL_SCALE = 32767.0
 _FALLBACK_FRAME = 320
 _PATIENCE: Seconds = 60.0
+_VORBIS_BLOCK = 65_536
+"""Samples at a time: libsndfile keeps a block on the stack, and a long one ends the process."""
 
 
 def round_trip(
@@ -79,7 +81,7 @@ def round_trip(
     except (av.error.FFmpegError, ValueError) as error:
         raise AudioError(
             f"The codec {encoder} refused {wave.size} samples at {rate} Hz, bit rate {bit_rate} ({error}). "
-            "Expected a bit rate and options that this codec knows; change the attack's parameters."
+            "Expected a bit rate and options that this codec knows; change its parameters."
         ) from error
     if not pieces:
         raise AudioError(
@@ -119,6 +121,35 @@ def gsm(wave: Wave) -> Wave:
     narrow = resample(wave, 16_000, 8_000)
     memory = io.BytesIO()
     soundfile.write(memory, np.clip(narrow, -1, 1), 8_000, format="WAV", subtype="GSM610")
+    memory.seek(0)
+    decoded, rate = soundfile.read(memory, dtype="float32")
+    return resample(decoded, rate)
+
+
+def g722(wave: Wave) -> Wave:
+    """G.722 at 64 kbit/s: (T,) to (T',) at 16 kHz. Source: own, on PyAV."""
+    return round_trip(wave, encoder="g722", decoder="g722", seamless=True)
+
+
+def a_law(wave: Wave) -> Wave:
+    """G.711 A-law, 8 kHz: (T,) to (T',) at 16 kHz. Source: own, on PyAV."""
+    return round_trip(wave, encoder="pcm_alaw", decoder="pcm_alaw", rate=8_000, seamless=True)
+
+
+def mu_law(wave: Wave) -> Wave:
+    """G.711 mu-law, 8 kHz: (T,) to (T',) at 16 kHz. Source: own, on PyAV."""
+    return round_trip(wave, encoder="pcm_mulaw", decoder="pcm_mulaw", rate=8_000, seamless=True)
+
+
+def vorbis(wave: Wave, quality: float) -> Wave:
+    """Ogg Vorbis, mono at 16 kHz: (T,) to (T',). PyAV has no encoder of it. Source: own, on libsndfile."""
+    import soundfile
+
+    memory = io.BytesIO()
+    how = {"samplerate": 16_000, "channels": 1, "format": "OGG", "subtype": "VORBIS"}
+    with soundfile.SoundFile(memory, "w", **how, compression_level=1 - quality) as file:
+        for start in range(0, wave.size, _VORBIS_BLOCK):
+            file.write(np.clip(wave[start : start + _VORBIS_BLOCK], -1, 1))
     memory.seek(0)
     decoded, rate = soundfile.read(memory, dtype="float32")
     return resample(decoded, rate)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from molex_adapt.atomic import replacing
-from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, SPOOF, Label
 from molex_adapt.data.audio import decode
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError, MolexError
 from molex_adapt.simulate.attack import Attack, CopySynthesis, TextToSpeech, Wave
-from molex_adapt.simulate.finish import Finish
+from molex_adapt.simulate.condition import Chain, Condition, joined, settle
+from molex_adapt.simulate.shaping import CEILING, active_frames
 
 _FAULTS = (
     *(MolexError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError, OSError),
@@ -47,10 +48,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """Does jobs, all with the same attack, finish and seed."""
+    """Does jobs, all with the same attack, conditions and seed."""
 
     attack: Attack
-    finish: Finish
+    conditions: tuple[Condition, ...]
     seed: int
 
     def __call__(self, job: Job) -> Outcome:
@@ -68,14 +69,32 @@ class Maker:
         if not wanted:
             return
         wave = decode(job.audio)
-        forged = self.finish.apply(self._forge(job, wave)) if job.spoof in wanted else None
+        forged = self._record(job, SPOOF, self._forge(job, wave)) if job.spoof in wanted else None
         if job.bona_fide in wanted:
-            _save(self.finish.apply(wave), job.bona_fide)
+            _save(self._record(job, BONA_FIDE, wave), job.bona_fide)
         if forged is not None:
             _save(forged, job.spoof)
 
+    def condition_of(self, job: Job, label: Label) -> str:
+        """What a recording went through here, as the manifest calls it."""
+        by_attack = self.attack.condition(self._chance_of_forging(job)) if label == SPOOF else None
+        return joined([by_attack, self._chain(job, label)[0].name])
+
+    def _record(self, job: Job, label: Label, wave: Wave) -> Wave:
+        """(T,) through the conditions, and fit to be written; no condition is told the class."""
+        chain, rng = self._chain(job, label)
+        return _writable(chain.apply(wave, rng))
+
+    def _chain(self, job: Job, label: Label) -> tuple[Chain, np.random.Generator]:
+        """The conditions of one file, and the chance that is left for them."""
+        rng = chance(self.seed, f"condition of {self.attack.name if label == SPOOF else label}", job.name)
+        return settle(self.conditions, rng), rng
+
+    def _chance_of_forging(self, job: Job) -> np.random.Generator:
+        return chance(self.seed, self.attack.name, job.name)
+
     def _forge(self, job: Job, wave: Wave) -> Wave:
-        rng = chance(self.seed, self.attack.name, job.name)
+        rng = self._chance_of_forging(job)
         if isinstance(self.attack, TextToSpeech):
             if not job.text:
                 raise AudioError(
@@ -87,10 +106,29 @@ class Maker:
         raise AudioError(f"The attack {self.attack.name} neither copies nor speaks.")
 
 
-def chance(seed: int, attack: str, name: str) -> np.random.Generator:
-    """A generator that depends on these three alone, not on order, number of processes or limit."""
-    digest = bytes.fromhex(sha256(f"{seed}\0{attack}\0{name}"))
+def chance(seed: int, what: str, name: str) -> np.random.Generator:
+    """A generator that depends on these three alone, not on order, number of processes or limit.
+
+    Args:
+        seed: of the run.
+        what: the attack, or whose conditions are drawn.
+        name: of the recording.
+    """
+    digest = bytes.fromhex(sha256(f"{seed}\0{what}\0{name}"))
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+
+
+def _writable(wave: Wave) -> Wave:
+    """(T,) as it is, or softer where 16 bits would clip it.
+
+    Raises:
+        AudioError: samples that are not finite, or silence.
+    """
+    if not np.isfinite(wave).all():
+        raise AudioError("The waveform has samples that are not finite; expected values in [-1, 1].")
+    active_frames(wave)
+    peak = float(np.abs(wave).max())
+    return wave if peak <= 1.0 else np.asarray(wave * (CEILING / peak), dtype=np.float32)
 
 
 def _is_fresh(path: Path, audio: Path) -> bool:

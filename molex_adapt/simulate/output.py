@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file, check_folder
 from molex_adapt.plain import load_yaml
 from molex_adapt.simulate.attack import Attack
-from molex_adapt.simulate.finish import Finish
+from molex_adapt.simulate.condition import Condition
 from molex_adapt.text import shown
 from molex_adapt.version import __version__
 
@@ -22,15 +22,17 @@ RECORD = "simulate.yaml"
 LIST = "manifest.csv"
 """What was made; written last."""
 SIMULATED = Kind("a folder that simulate made", lambda path: (path / RECORD).is_file())
-_FORMAT = 1
-_REMARK = "# Made by `molex-adapt simulate`; the same attack, finish and seed give the same files again.\n"
+_FORMAT = 2
+_REMARK = (
+    "# Made by `molex-adapt simulate`; the same attack, conditions and seed give the same files again.\n"
+)
 
 
 def claim(
     out: Path,
     *,
     attack: Attack,
-    finish: Finish,
+    conditions: Sequence[Condition],
     seed: int,
     bona_fide: bool,
     made_of: Mapping[str, str | int],
@@ -40,7 +42,7 @@ def claim(
 
     Args:
         out: the folder.
-        attack, finish, seed, bona_fide: decide whether a run may go on there.
+        attack, conditions, seed, bona_fide: decide whether a run may go on there.
         made_of: what else to note; may change from run to run.
         inputs: what is read; `out` must lie apart from it.
 
@@ -54,7 +56,7 @@ def claim(
         "format": _FORMAT,
         "attack": attack.name,
         "parameters": attack.model_dump(mode="json"),
-        "stage": finish.model_dump(mode="json"),  # the key is older than the word
+        "conditions": [condition.record() for condition in conditions],
         "seed": seed,
         "bona_fide": bona_fide,
     }

@@ -23,7 +23,7 @@ def name_recordings(speech: Table) -> dict[str, Utterance]:
     for row in rows:
         name = _safe(row)
         if times[name] > 1:
-            name += "-" + sha256(f"{row.path.name}\0{row.codec}")[:8]
+            name += "-" + sha256(f"{row.path.name}\0{row.condition}")[:8]
         if name in named:
             raise DataError(
                 f"Two recordings of {speech.root} would be written to the same file {name}.flac: {named[name].path} "

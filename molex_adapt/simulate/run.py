@@ -1,11 +1,11 @@
-"""Make an attack domain: every bona fide recording, forged and not, through one finish."""
+"""Make an attack domain: every bona fide recording, forged and not, in the same conditions."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from molex_adapt.conventions import SPOOF, Seconds
+from molex_adapt.conventions import BONA_FIDE, SPOOF, Seconds
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.run import Run
-from molex_adapt.simulate.attack import Attack
-from molex_adapt.simulate.finish import Finish
+from molex_adapt.simulate.attack import Attack, TextToSpeech
+from molex_adapt.simulate.condition import Condition, joined
 from molex_adapt.simulate.job import Job, Maker, Outcome
 from molex_adapt.simulate.output import LIST, claim
 from molex_adapt.simulate.plan import (
@@ -53,7 +53,7 @@ def simulate(
     speech: Table,
     out: Path,
     *,
-    finish: Finish,
+    conditions: Sequence[Condition] = (),
     run: Run = Run(),
     limit: int | None = None,
     bona_fide: bool = True,
@@ -64,9 +64,10 @@ def simulate(
     Args:
         attack: what to do to them.
         speech: recordings; its spoofed ones are left aside.
-        out: a new or empty folder, or one that a former run with the same attack, finish and seed made: then only
-            what is missing, or older than its recording, is made.
-        finish: what both classes pass last.
+        out: a new or empty folder, or one that a former run with the same attack, conditions and seed made: then
+            only what is missing, or older than its recording, is made.
+        conditions: what both classes go through, in order, after the attack; nothing by default. Chance is drawn for
+            each file, alike for both classes.
         run: its seed decides all chance, with the attack's and the recording's name, whatever the order or `workers`;
             these are processes, and 1 works in this one. Its listener hears one step a recording.
         limit: use so many recordings, chosen by the seed across the whole table; a smaller limit is a subset.
@@ -74,7 +75,8 @@ def simulate(
         pool: of `worker_pool`, in place of processes of its own; starting them takes a second each.
 
     Returns:
-        Where the manifest is, and the counts. The manifest's `speaker` of a forged recording is that of its source.
+        Where the manifest is, and the counts. The manifest's `speaker` of a forged recording is that of its source; its
+        `condition` is what the source was known to have gone through, unless it is only read out, and what was added.
 
     Raises:
         DataError: nothing to forge, nothing could be forged, a folder of something else, a missing package.
@@ -83,6 +85,8 @@ def simulate(
     """
     begun = time.monotonic()
     attack.check()
+    for condition in conditions:
+        condition.check()
     named = name_recordings(speech)
     chosen, skipped = choose_speakable(attack, named)
     jobs = plan_jobs(choose_limited(chosen, limit, run.seed), attack, out, bona_fide)
@@ -92,9 +96,16 @@ def simulate(
     folders = {row.path.parent: row.path for row in chosen.values()}  # one recording of each says enough
     inputs = [Path(speech.root), *folders.values()]
     claim(
-        out, attack=attack, finish=finish, seed=run.seed, bona_fide=bona_fide, made_of=made_of, inputs=inputs
+        out,
+        attack=attack,
+        conditions=conditions,
+        seed=run.seed,
+        bona_fide=bona_fide,
+        made_of=made_of,
+        inputs=inputs,
     )
-    outcomes = _run(Maker(attack, finish, run.seed), list(jobs.values()), run, pool)
+    maker = Maker(attack, tuple(conditions), run.seed)
+    outcomes = _run(maker, list(jobs.values()), run, pool)
     failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
     if len(failed) == len(jobs):
         raise DataError(
@@ -102,7 +113,7 @@ def simulate(
             f"{failed[0].path}: {failed[0].reason}. Check the recordings and the attack's parameters."
         )
     done = [named[o.name] for o in outcomes if o.reason is None]
-    manifest = _write(out, attack, [(jobs[o.name], named[o.name]) for o in outcomes if o.reason is None])
+    manifest = _write(out, maker, [(jobs[o.name], named[o.name]) for o in outcomes if o.reason is None])
     return Simulated(manifest, len(done), failed, time.monotonic() - begun, skipped)
 
 
@@ -165,14 +176,18 @@ def _from_pool(maker: Maker, jobs: list[Job], pool: ProcessPoolExecutor) -> Iter
             future.cancel()
 
 
-def _write(out: Path, attack: Attack, done: list[tuple[Job, Utterance]]) -> Path:
+def _write(out: Path, maker: Maker, done: list[tuple[Job, Utterance]]) -> Path:
     rows = []
     for job, row in done:
+        heard = joined([row.condition, maker.condition_of(job, BONA_FIDE)])
+        row = replace(row, source=row.source or job.name, seconds=None)
         if job.bona_fide is not None:
-            rows.append(replace(row, path=job.bona_fide, source=row.source or job.name, seconds=None))
+            rows.append(replace(row, path=job.bona_fide, condition=heard))
     for job, row in done:
-        forged = replace(row, path=job.spoof, label=SPOOF, attack=attack.name, source=row.source or job.name)
-        rows.append(replace(forged, seconds=None))
+        before = None if isinstance(maker.attack, TextToSpeech) else row.condition
+        heard = joined([before, maker.condition_of(job, SPOOF)])
+        row = replace(row, source=row.source or job.name, seconds=None)
+        rows.append(replace(row, path=job.spoof, label=SPOOF, attack=maker.attack.name, condition=heard))
     manifest = out / LIST
     write_manifest(Table(tuple(rows), str(out)), manifest)
     return manifest

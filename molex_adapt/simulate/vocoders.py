@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,11 @@ from pydantic import Field, model_validator
 
 from molex_adapt.conventions import SAMPLE_RATE, Hertz
 from molex_adapt.errors import AudioError
-from molex_adapt.simulate.attack import CopySynthesis, Wave, load_optional
+from molex_adapt.simulate import coding
+from molex_adapt.simulate.attack import CopySynthesis, Wave, load_optional, pick
 from molex_adapt.simulate.spectrum import Spectrum, analyse, mel_filters, synthesise
+
+Codec2Mode = Literal[3200, 2400, 1600, 1400, 1300, 1200, 700]
 
 
 class World(CopySynthesis):
@@ -103,3 +106,17 @@ class GriffinLim(CopySynthesis):
 @lru_cache(maxsize=4)
 def _mel_inverse(n_fft: int, n_mels: int) -> NDArray[np.float32]:
     return np.asarray(np.linalg.pinv(mel_filters(n_fft, n_mels)).T, dtype=np.float32)
+
+
+class Codec2(CopySynthesis):
+    """Codec 2, a sinusoidal vocoder of 8 kHz: a codec, but it carries parameters of a voice and not its waveform."""
+
+    name: ClassVar[str] = "codec2"
+    bit_rate: Codec2Mode | Annotated[list[Codec2Mode], Field(min_length=1)] = 1300
+    """Bit/s: 3200 ... 1200, and 700 for mode 700C; of several, one a recording by chance."""
+
+    def check(self) -> None:
+        coding.find_codec2()
+
+    def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
+        return coding.codec2(wave, pick(self.bit_rate, rng))

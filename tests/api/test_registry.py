@@ -109,6 +109,9 @@ def test_long_recordings_are_scored_in_windows(registry, sound, tmp_path):
 
 def test_evaluation_of_a_split(made, registry):
     whole = registry.evaluate(made.buzz, run=HOW)
+    threshold = registry.store.generation().threshold
+    assert whole.as_dict()["bona_fide_refused"]["threshold"] == threshold
+    assert whole.refused.bona_fide == whole.overall.bona_fide
     assert (whole.overall.bona_fide, whole.overall.spoof, whole.generation) == (12, 12, 1)
     assert set(whole.by_attack) == {"buzz"}
     test = registry.evaluate(made.buzz, split="test", run=HOW)

@@ -14,12 +14,13 @@ import pytest
 from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
 from molex_adapt.data.table import Failed
-from molex_adapt.metrics import Rates
+from molex_adapt.metrics import Rates, count_refusals
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
 from molex_adapt.reports import Analysis, Change, EvaluationReport, RecordingScore, ScoreReport, StageReport
 
 TARGET = "feed_forward.output_dense"
+CONDITIONS = ("g722", "opus:bit_rate=6000", "room+noise", "mu_law", "band:high=3400")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,16 @@ def api(monkeypatch):
             threshold=0.3,
         ),
         "evaluate": EvaluationReport(
-            rates(0.05), {"world": rates(0.02)}, {"g722": rates(0.04), "none": None}
+            rates(0.05),
+            {"world": rates(0.02), "lpc": rates(0.06)},
+            {name: rates(0.04) for name in CONDITIONS} | {"none": None},
+            {
+                "world": {name: rates(0.03) for name in CONDITIONS} | {"none": None},
+                "lpc": dict.fromkeys(CONDITIONS[:2], rates(0.07)),
+            },
+            threshold=0.3,
+            refused=count_refusals([0.0, 1.0, 1.0, 1.0], 0.3),
+            refused_by_condition={"g722": count_refusals([0.0, 1.0], 0.3)},
         ),
         "analyze": Analysis(
             experts=["world", "codec_x"],

@@ -10,7 +10,6 @@ import pytest
 
 from molex_adapt.cli.output import to_json
 from molex_adapt.errors import ExpertError, MolexError
-from molex_adapt.simulate import Finish
 
 ARGUMENTS = ("add-expert", "data/", "--domain", "d", "--json", "-q")
 
@@ -92,10 +91,9 @@ def test_json_names_the_place_of_a_figure_that_is_none():
 
 
 def test_wrong_values_are_listed(run, api, tmp_path):
-    ran = run("simulate", "null", tmp_path, tmp_path / "out", "--stage", "codec=mp4", "--stage", "band=[1]")
+    ran = run("simulate", "null", tmp_path, tmp_path / "out", "--condition", "finish:codec=mp4,band=[1]")
     assert ran.status == 1
-    assert "codec = 'mp4'" in ran.err
-    assert f"for {Finish.__name__}" in ran.err
+    assert "codec = 'mp4'" in ran.err and "band = [1]" in ran.err
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

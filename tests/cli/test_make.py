@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from molex_adapt.cli.commands.make import ATTACK_NAMES
+from molex_adapt.cli.commands.make import ATTACK_NAMES, CONDITION_NAMES
 from molex_adapt.data import Failed, read
 from molex_adapt.errors import DataError
-from molex_adapt.simulate import ATTACKS
+from molex_adapt.simulate import ATTACKS, CONDITIONS
 from tests.demo.reports import analysed, compared, report_of
 
 
@@ -33,14 +33,15 @@ def speech(tmp_path) -> Path:
 
 def test_simulate_makes_a_data_set(run, speech, tmp_path):
     out = tmp_path / "made"
-    ran = run("simulate", "null", speech, out, "--stage", "codec=none", "--workers", 1, "--json")
+    ran = run("simulate", "lpc", speech, out, "--condition", "gsm", "--condition", "noise:snr=20", "--json")
     assert ran.status == 0
-    assert (ran.json["made"], ran.json["failed"], ran.json["attack"]) == (3, [], "null")
+    assert (ran.json["made"], ran.json["failed"], ran.json["attack"]) == (3, [], "lpc")
+    assert [item["name"] for item in ran.json["conditions"]] == ["gsm", "noise"]
+    assert (ran.json["conditions"][1]["snr"], ran.json["remarks"]) == (20.0, [])
+    assert {item.condition for item in read(out)} == {"gsm+noise:snr=20"}
     assert Path(ran.json["manifest"]) == out / "manifest.csv"
     assert read(out).counts() == {"bonafide": 3, "spoof": 3}
-    again = run(
-        "simulate", "null", out, tmp_path / "again", "--set", "resample=false", "--limit", 1, "--spoof-only"
-    )
+    again = run("simulate", "lpc", out, tmp_path / "again", "--set", "order=12", "--limit", 1, "--spoof-only")
     assert again.status == 0
     assert "1 forged" in again.out
     assert read(tmp_path / "again").counts() == {"bonafide": 0, "spoof": 1}
@@ -57,8 +58,54 @@ def test_simulate_explains_wrong_attacks(run, speech, tmp_path, options, expecte
     assert not (tmp_path / "out").exists()
 
 
-def test_the_help_names_every_attack():
-    assert sorted(ATTACK_NAMES.replace(";", ",").replace(" ", "").split(",")) == sorted(ATTACKS)
+def test_the_control_puts_its_copies_alone_through_the_conditions(run, speech, tmp_path):
+    ran = run(
+        "simulate",
+        "null",
+        speech,
+        tmp_path / "a",
+        "--condition",
+        "gsm",
+        "--condition",
+        "level:dbfs=-30",
+        "-q",
+    )
+    assert ran.status == 0
+    heard = {(item.label, item.condition) for item in read(tmp_path / "a")}
+    assert heard == {("bonafide", "none"), ("spoof", "gsm+level:dbfs=-30")}
+    both = run(
+        "simulate", "null", speech, tmp_path / "b", "--set", "conditions=[mu_law]", "--condition", "finish"
+    )
+    assert both.status == 0 and "resample" not in both.err
+    heard = {(item.label, item.condition) for item in read(tmp_path / "b")}
+    assert heard == {("bonafide", "finish"), ("spoof", "mu_law+finish")}
+
+
+def test_a_control_without_a_condition_says_which_it_takes(run, speech, tmp_path):
+    ran = run("simulate", "null", speech, tmp_path / "out")
+    assert ran.status == 0
+    assert "to 8 kHz and back (resample)" in " ".join(ran.err.split())
+    assert {(item.label, item.condition) for item in read(tmp_path / "out")} == {
+        ("bonafide", "none"),
+        ("spoof", "resample"),
+    }
+
+
+@pytest.mark.parametrize("name", ["opus", "mp3", "aac", "gsm", "amr_nb"])
+def test_a_former_attack_is_answered_with_the_line_to_use(run, speech, tmp_path, name):
+    ran = run("simulate", name, speech, tmp_path / "out")
+    assert ran.status == 1 and not (tmp_path / "out").exists()
+    told = " ".join(ran.err.split())
+    assert f"{name} is a condition, not an attack" in told
+    assert f"molex-adapt simulate ATTACK IN OUT --condition {name}" in told
+
+
+def test_the_help_names_every_attack_and_condition():
+    for names, known in (
+        (ATTACK_NAMES.removesuffix(", the control"), ATTACKS),
+        (CONDITION_NAMES, CONDITIONS),
+    ):
+        assert sorted(names.replace(";", ",").replace(" ", "").split(",")) == sorted(known)
 
 
 @pytest.fixture

@@ -84,7 +84,9 @@ def test_a_manifest_gives_way_to_another(tree, suffix):
 
 def test_columns_have_the_agreed_order(tmp_path, tree):
     write_manifest(read(tree), tree / "m.csv")
-    assert (tree / "m.csv").read_text().splitlines()[0] == "path,label,attack,source,speaker,split,codec,text"
+    assert (tree / "m.csv").read_text().splitlines()[
+        0
+    ] == "path,label,attack,source,speaker,split,condition,text"
 
 
 @pytest.mark.parametrize("heading", ["File,Class", "filename,key", "File Path,Target", "audio,LABEL"])
@@ -142,10 +144,30 @@ def test_equal_stems_in_two_splits_are_different_recordings(manifest):
     assert [item.source for item in table] == ["x/1", "y/1", "2", "2", "a"]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "condition"),
+    [
+        ("condition", "room", "room"),
+        ("codec", "g722", "g722"),
+        ("codec_q", "3", "3"),
+        ("codec_q,codec", "3,C05", "C05"),
+        ("codec,condition", "C05,room+noise", "room+noise"),
+    ],
+)
+def test_a_condition_goes_by_several_headings(manifest, header, row, condition):
+    assert read(manifest(f"path,label,{header}\na.wav,real,{row}\n"))[0].condition == condition
+
+
+def test_a_condition_comes_back_from_what_is_written(manifest, tmp_path):
+    table = read(manifest("path,label,codec\na.wav,real,g722\nb.wav,fake,-\n"))
+    write_manifest(table, tmp_path / "again.csv")
+    assert [item.condition for item in read(tmp_path / "again.csv")] == ["g722", None]
+
+
 def test_backslashes_and_dashes(manifest):
     table = read(manifest("path,label,speaker,codec\nspoof\\world\\a.wav,spoof,-,\n"))
     assert table[0].path.is_file() and table[0].attack == "world"
-    assert table[0].speaker is None and table[0].codec is None
+    assert table[0].speaker is None and table[0].condition is None
 
 
 def test_audio_elsewhere(manifest, tmp_path):

@@ -77,12 +77,12 @@ def test_one_2019_protocol_file(la):
 
 def test_the_asvspoof_5_tree(five):
     table = read(five)
-    assert [(i.label, i.attack, i.codec, i.speaker, i.split) for i in table] == [
-        ("spoof", "A05", None, "T_4850", "train"),
-        ("bonafide", None, None, "T_0007", "train"),
-        ("spoof", "A11", None, "D_0062", "dev"),
+    assert [(i.label, i.attack, i.condition, i.speaker, i.split) for i in table] == [
+        ("spoof", "A05", "none", "T_4850", "train"),
+        ("bonafide", None, "none", "T_0007", "train"),
+        ("spoof", "A11", "none", "D_0062", "dev"),
         ("bonafide", None, "C05", "E_1607", "test"),
-        ("bonafide", None, None, "E_1607", "test"),
+        ("bonafide", None, "none", "E_1607", "test"),
         ("spoof", "A19", "C02", "E_0031", "test"),
     ]
     assert all(item.path.is_file() for item in table)

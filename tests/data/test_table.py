@@ -62,3 +62,17 @@ def test_the_digest_follows_content_and_not_place_or_order(tree, tmp_path):
 
 def test_the_digest_of_missing_files_is_no_error():
     assert _table().digest() != _table().select(split="train").digest()
+
+
+def test_conditions_are_counted_for_each_class():
+    real, first, second = _table()
+    rows = (
+        replace(real, condition="gsm"),
+        replace(real, condition="none"),
+        replace(first, condition="gsm"),
+        second,
+    )
+    assert Table(rows, "x").conditions() == {
+        "gsm": {"bonafide": 1, "spoof": 1},
+        "none": {"bonafide": 1, "spoof": 0},
+    }

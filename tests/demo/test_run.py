@@ -19,8 +19,8 @@ from molex_adapt.recipe import DemoDomain, DemoRecipe
 
 RECIPE = DemoRecipe.model_validate(
     {
-        "novel": "gsm",
-        "domains": {"gsm": {"attack": "gsm"}, "buzz": {"attack": "mp3"}, "null": {"attack": "null"}},
+        "novel": "lpc",
+        "domains": {"lpc": {"attack": "lpc"}, "buzz": {"attack": "griffin_lim"}, "null": {"attack": "null"}},
         "held_out_speaker": "june",
         "train_recordings": 12,
         "dev_recordings": 10,
@@ -88,31 +88,31 @@ def test_the_whole_story(speech, shipped, tmp_path):
     report = demonstrate(out, speech, listener=heard)
     assert bytes_of(shipped) == before
     assert {path.name for path in out.iterdir()} == {MARK, "data", "registry", "report.html", "demo.json"}
-    assert {path.name for path in (out / "data").iterdir()} == {"gsm", "buzz", "null"}
+    assert {path.name for path in (out / "data").iterdir()} == {"lpc", "buzz", "null"}
 
-    assert (report.added.expert, report.added.generation) == ("gsm", 2)
-    assert set(report.added.after) == {"buzz", "gsm"}
+    assert (report.added.expert, report.added.generation) == ("lpc", 2)
+    assert set(report.added.after) == {"buzz", "lpc"}
     assert list(report.voices) == ["known voices", "june, never heard"]
     known, unheard = report.voices.values()
-    assert list(known.after) == list(known.before) == list(unheard.after) == ["gsm", "buzz", "null"]
-    assert (known.after["gsm"].bona_fide, known.after["gsm"].spoof) == (10, 10)
+    assert list(known.after) == list(known.before) == list(unheard.after) == ["lpc", "buzz", "null"]
+    assert (known.after["lpc"].bona_fide, known.after["lpc"].spoof) == (10, 10)
     assert (unheard.after["buzz"].bona_fide, unheard.after["buzz"].spoof) == (4, 4)
-    assert report.analysis.utterances == {"bonafide": 14, "gsm": 14, "mp3": 14, "null": 14}
+    assert report.analysis.utterances == {"bonafide": 14, "lpc": 14, "griffin_lim": 14, "null": 14}
     assert set(report.seconds) == {"simulate", "score before", "add-expert", "score after"}
 
     registry = Registry.open(out / "registry")
     assert registry.store.verify() == []
-    assert registry.store.generation(2).names == ["buzz", "gsm"]
+    assert registry.store.generation(2).names == ["buzz", "lpc"]
     assert registry.recipe().expert.steps == (4 if report.added.activated else 6)
-    forged = read(out / "data" / "gsm")
-    counts = registry.store.expert("gsm", 2).data.counts
+    forged = read(out / "data" / "lpc")
+    counts = registry.store.expert("lpc", 2).data.counts
     voices = ["june" in str(item.path) for item in forged]
     assert sum(sum(found.values()) for found in counts.values()) == voices.count(False)
     assert voices.count(True) == 8  # measured, not trained on
 
     assert json.loads((out / "demo.json").read_text()) == json.loads(json.dumps(report.as_dict()))
     page = (out / "report.html").read_text()
-    assert "molex-adapt meets gsm" in page
+    assert "molex-adapt meets lpc" in page
     assert "June, never heard" in page
     assert [label[:3] for label in heard.labels] == ["1/4", "2/4", "3/4", "4/4"]
     assert heard.shares == sorted(heard.shares)
@@ -142,7 +142,7 @@ def test_the_speech_is_not_where_the_demonstration_works(speech, tmp_path, place
 
 
 def test_no_voice_held_out_and_every_key_of_the_recipe_is_read(speech, tmp_path, recipe_reads):
-    recipe = RECIPE.model_copy(update={"held_out_recordings": 0, "domains": {"gsm": RECIPE.domains["gsm"]}})
+    recipe = RECIPE.model_copy(update={"held_out_recordings": 0, "domains": {"lpc": RECIPE.domains["lpc"]}})
     report = demonstrate(tmp_path / "out", speech, recipe)
     assert list(report.voices) == ["known voices"]
     assert "never heard" not in (tmp_path / "out" / "report.html").read_text()
@@ -185,4 +185,4 @@ def test_the_novel_domain_must_be_one_that_is_made():
     from molex_adapt.recipe import validate
 
     with pytest.raises(RecipeError, match="novel 'griffin_lim' is not among the domains"):
-        validate(DemoRecipe, {"domains": {"gsm": {"attack": "gsm"}}}, "mine.yaml")
+        validate(DemoRecipe, {"domains": {"lpc": {"attack": "lpc"}}}, "mine.yaml")

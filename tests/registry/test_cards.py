@@ -51,6 +51,15 @@ def test_names_from_the_data_cannot_break_the_card(make_expert):
     assert "Attacks: a b --- license: mine, x (javascript:1) script." in card
 
 
+def test_the_card_counts_the_conditions_of_the_data(make_expert):
+    record = make_expert("world").record
+    assert "Conditions" not in expert_card(record)
+    heard = {"gsm": {"bonafide": 3, "spoof": 4}, "a|b\n# c": {"bonafide": 1, "spoof": 0}}
+    data = record.data.model_copy(update={"conditions": heard})
+    card = expert_card(record.model_copy(update={"data": data}))
+    assert "Conditions (bona fide, spoof): gsm (3, 4), a b \\# c (1, 0).\n" in card
+
+
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
     "[click](javascript:alert(1))",

@@ -5,9 +5,9 @@ import pytest
 from scipy.signal import stft
 
 from molex_adapt.errors import DataError, MolexError, RecipeError
-from molex_adapt.simulate import ATTACKS, Finish, make_attack
+from molex_adapt.simulate import ATTACKS, CONDITIONS, Finish, make_attack
 from molex_adapt.simulate.attack import CopySynthesis, load_optional
-from molex_adapt.simulate.finish import active_level
+from molex_adapt.simulate.shaping import active_level
 from molex_adapt.simulate.spectrum import analyse, mel_filters, synthesise
 
 COPIES = sorted(name for name, attack in ATTACKS.items() if issubclass(attack, CopySynthesis))
@@ -77,11 +77,6 @@ def test_tiny_recordings_are_forged_or_refused(name, size, speech):
     ("name", "gentle", "harsh"),
     [
         ("codec2", {"bit_rate": 3200}, {"bit_rate": 700}),
-        ("opus", {"bit_rate": 32000}, {"bit_rate": 6000}),
-        ("mp3", {"bit_rate": 64000}, {"bit_rate": 8000}),
-        ("aac", {"bit_rate": 48000}, {"bit_rate": 8000}),
-        ("amr_nb", {"bit_rate": 12200}, {"bit_rate": 4750}),
-        ("gsm", {}, {"passes": 4}),
         ("world", {}, {"spectral_dims": 12}),
         ("griffin_lim", {"n_mels": 160, "iterations": 40}, {"n_mels": 30, "iterations": 2}),
     ],
@@ -114,27 +109,16 @@ def test_world_variants_all_work(speech):
 
 
 def test_several_rates_are_drawn_from(speech):
-    attack = make_attack("opus", {"bit_rate": [6000, 64000]})
+    attack = make_attack("codec2", {"bit_rate": [700, 3200]})
     sizes = {np.abs(attack.apply(speech(6), np.random.default_rng(seed))).sum().round(2) for seed in range(8)}
     assert len(sizes) == 2
-
-
-@pytest.mark.parametrize("rate", [8000, 12000])
-def test_low_rates_do_not_cut_the_band(rate, speech):
-    wave, finish = speech(4, 1.6), Finish(codec="none")
-    coded = make_attack("aac", {"bit_rate": rate}).apply(wave, np.random.default_rng(0))
-    real, fake = (
-        np.abs(stft(finish.apply(each), 16_000, nperseg=512)[2])[97:106].mean() for each in (wave, coded)
-    )
-    assert 20 * np.log10(fake / real) > -5
 
 
 def test_codec_delay_loses_no_speech(speech):
     """A burst right at the end of the recording must still be there."""
     wave = np.concatenate([np.zeros(8000, np.float32), speech(7)[3200:6400]])
-    for name in ("opus", "mp3", "aac", "amr_nb", "codec2", "gsm"):
-        forged = make_attack(name, {}).apply(wave, np.random.default_rng(0))
-        assert Finish(codec="none").apply(forged).size > 0.8 * Finish(codec="none").apply(wave).size, name
+    forged = make_attack("codec2", {}).apply(wave, np.random.default_rng(0))
+    assert Finish(codec="none").apply(forged).size > 0.8 * Finish(codec="none").apply(wave).size
 
 
 def test_spectra_invert(speech):
@@ -156,6 +140,24 @@ def test_an_unknown_attack_is_answered_with_the_nearest_name():
         make_attack("grifin_lim", {})
 
 
+def test_a_condition_is_no_attack():
+    with pytest.raises(RecipeError, match=r"simulate ATTACK IN OUT --condition opus:bit_rate=8000;"):
+        make_attack("opus", {"bit_rate": 8000})
+    with pytest.raises(RecipeError, match="condition 'opus' has 1 wrong"):
+        make_attack("opus", {"bit_rat": 8000})
+    assert not ATTACKS.keys() & CONDITIONS.keys()
+
+
+def test_the_control_takes_conditions_in_words(speech):
+    null = make_attack("null", {"conditions": ["band:high=3000", "level:dbfs=-30"]})
+    made = null.apply(speech(4), np.random.default_rng(0))
+    assert active_level(made) == pytest.approx(-30, abs=0.3)
+    assert null.condition(np.random.default_rng(0)) == "band:high=3000+level:dbfs=-30"
+    assert null.model_dump(mode="json")["conditions"][0] == {"name": "band", "low": 300.0, "high": 3000.0}
+    with pytest.raises(RecipeError, match="no condition 'bnd'"):
+        make_attack("null", {"conditions": "bnd"})
+
+
 def test_all_wrong_parameters_are_told_together():
     with pytest.raises(RecipeError) as caught:
         make_attack("griffin_lim", {"iteratons": 3, "n_mels": 5, "momentum": "much"})
@@ -170,7 +172,7 @@ def test_all_wrong_parameters_are_told_together():
     [
         ("codec2", {"bit_rate": 1000}),
         ("codec2", {"bit_rate": []}),
-        ("amr_nb", {"bit_rate": 6000}),
+        ("null", {"conditions": []}),
         ("griffin_lim", {"hop": 300}),
         ("phase_vocoder", {"semitones": (3, 1)}),
         ("piper", {"voice": "nowhere.onnx"}),

@@ -7,7 +7,7 @@ from scipy.signal import welch
 
 from molex_adapt.errors import AudioError
 from molex_adapt.simulate import Finish, make_attack
-from molex_adapt.simulate.finish import active_level
+from molex_adapt.simulate.shaping import active_level
 
 
 def power_db(wave, low, high):

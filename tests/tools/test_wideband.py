@@ -303,7 +303,7 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     assert len(whole["bonafide"]) == 3 + 6 + 2 * 3
     assert len(whole["lpc"]) == len(whole["hifigan"]) == 3 + 2 + 2 * 2
     tested = [item for item in whole["bonafide"] if item.split == "test"]
-    assert sorted({(item.source, item.codec) for item in tested}) == sorted(
+    assert sorted({(item.source, item.condition) for item in tested}) == sorted(
         (name, kind) for name in {item.source for item in tested} for kind in ("drawn", "none")
     )
     heard = {item.speaker: item.split for item in whole["shipped"]}

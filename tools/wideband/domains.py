@@ -45,7 +45,7 @@ PER_ATTACK = {"train": 420, "dev": 120, "test": 250}
 LONGEST = 56_000
 UNCHANGED = 0.3
 """Share of the recordings that no condition is drawn for."""
-COLUMNS = ("path", "label", "attack", "speaker", "source", "split", "codec")
+COLUMNS = ("path", "label", "attack", "speaker", "source", "split", "condition")
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,10 @@ def main() -> None:
     report = Registry.open(options.registry).score(Table(tuple(chosen), str(options.domains)))
     assert report.threshold is not None, "the shipped registry has a threshold"
     score_of = {item.path: item.score for item in report.scores}
-    for condition in sorted({item.codec or "" for item in chosen}):
-        of_it = [item for item in chosen if (item.codec or "") == condition and str(item.path) in score_of]
+    for condition in sorted({item.condition or "" for item in chosen}):
+        of_it = [
+            item for item in chosen if (item.condition or "") == condition and str(item.path) in score_of
+        ]
         print(f"\n{condition}:")
         print("\n".join(table([(item, score_of[str(item.path)]) for item in of_it], report.threshold)))
 

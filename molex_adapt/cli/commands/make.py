@@ -24,13 +24,17 @@ from molex_adapt.cli.options import (
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.progress import telling
 from molex_adapt.cli.tables import failures, pairs
+from molex_adapt.conventions import NULL_DOMAIN
 
 if TYPE_CHECKING:
     from molex_adapt.data import Table
 
 ATTACK_NAMES = (
-    "world, griffin_lim, lpc, formant_shift, phase_vocoder; codec2, opus, mp3, aac, amr_nb, gsm; "
-    "espeak, hibari, piper; null"
+    "world, griffin_lim, lpc, codec2, formant_shift, phase_vocoder; espeak, hibari, piper; null, the control"
+)
+CONDITION_NAMES = (
+    "opus, mp3, aac, vorbis, amr_nb, gsm, g722, mu_law, a_law; "
+    "band, resample, level, clip, noise, room; drawn, finish"
 )
 
 
@@ -51,12 +55,13 @@ def simulate(
             show_default=False,
         ),
     ] = None,
-    stage: Annotated[
+    conditions: Annotated[
         list[str] | None,
         typer.Option(
-            "--stage",
-            metavar="KEY=VALUE",
-            help="Of the last stage that both classes pass: codec, band, level_dbfs, trim.",
+            "--condition",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="What both classes go through after the attack (of null, the copies alone); may be repeated. "
+            f"One of: {CONDITION_NAMES}.",
             show_default=False,
         ),
     ] = None,
@@ -77,23 +82,38 @@ def simulate(
 ) -> None:
     """Make an attack domain from bona fide recordings by copy-synthesis.
 
+    An attack makes a recording forged; a condition happens to both classes and
+    forges nothing. Without --condition, recordings leave as the attack left them.
+    The control, null, is bona fide speech in another condition under the label
+    spoof: its EER must be 45 to 55 %.
+
     [bold]Examples[/bold]
 
-      molex-adapt simulate griffin_lim speech/ data/
+      molex-adapt simulate griffin_lim speech/ data/ --condition drawn
       molex-adapt simulate codec2 speech/ codec2_700/ --set bit_rate=700
-      molex-adapt simulate null speech/ control/ --limit 200
+      molex-adapt simulate lpc speech/ calls/ --condition room --condition gsm
+      molex-adapt simulate null speech/ control/ --condition opus --limit 200
     """
     from molex_adapt.outputs import check_folder
     from molex_adapt.recipe import parse_overrides
-    from molex_adapt.simulate import SIMULATED, Finish, make_attack
+    from molex_adapt.simulate import SIMULATED, make_attack, read_condition
     from molex_adapt.simulate import simulate as forge
 
-    made = make_attack(attack, parse_overrides(parameters))
-    finish = Finish.model_validate(parse_overrides(stage))
+    options, chain = parse_overrides(parameters), [read_condition(text) for text in conditions or ()]
+    remarks = []
+    if attack == NULL_DOMAIN and "conditions" not in options:
+        if chain:  # of the copies alone, for bona fide speech in the same condition would control nothing
+            options, chain = {**options, "conditions": chain}, []
+        else:
+            remarks.append("no --condition: the copies of this control go to 8 kHz and back (resample)")
+    made = make_attack(attack, options)
     check_folder(out, SIMULATED, [speech])
     with running(quiet, seed=seed, workers=workers) as run:
-        result = forge(made, _speech(speech), out, finish=finish, run=run, limit=limit, bona_fide=bona_fide)
-    data = asdict(result) | {"manifest": str(result.manifest), "attack": attack}
+        result = forge(
+            made, _speech(speech), out, conditions=chain, run=run, limit=limit, bona_fide=bona_fide
+        )
+    data = asdict(result) | {"manifest": str(result.manifest), "attack": attack, "remarks": remarks}
+    data["conditions"] = [condition.record() for condition in chain]
     for name in ("failed", "skipped"):
         data[name] = [{"path": item.path, "reason": item.reason} for item in getattr(result, name)]
     view = pairs(
@@ -104,7 +124,7 @@ def simulate(
             "time": f"{result.seconds:.0f} s",
         },
     )
-    answer = Answer(data, [view, *failures(result.failed)], failed=broken(result.failed))
+    answer = Answer(data, [view, *failures(result.failed)], remarks, failed=broken(result.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molex_adapt.cli.commands.train import DATA_HELP
+from molex_adapt.cli.evaluation_view import evaluation_tables
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
     AllowFailures,
@@ -21,7 +23,7 @@ from molex_adapt.cli.options import (
     running,
 )
 from molex_adapt.cli.output import Answer, broken, emit
-from molex_adapt.cli.tables import analysis_table, evaluation_table, failures, score_table
+from molex_adapt.cli.tables import analysis_table, failures, score_table
 from molex_adapt.errors import MolexError
 
 if TYPE_CHECKING:
@@ -123,6 +125,15 @@ def evaluate(
             help="Equal scores count one by one, as in the ASVspoof 5 package, or together, as a threshold takes them.",
         ),
     ] = "asvspoof5",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="SCORE",
+            help="With --scores: count bona fide speech below it as refused. DATA has the registry's.",
+            show_default=False,
+        ),
+    ] = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -131,14 +142,22 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """EER, minDCF, actDCF and Cllr, per attack and per codec, with intervals.
+    """EER, minDCF, actDCF and Cllr with intervals, per attack and per condition.
+
+    A condition is what a recording went through, such as a codec; the EER of each
+    attack in each condition, and the bona fide speech that is refused there, stand
+    apart.
 
     [bold]Examples[/bold]
 
       molex-adapt evaluate data/ --split test
       molex-adapt evaluate --scores scores.tsv --key key.tsv --json
     """
+    if threshold is not None and not math.isfinite(threshold):
+        raise typer.BadParameter("--threshold is a number that scores can reach")
     if data is not None and scores is None and key is None:
+        if threshold is not None:
+            raise typer.BadParameter("--threshold goes with --scores; DATA is measured at the registry's own")
         from molex_adapt.api import Registry
 
         with running(quiet, device=device, precision=precision, workers=workers) as run:
@@ -148,10 +167,10 @@ def evaluate(
             raise typer.BadParameter("--split divides DATA; a score file is evaluated whole")
         from molex_adapt.evaluation import evaluate_files
 
-        report = evaluate_files(scores, key, ties=ties)
+        report = evaluate_files(scores, key, ties=ties, threshold=threshold)
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
-    answer = Answer(report.as_dict(), evaluation_table(report), report.remarks, failed=broken(report.failed))
+    answer = Answer(report.as_dict(), evaluation_tables(report), report.remarks, failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 

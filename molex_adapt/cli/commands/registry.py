@@ -88,6 +88,7 @@ def show(
             "LoRA": f"rank {expert.rank}, alpha {expert.alpha:g}, {expert.blocks} blocks, {', '.join(expert.targets)}",
             "data": f"{counts} (split by {expert.data.split_by}, digest {expert.data.digest[:8]}…)",
             "attacks": ", ".join(expert.data.attacks) or "-",
+            "conditions": ", ".join(expert.data.conditions) or "-",
             "EER when made": _eers(expert.metrics),
             "licence": expert.licence,
             "pulled from": "-" if origin is None else f"{origin.repository} at {origin.commit}",

@@ -207,24 +207,42 @@ CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
         "bit_rate",
     ),
     "attack value": (
-        lambda w: ["simulate", "gsm", w.hum, "out", "--set", "x=1"],
+        lambda w: ["simulate", "lpc", w.hum, "out", "--set", "x=1"],
         1,
         "x = 1: unknown parameter",
-        "Expected parameters: passes",
+        "Expected parameters: order",
     ),
-    "last stage": (
-        lambda w: ["simulate", "gsm", w.hum, "out", "--stage", "codec=mp9"],
+    "value of a condition": (
+        lambda w: ["simulate", "lpc", w.hum, "out", "--condition", "finish:codec=mp9"],
         1,
         "codec = 'mp9'",
         "g722",
     ),
+    "condition": (
+        lambda w: ["simulate", "lpc", w.hum, "out", "--condition", "ops"],
+        1,
+        "no condition 'ops'",
+        "Did you mean 'opus'",
+    ),
+    "condition written wrongly": (
+        lambda w: ["simulate", "lpc", w.hum, "out", "--condition", "opus=6000"],
+        1,
+        "no condition 'opus=6000'",
+        "Choose one",
+    ),
+    "condition as an attack": (
+        lambda w: ["simulate", "gsm", w.hum, "out", "--set", "passes=3"],
+        1,
+        "gsm is a condition, not an attack",
+        "simulate null IN OUT --condition gsm:passes=3",
+    ),
     "simulate into something": (
-        lambda w: ["simulate", "gsm", w.hum, w.text("mine.txt", "").parent],
+        lambda w: ["simulate", "lpc", w.hum, w.text("mine.txt", "").parent],
         1,
         "place",
         "[Cc]hoose|[Nn]ame|empty",
     ),
-    "simulate nothing": (lambda w: ["simulate", "gsm", "nowhere", "out"], 1, "nowhere", "Check the path"),
+    "simulate nothing": (lambda w: ["simulate", "lpc", "nowhere", "out"], 1, "nowhere", "Check the path"),
     "demo without speech": (
         lambda w: ["demo", "--speech", "nowhere", "--out", "out"],
         1,

@@ -91,7 +91,7 @@ def test_every_name_can_be_evaluated_and_analysed(world, attempt, stream):
 
 
 def test_every_name_can_be_forged(world, speech, attempt):
-    status, out, err = attempt(["simulate", "gsm", speech, "out", "--workers", "1", "--json"])
+    status, out, err = attempt(["simulate", "lpc", speech, "out", "--workers", "1", "--json"])
     assert status == 0, err
     assert json.loads(out)["made"] == 2
     rows = (world.at / "out" / "manifest.csv").read_text(encoding="utf-8").splitlines()
@@ -200,13 +200,13 @@ CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
         "Choose a name",
     ),
     "forgeries into the speech": (
-        lambda w: ["simulate", "gsm", w.hum / "bonafide", w.hum / "bonafide" / "gsm"],
+        lambda w: ["simulate", "lpc", w.hum / "bonafide", w.hum / "bonafide" / "lpc"],
         1,
-        "gsm lies in .*bonafide, which is read",
+        "lpc lies in .*bonafide, which is read",
         "Choose a folder apart",
     ),
     "forgeries over the registry": (
-        lambda w: ["simulate", "gsm", w.hum / "bonafide", w.registry],
+        lambda w: ["simulate", "lpc", w.hum / "bonafide", w.registry],
         1,
         "is not a folder that simulate made",
         "choose another",

@@ -1,0 +1,148 @@
+"""An evaluation as tables: by attack, by condition, by both, and what the threshold refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+
+from molex_adapt.cli.tables import COLUMNS, MOST_LISTED, eer_cell, empty_table, failures
+
+if TYPE_CHECKING:  # as in tables.py
+    from molex_adapt.metrics import Rates, Refusals
+    from molex_adapt.reports import EvaluationReport
+
+_MOST_CONDITIONS = 24
+_GAP = 2
+"""Characters between two columns."""
+
+
+def evaluation_tables(report: EvaluationReport) -> list[RenderableType]:
+    """All figures: together, per attack, per condition, per attack in each condition, and refused bona fide speech."""
+    other = report.other_ties
+    title = "Detection by attack, each against all bona fide speech"
+    table = _detection(title, "attack", report.by_attack, other.by_attack)
+    table.add_section()
+    table.add_row("all", *_figures(report.overall, starred=other.overall is not None), style="bold")
+    parts: list[RenderableType] = [table]
+    shown = _most_heard(report.by_condition)
+    if shown:
+        title = "Detection by condition, each with its own bona fide speech"
+        rates = {name: report.by_condition[name] for name in shown}
+        parts.append(_detection(title, "condition", rates, other.by_condition))
+    if len(shown) > 1 and len(report.by_attack_and_condition) > 1:
+        parts += _grid(report.by_attack_and_condition, shown)
+    if len(shown) < len(report.by_condition):
+        more = len(report.by_condition) - len(shown)
+        parts.append(
+            Padding(f"... and {more} further conditions, each with fewer recordings: see --json", (0, 1))
+        )
+    return [*parts, *_refused(report, shown), *_tied(report), *failures(report.failed)]
+
+
+def _most_heard(rates: Mapping[str, Rates | None]) -> list[str]:
+    """The conditions that tables show: all, or those with the most recordings."""
+    counts = {name: item.bona_fide + item.spoof if item else 0 for name, item in rates.items()}
+    kept = sorted(counts, key=counts.__getitem__, reverse=True)[:_MOST_CONDITIONS]
+    return [name for name in rates if name in kept]
+
+
+def _grid(grid: Mapping[str, Mapping[str, Rates | None]], conditions: Sequence[str]) -> list[Table]:
+    """A row per attack and a column per condition, in as many tables as 80 columns ask for."""
+    cells = {
+        attack: {name: _cell(row[name]) if name in row else "-" for name in conditions}
+        for attack, row in grid.items()
+    }
+    tables: list[Table] = []
+    for names in _in_width(cells, conditions):
+        title = "The same, further conditions"
+        if not tables:
+            title = "EER in % by attack and condition (95 %), and how many are spoofed"
+        table = empty_table(title, "attack", *names, whole=True)
+        for attack, row in cells.items():
+            table.add_row(attack, *(row[name] for name in names))
+        tables.append(table)
+    return tables
+
+
+def _cell(rates: Rates | None) -> str:
+    return "no bona fide" if rates is None else f"{eer_cell(rates)} {rates.spoof:4}"
+
+
+def _in_width(cells: Mapping[str, Mapping[str, str]], conditions: Sequence[str]) -> list[list[str]]:
+    """The conditions in runs that fit beside the attacks' names."""
+    left = COLUMNS - max(map(len, ["attack", *cells])) - _GAP
+    runs: list[list[str]] = []
+    free = 0
+    for name in conditions:
+        width = max(len(name), *(len(row[name]) for row in cells.values())) + _GAP
+        if not runs or width > free:
+            runs.append([])
+            free = left
+        runs[-1].append(name)
+        free -= width
+    return runs
+
+
+def _refused(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:
+    """Bona fide speech below the threshold, by condition."""
+    if report.refused is None:
+        return []
+    title = f"Bona fide speech refused at the threshold of {report.threshold:+.2f}"
+    table = empty_table(title, "condition", "refused", "95 %", "bona fide", whole=True)
+    for name, item in report.refused_by_condition.items():
+        if name in conditions:
+            table.add_row(name, *_refusals(item))
+    table.add_section()
+    table.add_row("all", *_refusals(report.refused), style="bold")
+    return [table]
+
+
+def _refusals(item: Refusals) -> list[str]:
+    low, high = item.ci
+    return [f"{100 * item.rate:.1f} %", f"{100 * low:.1f}–{100 * high:.1f}", str(item.bona_fide)]
+
+
+def _detection(title: str, what: str, parts: Mapping[str, Rates | None], starred: Container[str]) -> Table:
+    table = empty_table(title, what)
+    for name in ("EER", "95 %", "minDCF", "actDCF", "Cllr", "bona fide", "spoof"):
+        table.add_column(name, justify="right", overflow="fold")
+    for part, rates in parts.items():
+        figures = ["not measured"] if rates is None else _figures(rates, starred=part in starred)
+        table.add_row(part, *figures)
+    return table
+
+
+def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
+    low, high = rates.eer_ci
+    return [
+        f"{100 * rates.eer:.2f} %{'*' if starred else ''}",
+        f"{100 * low:.1f}–{100 * high:.1f}",
+        f"{rates.min_dcf:.3f}",
+        f"{rates.act_dcf:.3f}",
+        f"{rates.cllr:.3f}",
+        str(rates.bona_fide),
+        str(rates.spoof),
+    ]
+
+
+def _tied(report: EvaluationReport) -> list[RenderableType]:
+    """What a starred EER is by the other reading of equal scores."""
+    other = report.other_ties
+    eers = other.by_attack | ({} if other.overall is None else {"all": other.overall}) | other.by_condition
+    if not eers:
+        return []
+    named = [f"{name} {100 * eer:.2f} %" for name, eer in list(eers.items())[:MOST_LISTED]]
+    more = f" and {len(eers) - len(named)} more" if len(eers) > len(named) else ""
+    readings = {
+        "asvspoof5": "one by one, as the ASVspoof 5 package does",
+        "step": "together, as a threshold does",
+    }
+    text = (
+        f"* equal scores change this EER. It takes them {readings[report.ties]}; taken {readings[other.ties]} "
+        f"(--ties {other.ties}): {', '.join(named)}{more}."
+    )
+    return [Padding(text, (0, 1))]
