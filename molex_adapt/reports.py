@@ -104,6 +104,42 @@ class StageReport(Comparison):
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ThresholdReport:
+    """What another threshold does; pairs are before and after."""
+
+    generation: int
+    asked: float
+    """The largest share of the real recordings that it may refuse."""
+    threshold: tuple[float, float]
+    """Nats."""
+    refused: tuple[Refusals, Refusals]
+    """Of the real recordings that it was chosen on."""
+    voices: dict[str, tuple[Refusals, Refusals]]
+    """The same by speaker, where there are several, and enough of each."""
+    accepted: dict[str, tuple[float, float]]
+    """Of forged recordings beside them, by attack; they decide nothing."""
+    change: dict[str, Change]
+    """Of the known domains, on the exemplars kept of them."""
+    failed: tuple[Failed, ...] = ()
+    seconds: Seconds = 0.0
+    """Wall-clock time."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values; pairs are [before, after]."""
+        return {
+            "generation": self.generation,
+            "asked": self.asked,
+            "threshold": list(self.threshold),
+            "bona_fide_refused": [item.as_dict() for item in self.refused],
+            "voices": {name: [item.as_dict() for item in both] for name, both in self.voices.items()},
+            "accepted": {name: list(both) for name, both in self.accepted.items()},
+            "drift": {domain: item.drift() for domain, item in self.change.items()},
+            "failed": _failures(self.failed),
+            "seconds": self.seconds,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingScore:
     """One recording's score: a log-likelihood ratio in nats, higher is more bona fide."""

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from molex_adapt.metrics import Ties
     from molex_adapt.recipe import Recipe
     from molex_adapt.registry.reproduction import Reproduction
-    from molex_adapt.reports import Analysis, EvaluationReport, PullReport, ScoreReport, StageReport
+    from molex_adapt.reports import (
+        Analysis,
+        EvaluationReport,
+        PullReport,
+        ScoreReport,
+        StageReport,
+        ThresholdReport,
+    )
 
 EMBEDDED = "embedded"
 """What `init` calls the small base that comes with the package."""
@@ -369,6 +376,25 @@ class Registry:
                 training.detector, domains, training.old, active.threshold, training.recipe, run, kept
             )
             return write_generation(training, result, {})
+
+    def set_threshold(self, data: Data, *, refused: float = 0.03, run: Run = Run()) -> ThresholdReport:
+        """Choose the threshold on real speech of the place of use; a new generation has it, and all else as before.
+
+        Args:
+            data: a data set, or any folder, which then counts as real speech throughout.
+            refused: the largest share of the real recordings that the threshold may refuse, at least 0, below 0.5.
+            run: as for `score`.
+
+        Raises:
+            DataError: too few recordings can be scored to tell such a share.
+        """
+        from molex_adapt.api.thresholding import change_threshold
+        from molex_adapt.data import Table
+        from molex_adapt.simulate import speech_of
+
+        table = data if isinstance(data, Table) else speech_of(Path(data))
+        detector = self.detector(run=run)
+        return change_threshold(detector, self.store, table, refused, run)
 
     def pull(
         self,

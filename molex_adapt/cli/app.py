@@ -29,6 +29,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "add-expert": train.add_expert,
         "train": train.train,
         "retrain-router": train.retrain_router,
+        "set-threshold": train.set_threshold,
     },
     "Use": {"score": measure.score, "evaluate": measure.evaluate, "analyze": measure.analyze},
     "Make": {"simulate": make.simulate, "demo": make.demo},

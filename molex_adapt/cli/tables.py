@@ -62,7 +62,7 @@ def comparison_table(
         )
     for domain in not_measured:
         table.add_row(domain, "-", "-", "-", Text("no data", style="yellow"))
-    return [table, *_drift(report.change)]
+    return [table, *drift_table(report.change)]
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
@@ -236,10 +236,11 @@ def _verdict(domain: str, change: Change | None, report: Comparison, refused: Se
     return Text("worse", style="yellow") if low > 0 else Text("held")
 
 
-def _drift(changes: Mapping[str, Change]) -> list[RenderableType]:
+def drift_table(changes: Mapping[str, Change]) -> list[RenderableType]:
+    """Errors of every domain at its generation's threshold, before and after; no table where nothing was measured."""
     if not changes:
         return []
-    title = "At the frozen threshold: errors before → after, and shift of the mean score"
+    title = "At the threshold: errors before → after, and shift of the mean score"
     table = empty_table(title, "domain", "bona fide refused", "spoof accepted", "bona fide", "spoof")
     for domain, change in changes.items():
         errors = [f"{100 * a:.1f} → {100 * b:.1f} %" for a, b in (change.miss, change.false_alarm)]

@@ -7,7 +7,7 @@ from molex_adapt.simulate.conditions import CONDITIONS, make_condition, read_con
 from molex_adapt.simulate.finish import Finish
 from molex_adapt.simulate.output import SIMULATED
 from molex_adapt.simulate.run import Simulated, simulate, worker_pool
-from molex_adapt.simulate.speech import prompts
+from molex_adapt.simulate.speech import prompts, speech_of
 
 __all__ = [
     "ATTACKS",
@@ -22,5 +22,6 @@ __all__ = [
     "prompts",
     "read_condition",
     "simulate",
+    "speech_of",
     "worker_pool",
 ]

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
 from molex_adapt.data.containers import AUDIO_SUFFIXES
+from molex_adapt.data.folder import class_folders
+from molex_adapt.data.protocols import find_protocols
+from molex_adapt.data.read import MANIFEST_NAMES, read
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import AudioError, DataError
 
@@ -70,6 +73,20 @@ def prompts(
             f"recordings ({', '.join(sorted(suffixes))}); give another folder."
         )
     return Table(tuple(rows), str(folder))
+
+
+def speech_of(path: Path) -> Table:
+    """A data set as what it says it is; any other folder as real speech throughout.
+
+    Raises:
+        DataError: nothing usable there.
+    """
+    if not path.is_dir():
+        return read(path)
+    labelled = (
+        class_folders(path) or any((path / name).is_file() for name in MANIFEST_NAMES) or find_protocols(path)
+    )
+    return read(path) if labelled else prompts(path)
 
 
 def language_of(row: Utterance) -> str | None:

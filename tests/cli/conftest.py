@@ -17,7 +17,15 @@ from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates, count_refusals
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
-from molex_adapt.reports import Analysis, Change, EvaluationReport, RecordingScore, ScoreReport, StageReport
+from molex_adapt.reports import (
+    Analysis,
+    Change,
+    EvaluationReport,
+    RecordingScore,
+    ScoreReport,
+    StageReport,
+    ThresholdReport,
+)
 
 TARGET = "feed_forward.output_dense"
 CONDITIONS = ("g722", "opus:bit_rate=6000", "room+noise", "mu_law", "band:high=3400")
@@ -114,6 +122,18 @@ def api(monkeypatch):
             threshold=0.3,
             refused=count_refusals([0.0, 1.0, 1.0, 1.0], 0.3),
             refused_by_condition={"g722": count_refusals([0.0, 1.0], 0.3)},
+        ),
+        "set_threshold": ThresholdReport(
+            generation=6,
+            asked=0.03,
+            threshold=(0.4318, -1.25),
+            refused=(count_refusals([0.0] * 3 + [1.0] * 7, 0.4), count_refusals([0.0] * 3 + [1.0] * 7, -1.2)),
+            voices={
+                "quiet": (count_refusals([1.0] * 4, 0.4), count_refusals([1.0] * 4, -1.2)),
+                "worst": (count_refusals([0.0] * 4, 0.4), count_refusals([-2.0, 0.0, 0.0, 0.0], -1.2)),
+            },
+            accepted={"clone": (0.1, 0.25)},
+            change={"world": Change(0.0, (0.0, 0.0), (0.02, 0.01), (0.05, 0.08), 0.0, 0.0)},
         ),
         "analyze": Analysis(
             experts=["world", "codec_x"],

@@ -97,7 +97,9 @@ def test_nothing_scored_is_status_1_whatever_is_allowed(run, api):
     assert run("score", "a/", "--allow-failures").status == 1
 
 
-@pytest.mark.parametrize("command", ["evaluate", "analyze", "train", "add-expert", "retrain-router"])
+@pytest.mark.parametrize(
+    "command", ["evaluate", "analyze", "train", "add-expert", "retrain-router", "set-threshold"]
+)
 def test_a_part_that_failed_means_the_same_to_every_command(run, api, command):
     name = command.replace("-", "_")
     arguments = [command, "data/", *(["--domain", "d"] if command in ("train", "add-expert") else [])]

@@ -171,3 +171,30 @@ def test_domain_and_experts_that_do_not_go_together_are_wrong_usage(run, api, op
     ran = run("train", "data/", *options)
     assert (ran.status, ran.out, api.calls) == (2, "", [])
     assert said in " ".join(ran.err.replace("│", " ").split())
+
+
+def test_set_threshold_prints_pairs_before_and_after(run, api):
+    found = run("set-threshold", "calls/", "--refused", "0.02", "--json").json
+    assert api.last("set_threshold")["refused"] == 0.02
+    assert found["threshold"] == [0.4318, -1.25]
+    assert [item["refused"] for item in found["bona_fide_refused"]] == [3, 0]
+    assert [item["rate"] for item in found["voices"]["worst"]] == [1.0, 0.25]
+    assert found["accepted"] == {"clone": [0.1, 0.25]}
+    assert found["drift"]["world"]["miss"] == [0.02, 0.01]
+
+
+def test_set_threshold_shows_the_worst_voice_first(run, api):
+    ran = run("set-threshold", "calls/")
+    assert ran.status == 0
+    assert "+0.432 → -1.250" in ran.out
+    assert ran.out.index("worst") < ran.out.index("quiet")
+    assert "30.0 (10.8–60.3)" in ran.out
+    row = next(line for line in ran.out.splitlines() if line.strip().startswith("clone"))
+    assert row.split() == ["clone", "10.0", "25.0"]
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("share", ["-0.1", "0.5", "much"])
+def test_a_share_that_makes_no_sense_is_wrong_usage(run, api, share):
+    assert run("set-threshold", "calls/", "--refused", share).status == 2
+    assert api.calls == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -25,9 +25,6 @@ from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.progress import telling
 from molex_adapt.cli.tables import failures, pairs
 from molex_adapt.conventions import NULL_DOMAIN
-
-if TYPE_CHECKING:
-    from molex_adapt.data import Table
 
 ATTACK_NAMES = (
     "world, griffin_lim, lpc, codec2, formant_shift, phase_vocoder; espeak, hibari, piper; null, the control"
@@ -96,7 +93,7 @@ def simulate(
     """
     from molex_adapt.outputs import check_folder
     from molex_adapt.recipe import parse_overrides
-    from molex_adapt.simulate import SIMULATED, make_attack, read_condition
+    from molex_adapt.simulate import SIMULATED, make_attack, read_condition, speech_of
     from molex_adapt.simulate import simulate as forge
 
     options, chain = parse_overrides(parameters), [read_condition(text) for text in conditions or ()]
@@ -110,7 +107,7 @@ def simulate(
     check_folder(out, SIMULATED, [speech])
     with running(quiet, seed=seed, workers=workers) as run:
         result = forge(
-            made, _speech(speech), out, conditions=chain, run=run, limit=limit, bona_fide=bona_fide
+            made, speech_of(speech), out, conditions=chain, run=run, limit=limit, bona_fide=bona_fide
         )
     data = asdict(result) | {"manifest": str(result.manifest), "attack": attack, "remarks": remarks}
     data["conditions"] = [condition.record() for condition in chain]
@@ -163,19 +160,3 @@ def demo(
 
         report = run_demo(out, speech=speech, recipe=options, run=run, listener=listener)
     emit(Answer(report.as_dict(), demo_view(report)), as_json=as_json, quiet=quiet)
-
-
-def _speech(path: Path) -> Table:
-    """A data set as what it says it is; any other folder as real speech throughout."""
-    from molex_adapt.data import read
-    from molex_adapt.data.folder import class_folders
-    from molex_adapt.data.protocols import find_protocols
-    from molex_adapt.data.read import MANIFEST_NAMES
-    from molex_adapt.simulate import prompts
-
-    if not path.is_dir():
-        return read(path)
-    labelled = (
-        class_folders(path) or any((path / name).is_file() for name in MANIFEST_NAMES) or find_protocols(path)
-    )
-    return read(path) if labelled else prompts(path)

@@ -1,4 +1,4 @@
-"""Commands that change the mixture: init, train, add-expert, retrain-router."""
+"""Commands that change the mixture: init, train, add-expert, retrain-router, set-threshold."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.tables import pairs, stage_table
+from molex_adapt.cli.threshold_view import threshold_tables
 from molex_adapt.conventions import PER_ATTACK
 
 if TYPE_CHECKING:
@@ -211,6 +212,49 @@ def retrain_router(
             data or [], recipe=recipe_for(registry, recipe, overrides), run=run
         )
     emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+
+
+def set_threshold(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SPEECH",
+            help="Real speech of the place of use: any folder, or a data set.",
+            show_default=False,
+        ),
+    ],
+    refused: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE", min=0.0, max=0.49, help="Of the real recordings, at most so many may be refused."
+        ),
+    ] = 0.03,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    device: Device = "auto",
+    workers: Workers = None,
+    allow_failures: AllowFailures = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose the threshold on your own real speech; nothing is trained.
+
+    How much real speech a threshold refuses depends on its voices and
+    channels. Give at least 1/SHARE recordings of voices that the detector
+    did not learn from; hundreds, of many voices, say more. Forged ones
+    among them decide nothing, and are reported. The new generation is
+    active at once; molex-adapt rollback takes it back.
+
+    [bold]Examples[/bold]
+
+      molex-adapt set-threshold our_calls/
+      molex-adapt set-threshold manifest.csv --refused 0.01
+    """
+    from molex_adapt.api import Registry
+
+    with running(quiet, device=device, workers=workers) as run:
+        report = Registry.open(registry).set_threshold(data, refused=refused, run=run)
+    answer = Answer(report.as_dict(), threshold_tables(report), failed=broken(report.failed))
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def _answer(report: StageReport) -> Answer:

@@ -1,0 +1,91 @@
+"""Another threshold on real speech of the place of use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from molex_adapt import Run
+from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.data import read
+from molex_adapt.errors import DataError
+
+HOW = Run(workers=1, device="cpu", command="molex-adapt set-threshold data/")
+
+
+def test_it_refuses_what_was_asked_for_and_changes_nothing_else(registry, made):
+    before = registry.store.generation()
+    scores = {item.path: item.score for item in registry.score(made.buzz, run=HOW).scores}
+    report = registry.set_threshold(read(made.buzz), refused=0.2, run=HOW)
+    after = registry.store.generation()
+    real = [scores[str(item.path)] for item in read(made.buzz) if item.label == BONA_FIDE]
+    assert report.refused[1].refused == sum(score < after.threshold for score in real) == int(0.2 * len(real))
+    assert report.refused[0].refused == sum(score < before.threshold for score in real)
+    assert (after.number, after.parent) == (report.generation, before.number)
+    assert report.threshold == (before.threshold, after.threshold)
+    assert before.threshold != after.threshold
+    assert after.experts == before.experts
+    assert after.calibration == before.calibration
+    assert after.metrics == before.metrics
+    assert [item.score for item in registry.score(made.buzz, run=HOW).scores] == list(scores.values())
+
+
+def test_known_domains_are_measured_at_both_thresholds(registry, made):
+    report = registry.set_threshold(read(made.buzz), refused=0.3, run=HOW)
+    recorded = registry.store.generation().changes
+    assert report.change
+    assert recorded.keys() == report.change.keys()
+    for domain, change in report.change.items():
+        rises = report.threshold[1] > report.threshold[0]
+        assert (change.miss[1] >= change.miss[0]) == rises or change.miss[0] == change.miss[1]
+        assert recorded[domain]["miss"] == list(change.miss)
+
+
+def test_forged_recordings_decide_nothing_and_are_reported(registry, made):
+    table = read(made.buzz)
+    real = table.with_utterances(item for item in table if item.label == BONA_FIDE)
+    alone = registry.set_threshold(real, refused=0.2, run=HOW)
+    beside = registry.set_threshold(table, refused=0.2, run=HOW)
+    assert alone.threshold[1] == beside.threshold[1]
+    assert alone.accepted == {}
+    assert set(beside.accepted) == set(table.attacks)
+    assert beside.accepted[table.attacks[0]][0] == beside.accepted[table.attacks[0]][1]
+
+
+def test_voices_are_reported_where_there_are_several_with_enough_recordings(registry, made, monkeypatch):
+    monkeypatch.setattr("molex_adapt.api.thresholding.FEWEST_OF_A_VOICE", 3)
+    table = read(made.buzz)
+    real = [item for item in table if item.label == BONA_FIDE]
+    named = [replace(item, speaker="ann" if at < 3 else "bob") for at, item in enumerate(real[:5])]
+    report = registry.set_threshold(table.with_utterances(named), refused=0.4, run=HOW)
+    assert list(report.voices) == ["ann"]
+    assert report.voices["ann"][1].bona_fide == 3
+
+
+@pytest.mark.parametrize("refused", [-0.1, 0.5, float("nan")])
+def test_shares_that_make_no_sense_are_refused(registry, made, refused):
+    with pytest.raises(DataError, match="cannot be refused"):
+        registry.set_threshold(made.buzz, refused=refused, run=HOW)
+    assert registry.store.generation().number == len(registry.store.history())
+
+
+def test_too_few_recordings_for_the_share_are_refused_and_nothing_is_written(registry, made):
+    before = registry.store.history()
+    with pytest.raises(DataError, match="takes 1000 or more"):
+        registry.set_threshold(made.buzz, refused=0.001, run=HOW)
+    assert registry.store.history() == before
+
+
+def test_a_folder_without_classes_is_real_speech(registry, made, tmp_path):
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    real = [item.path for item in read(made.buzz) if item.label == BONA_FIDE]
+    for at, path in enumerate(real):
+        wave, rate = soundfile.read(path)
+        soundfile.write(folder / f"{at}.wav", np.tile(wave, 4), rate)  # folders are read from 0.7 s on
+    report = registry.set_threshold(folder, refused=0.25, run=HOW)
+    assert report.refused[1].bona_fide == len(real)
+    assert report.as_dict()["bona_fide_refused"][1]["refused"] == int(0.25 * len(real))
