@@ -61,7 +61,7 @@ def write_generation(training: Training, result: Adapted, owners: Owners) -> Sta
         command=run.command,
         seed=run.seed,
         data=[_data_record(item, recipe) for item in training.data],
-        machine=_machine(detector),
+        machine=machine_of(detector),
         metrics={domain: rates.as_dict() for domain, rates in result.after.items()},
         changes={domain: change.as_dict() for domain, change in result.changes.items()},
         profile=routing_profile(detector, result, training.old),
@@ -102,7 +102,7 @@ def _record(training: Training, name: str, domain: str, data: DomainData, result
         seed=training.run.seed,
         metrics={domain: rates.as_dict()} if rates is not None else {},
         licence=training.licence,
-        machine=_machine(detector),
+        machine=machine_of(detector),
     )
 
 
@@ -116,7 +116,8 @@ def _data_record(data: DomainData, recipe: Recipe) -> DataRecord:
     )
 
 
-def _machine(detector: Detector) -> dict[str, str]:
+def machine_of(detector: Detector) -> dict[str, str]:
+    """What the last digits of a result depend on, besides versions."""
     return {
         "processor": platform.machine(),
         "device": str(detector.device),

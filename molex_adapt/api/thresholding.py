@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.api.known import old_domains
+from molex_adapt.api.outcome import machine_of
 from molex_adapt.conventions import BONA_FIDE, SPOOF
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
@@ -80,6 +81,7 @@ def change_threshold(
             threshold=threshold,
             command=run.command,
             data=[record],
+            machine=machine_of(detector),
             metrics=active.metrics,  # the threshold does not enter into them
             changes={domain: change.as_dict() for domain, change in changes.items()},
             profile=active.profile,

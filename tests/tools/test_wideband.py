@@ -298,7 +298,8 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", [*words, *vocoders])
     domains.main()
     whole = {
-        name: read(tmp_path / "out" / f"{name}.csv") for name in ("bonafide", "lpc", "hifigan", "shipped")
+        name: read(tmp_path / "out" / f"{name}.csv")
+        for name in ("bonafide", "lpc", "hifigan", "shipped", "dev")
     }
     assert len(whole["bonafide"]) == 3 + 6 + 2 * 3
     assert len(whole["lpc"]) == len(whole["hifigan"]) == 3 + 2 + 2 * 2
@@ -309,6 +310,9 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     heard = {item.speaker: item.split for item in whole["shipped"]}
     assert heard == {"a": "train", "c13": "dev", "asterisk/Carlo": "test"}
     assert {item.attack for item in whole["shipped"]} == {None, "lpc", "neural_vocoder"}
+    assert {item.speaker for item in whole["dev"]} == {"c13", "asterisk/Carlo"}
+    assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan"}
+    assert {item.split for item in whole["dev"]} == {"dev"}
 
 
 def test_the_table_of_voices_counts_at_the_threshold():

@@ -5,8 +5,8 @@
 
 Three recordings in ten, of either class, stay as they are; the others go through a chain of their own
 (`conditions.py`). Test recordings are written in both ways, so that each can be measured apart. Manifests: one of each
-attack, `bonafide.csv`, and `shipped.csv`, which has no test voices: half of the dev voices calibrate, the other half
-stand for the test split. Shapes: T samples at 16 kHz.
+attack, `bonafide.csv`, and `shipped.csv`, which has no test voices: some dev voices calibrate, `MEASURED` stand for the
+test split. `dev.csv` has all dev voices and attacks, for the threshold. Shapes: T samples at 16 kHz.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from tools.wideband.vocoders import load_vocoder
 
 COPIES = ("world", "lpc", "codec2", "griffin_lim", "formant_shift", "phase_vocoder")
 SPOKEN = ("espeak",)
-SHIPPED = ("codec2", "espeak", "griffin_lim", "lpc", "world", "istft", "mel_gan", "hifigan")
-FAMILY = dict.fromkeys(("istft", "mel_gan", "hifigan"), "neural_vocoder")
+NEURAL = ("istft", "mel_gan", "hifigan")
+SHIPPED = ("codec2", "espeak", "griffin_lim", "lpc", "world", *NEURAL)
+FAMILY = dict.fromkeys(NEURAL, "neural_vocoder")
 """Attacks that one expert is for."""
 MEASURED = ("asterisk/Carlo", "c38", "c52")
 """Dev voices that stand for the test split of the shipped experts."""
@@ -187,6 +188,15 @@ def shipped_rows(out: Path) -> Iterator[tuple[str, ...]]:
                 yield tuple(row[column] for column in COLUMNS)
 
 
+def dev_rows(out: Path) -> Iterator[tuple[str, ...]]:
+    """Rows of dev voices, of all manifests."""
+    for name in ("bonafide", *COPIES, *NEURAL, *SPOKEN):
+        with (out / f"{name}.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["split"] == "dev":
+                    yield tuple(row[column] for column in COLUMNS)
+
+
 def main() -> None:
     """Read the command line and write everything."""
     parser = argparse.ArgumentParser(
@@ -216,6 +226,7 @@ def main() -> None:
             made = spoken(name, rng) if name in SPOKEN else vocoded(forges[name], some(clips, rng))
         recorder.write(name, made, "spoof")
     write_rows(options.out / "shipped.csv", shipped_rows(options.out))
+    write_rows(options.out / "dev.csv", dev_rows(options.out))
 
 
 if __name__ == "__main__":

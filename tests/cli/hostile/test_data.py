@@ -62,7 +62,7 @@ CASES: dict[str, tuple[Callable[[Any], list[Any]], int, str, str]] = {
     "silent": (
         lambda w: w.add(w.data(spoof=lambda at: np.zeros(12_000))),
         1,
-        "fake0.wav: silent",
+        "fake0.wav: digital silence",
         "add others",
     ),
     "same audio in both classes": (
