@@ -282,7 +282,7 @@ def test_the_check_fails_in_a_checkout_with_a_stale_row(tmp_path):
     """The command as the build runs it, on a copy in which the recipe has changed."""
     for name in ("benchmarks", "molex_adapt", "recipes"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    generation = "registry/generations/1/generation.yaml"
+    generation = "registry/generations/2/generation.yaml"
     (tmp_path / generation).parent.mkdir(parents=True)
     for name in ("README.md", "pyproject.toml", generation):
         shutil.copy(ROOT / name, tmp_path / name)
