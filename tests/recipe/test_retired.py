@@ -24,10 +24,8 @@ KEPT = {"joint": "steps", "expert": "steps", "router_stage": "steps", "exemplars
 def shipped(tmp_path) -> Registry:
     """A copy of the shipped registry, as if it had been written when all of these options were there."""
     folder = Path(shutil.copytree(registry_path(), tmp_path / "registry"))
-    generation, stored = (
-        folder / "generations" / "1" / "generation.yaml",
-        folder / "generations" / "1" / "recipe.yaml",
-    )
+    active = folder / "generations" / str(Registry.open(folder).store.generation().number)
+    generation, stored = active / "generation.yaml", active / "recipe.yaml"
     old = stored.read_bytes()
     stored.write_text(former(old.decode()))
     digests = [hashlib.sha256(text).hexdigest() for text in (old, stored.read_bytes())]
