@@ -31,9 +31,15 @@ def speech(tmp_path) -> Path:
     return tmp_path / "speech"
 
 
+ALONE = ("--workers", 1)
+"""Other processes take longer to start than the work."""
+
+
 def test_simulate_makes_a_data_set(run, speech, tmp_path):
     out = tmp_path / "made"
-    ran = run("simulate", "lpc", speech, out, "--condition", "gsm", "--condition", "noise:snr=20", "--json")
+    ran = run(
+        "simulate", "lpc", speech, out, "--condition", "gsm", "--condition", "noise:snr=20", "--json", *ALONE
+    )
     assert ran.status == 0
     assert (ran.json["made"], ran.json["failed"], ran.json["attack"]) == (3, [], "lpc")
     assert [item["name"] for item in ran.json["conditions"]] == ["gsm", "noise"]
@@ -69,12 +75,21 @@ def test_the_control_puts_its_copies_alone_through_the_conditions(run, speech, t
         "--condition",
         "level:dbfs=-30",
         "-q",
+        *ALONE,
     )
     assert ran.status == 0
     heard = {(item.label, item.condition) for item in read(tmp_path / "a")}
     assert heard == {("bonafide", "none"), ("spoof", "gsm+level:dbfs=-30")}
     both = run(
-        "simulate", "null", speech, tmp_path / "b", "--set", "conditions=[mu_law]", "--condition", "finish"
+        "simulate",
+        "null",
+        speech,
+        tmp_path / "b",
+        "--set",
+        "conditions=[mu_law]",
+        "--condition",
+        "finish",
+        *ALONE,
     )
     assert both.status == 0 and "resample" not in both.err
     heard = {(item.label, item.condition) for item in read(tmp_path / "b")}
