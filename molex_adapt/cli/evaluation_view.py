@@ -9,15 +9,13 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from molex_adapt.cli.tables import COLUMNS, MOST_LISTED, eer_cell, empty_table, failures
+from molex_adapt.cli.tables import GAP, MOST_LISTED, eer_cell, empty_table, failures, in_width
 
 if TYPE_CHECKING:  # as in tables.py
     from molex_adapt.metrics import Rates, Refusals
     from molex_adapt.reports import EvaluationReport
 
 _MOST_CONDITIONS = 24
-_GAP = 2
-"""Characters between two columns."""
 
 
 def evaluation_tables(report: EvaluationReport) -> list[RenderableType]:
@@ -57,7 +55,8 @@ def _grid(grid: Mapping[str, Mapping[str, Rates | None]], conditions: Sequence[s
         for attack, row in grid.items()
     }
     tables: list[Table] = []
-    for names in _in_width(cells, conditions):
+    widths = {name: max(len(name), *(len(row[name]) for row in cells.values())) for name in conditions}
+    for names in in_width(widths, max(map(len, ["attack", *cells])) + GAP):
         title = "The same, further conditions"
         if not tables:
             title = "EER in % by attack and condition (95 %), and how many are spoofed"
@@ -70,21 +69,6 @@ def _grid(grid: Mapping[str, Mapping[str, Rates | None]], conditions: Sequence[s
 
 def _cell(rates: Rates | None) -> str:
     return "no bona fide" if rates is None else f"{eer_cell(rates)} {rates.spoof:4}"
-
-
-def _in_width(cells: Mapping[str, Mapping[str, str]], conditions: Sequence[str]) -> list[list[str]]:
-    """The conditions in runs that fit beside the attacks' names."""
-    left = COLUMNS - max(map(len, ["attack", *cells])) - _GAP
-    runs: list[list[str]] = []
-    free = 0
-    for name in conditions:
-        width = max(len(name), *(len(row[name]) for row in cells.values())) + _GAP
-        if not runs or width > free:
-            runs.append([])
-            free = left
-        runs[-1].append(name)
-        free -= width
-    return runs
 
 
 def _refused(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:

@@ -26,6 +26,8 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
 MOST_LISTED = 10
 COLUMNS = 80
+GAP = 2
+"""Characters between two columns."""
 _SHARE = 8
 """Characters of a share with its bar."""
 _MOST_COLUMNS = 7
@@ -95,7 +97,9 @@ def analysis_table(report: Analysis) -> list[RenderableType]:
 def share_tables(title: str, report: Analysis) -> list[Table]:
     """Mean shares of the gates, a row per attack and a column per expert; as many tables as 80 columns ask for."""
     tables: list[Table] = []
-    for at, experts in enumerate(_in_width(report)):
+    widths = {expert: max(len(expert), _SHARE) for expert in report.experts}
+    beside = max(map(len, report.attacks), default=0) + 12  # the counts as well
+    for at, experts in enumerate(in_width(widths, beside)):
         table = empty_table(title if at == 0 else "The same, further experts")
         table.add_column("speech", no_wrap=True)
         for expert in experts:
@@ -110,18 +114,16 @@ def share_tables(title: str, report: Analysis) -> list[Table]:
     return tables
 
 
-def _in_width(report: Analysis) -> list[list[str]]:
-    """The experts in runs that fit beside the attacks' names and the counts."""
-    left = COLUMNS - max(map(len, report.attacks), default=0) - 12
+def in_width(widths: Mapping[str, int], beside: int) -> list[list[str]]:
+    """Columns of these widths in runs, each of which fits into a table with `beside` characters of other columns."""
     runs: list[list[str]] = []
     free = 0
-    for expert in report.experts:
-        width = max(len(expert), _SHARE) + 2
-        if not runs or width > free:
+    for name, width in widths.items():
+        if not runs or width + GAP > free:
             runs.append([])
-            free = left
-        runs[-1].append(expert)
-        free -= width
+            free = COLUMNS - beside
+        runs[-1].append(name)
+        free -= width + GAP
     return runs
 
 
