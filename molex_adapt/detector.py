@@ -35,7 +35,7 @@ class Detector(nn.Module):
         return self.head.classify.weight.device
 
     def logit(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Uncalibrated scores from prefix features. Training works on these.
+        """Uncalibrated scores from prefix features, without the low-level view. Training works on these.
 
         Args:
             features: (B, F, C) from `Base.prefix`.
@@ -47,6 +47,16 @@ class Detector(nn.Module):
         states = self.mixture.hidden_states(features, frames)
         logit: Tensor = self.head(states, frame_mask(frames, features))
         return logit.float()
+
+    def statistics(self, wave: Tensor, lengths: Tensor) -> Tensor | None:
+        """What the low-level view hears, (B, S), of waveforms as for `score`; None where there is no such view."""
+        view = self.head.low_level
+        return None if view is None else view.spectrum(wave, lengths)
+
+    def fuse(self, logit: Tensor, statistics: Tensor | None) -> Tensor:
+        """(B,) logits with what the low-level view says of (B, S) statistics; as they are where either is missing."""
+        view = self.head.low_level
+        return logit if view is None or statistics is None else logit + view(statistics)
 
     @torch.no_grad()
     def score(self, wave: Tensor, lengths: Tensor) -> Tensor:
@@ -62,7 +72,8 @@ class Detector(nn.Module):
         Raises:
             AudioError: a row is shorter than the base's receptive field.
         """
-        return self.calibrate(self.logit(*self.base.prefix(wave, lengths)))
+        logit = self.logit(*self.base.prefix(wave, lengths))
+        return self.calibrate(self.fuse(logit, self.statistics(wave, lengths)))
 
     def calibrate(self, logit: Tensor) -> Tensor:
         """Logit to log-likelihood ratio in nats."""

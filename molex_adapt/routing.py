@@ -46,6 +46,7 @@ def collect(detector: Detector, features: Features) -> Gates:
         gates[indices] = _utterance_means([routing.gates for routing in routings], mask)
         probabilities[indices] = _utterance_means([routing.probabilities for routing in routings], mask)
         logits[indices] = logit.float().cpu()
+    logits = detector.fuse(send(logits, detector.device), features.statistics).cpu()
     return Gates(logits, gates, probabilities)
 
 

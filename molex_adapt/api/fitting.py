@@ -11,6 +11,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
 from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows
 from molex_adapt.hub.unpack import PulledExpert
+from molex_adapt.low_level import STATISTICS
 from molex_adapt.registry import NewExpert
 from molex_adapt.registry.files import Arrays
 from molex_adapt.train.exemplars import Exemplars
@@ -31,6 +32,12 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
         if frames is None or not len(frames):
             continue
         labels = arrays[f"{part}.bona_fide"].astype(bool)
+        statistics = arrays.get(f"{part}.statistics")
+        if statistics is not None and statistics.shape[1] != STATISTICS:
+            raise HubError(
+                f"{source} was refused: the statistics of its {part} exemplars are {statistics.shape[1]} wide, and "
+                f"those of this version {STATISTICS}. Ask its owner to train it by this version"
+            )
         if frames.shape[1] != detector.base.prefix_width or labels.all() or not labels.any():
             raise HubError(
                 f"{source} was refused: its {part} exemplars are {frames.shape[1]} wide with {int(labels.sum())} "

@@ -14,6 +14,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, source_id
+from molex_adapt.low_level import STATISTICS
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.run import Run
 
@@ -36,21 +37,30 @@ def extract(
     cache = PrefixCache.standard(run.cache)
     keys = _keys(cache, detector, table, run.workers)
     clips: dict[int, Tensor] = {}
+    statistics: dict[int, Tensor] = {}
     found: set[int] = set()
     for index, key in enumerate(keys):
         kept = None if key is None else cache.load(key, detector.base.prefix_width, mapped=not resident)
-        if kept is not None:
-            found.add(index)
-            if resident:
-                clips[index] = torch.from_numpy(kept)
+        heard = _kept_statistics(cache, key) if detector.head.low_level is not None else None
+        if kept is None or (heard is None and detector.head.low_level is not None):
+            continue
+        found.add(index)
+        if resident:
+            clips[index] = torch.from_numpy(kept)
+        if heard is not None:
+            statistics[index] = heard
     run.progress.advance(len(found))
     missing = [index for index in range(len(table)) if index not in found]
     failed: list[Failed] = []
-    for place, clip in _computed(detector, [table[index] for index in missing], run, failed):
+    for place, clip, heard in _computed(detector, [table[index] for index in missing], run, failed):
         index = missing[place]
         found.add(index)
         if (key := keys[index]) is not None:
             cache.store(key, clip.numpy())
+        if heard is not None:
+            statistics[index] = heard.float()
+            if key is not None:
+                cache.store(_of_statistics(key), heard.numpy()[None])
         if resident:
             clips[index] = clip
         elif key is None or not cache.holds(key):
@@ -71,6 +81,7 @@ def extract(
             torch.tensor([item.label == "bonafide" for item in items], dtype=torch.bool),
             tuple(source_id(item.source) for item in items),
             tuple(item.attack for item in items),
+            torch.stack([statistics[index] for index in order]) if statistics else None,
         ),
         tuple(failed),
     )
@@ -83,16 +94,32 @@ def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) ->
         return list(pool.map(lambda item: cache.key(item.path, detector.base, window), table))
 
 
+def _of_statistics(key: str) -> str:
+    """The cache key of what the low-level view heard, beside that of the prefix features."""
+    return f"{key}.{STATISTICS}"
+
+
+def _kept_statistics(cache: PrefixCache, key: str | None) -> Tensor | None:
+    """(S,) float32, None where the cache has none."""
+    kept = None if key is None else cache.load(_of_statistics(key), STATISTICS)
+    return None if kept is None else torch.from_numpy(kept[0]).float()
+
+
 def _computed(
     detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
-) -> Iterator[tuple[int, Tensor]]:
-    """Indices and (F, C) float16 on the CPU, in the order in which they are computed."""
+) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """Indices, (F, C) and (S,) float16 on the CPU, in the order in which they are computed."""
     # A CPU chooses its convolution by the shape of the batch, and the last bits depend on the choice. Kept features
     # must not depend on what else was missing from the cache: so one recording at a time there, at 1.5 times the cost.
     alone = detector.device.type == "cpu"
     for batch in window_batches(detector, utterances, run, failed, first_window=True):
         for part in [[item] for item in batch] if alone else [batch]:
             wave, lengths = pad([row for _, row in part])
-            features, frames = detector.base.prefix(send(wave, detector.device), lengths)
-            for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
-                yield place, clip[:count].clone()
+            wave = send(wave, detector.device)
+            features, frames = detector.base.prefix(wave, lengths)
+            statistics = detector.statistics(wave, lengths)
+            heard = [None] * len(part) if statistics is None else list(statistics.half().cpu())
+            for (place, _), clip, count, own in zip(
+                part, features.half().cpu(), frames.tolist(), heard, strict=True
+            ):
+                yield place, clip[:count].clone(), own

@@ -40,6 +40,22 @@ class OnlineFeatures:
         """N ids of source recordings, as `source_id` makes them."""
         return tuple(source_id(item.source) for item in self.utterances)
 
+    @cached_property
+    def statistics(self) -> Tensor | None:
+        """As those of `Features`. Every recording is read for it once, up to the length of a scoring window."""
+        if self.detector.head.low_level is None:
+            return None
+        window = self.detector.recipe.data.window_seconds
+
+        def hear(item: Utterance) -> Tensor:
+            wave = torch.from_numpy(self.detector.base.prepare(decode(item.path, duration=window)))[None]
+            found = self.detector.statistics(send(wave, self.detector.device), torch.tensor([wave.shape[1]]))
+            assert found is not None
+            return found[0].half().float().cpu()
+
+        with ThreadPoolExecutor(max(1, self.workers)) as pool:
+            return torch.stack(list(pool.map(hear, self.utterances)))
+
     def __len__(self) -> int:
         return len(self.utterances)
 

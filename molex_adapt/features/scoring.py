@@ -55,7 +55,7 @@ def score_table(
 
 @torch.no_grad()
 def logits_of(detector: Detector, features: Features) -> Tensor:
-    """(N,) logits of whole utterances, on the CPU, in evaluation mode."""
+    """(N,) logits of whole utterances with the low-level view, on the CPU, in evaluation mode."""
     training = detector.training
     detector.eval()
     logits = torch.zeros(len(features))
@@ -64,4 +64,4 @@ def logits_of(detector: Detector, features: Features) -> Tensor:
         clips, frames = pad_clips([features.clips[i] for i in indices])
         logits[indices] = detector.logit(send(clips, detector.device), frames).float().cpu()
     detector.train(training)
-    return logits
+    return detector.fuse(send(logits, detector.device), features.statistics).cpu()

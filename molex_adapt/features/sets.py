@@ -63,12 +63,14 @@ class Features:
         bona_fide: (N,) bool.
         sources: N ids of source recordings, as `source_id` makes them.
         attacks: N attack names; None for bona fide.
+        statistics: (N, S) float32, what the low-level view heard, a row of NaN where it did not; None without a view.
     """
 
     clips: Sequence[Tensor]
     bona_fide: Tensor
     sources: tuple[str, ...]
     attacks: tuple[str | None, ...]
+    statistics: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -91,6 +93,7 @@ class Features:
             self.bona_fide[at],
             tuple(self.sources[i] for i in at),
             tuple(self.attacks[i] for i in at),
+            None if self.statistics is None else self.statistics[at],
         )
 
     def of_attack(self, attack: str) -> Features:
@@ -100,6 +103,8 @@ class Features:
     def digest(self) -> str:
         """SHA-256 (hex) of all numbers and labels. For clips that stay in the cache, their keys stand for them."""
         digest = Digest(self.bona_fide.numpy())
+        if self.statistics is not None:
+            digest.add("statistics", self.statistics.numpy())
         for source, attack in zip(self.sources, self.attacks, strict=True):
             digest.add(f"{source} {attack}\n")
         if isinstance(self.clips, StoredClips):
@@ -110,7 +115,7 @@ class Features:
         return str(digest)
 
     def cut(self, seconds: Seconds) -> Features:
-        """At most the first `seconds` of each utterance."""
+        """At most the first `seconds` of each utterance; statistics remain those of the whole."""
         frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
         return replace(self, clips=tuple(clip[:frames].clone() for clip in self.clips))
 
@@ -131,6 +136,20 @@ def concatenate(sets: Sequence[Features]) -> Features:
         torch.cat([item.bona_fide for item in sets]) if sets else torch.zeros(0, dtype=torch.bool),
         tuple(source for item in sets for source in item.sources),
         tuple(attack for item in sets for attack in item.attacks),
+        _statistics(sets),
+    )
+
+
+def _statistics(sets: Sequence[Features]) -> Tensor | None:
+    """Those of all sets in one; rows of NaN for a set that has none."""
+    sizes = {item.statistics.shape[1] for item in sets if item.statistics is not None}
+    if not sizes:
+        return None
+    return torch.cat(
+        [
+            torch.full((len(item), max(sizes)), torch.nan) if item.statistics is None else item.statistics
+            for item in sets
+        ]
     )
 
 

@@ -16,7 +16,7 @@ PEFT_PREFIX = "base_model.model."
 
 _LARGEST_HALF = 65504.0
 _PARTS = ("replay", "check")
-_OF_UTTERANCES = ("frames", "lengths", "bona_fide", "sources", "attacks")
+_OF_UTTERANCES = ("frames", "lengths", "bona_fide", "sources", "attacks", "statistics")
 
 
 def peft_key(block: int, target: str, matrix: str) -> str:
@@ -94,8 +94,8 @@ def check_head(head: Arrays, where: str) -> None:
 def check_exemplars(exemplars: Arrays, where: str) -> None:
     """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,); else ExpertError.
 
-    Where there are `sources` they are (N, 8) bytes, and `attacks` (N,) integers. `reads`, statistics that were kept
-    once, are passed over: nothing uses them.
+    Where there are `sources` they are (N, 8) bytes, `attacks` (N,) integers, and `statistics` (N, S). `reads`, which
+    were kept once, are passed over: nothing uses them.
     """
     for part in sorted({name.partition(".")[0] for name in exemplars}):
         if part in _PARTS:
@@ -148,6 +148,13 @@ def _check_utterances(exemplars: Arrays, part: str, where: str) -> None:
             f"{where}: {part}.lengths sum to {int(lengths.sum())}, but there are {len(frames)} frames. "
             "Restore the file from a copy."
         )
+    statistics = exemplars.get(f"{part}.statistics", np.zeros((count, 1), np.float16))
+    if statistics.ndim != 2 or len(statistics) != count:
+        raise ExpertError(
+            f"{where}: {part}.statistics {statistics.shape} are not one row for each of {count} utterances. "
+            "Restore the file from a copy."
+        )
+    _check_values(f"{part}.statistics", statistics, ("float16", "float32"), where, ExpertError)
     _check_values(f"{part}.frames", frames, ("float16", "float32"), where, ExpertError)
     if float(np.abs(frames).max(initial=0.0)) > _LARGEST_HALF:
         raise ExpertError(

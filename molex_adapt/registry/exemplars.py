@@ -17,12 +17,14 @@ Part = Literal["replay", "check"]
 def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -> Arrays:
     """`{part}.frames` (ΣF, C) float16, `.lengths` (N,), `.bona_fide` (N,), `.sources` (N, 8), `.attacks` (N,).
 
+    Where a low-level view heard them, also `.statistics` (N, S) float16.
     `attacks` are the names in the expert's `data.attacks`; utterances point into it, -1 for bona fide or unnamed.
     """
     place = {name: index for index, name in enumerate(attacks)}
     sources = b"".join(bytes.fromhex(source) for source in features.sources)
     frames = torch.cat(list(features.clips)) if len(features) else torch.zeros(0, 0)
-    return {
+    heard = {} if features.statistics is None else {f"{part}.statistics": features.statistics.half().numpy()}
+    return heard | {
         f"{part}.frames": frames.to(torch.float16).cpu().numpy(),
         f"{part}.lengths": np.array([len(clip) for clip in features.clips], dtype=np.int32),
         f"{part}.bona_fide": features.bona_fide.numpy().astype(np.uint8),
@@ -39,7 +41,7 @@ def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Fe
     frames = torch.from_numpy(arrays[f"{part}.frames"].astype(np.float16))
     real = arrays[f"{part}.bona_fide"].astype(bool)
     pointers = arrays.get(f"{part}.attacks", np.full(len(lengths), -1))
-    sources = arrays.get(f"{part}.sources")
+    sources, statistics = arrays.get(f"{part}.sources"), arrays.get(f"{part}.statistics")
     clips = tuple(clip.clone() for clip in torch.split(frames, lengths)) if lengths else ()
     return Features(
         clips,
@@ -48,4 +50,5 @@ def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Fe
         if sources is None
         else tuple(bytes(row).hex() for row in sources),
         tuple(attacks[at] if 0 <= at < len(attacks) else None for at in pointers.tolist()),
+        None if statistics is None else torch.from_numpy(statistics.astype(np.float32)),
     )

@@ -20,6 +20,7 @@ from molex_adapt.train.acceptance import DomainScores, compare, rates, refusals,
 from molex_adapt.train.calibrate import DevelopmentScores, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
+from molex_adapt.train.fusion import learn_low_level, weigh_low_level
 from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import Fitted, fit
 from molex_adapt.train.old import (
@@ -88,13 +89,15 @@ def train_first(
         Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
         for name, data in domains.items()
     ]
-    stage = joint_stage(detector, pools, [data.dev for data in domains.values()], recipe, run.seed)
+    development = [data.dev for data in domains.values()]
+    stage = joint_stage(detector, pools, development, recipe, run.seed)
     fitted = fit(detector, stage, run, checkpoints)
     round_to_half(detector, names)  # before anything is measured
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
-    development = [data.dev for data in domains.values()]
+    learn_low_level(detector, {name: data.train for name, data in domains.items()})
+    weigh_low_level(detector, development)
     result.remarks += calibrate(detector, development)
     result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(
@@ -143,6 +146,7 @@ def add_expert(
     if found is not None:
         share = replay_share(1 - share, found.loss, losses)
     append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
+    learn_low_level(detector, {domain: data.train})  # early stopping then measures both
     replay = replay_pools(detector, old, replay_weights(losses))
     development = [data.dev, *known.values()]
     new_row = detector.mixture.index(name)
@@ -154,6 +158,7 @@ def add_expert(
         pools = with_replay([new], replay, recipe.router_stage.replay_share)
         stage = router_stage(detector, pools, development, recipe, run.seed)
         result.stages["router"] = fit(detector, stage, run, checkpoints)
+    weigh_low_level(detector, development)
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)

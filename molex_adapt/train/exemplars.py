@@ -76,4 +76,5 @@ def _in_memory(train: Features | OnlineFeatures, indices: list[int], crop: int) 
         train.bona_fide[indices],
         tuple(source_id(item.source) for item in items),
         tuple(item.attack for item in items),
+        None if train.statistics is None else train.statistics[indices],
     )
