@@ -64,7 +64,7 @@ def prepared(plan, sound, tmp_path_factory):
     for number, voice in enumerate(("ann", "bob", "eve")):
         (work / "speech" / voice).mkdir(parents=True)
         for at in range(30 if voice != "eve" else 6):
-            wave = sound(100 * number + at, 0.9, 110.0 + 30 * number)
+            wave = sound(100 * number + at, 0.72, 110.0 + 30 * number)
             soundfile.write(work / "speech" / voice / f"{at}.wav", wave, 16_000)
     return work, prepare(plan, work / "speech", work, Run(workers=1))
 
