@@ -33,7 +33,7 @@ ORDER = ["lpc", "gsm", "calls"]
 
 @pytest.fixture(scope="module")
 def plan(tiny_folder_of) -> Plan:
-    steps = [f"{stage}.{key}" for stage in ("joint", "expert") for key in ("steps=4", "batch_size=8")]
+    steps = [f"{stage}.{key}" for stage in ("joint", "expert") for key in ("steps=2", "batch_size=8")]
     return Plan.model_validate(
         {
             "measurement": "sequence",
@@ -48,7 +48,7 @@ def plan(tiny_folder_of) -> Plan:
                     "calls": {"attack": "lpc", "parameters": {"order": 8}, "stage": {"codec": "gsm"}},
                 },
                 "held_out_speaker": "eve",
-                "train": 12,
+                "train": 8,
                 "dev": 6,
                 "test": 10,
                 "held_out": 4,
