@@ -84,13 +84,15 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             yield top, at_once
 
 
-FOUND = [
-    (path.relative_to(ROOT), *found)
-    for folder in OURS
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    for found in imports(path)
-]
-"""File, module, at once."""
+@pytest.fixture(scope="module")
+def found() -> list[tuple[Path, str, bool]]:
+    """File, module, at once."""
+    return [
+        (path.relative_to(ROOT), *found)
+        for folder in OURS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for found in imports(path)
+    ]
 
 
 def given(path: Path) -> set[str]:
@@ -100,33 +102,33 @@ def given(path: Path) -> set[str]:
     return CORE.union(*(EXTRA[extra] for extra, part in EXTRAS.items() if path.parts[1] == part))
 
 
-def test_what_is_imported_is_declared():
+def test_what_is_imported_is_declared(found):
     missing = {
         f"{path} imports {module}"
-        for path, module, _ in FOUND
+        for path, module, _ in found
         if not any(module in provided(name) for name in given(path))
     }
     assert not missing
 
 
-def test_an_extra_is_imported_where_it_is_needed_and_not_before():
+def test_an_extra_is_imported_where_it_is_needed_and_not_before(found):
     core = set().union(*map(provided, CORE))
     early = {
         f"{path} imports {module}"
-        for path, module, at_once in FOUND
+        for path, module, at_once in found
         if path.parts[0] == "molex_adapt" and at_once and module not in core
     }
     assert not early
 
 
 @pytest.mark.parametrize("name", sorted(CORE.union(*(EXTRA[extra] for extra in EXTRAS))))
-def test_what_users_install_is_imported_by_the_package(name):
-    assert provided(name) & {module for path, module, _ in FOUND if path.parts[0] == "molex_adapt"}
+def test_what_users_install_is_imported_by_the_package(name, found):
+    assert provided(name) & {module for path, module, _ in found if path.parts[0] == "molex_adapt"}
 
 
 @pytest.mark.parametrize("name", sorted(EXTRA["dev"]))
-def test_what_developers_install_is_used(name):
-    imported = {module for _, module, _ in FOUND}
+def test_what_developers_install_is_used(name, found):
+    imported = {module for _, module, _ in found}
     commands = {item.name for item in distribution(name).entry_points if item.group == "console_scripts"}
     plugin = any(item.group == "pytest11" for item in distribution(name).entry_points)
     stubs_of = name.removeprefix("types-")

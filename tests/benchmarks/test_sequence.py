@@ -33,7 +33,7 @@ ORDER = ["lpc", "gsm", "calls"]
 
 @pytest.fixture(scope="module")
 def plan(tiny_folder_of) -> Plan:
-    steps = [f"{stage}.{key}" for stage in ("joint", "expert") for key in ("steps=4", "batch_size=8")]
+    steps = [f"{stage}.{key}" for stage in ("joint", "expert") for key in ("steps=2", "batch_size=8")]
     return Plan.model_validate(
         {
             "measurement": "sequence",
@@ -48,7 +48,7 @@ def plan(tiny_folder_of) -> Plan:
                     "calls": {"attack": "lpc", "parameters": {"order": 8}, "stage": {"codec": "gsm"}},
                 },
                 "held_out_speaker": "eve",
-                "train": 12,
+                "train": 8,
                 "dev": 6,
                 "test": 10,
                 "held_out": 4,
@@ -64,7 +64,7 @@ def prepared(plan, sound, tmp_path_factory):
     for number, voice in enumerate(("ann", "bob", "eve")):
         (work / "speech" / voice).mkdir(parents=True)
         for at in range(30 if voice != "eve" else 6):
-            wave = sound(100 * number + at, 0.9, 110.0 + 30 * number)
+            wave = sound(100 * number + at, 0.72, 110.0 + 30 * number)
             soundfile.write(work / "speech" / voice / f"{at}.wav", wave, 16_000)
     return work, prepare(plan, work / "speech", work, Run(workers=1))
 

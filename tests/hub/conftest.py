@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from molex_adapt import Registry
+from molex_adapt.errors import HubError
+from molex_adapt.hub.pack import pack_expert, pack_mixture
 from tests.hub.loopback import LoopbackHub
 from tests.hub.repositories import CPU, Repository
 
@@ -224,3 +226,38 @@ def unchanged() -> Callable[[Registry], Callable[[], None]]:
         return check
 
     return watch
+
+
+@pytest.fixture(scope="session")
+def good(_labs):
+    """What a push of expert buzz uploads, by path."""
+    store = Registry.open(_labs["ours"]).store
+    return {path: bytes(body) for path, body in pack_expert(store, "buzz", "lab/buzz", True).files.items()}
+
+
+@pytest.fixture(scope="session")
+def whole(_labs):
+    """What a push of the mixture uploads, by path."""
+    store = Registry.open(_labs["ours"]).store
+    content = pack_mixture(store, "lab/mixture", True).files
+    return {path: body if isinstance(body, bytes) else body.read_bytes() for path, body in content.items()}
+
+
+@pytest.fixture
+def refuses(hub, put, lab, unchanged):
+    """Put files into a repository, and see the pull of it refused with certain words, the registry unchanged."""
+    into = {}
+
+    def check(content, words, error=HubError, registry="theirs", **options):
+        name = hub.name("bad")
+        put(name, content)
+        if registry not in into:
+            into[registry] = lab(registry)
+        same = unchanged(into[registry])
+        with pytest.raises(error, match=words) as caught:
+            into[registry].pull(name, run=CPU, **options)
+        same()
+        assert all(line.isprintable() for line in str(caught.value).split("\n"))
+        return name
+
+    return check

@@ -66,7 +66,7 @@ REGISTRY_FILES = {
     "key twice below": (GOOD.replace("id: someone", "id: other/x, id: someone"), "'id' is given twice"),
     "hexadecimal": (f"format: 0x{'f' * 5000}\n", "has format a number too long to show"),
     "key that is none": ("format: 1\n? [a]\n: 1\n", "not plain YAML"),
-    "many": (changed(GOOD, generations=list(range(1, 100_002))), "at most 100000 items"),
+    "many": (GOOD.replace("[]", str(list(range(1, 100_002)))), "at most 100000 items"),
 }
 
 

@@ -5,6 +5,8 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,13 @@ def run(
 ):
     how = Run(seed=seed, workers=workers, progress=progress)
     return simulate(make_attack(name, params or {}), table, out, conditions=conditions, run=how, **options)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Two processes that tests share: each takes seconds to start."""
+    with worker_pool(2) as pool:
+        yield pool
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -84,10 +93,10 @@ def test_classes_leave_with_the_same_level_and_band(recordings, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["griffin_lim", "codec2", "espeak"])
-def test_workers_order_and_limit_change_no_byte(recordings, tmp_path, name):
+def test_workers_order_and_limit_change_no_byte(recordings, tmp_path, pool, name):
     one = run(recordings, tmp_path / "one", name)
     turned = Table(tuple(reversed(recordings.utterances)), recordings.root)
-    run(turned, tmp_path / "two", name, workers=2)
+    run(turned, tmp_path / "two", name, workers=2, pool=pool)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     run(recordings, tmp_path / "some", name, limit=3)
     some = digests(tmp_path / "some" / "spoof")
@@ -266,10 +275,9 @@ def test_workers_import_no_torch_and_little_else_at_first():
     assert done.stdout.strip() == "[]"
 
 
-def test_attacks_that_share_processes_make_the_same_files(recordings, tmp_path):
-    with worker_pool(2) as pool:
-        for name in ("lpc", "null"):
-            run(recordings, tmp_path / "shared" / name, name, pool=pool)
+def test_attacks_that_share_processes_make_the_same_files(recordings, tmp_path, pool):
+    for name in ("lpc", "null"):
+        run(recordings, tmp_path / "shared" / name, name, pool=pool)
     for name in ("lpc", "null"):
         run(recordings, tmp_path / "alone" / name, name)
         shared, alone = (digests(tmp_path / way / name / "spoof") for way in ("shared", "alone"))

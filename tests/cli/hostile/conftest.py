@@ -85,7 +85,7 @@ class World:
         return ["evaluate", "--scores", self.text("scores.tsv", text), "--key", self.text("key.tsv", key)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tiny_folder_of, tiny_recipe, recorded, tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("hostile")
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
