@@ -1,4 +1,7 @@
-"""The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out."""
+"""The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out.
+
+Shapes: S statistics of the low-level view.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ _FLOOR = 1e-6
 _ACTIVE = 8.0
 """Frames count down to 8 nepers of power (35 dB) below the loud ones; pauses say more of the room than of the voice."""
 _CLIP = 6.0
-_RIDGE = 1e-3
+_RIDGE = 6.0
+"""Divided by the number of recordings: with few, the solution stays near zero."""
 
 
 class Spectrum(nn.Module):
@@ -92,7 +93,7 @@ class LowLevelView(nn.Module):
     centre: Tensor
     spread: Tensor
     sums: Tensor
-    domains: Tensor
+    counts: Tensor
     weight: Tensor
     share: Tensor
 
@@ -105,11 +106,16 @@ class LowLevelView(nn.Module):
             ("spread", torch.ones(STATISTICS)),
             ("sums", torch.zeros(size * (size + 1) // 2)),
             ("targets", torch.zeros(size)),
-            ("domains", torch.zeros(1)),
+            ("counts", torch.zeros(2)),  # domains, and recordings in all of them
             ("weight", torch.zeros(size)),
             ("share", torch.zeros(1)),
         ):
             self.register_buffer(name, values)
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether it knows a domain."""
+        return bool(self.counts[0])
 
     def forward(self, statistics: Tensor) -> Tensor:
         """(B, S) to (B,), to be added to the logit of the SSL states. Rows without statistics (NaN) add nothing."""
@@ -130,7 +136,7 @@ class LowLevelView(nn.Module):
         given, real = statistics[known].to(self.centre.device), bona_fide[known].to(self.centre.device)
         if bool(real.all()) or not bool(real.any()):
             return
-        if not self.domains:
+        if not self.has_learnt:
             self.centre.copy_(given.mean(0))
             self.spread.copy_(given.std(0, unbiased=False).clamp(min=1e-3))
         rows = self._standardised(given).double()
@@ -138,18 +144,18 @@ class LowLevelView(nn.Module):
         above = _above(self.sums.device)
         self.sums += (rows.T @ (rows * weights[:, None]))[above[0], above[1]].float()
         cast(Tensor, self.targets).add_((rows.T @ (weights * torch.where(real, 1.0, -1.0))).float())
-        self.domains += 1
+        self.counts += torch.tensor([1.0, len(rows)], device=self.counts.device)
         self._solve()
 
     def _solve(self) -> None:
-        size = STATISTICS + 1
+        size, (domains, recordings) = STATISTICS + 1, self.counts.tolist()
         gram = torch.zeros(size, size, dtype=torch.float64, device=self.sums.device)
         above = _above(self.sums.device)
-        gram[above[0], above[1]] = (self.sums / self.domains).double()
+        gram[above[0], above[1]] = (self.sums / domains).double()
         gram = gram + gram.triu(1).T
-        penalty = torch.full((size,), _RIDGE, dtype=torch.float64, device=gram.device)
+        penalty = torch.full((size,), _RIDGE / recordings, dtype=torch.float64, device=gram.device)
         penalty[-1] = 1e-9  # the constant is not held back
-        targets = (cast(Tensor, self.targets) / self.domains).double()
+        targets = (cast(Tensor, self.targets) / domains).double()
         self.weight.copy_(torch.linalg.solve(gram + penalty.diag(), targets).float())
 
     def _standardised(self, statistics: Tensor) -> Tensor:

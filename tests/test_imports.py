@@ -30,7 +30,7 @@ LEVELS = [
     {"scorefile", "reports"},
     {"data"},
     {"calibration"},
-    {"attention", "metrics", "recipe", "run", "schedule"},
+    {"attention", "low_level", "metrics", "recipe", "run", "schedule"},
     {"cache", "outputs"},
     {"atomic", "digest", "pages", "plain", "progress", "shipped"},
     {"text"},

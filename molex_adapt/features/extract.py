@@ -1,4 +1,7 @@
-"""Prefix features of a table of recordings, from the cache where it has them."""
+"""Prefix features of a table of recordings, from the cache where it has them.
+
+Shapes: S statistics of the low-level view.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Prefix features of many utterances, in memory; crops and padding.
 
-Shapes: F_i frames of one utterance.
+Shapes: F_i frames of one utterance, S statistics of the low-level view.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Whether tensors are what their record says: names, shapes, number types, finite values."""
+"""Whether tensors are what their record says: names, shapes, number types, finite values.
+
+Shapes: S statistics of the low-level view.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an expert keeps of its domain: prefix features as arrays, sources as ids, no audio."""
+"""What an expert keeps of its domain: prefix features as arrays, sources as ids, no audio.
+
+Shapes: S statistics of the low-level view.
+"""
 
 from __future__ import annotations
 

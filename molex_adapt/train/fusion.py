@@ -35,7 +35,7 @@ def weigh_low_level(detector: Detector, development: Sequence[Features]) -> None
     as it is where nothing can be measured.
     """
     view, pooled = detector.head.low_level, concatenate(list(development))
-    if view is None or pooled.statistics is None or not bool(view.domains):
+    if view is None or pooled.statistics is None or not view.has_learnt:
         return
     weights = torch.from_numpy(equal_weights(development))
     known = ~pooled.statistics.isnan().any(1)
