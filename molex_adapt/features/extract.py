@@ -5,7 +5,7 @@ Shapes: S statistics of the low-level view.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -40,30 +40,21 @@ def extract(
     cache = PrefixCache.standard(run.cache)
     keys = _keys(cache, detector, table, run.workers)
     clips: dict[int, Tensor] = {}
-    statistics: dict[int, Tensor] = {}
     found: set[int] = set()
     for index, key in enumerate(keys):
         kept = None if key is None else cache.load(key, detector.base.prefix_width, mapped=not resident)
-        heard = _kept_statistics(cache, key) if detector.head.low_level is not None else None
-        if kept is None or (heard is None and detector.head.low_level is not None):
-            continue
-        found.add(index)
-        if resident:
-            clips[index] = torch.from_numpy(kept)
-        if heard is not None:
-            statistics[index] = heard
+        if kept is not None:
+            found.add(index)
+            if resident:
+                clips[index] = torch.from_numpy(kept)
     run.progress.advance(len(found))
     missing = [index for index in range(len(table)) if index not in found]
     failed: list[Failed] = []
-    for place, clip, heard in _computed(detector, [table[index] for index in missing], run, failed):
+    for place, clip in _computed(detector, [table[index] for index in missing], run, failed):
         index = missing[place]
         found.add(index)
         if (key := keys[index]) is not None:
             cache.store(key, clip.numpy())
-        if heard is not None:
-            statistics[index] = heard.float()
-            if key is not None:
-                cache.store(_of_statistics(key), heard.numpy()[None])
         if resident:
             clips[index] = clip
         elif key is None or not cache.holds(key):
@@ -71,10 +62,14 @@ def extract(
                 f"features cannot be kept in {cache.folder}: free some space there or name another folder by "
                 "MOLEX_CACHE, or let them stay in memory: --set data.memory_gib=64"
             )
-    if missing:
-        cache.trim()
     run.progress.stop()
     order = sorted(found)
+    statistics: dict[int, Tensor] = {}
+    if detector.head.low_level is not None:
+        statistics = _statistics(detector, table, order, keys, cache, run, failed)
+        order = sorted(statistics)
+    if missing:
+        cache.trim()
     items = [table[index] for index in order]
     return (
         Features(
@@ -97,32 +92,58 @@ def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) ->
         return list(pool.map(lambda item: cache.key(item.path, detector.base, window), table))
 
 
-def _of_statistics(key: str) -> str:
+def _statistics(
+    detector: Detector,
+    table: Table,
+    wanted: Sequence[int],
+    keys: Sequence[str | None],
+    cache: PrefixCache,
+    run: Run,
+    failed: list[Failed],
+) -> dict[int, Tensor]:
+    """(S,) float32 by index, what the low-level view hears of the first windows, from the cache where it has it.
+
+    Apart from the prefix: they are fast to compute, and whoever turns the view on has the prefix already.
+    """
+    found: dict[int, Tensor] = {}
+    for index in wanted:
+        kept = None if keys[index] is None else cache.load(_of_statistics(keys[index]), STATISTICS)
+        if kept is not None:
+            found[index] = torch.from_numpy(kept[0]).float()
+    missing = [index for index in wanted if index not in found]
+    if not missing:
+        return found
+    run.progress.start("spectra", len(missing))
+    for batch in window_batches(
+        detector, [table[index] for index in missing], run, failed, first_window=True
+    ):
+        wave, lengths = pad([row for _, row in batch])
+        heard = detector.statistics(send(wave, detector.device), lengths)
+        assert heard is not None
+        for (place, _), own in zip(batch, heard.half().cpu(), strict=True):
+            index = missing[place]
+            found[index] = own.float()
+            if keys[index] is not None:
+                cache.store(_of_statistics(keys[index]), own.numpy()[None])
+    run.progress.stop()
+    return found
+
+
+def _of_statistics(key: str | None) -> str:
     """The cache key of what the low-level view heard, beside that of the prefix features."""
     return f"{key}.{STATISTICS}"
 
 
-def _kept_statistics(cache: PrefixCache, key: str | None) -> Tensor | None:
-    """(S,) float32, None where the cache has none."""
-    kept = None if key is None else cache.load(_of_statistics(key), STATISTICS)
-    return None if kept is None else torch.from_numpy(kept[0]).float()
-
-
 def _computed(
     detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
-) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Indices, (F, C) and (S,) float16 on the CPU, in the order in which they are computed."""
+) -> Iterator[tuple[int, Tensor]]:
+    """Indices and (F, C) float16 on the CPU, in the order in which they are computed."""
     # A CPU chooses its convolution by the shape of the batch, and the last bits depend on the choice. Kept features
     # must not depend on what else was missing from the cache: so one recording at a time there, at 1.5 times the cost.
     alone = detector.device.type == "cpu"
     for batch in window_batches(detector, utterances, run, failed, first_window=True):
         for part in [[item] for item in batch] if alone else [batch]:
             wave, lengths = pad([row for _, row in part])
-            wave = send(wave, detector.device)
-            features, frames = detector.base.prefix(wave, lengths)
-            statistics = detector.statistics(wave, lengths)
-            heard = [None] * len(part) if statistics is None else list(statistics.half().cpu())
-            for (place, _), clip, count, own in zip(
-                part, features.half().cpu(), frames.tolist(), heard, strict=True
-            ):
-                yield place, clip[:count].clone(), own
+            features, frames = detector.base.prefix(send(wave, detector.device), lengths)
+            for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
+                yield place, clip[:count].clone()
