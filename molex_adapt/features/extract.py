@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molex_adapt.base import send
@@ -114,13 +116,11 @@ def _statistics(
     if not missing:
         return found
     run.progress.start("spectra", len(missing))
-    for batch in window_batches(
-        detector, [table[index] for index in missing], run, failed, first_window=True
-    ):
-        wave, lengths = pad([row for _, row in batch])
+    for part in _parts(detector, [table[index] for index in missing], run, failed):
+        wave, lengths = pad([row for _, row in part])
         heard = detector.statistics(send(wave, detector.device), lengths)
         assert heard is not None
-        for (place, _), own in zip(batch, heard.half().cpu(), strict=True):
+        for (place, _), own in zip(part, heard.half().cpu(), strict=True):
             index = missing[place]
             found[index] = own.float()
             if keys[index] is not None:
@@ -138,12 +138,21 @@ def _computed(
     detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
 ) -> Iterator[tuple[int, Tensor]]:
     """Indices and (F, C) float16 on the CPU, in the order in which they are computed."""
-    # A CPU chooses its convolution by the shape of the batch, and the last bits depend on the choice. Kept features
-    # must not depend on what else was missing from the cache: so one recording at a time there, at 1.5 times the cost.
+    for part in _parts(detector, utterances, run, failed):
+        wave, lengths = pad([row for _, row in part])
+        features, frames = detector.base.prefix(send(wave, detector.device), lengths)
+        for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
+            yield place, clip[:count].clone()
+
+
+def _parts(
+    detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
+) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
+    """First windows with the indices of their utterances, as many as are computed at once.
+
+    A CPU chooses its convolution by the shape of the batch, and the last bits depend on the choice. What is kept must
+    not depend on what else was missing from the cache: so one recording at a time there, at 1.5 times the cost.
+    """
     alone = detector.device.type == "cpu"
     for batch in window_batches(detector, utterances, run, failed, first_window=True):
-        for part in [[item] for item in batch] if alone else [batch]:
-            wave, lengths = pad([row for _, row in part])
-            features, frames = detector.base.prefix(send(wave, detector.device), lengths)
-            for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
-                yield place, clip[:count].clone()
+        yield from [[item] for item in batch] if alone else [batch]
