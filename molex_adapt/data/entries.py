@@ -50,6 +50,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
         condition=_word(row, "condition"),
         text=_word(row, "text"),
         seconds=_seconds(row.get("seconds")),
+        forged=_stretch(label, _word(row, "forged")),
     )
     return Entry(utterance, number, guessed=given_source is None and not certain)
 
@@ -121,6 +122,19 @@ def _split(word: str | None) -> Split | None:
         hint = f"; did you mean '{near}'?" if near else ""
         raise RowError(f"split '{word}' is none of {', '.join(SPLIT_WORDS)}{hint}")
     return split
+
+
+def _stretch(label: Label, word: str | None) -> tuple[Seconds, Seconds] | None:
+    if word is None:
+        return None
+    if label == BONA_FIDE:
+        raise RowError(
+            f"a bonafide recording that is forged from {shown(word)}; leave it empty, or label it spoof"
+        )
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", word)
+    if found is None or float(found[1]) >= float(found[2]):
+        raise RowError(f"forged is {shown(word)}; expected the seconds from when to when, such as 0.84-1.62")
+    return float(found[1]), float(found[2])
 
 
 def _seconds(value: Any) -> Seconds | None:

@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "condition": CONDITION_COLUMNS,
     "text": ("text", "transcript", "transcription", "sentence"),
     "seconds": ("seconds", "duration"),
+    "forged": ("forged", "forged_seconds"),
 }
 """Our columns, each with the headings accepted for it, best first; other columns are passed over."""
 
@@ -42,7 +43,7 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
     """Read a CSV, TSV, JSON Lines or Parquet manifest.
 
     `path` and `label` are required (`file`, `filename`, `class`, `key`, ... are accepted for them); attack,
-    speaker, split, condition, source, text and seconds are optional. Relative paths start at the manifest's
+    speaker, split, condition, source, text, seconds and forged are optional. Relative paths start at the manifest's
     folder or at `audio_root`. Without a source the path tells it, below its class and attack folder where it
     has them, else the file's stem.
 
@@ -86,7 +87,9 @@ def write_manifest(table: Table, path: Path | str) -> None:
     check_file(path, MANIFEST)
     base = plain(path.parent)
     columns = [
-        name for name in COLUMNS if name != "seconds" or any(item.seconds is not None for item in table)
+        name
+        for name in COLUMNS
+        if name not in ("seconds", "forged") or any(getattr(item, name) is not None for item in table)
     ]
     rows = [[_field(item, name, base) for name in columns] for item in table]
     try:
@@ -199,6 +202,8 @@ def _whole(path: Path, base: Path) -> str:
 def _field(item: Utterance, name: str, base: Path) -> Any:
     if name != "path":
         value = getattr(item, name)
+        if isinstance(value, tuple):
+            return "-".join(f"{edge:.3f}" for edge in value)
         # A source or speaker may be named after a file. The name only has to differ from others.
         return storable(value) if isinstance(value, str) else value
     path = plain(item.path)

@@ -19,7 +19,8 @@ class Utterance:
 
     `source` names the recording it comes from; all copies of one recording share it, and splits never
     separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
-    noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file.
+    noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file. `forged`
+    says from when to when a partly forged recording is forged; None: all of a spoofed one, as far as is known.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Utterance:
     condition: str | None = None
     text: str | None = None
     seconds: Seconds | None = None
+    forged: tuple[Seconds, Seconds] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,21 @@ class Attack(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: ClassVar[str]
+    partial: ClassVar[bool] = False
+    """Whether a part of the recording stays real."""
 
     def check(self) -> None:
         """Raise DataError unless everything the attack needs is installed; the default needs nothing more."""
 
     def condition(self, rng: np.random.Generator) -> str | None:
         """What its recordings went through besides being forged; `rng` is as for forging. None: nothing."""
+        return None
+
+    def forged(self, samples: int, rng: np.random.Generator) -> tuple[int, int] | None:
+        """The first and the end sample of what is forged in a recording of so many; `rng` is as for forging.
+
+        None: all of it.
+        """
         return None
 
 

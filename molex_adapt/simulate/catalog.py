@@ -11,13 +11,14 @@ from molex_adapt.simulate.conditions import CONDITIONS, make_condition
 from molex_adapt.simulate.null import Null
 from molex_adapt.simulate.parameters import made_of
 from molex_adapt.simulate.source_filter import FormantShift, Lpc, PhaseVocoder
+from molex_adapt.simulate.splice import Splice
 from molex_adapt.simulate.tts import Espeak, Hibari, Piper
 from molex_adapt.simulate.vocoders import Codec2, GriffinLim, World
 
 _CLASSES: tuple[type[Attack], ...] = (
     *(World, GriffinLim, Lpc, Codec2, FormantShift, PhaseVocoder),
     *(Espeak, Hibari, Piper),
-    Null,
+    *(Splice, Null),
 )
 
 ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in _CLASSES}

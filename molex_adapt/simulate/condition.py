@@ -35,6 +35,11 @@ class Condition(BaseModel, ABC):
         """What this comes to for one recording: itself, unless it draws others."""
         return (self,)
 
+    @property
+    def moves_time(self) -> bool:
+        """Whether what stands at a time of the recording stands elsewhere afterwards."""
+        return False
+
     def record(self) -> dict[str, Any]:
         """Name and every parameter, as JSON values."""
         return {"name": self.name, **self.model_dump(mode="json")}

@@ -44,6 +44,10 @@ class Finish(Condition):
             raise ValueError(f"band {low}-{high} Hz; expected 0 <= low < high <= {SAMPLE_RATE // 2}")
         return self
 
+    @property
+    def moves_time(self) -> bool:
+        return self.trim
+
     def apply(self, wave: Wave, rng: np.random.Generator | None = None) -> Wave:
         """Pass one recording through the finish: (T,) float32, 16 kHz, to (T',) likewise, at most full scale.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from molex_adapt.atomic import replacing
-from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, SPOOF, Label
+from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, SPOOF, Label, Seconds
 from molex_adapt.data.audio import decode
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError, MolexError
@@ -79,6 +79,14 @@ class Maker:
         """What a recording went through here, as the manifest calls it."""
         by_attack = self.attack.condition(self._chance_of_forging(job)) if label == SPOOF else None
         return joined([by_attack, self._chain(job, label)[0].name])
+
+    def forged_in(self, job: Job) -> tuple[Seconds, Seconds] | None:
+        """From when to when the made recording is forged; None: all of it."""
+        import soundfile
+
+        samples = soundfile.info(job.spoof).frames
+        at = self.attack.forged(samples, self._chance_of_forging(job))
+        return None if at is None else (at[0] / SAMPLE_RATE, at[1] / SAMPLE_RATE)
 
     def _record(self, job: Job, label: Label, wave: Wave) -> Wave:
         """(T,) through the conditions, and fit to be written; no condition is told the class."""

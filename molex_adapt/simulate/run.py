@@ -87,6 +87,11 @@ def simulate(
     attack.check()
     for condition in conditions:
         condition.check()
+        if attack.partial and condition.moves_time:
+            raise DataError(
+                f"{attack.name} forges from one time to another, and the condition {condition} cuts silence, so that "
+                f"these times would not hold. Leave the silence: --condition {condition.name}:trim=false"
+            )
     named = name_recordings(speech)
     chosen, skipped = choose_speakable(attack, named)
     jobs = plan_jobs(choose_limited(chosen, limit, run.seed), attack, out, bona_fide)
@@ -187,7 +192,16 @@ def _write(out: Path, maker: Maker, done: list[tuple[Job, Utterance]]) -> Path:
         before = None if isinstance(maker.attack, TextToSpeech) else row.condition
         heard = joined([before, maker.condition_of(job, SPOOF)])
         row = replace(row, source=row.source or job.name, seconds=None)
-        rows.append(replace(row, path=job.spoof, label=SPOOF, attack=maker.attack.name, condition=heard))
+        rows.append(
+            replace(
+                row,
+                path=job.spoof,
+                label=SPOOF,
+                attack=maker.attack.name,
+                condition=heard,
+                forged=maker.forged_in(job),
+            )
+        )
     manifest = out / LIST
     write_manifest(Table(tuple(rows), str(out)), manifest)
     return manifest

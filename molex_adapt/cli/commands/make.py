@@ -27,7 +27,8 @@ from molex_adapt.cli.tables import failures, pairs
 from molex_adapt.conventions import NULL_DOMAIN
 
 ATTACK_NAMES = (
-    "world, griffin_lim, lpc, codec2, formant_shift, phase_vocoder; espeak, hibari, piper; null, the control"
+    "world, griffin_lim, lpc, codec2, formant_shift, phase_vocoder; splice, a stretch; espeak, hibari, piper; "
+    "null, the control"
 )
 CONDITION_NAMES = (
     "opus, mp3, aac, vorbis, amr_nb, gsm, g722, mu_law, a_law; "

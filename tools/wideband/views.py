@@ -1,0 +1,72 @@
+"""What each view of the shipped detector knows: EER of the base's states, of the low-level view, and of both.
+
+    python -m tools.wideband.views data/domains/dev.csv --registry registry
+
+On the first window of every recording, all conditions together. Choose on dev voices. Shapes: N utterances.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.api import Registry, Run
+from molex_adapt.data import read
+from molex_adapt.errors import DataError
+from molex_adapt.features import Features, extract, logits_of
+from molex_adapt.metrics import eer
+
+Scores = dict[str, NDArray[np.float64]]
+
+
+def scores_of(registry: Registry, features: Features) -> Scores:
+    """(N,) scores by view.
+
+    Raises:
+        DataError: the registry's recipe has no low-level view.
+    """
+    detector = registry.detector()
+    view = detector.head.low_level
+    if view is None or features.statistics is None:
+        raise DataError("this registry has no low-level view; train one with --set head.low_level=true")
+    both = logits_of(detector, features).double().numpy()
+    low = view(features.statistics).double().numpy()
+    return {"states": both - low, "spectrum": low, "both": both}
+
+
+def rows(scores: Scores, features: Features) -> Iterator[tuple[str, list[float]]]:
+    """Attack, and its EER in per cent by view; then the mean over attacks."""
+    real = features.bona_fide.numpy()
+    attacks = np.array([name or "" for name in features.attacks])
+    found = []
+    for attack in sorted(set(attacks[~real])):
+        rates = [100 * float(eer(own[real], own[~real & (attacks == attack)])) for own in scores.values()]
+        found.append(rates)
+        yield attack, rates
+    yield "mean", [float(np.mean(column)) for column in zip(*found, strict=True)]
+
+
+def main() -> None:
+    """Read the command line, score, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--registry", type=Path, default=Path("registry"))
+    parser.add_argument("--split", default="dev", choices=["dev", "test"])
+    options = parser.parse_args()
+    registry = Registry.open(options.registry)
+    table = read(options.manifest).select(split=options.split)
+    features, _ = extract(registry.detector(), table, Run())
+    scores = scores_of(registry, features)
+    print(f"{'':16}" + "".join(f"{name:>10}" for name in scores))
+    for attack, rates in rows(scores, features):
+        print(f"{attack:16}" + "".join(f"{rate:10.1f}" for rate in rates))
+
+
+if __name__ == "__main__":
+    main()
