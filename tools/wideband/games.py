@@ -29,7 +29,13 @@ GAMES = {
 }
 """Package, and the pattern of its speech files' paths; the index stands for the speech of `beneath-a-steel-sky`."""
 
-LANGUAGES = {"Default_es": "es", "Default_pl": "pl", "Default_ru": "ru", "Default_uk": "uk", "Russian_pl": "pl"}
+LANGUAGES = {
+    "Default_es": "es",
+    "Default_pl": "pl",
+    "Default_ru": "ru",
+    "Default_uk": "uk",
+    "Russian_pl": "pl",
+}
 """Of Hedgewars' folders; the others are English."""
 ACTED = ("British", "Classic", "Default", "HillBilly", "Mobster", "Pirate", "Russian", "Surfer")
 """Hedgewars' folders that are one person's."""
@@ -47,8 +53,8 @@ SKY_NOISE = (*range(59_494, 59_500), 59_648, 59_649, 59_654)
 def sky_index(data: bytes) -> dict[int, tuple[int, int, int]]:
     """File number to (first byte, bytes, kind) out of sky.dnr; kind 0 is for sound.
 
-    After a count come 8 bytes each: a number (2), a place (3), and a size of 22 bits with 2 bits of kind. A place with its
-    highest bit set is in units of 16 bytes.
+    After a count come 8 bytes each: a number (2), a place (3), and a size of 22 bits with 2 bits of kind. A place
+    with its highest bit set is in units of 16 bytes.
 
     Raises:
         DataError: it ends before the last file that it counts.
@@ -87,7 +93,7 @@ def sky_recordings(index: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
 
 def from_bytes(samples: bytes) -> NDArray[np.float32]:
     """(N,) of unsigned 8-bit samples."""
-    return (np.frombuffer(samples, np.uint8).astype(np.float32) - 128) / 128
+    return ((np.frombuffer(samples, np.uint8).astype(np.int16) - 128) / 128).astype(np.float32)
 
 
 def recordings(package: str, paths: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -71,7 +71,9 @@ class Bits:
                 self._read_word()
             code = table[self.held & mask]
             if code is None:
-                raise DataError("A packed file has a code that is in none of its tables. Copy the file again.")
+                raise DataError(
+                    "A packed file has a code that is in none of its tables. Copy the file again."
+                )
         length, more, base = code
         self.held >>= length
         self.count -= length
