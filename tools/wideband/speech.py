@@ -225,7 +225,7 @@ def split(items: list[Utterance]) -> list[tuple[str, str]]:
 def split_games(items: list[Utterance]) -> list[tuple[str, str]]:
     """The same for the games, each of which is clustered alone.
 
-    What was played by one cast of many, `beneath-a-steel-sky`, is held out by voices and called by finer clusters.
+    The voices of `beneath-a-steel-sky` are held out by clusters like the others', and called by finer ones.
 
     Raises:
         DataError: a held-out voice is not found, so that a test would be heard in training.
