@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -274,21 +275,26 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(domains, "SPOKEN", ())
     monkeypatch.setattr(domains, "SHIPPED", ("lpc", "istft"))
     monkeypatch.setattr(domains, "PER_ATTACK", {"train": 3, "dev": 2, "test": 2})
+    monkeypatch.setattr(domains, "PER_ATTACK_ON_GAMES", {"train": 1, "dev": 2, "test": 0})
+    monkeypatch.setattr(domains, "PER_GAME_VOICE", {"drascula": 2})
     noise = np.random.default_rng(0)
     pieces = [
         (
             (3000 * noise.standard_normal(RATE + 400 * at)).astype(np.int16),
             Stretch(voice, part, 0, 0, "en", at == 0),
         )
-        for voice, part in (("a", "train"), ("asterisk/Carlo", "dev"), ("c13", "dev"), ("z", "test"))
+        for voice, part in (("a", "train"), ("Carlo", "dev"), ("c13", "dev"), ("z", "test"))
         for at in range(3)
     ]
     write_speech(tmp_path / "speech", pieces)
+    played = [(wave, replace(row, voice=f"drascula/{row.voice}")) for wave, row in pieces[:6]]
+    write_speech(tmp_path / "games", played)
     vocoders = [str(WEIGHTS / f"vocoder_{kind}.safetensors") for kind in ("istft", "mel_gan")]
     monkeypatch.setattr(domains, "HifiGan", lambda path, device: lambda wave: -wave)
     words = [
         "domains",
         str(tmp_path / "speech"),
+        str(tmp_path / "games"),
         "--out",
         str(tmp_path / "out"),
         "--hifigan",
@@ -301,16 +307,17 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
         name: read(tmp_path / "out" / f"{name}.csv")
         for name in ("bonafide", "lpc", "hifigan", "shipped", "dev")
     }
-    assert len(whole["bonafide"]) == 3 + 6 + 2 * 3
-    assert len(whole["lpc"]) == len(whole["hifigan"]) == 3 + 2 + 2 * 2
+    assert len(whole["bonafide"]) == 3 + 6 + 2 * 3 + 2 + 2
+    assert len(whole["lpc"]) == len(whole["hifigan"]) == 3 + 2 + 2 * 2 + 1 + 2
     tested = [item for item in whole["bonafide"] if item.split == "test"]
     assert sorted({(item.source, item.condition) for item in tested}) == sorted(
         (name, kind) for name in {item.source for item in tested} for kind in ("drawn", "none")
     )
     heard = {item.speaker: item.split for item in whole["shipped"]}
-    assert heard == {"a": "train", "c13": "dev", "asterisk/Carlo": "test"}
+    games = {"drascula/a": "train", "drascula/Carlo": "dev"}
+    assert heard == {"a": "train", "c13": "test", "Carlo": "dev", **games}
     assert {item.attack for item in whole["shipped"]} == {None, "lpc", "neural_vocoder"}
-    assert {item.speaker for item in whole["dev"]} == {"c13", "asterisk/Carlo"}
+    assert {item.speaker for item in whole["dev"]} == {"c13", "Carlo", "drascula/Carlo"}
     assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan"}
     assert {item.split for item in whole["dev"]} == {"dev"}
 

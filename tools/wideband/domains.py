@@ -1,12 +1,13 @@
 """Make the domains of the shipped experts: recordings and forged ones under drawn conditions, and a manifest of all.
 
-    python -m tools.wideband.domains data/speech --out data/domains --hifigan hifigan.npz \
+    python -m tools.wideband.domains data/speech data/games --out data/domains --hifigan hifigan.npz \
         --vocoder tools/wideband/weights/vocoder_istft.safetensors tools/wideband/weights/vocoder_mel_gan.safetensors
 
 Three recordings in ten, of either class, stay as they are; the others go through a chain of their own
-(`conditions.py`). Test recordings are written in both ways, so that each can be measured apart. Manifests: one of each
-attack, `bonafide.csv`, and `shipped.csv`, which has no test voices: some dev voices calibrate, `MEASURED` stand for the
-test split. `dev.csv` has all dev voices and attacks, for the threshold. Shapes: T samples at 16 kHz.
+(`conditions.py`). Test recordings are written in both ways, so that each can be measured apart. The voices of games are
+drawn apart from the others, fewer of each, and hear babble of their own kind only. Manifests: one of each attack,
+`bonafide.csv`, and `shipped.csv`, which has no test voices: most dev voices calibrate, `MEASURED` stand for the test
+split. `dev.csv` has all dev voices and attacks, for the threshold. Shapes: T samples at 16 kHz.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from molex_adapt.simulate.catalog import make_attack
 from tools.wideband.conditions import Conditions
 from tools.wideband.corpus import PARTS, Stretch, read_speech, to_int16
 from tools.wideband.forging import Forge, HifiGan, make_copies
+from tools.wideband.games import DRASCULA, GAMES, HEDGEWARS, SKY
 from tools.wideband.simulated import LANGUAGES, PARAMETERS, sentences
 from tools.wideband.spectra import RATE
 from tools.wideband.vocoders import load_vocoder
@@ -39,10 +41,13 @@ NEURAL = ("istft", "mel_gan", "hifigan")
 SHIPPED = ("codec2", "espeak", "griffin_lim", "lpc", "world", *NEURAL)
 FAMILY = dict.fromkeys(NEURAL, "neural_vocoder")
 """Attacks that one expert is for."""
-MEASURED = ("asterisk/Carlo", "c38", "c52")
+MEASURED = ("c38", "c13", "c85", "c16")
 """Dev voices that stand for the test split of the shipped experts."""
 PER_VOICE = {"train": 70, "dev": 90, "test": 150}
+PER_GAME_VOICE = {SKY: 24, DRASCULA: 40, HEDGEWARS: 40, f"{HEDGEWARS}/actor": 120}
+"""Recordings of a game's voice, in any part."""
 PER_ATTACK = {"train": 420, "dev": 120, "test": 250}
+PER_ATTACK_ON_GAMES = {"train": 340, "dev": 90, "test": 0}
 LONGEST = 56_000
 UNCHANGED = 0.3
 """Share of the recordings that no condition is drawn for."""
@@ -59,12 +64,25 @@ class Clip:
     part: str
     g722: bool = False
 
+    @property
+    def game(self) -> bool:
+        """Whether the voice is a game's."""
+        return is_game(self.voice)
+
+
+def is_game(voice: str) -> bool:
+    """Whether a voice is a game's: it is named by the package."""
+    return voice.split("/", maxsplit=1)[0] in GAMES
+
 
 class Recorder:
     """Writes clips under conditions, and their manifest."""
 
     def __init__(self, out: Path, others: list[Clip], seed: int) -> None:
-        self.out, self.others = out, others
+        self.out = out
+        self.others = {
+            game: [clip for clip in others if clip.game == game] or others for game in (False, True)
+        }
         self.rng = np.random.default_rng(seed)
         self.conditions = Conditions(torch.device("cpu"))
 
@@ -86,10 +104,26 @@ class Recorder:
 
     def through_conditions(self, clip: Clip) -> Wave:
         """One clip; three training recordings beside it serve as babble."""
-        picked = self.rng.integers(len(self.others), size=3)
-        beside = [np.resize(self.others[int(at)].wave, clip.wave.size) for at in picked]
+        others = self.others[clip.game]
+        picked = self.rng.integers(len(others), size=3)
+        beside = [np.resize(others[int(at)].wave, clip.wave.size) for at in picked]
         g722 = torch.tensor([[clip.g722], [False], [False], [False]])
         return np.asarray(self.conditions(torch.from_numpy(np.stack([clip.wave, *beside])), g722)[0])
+
+
+def read_all(stems: list[Path]) -> tuple[torch.Tensor, list[Stretch]]:
+    """Several files of speech as one.
+
+    Raises:
+        DataError: a file is missing or does not fit its rows.
+    """
+    waves, rows, offset = [], [], 0
+    for stem in stems:
+        wave, found = read_speech(stem)
+        rows += [replace(row, offset=row.offset + offset) for row in found]
+        waves.append(wave)
+        offset += len(wave)
+    return torch.cat(waves), rows
 
 
 def choose(wave: torch.Tensor, rows: list[Stretch], rng: np.random.Generator) -> list[Clip]:
@@ -99,8 +133,11 @@ def choose(wave: torch.Tensor, rows: list[Stretch], rng: np.random.Generator) ->
         if row.length >= RATE:
             voices[row.voice].append(number)
     clips = []
-    for _, numbers in sorted(voices.items()):
-        for number in rng.permutation(numbers)[: PER_VOICE[rows[numbers[0]].part]]:
+    for voice, numbers in sorted(voices.items(), key=lambda item: (is_game(item[0]), item[0])):
+        most = PER_VOICE[rows[numbers[0]].part]
+        if is_game(voice):
+            most = PER_GAME_VOICE.get(voice) or PER_GAME_VOICE[voice.split("/")[0]]
+        for number in rng.permutation(numbers)[:most]:
             row = rows[number]
             length = min(row.length, LONGEST)
             first = row.offset + int(rng.integers(0, row.length - length + 1))
@@ -110,13 +147,13 @@ def choose(wave: torch.Tensor, rows: list[Stretch], rng: np.random.Generator) ->
 
 
 def some(clips: list[Clip], rng: np.random.Generator) -> list[Clip]:
-    """So many of each part for one attack."""
-    parts = {part: [clip for clip in clips if clip.part == part] for part in PARTS}
-    return [
-        parts[part][at]
-        for part, count in PER_ATTACK.items()
-        for at in rng.permutation(len(parts[part]))[:count]
-    ]
+    """So many of each part for one attack, and so many of the games'."""
+    found = []
+    for game, counts in ((False, PER_ATTACK), (True, PER_ATTACK_ON_GAMES)):
+        for part, count in counts.items():
+            members = [clip for clip in clips if clip.part == part and clip.game == game]
+            found += [members[at] for at in rng.permutation(len(members))[:count]]
+    return found
 
 
 def copied(name: str, clips: list[Clip], rng: np.random.Generator) -> Iterator[Clip]:
@@ -202,7 +239,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("speech", type=Path, help="speech.npy and speech.json without their suffix")
+    parser.add_argument("speech", type=Path, nargs="+", help="speech.npy and speech.json without suffix")
     parser.add_argument("--out", type=Path, required=True, help="folder for sound and manifests")
     parser.add_argument(
         "--hifigan", type=Path, required=True, help="npz of a HiFi-GAN generator; see README.md"
@@ -211,7 +248,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    wave, rows = read_speech(options.speech)
+    wave, rows = read_all(options.speech)
     clips = choose(wave, rows, np.random.default_rng(options.seed))
     recorder = Recorder(options.out, [clip for clip in clips if clip.part == "train"], options.seed)
     recorder.write("bonafide", clips, "bonafide")

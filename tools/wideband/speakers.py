@@ -71,7 +71,11 @@ class SpeakerEncoder:
 
 
 def find_voices(
-    embeddings: NDArray[np.float32], lengths: NDArray[np.int64], groups: list[str], seed: int = 0
+    embeddings: NDArray[np.float32],
+    lengths: NDArray[np.int64],
+    groups: list[str],
+    seed: int = 0,
+    merged_at: float = 0.2,
 ) -> NDArray[np.int64]:
     """A voice's number for every recording, by clusters within each group that are then merged over groups.
 
@@ -80,11 +84,12 @@ def find_voices(
         lengths: (R,) samples.
         groups: (R,) where a recording comes from; its voices are likely few.
         seed: of the sample that very large groups are clustered by.
+        merged_at: cosine distance up to which clusters are one voice; a smaller one keeps more of them apart.
 
     Returns:
         (R,) voice from 1, or `UNKNOWN` where no voice of the group is near.
 
-    Source: own; average linkage on the cosine distance, cut at 0.28 within and 0.2 over groups.
+    Source: own; average linkage on the cosine distance, cut at 0.28 within and `merged_at` over groups.
     """
     local, centres = np.full(len(groups), UNKNOWN), []
     for group in sorted(set(groups)):
@@ -99,7 +104,7 @@ def find_voices(
         centres += list(means)
     if len(centres) < 2:
         return np.where(local >= 0, 1, UNKNOWN)
-    merged = fcluster(linkage(np.stack(centres), "average", metric="cosine"), 0.2, "distance")
+    merged = fcluster(linkage(np.stack(centres), "average", metric="cosine"), merged_at, "distance")
     return np.where(local >= 0, merged[local], UNKNOWN)
 
 
