@@ -12,7 +12,7 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Failed, Heard, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
-from molex_adapt.features.sets import Features, pad, pad_clips
+from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
 from molex_adapt.run import Run
 
 
@@ -55,13 +55,34 @@ def score_table(
 
 @torch.no_grad()
 def logits_of(detector: Detector, features: Features) -> Tensor:
-    """(N,) logits of whole utterances with the low-level view, on the CPU, in evaluation mode."""
+    """(N,) logits of whole utterances with the low-level view, on the CPU, in evaluation mode.
+
+    Domains of one corpus share their bona fide speech, and their sets hold the very same tensors of it: of these the
+    states are computed once.
+    """
     training = detector.training
     detector.eval()
-    logits = torch.zeros(len(features))
+    once, place = _distinct(features)
+    found = torch.zeros(len(once))
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
-    for indices in length_batches([len(clip) for clip in features.clips], budget):
-        clips, frames = pad_clips([features.clips[i] for i in indices])
-        logits[indices] = detector.logit(send(clips, detector.device), frames).float().cpu()
+    for indices in length_batches([len(features.clips[i]) for i in once], budget):
+        clips, frames = pad_clips([features.clips[once[i]] for i in indices])
+        found[indices] = detector.logit(send(clips, detector.device), frames).float().cpu()
     detector.train(training)
+    logits = found[place]
     return detector.fuse(send(logits, detector.device), features.statistics).cpu()
+
+
+def _distinct(features: Features) -> tuple[list[int], list[int]]:
+    """Indices of clips that are not the same tensor, and for every clip its place among them."""
+    if isinstance(features.clips, StoredClips):  # each is made when it is asked for
+        return list(range(len(features))), list(range(len(features)))
+    first: dict[int, int] = {}
+    once: list[int] = []
+    place: list[int] = []
+    for index, clip in enumerate(features.clips):
+        if id(clip) not in first:
+            first[id(clip)] = len(once)
+            once.append(index)
+        place.append(first[id(clip)])
+    return once, place

@@ -41,18 +41,13 @@ class DomainScores:
 
 def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, DomainScores]:
     """Calibrated scores of every domain's measuring set; an utterance that several sets share is scored once."""
-    # Attacks of one corpus share their bona fide speech, and their sets hold the very same tensors of it.
-    together = concatenate(list(sets.values()))
-    first: dict[int, int] = {}
-    for index, clip in enumerate(together.clips):
-        first.setdefault(id(clip), index)
-    once = together.pick(list(first.values()))
-    logits = logits_of(detector, once).double().numpy()
-    place = {id(clip): index for index, clip in enumerate(once.clips)}
-    found = {}
+    logits = logits_of(detector, concatenate(list(sets.values()))).double().numpy()
+    found, start = {}, 0
     for domain, features in sets.items():
-        scores = detector.calibration.apply(logits[[place[id(clip)] for clip in features.clips]])
+        end = start + len(features)
+        scores = detector.calibration.apply(logits[start:end])
         found[domain] = DomainScores(scores, features.bona_fide.numpy(), features.sources)
+        start = end
     return found
 
 
