@@ -164,8 +164,9 @@ def test_its_share_is_what_development_sets_say(detector, features_of_low, made_
     weigh_low_level(detector, [useful])
     assert float(view.share) == 0  # it has learnt nothing
     learn_low_level(detector, {"buzz": features_of_low(shift=2.0, seed=3)})
-    weigh_low_level(detector, [useful])
+    (remark,) = weigh_low_level(detector, [useful])
     assert float(view.share) > 0
+    assert "has learnt 1 domain(s); its part in the score is" in remark
     kept = float(view.share)
     weigh_low_level(detector, [Features(useful.clips, useful.bona_fide, useful.sources, useful.attacks)])
     assert float(view.share) == kept  # nothing to measure on

@@ -97,7 +97,7 @@ def train_first(
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     learn_low_level(detector, {name: data.train for name, data in domains.items()})
-    weigh_low_level(detector, development)
+    result.remarks += weigh_low_level(detector, development)
     result.remarks += calibrate(detector, development)
     result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(
@@ -158,7 +158,7 @@ def add_expert(
         pools = with_replay([new], replay, recipe.router_stage.replay_share)
         stage = router_stage(detector, pools, development, recipe, run.seed)
         result.stages["router"] = fit(detector, stage, run, checkpoints)
-    weigh_low_level(detector, development)
+    result.remarks += weigh_low_level(detector, development)
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)

@@ -28,27 +28,34 @@ def learn_low_level(detector: Detector, domains: Mapping[str, Features | OnlineF
             view.learn(features.statistics, features.bona_fide)
 
 
-def weigh_low_level(detector: Detector, development: Sequence[Features]) -> None:
+def weigh_low_level(detector: Detector, development: Sequence[Features]) -> list[str]:
     """Choose the low-level view's share in the score: the one with the lowest Cllr on development sets.
 
     Every domain has the same weight, and each class in it. Utterances without statistics are left out. The share stays
-    as it is where nothing can be measured.
+    as it is where nothing can be measured. Returns a remark that says what was chosen.
     """
     view, pooled = detector.head.low_level, concatenate(list(development))
     if view is None or pooled.statistics is None or not view.has_learnt:
-        return
+        return []
     weights = torch.from_numpy(equal_weights(development))
     known = ~pooled.statistics.isnan().any(1)
     pooled, weights = pooled.pick(known.nonzero()[:, 0].tolist()), weights[known]
     if not pooled.has_both_classes:
-        return
+        return []
     assert pooled.statistics is not None
     low = view.evidence(pooled.statistics).cpu().double()
     states = logits_of(detector, pooled).double() - float(view.share) * low
     unit = float(states.std() / low.std().clamp(min=1e-6))
     losses = [_cllr(states + share * unit * low, pooled.bona_fide, weights) for share in _SHARES]
-    if np.isfinite(losses).any():
-        view.share.fill_(unit * _SHARES[int(np.nanargmin(losses))])
+    if not np.isfinite(losses).any():
+        return []
+    chosen = _SHARES[int(np.nanargmin(losses))]
+    view.share.fill_(unit * chosen)
+    remark = (
+        f"the low-level view has learnt {int(view.counts[0])} domain(s); its part in the score is "
+        f"{100 * chosen / (1 + chosen):.0f} %, the rest is the base's states with the experts"
+    )
+    return [remark]
 
 
 def _cllr(logits: Tensor, bona_fide: Tensor, weights: Tensor) -> float:
