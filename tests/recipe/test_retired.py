@@ -57,14 +57,14 @@ def test_no_retired_option_is_one_that_there_is():
 def test_a_registry_of_former_options_stays_readable(shipped):
     text = shipped.store.recipe()
     assert sorted(retired_keys(yaml.safe_load(text))) == sorted(RETIRED)
-    assert shipped.recipe().joint.steps == 60
+    assert shipped.recipe().joint.steps == 240
     assert shipped.detector(run=Run(device="cpu")).recipe.router.top_k == 4
     assert shipped.store.recipe() == text
 
 
 def test_overrides_of_a_stored_recipe_are_read_but_not_with_retired_options(shipped):
     changed = recipe_for(shipped.store.path, None, ["expert.steps=7"])
-    assert (changed.expert.steps, changed.joint.steps) == (7, 60)
+    assert (changed.expert.steps, changed.joint.steps) == (7, 240)
     with pytest.raises(RecipeError, match="router_stage.head = 'trained': this option is gone"):
         recipe_for(shipped.store.path, None, ["router_stage.head=trained"])
 
