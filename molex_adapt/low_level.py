@@ -3,7 +3,7 @@
 Vocoders and codecs leave traces that a speech model was trained to overlook: in single frequencies, in how they
 vary, in what lies between the harmonics. Fixed statistics of the spectrum keep them, and a linear classifier over them
 has a closed solution. It is kept as sums over all domains that it learnt. A further domain adds its own, so that the
-solution is that of training on all domains at once, and none is forgotten.
+solution is that of training on all domains at once.
 
 Shapes: B recordings, T samples, N frames of 10 ms, S statistics.
 """
