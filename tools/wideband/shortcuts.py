@@ -1,0 +1,147 @@
+"""Whether something other than the attack gives the answer away: length, level, band, silence, spectrum, quality.
+
+    python -m tools.wideband.shortcuts data/domains --part dev
+
+Every probe is one number of a recording, or for the average spectrum a linear classifier of 64 of them, trained on
+four fifths of the recordings and tested on the last, five times; recordings of one source are on one side. The EER is
+that of the better direction. Below `EVIDENCE` an attack's figures say little of a detector: the set, or its
+conditions, should be mended. Quality is that of DistillMOS, where it is installed (`pip install distillmos`).
+
+Shapes: T samples, N recordings, K bands.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.data import Table, Utterance, read
+from molex_adapt.data.heard import listen
+from molex_adapt.digest import sha256
+from molex_adapt.errors import AudioError
+from molex_adapt.low_level import Spectrum
+from molex_adapt.metrics import eer
+from molex_adapt.simulate.shaping import trimmed
+
+EVIDENCE = 0.2
+"""Least EER of every probe; below it, the attack is no evidence."""
+NUMBERS = ("duration", "speech", "level", "band", "ends")
+BANDS = slice(2 * 257, 2 * 257 + 64)
+"""Where the mean log power of 64 bands stands among the statistics of the low-level view."""
+FOLDS = 5
+PENALTY = 1e-2
+
+Floats = NDArray[np.float64]
+
+
+def measured(item: Utterance, spectrum: Spectrum) -> tuple[Floats, Floats]:
+    """The numbers of a recording in the order of `NUMBERS`, and its average spectrum (K,).
+
+    Raises:
+        AudioError: it cannot be read, or is silent.
+    """
+    wave, heard = listen(item.path)
+    ends = (wave.size - trimmed(wave).size) / SAMPLE_RATE
+    numbers = (wave.size / SAMPLE_RATE, heard.speech_seconds, heard.level_dbfs, heard.band_hz, ends)
+    found = spectrum(torch.from_numpy(wave)[None], torch.tensor([wave.size]))[0, BANDS]
+    return np.array(numbers), found.double().numpy()
+
+
+def either_way(real: Floats, forged: Floats) -> float:
+    """The EER of the better direction; a fraction of at most one half."""
+    rate = float(eer(real, forged, ties="step"))
+    return min(rate, float(eer(-real, -forged, ties="step")), 0.5)
+
+
+def by_spectrum(spectra: Floats, real: NDArray[np.bool_], sources: list[str]) -> float:
+    """The EER of a linear classifier of (N, K) average spectra on recordings that it did not learn from."""
+    fold = np.array([int(sha256(source)[:8], 16) % FOLDS for source in sources])
+    scores = np.zeros(len(real))
+    for left_out in range(FOLDS):
+        train = fold != left_out
+        centre, spread = spectra[train].mean(0), spectra[train].std(0) + 1e-6
+        rows = np.concatenate([(spectra - centre) / spread, np.ones((len(real), 1))], axis=1)
+        weights = np.where(real, 0.5 / real[train].sum(), 0.5 / (~real[train]).sum())[train]
+        weighted = rows[train] * weights[:, None]
+        gram = rows[train].T @ weighted + PENALTY * np.eye(rows.shape[1])
+        solved = np.linalg.solve(gram, weighted.T @ np.where(real[train], 1.0, -1.0))
+        scores[~train] = rows[~train] @ solved
+    return float(eer(scores[real], scores[~real]))
+
+
+def probes(table: Table, quality: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Attack, and the EER of every probe; recordings that cannot be read are named and left out."""
+    spectrum, kept, numbers, spectra = Spectrum(), [], [], []
+    for item in table:
+        try:
+            found = measured(item, spectrum)
+        except AudioError as error:
+            print(f"left out: {error}", flush=True)
+            continue
+        kept.append(item)
+        numbers.append(found[0])
+        spectra.append(found[1])
+    values, averages = np.stack(numbers), np.stack(spectra)
+    real = np.array([item.attack is None for item in kept])
+    attacks = np.array([item.attack or "" for item in kept])
+    marks = np.array([quality.get(str(item.path), np.nan) for item in kept])
+    for attack in sorted(set(attacks[~real])):
+        forged = attacks == attack
+        rates = {name: either_way(values[real, at], values[forged, at]) for at, name in enumerate(NUMBERS)}
+        both = real | forged
+        sources = [item.source for item, own in zip(kept, both, strict=True) if own]
+        rates["spectrum"] = by_spectrum(averages[both], real[both], sources)
+        if not np.isnan(marks[both]).any():
+            rates["quality"] = either_way(marks[real], marks[forged])
+        yield attack, rates
+
+
+def qualities(table: Table) -> dict[str, float]:
+    """DistillMOS of every recording, by path; nothing where it is not installed."""
+    try:
+        import distillmos
+    except ImportError:
+        return {}
+    from molex_adapt.data import decode
+
+    model = distillmos.ConvTransformerSQAModel().eval()
+    found = {}
+    with torch.inference_mode():
+        for item in table:
+            found[str(item.path)] = float(model(torch.from_numpy(decode(item.path))[None]))
+    return found
+
+
+def main() -> None:
+    """Read the command line, listen, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("domains", type=Path, help="folder of manifests, as domains.py writes them")
+    parser.add_argument("--part", default="dev", choices=["train", "dev", "test"])
+    parser.add_argument(
+        "--quality", action="store_true", help="DistillMOS too; as long as the recordings on two cores"
+    )
+    options = parser.parse_args()
+    manifests = [
+        path for path in sorted(options.domains.glob("*.csv")) if path.stem not in ("shipped", "dev")
+    ]
+    chosen = tuple(item for path in manifests for item in read(path) if item.split == options.part)
+    table = Table(chosen, str(options.domains))
+    names: list[str] = []
+    for attack, rates in probes(table, qualities(table) if options.quality else {}):
+        if not names:
+            names = list(rates)
+            print(f"{'':16}" + "".join(f"{name:>10}" for name in names))
+        weak = " <- no evidence" if min(rates.values()) < EVIDENCE else ""
+        print(f"{attack:16}" + "".join(f"{100 * rates[name]:10.1f}" for name in names) + weak, flush=True)
+
+
+if __name__ == "__main__":
+    main()
