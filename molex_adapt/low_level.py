@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from molex_adapt.errors import MolexError
+
 _SIZE, _WINDOW, _HOP = 512, 400, 160
 _BINS, _BANDS, _CEPSTRA = _SIZE // 2 + 1, 64, 40
 STATISTICS = 2 * (_BINS + _BANDS) + 3 * _CEPSTRA
@@ -25,7 +27,7 @@ STATISTICS = 2 * (_BINS + _BANDS) + 3 * _CEPSTRA
 _FLOOR = 1e-6
 """-60 dB below the mean power of the recording."""
 _ACTIVE = 8.0
-"""Frames count down to 8 nepers of power (35 dB) below the loud ones; pauses say more of the room than of the voice."""
+"""Frames count down to e^8 of power (35 dB) below the loud ones; pauses say more of the room than of the voice."""
 _CLIP = 6.0
 _RIDGE = 6.0
 """Divided by the number of recordings: with few, the solution stays near zero."""
@@ -131,32 +133,42 @@ class LowLevelView(nn.Module):
 
         The first one decides how statistics are standardised. Rows of NaN are passed over; a domain that lacks a class
         teaches nothing.
+
+        Raises:
+            MolexError: the sums that were kept of former domains cannot be solved.
         """
-        known = ~statistics.isnan().any(1)
-        given, real = statistics[known].to(self.centre.device), bona_fide[known].to(self.centre.device)
+        known = ~statistics.isnan().any(1).cpu()
+        given, real = statistics.cpu()[known].float(), bona_fide.cpu()[known]
         if bool(real.all()) or not bool(real.any()):
             return
         if not self.has_learnt:
             self.centre.copy_(given.mean(0))
             self.spread.copy_(given.std(0, unbiased=False).clamp(min=1e-3))
-        rows = self._standardised(given).double()
+        rows = self._standardised(given).cpu().double()  # not every device has double precision
         weights = torch.where(real, 0.5 / real.sum(), 0.5 / (~real).sum()).double()
-        above = _above(self.sums.device)
-        self.sums += (rows.T @ (rows * weights[:, None]))[above[0], above[1]].float()
-        cast(Tensor, self.targets).add_((rows.T @ (weights * torch.where(real, 1.0, -1.0))).float())
-        self.counts += torch.tensor([1.0, len(rows)], device=self.counts.device)
+        above = _above()
+        targets = cast(Tensor, self.targets)
+        self.sums += (rows.T @ (rows * weights[:, None]))[above[0], above[1]].to(self.sums)
+        targets += (rows.T @ (weights * torch.where(real, 1.0, -1.0).double())).to(targets)
+        self.counts += torch.tensor([1.0, len(rows)]).to(self.counts)
         self._solve()
 
     def _solve(self) -> None:
         size, (domains, recordings) = STATISTICS + 1, self.counts.tolist()
-        gram = torch.zeros(size, size, dtype=torch.float64, device=self.sums.device)
-        above = _above(self.sums.device)
-        gram[above[0], above[1]] = (self.sums / domains).double()
+        gram = torch.zeros(size, size, dtype=torch.float64)
+        above = _above()
+        gram[above[0], above[1]] = self.sums.cpu().double() / domains
         gram = gram + gram.triu(1).T
-        penalty = torch.full((size,), _RIDGE / recordings, dtype=torch.float64, device=gram.device)
+        penalty = torch.full((size,), _RIDGE / recordings, dtype=torch.float64)
         penalty[-1] = 1e-9  # the constant is not held back
-        targets = (cast(Tensor, self.targets) / domains).double()
-        self.weight.copy_(torch.linalg.solve(gram + penalty.diag(), targets).float())
+        targets = cast(Tensor, self.targets).cpu().double() / domains
+        factor, fault = torch.linalg.cholesky_ex(gram + penalty.diag())
+        if fault:
+            raise MolexError(
+                "the low-level view cannot be solved: what the head keeps of former domains is not what recordings "
+                "give. Restore head.safetensors from a copy, or roll back to an earlier generation"
+            )
+        self.weight.copy_(torch.cholesky_solve(targets[:, None], factor)[:, 0])
 
     def _standardised(self, statistics: Tensor) -> Tensor:
         """(B, S) to (B, S + 1), the last one constant."""
@@ -164,8 +176,8 @@ class LowLevelView(nn.Module):
         return nn.functional.pad(rows, (0, 1), value=1.0)
 
 
-def _above(device: torch.device) -> Tensor:
-    return torch.triu_indices(STATISTICS + 1, STATISTICS + 1, device=device)
+def _above() -> Tensor:
+    return torch.triu_indices(STATISTICS + 1, STATISTICS + 1)
 
 
 def _cosines() -> NDArray[np.float32]:

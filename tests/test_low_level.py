@@ -8,6 +8,7 @@ from molex_adapt import Registry, Run
 from molex_adapt.base import load_base
 from molex_adapt.data import read
 from molex_adapt.detector import Detector
+from molex_adapt.errors import MolexError
 from molex_adapt.features import Features, OnlineFeatures, concatenate, extract, logits_of, pad, score_table
 from molex_adapt.low_level import STATISTICS, LowLevelView, Spectrum
 from molex_adapt.registry import layout
@@ -99,6 +100,14 @@ def test_a_further_domain_does_not_make_it_forget(made_up):
 
     assert wrong(kept) < 0.3
     assert wrong(lost) > 0.4
+
+
+def test_sums_that_no_recordings_give_are_refused(made_up):
+    view = LowLevelView()
+    view.learn(*made_up(30))
+    view.sums.mul_(-1)
+    with pytest.raises(MolexError, match=r"cannot be solved: .* Restore head.safetensors"):
+        view.learn(*made_up(20, 1))
 
 
 def test_what_was_not_heard_has_no_say(made_up):
