@@ -37,14 +37,10 @@ def test_shortcuts_find_what_gives_the_answer_away(tmp_path):
         write(f"same{at}", "spoof", "same", float(noise.uniform(1, 2)), cut=False)
     with (tmp_path / "all.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    found = dict(shortcuts.probes(read(tmp_path / "all.csv"), {}))
+    found = dict(shortcuts.probes(read(tmp_path / "all.csv")))
     assert found["longer"]["duration"] == 0 and found["longer"]["spectrum"] > 0.2
     assert found["narrow"]["band"] < 0.05 and found["narrow"]["spectrum"] < 0.05
     assert min(found["same"].values()) >= shortcuts.EVIDENCE
-    assert "quality" not in found["same"]
-    marks = {str(item.path): float(item.attack == "same") for item in read(tmp_path / "all.csv")}
-    marked = dict(shortcuts.probes(read(tmp_path / "all.csv"), marks))
-    assert marked["same"]["quality"] == 0 and marked["longer"]["quality"] == 0.5
 
 
 def test_views_add_up(recorded, tmp_path, tiny_folder_of, tiny_recipe):

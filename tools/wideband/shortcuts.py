@@ -1,11 +1,11 @@
-"""Whether something other than the attack gives the answer away: length, level, band, silence, spectrum, quality.
+"""Whether something other than the attack gives the answer away: length, level, band, silence, or the average spectrum.
 
     python -m tools.wideband.shortcuts data/domains --part dev
 
 Every probe is one number of a recording, or for the average spectrum a linear classifier of 64 of them, trained on
 four fifths of the recordings and tested on the last, five times; recordings of one source are on one side. The EER is
 that of the better direction. Below `EVIDENCE` an attack's figures say little of a detector: the set, or its
-conditions, should be mended. Quality is that of DistillMOS, where it is installed (`pip install distillmos`).
+conditions, should be mended.
 
 Shapes: T samples, N recordings, K bands.
 """
@@ -75,7 +75,7 @@ def by_spectrum(spectra: Floats, real: NDArray[np.bool_], sources: list[str]) ->
     return float(eer(scores[real], scores[~real]))
 
 
-def probes(table: Table, quality: dict[str, float]) -> Iterator[tuple[str, dict[str, float]]]:
+def probes(table: Table) -> Iterator[tuple[str, dict[str, float]]]:
     """Attack, and the EER of every probe; recordings that cannot be read are named and left out."""
     spectrum, kept, numbers, spectra = Spectrum(), [], [], []
     for item in table:
@@ -90,32 +90,13 @@ def probes(table: Table, quality: dict[str, float]) -> Iterator[tuple[str, dict[
     values, averages = np.stack(numbers), np.stack(spectra)
     real = np.array([item.attack is None for item in kept])
     attacks = np.array([item.attack or "" for item in kept])
-    marks = np.array([quality.get(str(item.path), np.nan) for item in kept])
     for attack in sorted(set(attacks[~real])):
         forged = attacks == attack
         rates = {name: either_way(values[real, at], values[forged, at]) for at, name in enumerate(NUMBERS)}
         both = real | forged
         sources = [item.source for item, own in zip(kept, both, strict=True) if own]
         rates["spectrum"] = by_spectrum(averages[both], real[both], sources)
-        if not np.isnan(marks[both]).any():
-            rates["quality"] = either_way(marks[real], marks[forged])
         yield attack, rates
-
-
-def qualities(table: Table) -> dict[str, float]:
-    """DistillMOS of every recording, by path; nothing where it is not installed."""
-    try:
-        import distillmos
-    except ImportError:
-        return {}
-    from molex_adapt.data import decode
-
-    model = distillmos.ConvTransformerSQAModel().eval()
-    found = {}
-    with torch.inference_mode():
-        for item in table:
-            found[str(item.path)] = float(model(torch.from_numpy(decode(item.path))[None]))
-    return found
 
 
 def main() -> None:
@@ -125,9 +106,6 @@ def main() -> None:
     )
     parser.add_argument("domains", type=Path, help="folder of manifests, as domains.py writes them")
     parser.add_argument("--part", default="dev", choices=["train", "dev", "test"])
-    parser.add_argument(
-        "--quality", action="store_true", help="DistillMOS too; as long as the recordings on two cores"
-    )
     options = parser.parse_args()
     manifests = [
         path for path in sorted(options.domains.glob("*.csv")) if path.stem not in ("shipped", "dev")
@@ -135,7 +113,7 @@ def main() -> None:
     chosen = tuple(item for path in manifests for item in read(path) if item.split == options.part)
     table = Table(chosen, str(options.domains))
     names: list[str] = []
-    for attack, rates in probes(table, qualities(table) if options.quality else {}):
+    for attack, rates in probes(table):
         if not names:
             names = list(rates)
             print(f"{'':16}" + "".join(f"{name:>10}" for name in names))
