@@ -133,8 +133,11 @@ class PrefixCache:
 
     def info(self) -> CacheInfo:
         """How much there is."""
-        sizes = [stat.st_size for _, stat in self._files()]
-        return CacheInfo(self.folder, len(sizes), sum(sizes), self.limit)
+        found = list(self._files())
+        recordings = sum(
+            "." not in path.stem for path, _ in found
+        )  # what else is kept of one is named after it
+        return CacheInfo(self.folder, recordings, sum(stat.st_size for _, stat in found), self.limit)
 
     def clear(self) -> None:
         """Delete everything."""

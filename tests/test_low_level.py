@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,22 @@ from molex_adapt import Registry, Run
 from molex_adapt.base import load_base
 from molex_adapt.data import read
 from molex_adapt.detector import Detector
-from molex_adapt.errors import MolexError
-from molex_adapt.features import Features, OnlineFeatures, concatenate, extract, logits_of, pad, score_table
+from molex_adapt.errors import ExpertError, MolexError
+from molex_adapt.features import (
+    Features,
+    OnlineFeatures,
+    concatenate,
+    extract,
+    logits_of,
+    pad,
+    score_table,
+    source_id,
+)
 from molex_adapt.low_level import STATISTICS, LowLevelView, Spectrum
+from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.registry import layout
+from molex_adapt.registry.checks import check_exemplars
+from molex_adapt.registry.exemplars import features_to_arrays
 from molex_adapt.train.fusion import learn_low_level, weigh_low_level
 
 
@@ -154,6 +168,11 @@ def test_features_carry_statistics_and_the_cache_keeps_them(
     assert torch.equal(first.statistics, again.statistics)
     assert first.digest() == again.digest() != without.digest()
     assert torch.equal(first.pick([4]).statistics, first.statistics[4:5])
+    cache = PrefixCache.standard(run.cache)
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 12
+    assert cache.info().recordings == 6
+    cache.clear()
+    assert not list((tmp_path / "cache").rglob("*.npy"))
     pooled = concatenate([first, without]).statistics
     assert pooled[6:].isnan().all()
     assert torch.equal(pooled[:6], first.statistics)
@@ -222,3 +241,16 @@ def test_a_registry_keeps_the_view_and_a_new_expert_extends_it(
     exemplars = layout.read_exemplars(registry.store.path, registry.store.experts()[1])
     assert exemplars["check.statistics"].shape == (len(exemplars["check.lengths"]), STATISTICS)
     assert not registry.store.verify()
+
+
+def test_damaged_statistics_of_exemplars_are_refused(features_of_low):
+    features = features_of_low(shift=1.0)
+    features = replace(features, sources=tuple(source_id(name) for name in features.sources))
+    arrays = features_to_arrays(features, "check", ["buzz"])
+    check_exemplars(arrays, "here")
+    for damaged, fault in (
+        (arrays["check.statistics"][1:], "not one row for each of 60"),
+        (arrays["check.statistics"] * np.float16(np.nan), "NaN or infinite"),
+    ):
+        with pytest.raises(ExpertError, match=fault):
+            check_exemplars(arrays | {"check.statistics": damaged}, "here")

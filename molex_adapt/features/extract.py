@@ -125,6 +125,7 @@ def _statistics(
             found[index] = own.float()
             if keys[index] is not None:
                 cache.store(_of_statistics(keys[index]), own.numpy()[None])
+    cache.trim()
     run.progress.stop()
     return found
 
