@@ -13,7 +13,7 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.data.heard import Heard
 from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
-from molex_adapt.metrics import Rates, Refusals, Ties
+from molex_adapt.metrics import Rates, Refusals, RefusalsChange, Ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,13 @@ class Comparison:
     change: dict[str, Change] = field(default_factory=dict)
     novel: str | None = None
     """The domain that an expert was added for; None where none was added to others."""
+    real_speech: RefusalsChange | None = None
+    """Bona fide speech of all these domains that the frozen threshold refuses; None where it was not measured."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
+            "bona_fide_refused": None if self.real_speech is None else self.real_speech.as_dict(),
             "before": _figures(self.before),
             "after": _figures(self.after),
             "change": {
@@ -85,6 +88,8 @@ class StageReport(Comparison):
     refused: list[str] = field(default_factory=list)
     not_measured: list[str] = field(default_factory=list)
     """Old domains without anything left to measure on."""
+    withdrawn: bool = False
+    """Whether the new expert did harm, so that it is kept with closed gates."""
     training: dict[str, Any] = field(default_factory=dict)
     """How each stage went: steps, best step, losses; JSON values."""
 
@@ -100,6 +105,7 @@ class StageReport(Comparison):
             "remarks": list(self.remarks),
             "refused": list(self.refused),
             "not_measured": list(self.not_measured),
+            "withdrawn": self.withdrawn,
             "training": dict(self.training),
         }
 

@@ -36,6 +36,8 @@ class Run:
     progress: Progress = Silent()
     command: str = ""
     """What the user typed, for the history."""
+    allow_failures: bool = False
+    """Train although more than a tenth of the recordings cannot be used."""
     resume: bool = False
     """Go on from the checkpoints of the same training that was killed; without any, from the beginning."""
 

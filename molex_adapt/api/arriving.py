@@ -220,6 +220,7 @@ class Arrival:
             before=result.before,
             after=result.after,
             change=result.changes,
+            real_speech=result.real_speech,
             novel=domain if result.before else None,
             remarks=remarks,
             refused=result.refused,

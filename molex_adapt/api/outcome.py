@@ -34,8 +34,10 @@ def routing_profile(
     return analyse(detector, sets).usage if sets else {}
 
 
-def write_generation(training: Training, result: Adapted, owners: Owners) -> StageReport:
-    """Write the new generation, from the detector as the stages left it; active unless it was not accepted.
+def write_generation(
+    training: Training, result: Adapted, owners: Owners, accept: bool = False
+) -> StageReport:
+    """Write the new generation, from the detector as the stages left it; active if it was accepted, or by `accept`.
 
     Raises:
         RegistryError: another writer was first, or the disk failed.
@@ -67,14 +69,17 @@ def write_generation(training: Training, result: Adapted, owners: Owners) -> Sta
         profile=routing_profile(detector, result, training.old),
         remarks=[*remarks, *result.refused],
     )
-    number = training.store.add_generation(draft, activate=not result.refused)
+    activated = accept or not result.refused
+    number = training.store.add_generation(draft, activate=activated)
     return StageReport(
         expert=result.experts[0] if len(result.experts) == 1 else result.experts,
         generation=number,
-        activated=not result.refused,
+        activated=activated,
         before=result.before,
         after=result.after,
         change=result.changes,
+        real_speech=result.real_speech,
+        withdrawn=result.withdrawn,
         novel=next((domain for domain, _ in owners.values()), None) if result.before else None,
         seconds=result.seconds,
         failed=tuple(failed for item in training.data for failed in item.failed),

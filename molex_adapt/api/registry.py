@@ -308,6 +308,7 @@ class Registry:
         name: str | None = None,
         recipe: Recipe | None = None,
         licence: str = "other",
+        accept: bool = False,
         run: Run = Run(),
     ) -> StageReport:
         """Add one expert for a new domain; every old one stays bit-identical. Empty registries get a head as well.
@@ -317,6 +318,7 @@ class Registry:
             domain: what the expert is for.
             name: of the expert; the domain's by default.
             recipe: training options; the structure is that of the active generation.
+            accept: activate the new generation whatever was found.
             licence, run: as for `train`.
 
         Returns:
@@ -351,17 +353,23 @@ class Registry:
                 training.recipe,
                 run,
                 kept,
+                accept=accept,
             )
-            return write_generation(training, result, owners)
+            return write_generation(training, result, owners, accept)
 
     def retrain_router(
-        self, data: Sequence[Data] | Data = (), *, recipe: Recipe | None = None, run: Run = Run()
+        self,
+        data: Sequence[Data] | Data = (),
+        *,
+        recipe: Recipe | None = None,
+        accept: bool = False,
+        run: Run = Run(),
     ) -> StageReport:
         """Router stage alone, on the experts' exemplars and further data.
 
         Args:
             data: folders, manifests or tables; an attack named like an expert's domain is led to that expert.
-            recipe, run: as for `add_expert`.
+            recipe, accept, run: as for `add_expert`.
         """
         from molex_adapt.api.inputs import several
         from molex_adapt.api.outcome import write_generation
@@ -375,7 +383,7 @@ class Registry:
             result = retrain_routers(
                 training.detector, domains, training.old, active.threshold, training.recipe, run, kept
             )
-            return write_generation(training, result, {})
+            return write_generation(training, result, {}, accept)
 
     def set_threshold(self, data: Data, *, refused: float = 0.03, run: Run = Run()) -> ThresholdReport:
         """Choose the threshold on real speech of the place of use; a new generation has it, and all else as before.

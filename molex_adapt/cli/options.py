@@ -114,6 +114,7 @@ def running(
     seed: int = 0,
     workers: int | None = None,
     resume: bool = False,
+    allow_failures: bool = False,
 ) -> Iterator[Run]:
     """The `Run` that a command's options come to; its progress shows on stderr as long as the context lasts."""
     from molex_adapt.run import Run
@@ -127,6 +128,7 @@ def running(
             progress=progress,
             command=shlex.join(["molex-adapt", *sys.argv[1:]]),
             resume=resume,
+            allow_failures=allow_failures,
         )
 
 

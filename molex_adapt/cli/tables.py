@@ -64,7 +64,19 @@ def comparison_table(
         )
     for domain in not_measured:
         table.add_row(domain, "-", "-", "-", Text("no data", style="yellow"))
-    return [table, *drift_table(report.change)]
+    return [table, *drift_table(report.change), *_real_speech(report)]
+
+
+def _real_speech(report: Comparison) -> list[RenderableType]:
+    """What happened to bona fide speech of all domains together."""
+    found = report.real_speech
+    if found is None:
+        return []
+    low, high = found.interval
+    style = "red" if low > 0 else ""
+    rise = Text(f"{100 * found.rise:+.1f} points ({100 * low:+.1f} {100 * high:+.1f})", style=style)
+    shares = f"{100 * found.before:.1f} → {100 * found.after:.1f} %"
+    return [Text(f"Bona fide speech refused: {shares} of {found.bona_fide} recordings, ").append(rise), Text()]
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
@@ -258,6 +270,10 @@ def _outcome(report: StageReport) -> list[RenderableType]:
         line = Text(f"Refused: generation {report.generation} was kept but is not active", style="bold red")
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
+    if report.withdrawn:
+        reasons.append(
+            Text("  The expert would do harm and is withdrawn; the low-level view has learnt the domain")
+        )
     if report.not_measured:
         reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))
     if not report.activated:

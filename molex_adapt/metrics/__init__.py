@@ -31,7 +31,13 @@ from molex_adapt.metrics.curve import (
     min_dcf,
 )
 from molex_adapt.metrics.rates import Rates, measure, measure_by_attack, measure_by_condition, measure_grid
-from molex_adapt.metrics.refusals import Refusals, count_refusals, refusals_by_condition
+from molex_adapt.metrics.refusals import (
+    Refusals,
+    RefusalsChange,
+    count_refusals,
+    paired_refusals,
+    refusals_by_condition,
+)
 
 __all__ = [
     "ASVSPOOF5",
@@ -39,6 +45,7 @@ __all__ = [
     "Curve",
     "Rates",
     "Refusals",
+    "RefusalsChange",
     "Ties",
     "act_dcf",
     "cllr",
@@ -55,5 +62,6 @@ __all__ = [
     "measure_grid",
     "min_dcf",
     "paired_change",
+    "paired_refusals",
     "refusals_by_condition",
 ]

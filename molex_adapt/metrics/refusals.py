@@ -59,6 +59,68 @@ def count_refusals(scores: ArrayLike, threshold: float) -> Refusals:
     return Refusals(rate, (low, high), refused, count)
 
 
+@dataclass(frozen=True, slots=True)
+class RefusalsChange:
+    """Share of bona fide utterances below one threshold under two detectors, and the interval of its rise."""
+
+    before: float
+    after: float
+    interval: tuple[float, float]
+    """Paired bootstrap interval of after minus before; a rise is worse."""
+    bona_fide: int
+    sources: int
+    """Source recordings that they come from; the interval is drawn over these."""
+
+    @property
+    def rise(self) -> float:
+        """After minus before."""
+        return self.after - self.before
+
+    def as_dict(self) -> dict[str, float | int | list[float]]:
+        """The same as plain JSON values."""
+        return asdict(self) | {"interval": list(self.interval)}
+
+
+def paired_refusals(
+    before: ArrayLike,
+    after: ArrayLike,
+    threshold: float,
+    sources: Sequence[str],
+    *,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> RefusalsChange:
+    """Compare what a threshold refuses of the same bona fide utterances under two detectors.
+
+    Args:
+        before, after: (N,) scores of the same utterances, in the same order.
+        threshold: in the scores' unit; at least this score is accepted.
+        sources: (N,) source recordings; every resample draws whole ones.
+        bootstrap, confidence, seed: of the interval.
+
+    Raises:
+        DataError: no score, other numbers of them, or one that is not finite.
+
+    Source: own.
+    """
+    counts = [count_refusals(scores, threshold) for scores in (before, after)]
+    first, second = (np.asarray(scores, dtype=np.float64) < threshold for scores in (before, after))
+    if not first.size == second.size == len(sources):
+        raise DataError(
+            f"{first.size} scores before, {second.size} after and {len(sources)} sources. A paired comparison needs the "
+            "same utterances in the same order. Score both on one list."
+        )
+    names, owners = np.unique(np.asarray(sources, dtype=object), return_inverse=True)
+    each = np.bincount(owners, minlength=names.size)
+    rise = np.bincount(owners, weights=second.astype(float) - first, minlength=names.size)
+    draws = np.random.default_rng(seed).multinomial(names.size, np.full(names.size, 1 / names.size), bootstrap)
+    rises = (draws @ rise) / (draws @ each)
+    tails = (1 - confidence) / 2
+    low, high = (float(edge) for edge in np.quantile(rises, [tails, 1 - tails]))
+    return RefusalsChange(counts[0].rate, counts[1].rate, (low, high), first.size, names.size)
+
+
 def refusals_by_condition(
     scores: ArrayLike, is_bona_fide: ArrayLike, conditions: Sequence[str | None], threshold: float
 ) -> dict[str, Refusals]:

@@ -158,6 +158,12 @@ class Mixture(nn.Module):
             router.remove(index)
         del self.specs[index]
 
+    def withdraw(self, name: str) -> None:
+        """Keep an expert that does not act: its gates are closed. Routers that are retrained may open them again."""
+        index = self.index(name)
+        for router in self.routers:
+            router.withdraw(index)
+
     def weights(self, name: str) -> ExpertWeights:
         """A copy of an expert's LoRA weights, float32 on the CPU."""
         index = self.index(name)

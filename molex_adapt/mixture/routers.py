@@ -20,6 +20,10 @@ from molex_adapt.mixture.stack import Stack
 from molex_adapt.recipe import RouterOptions
 
 
+_CLOSED = 40.0
+"""By how much `withdraw` lowers a gate logit; trained ones differ by a few."""
+
+
 @dataclass(frozen=True)
 class Routing:
     """One block's decision for a batch; N is 1 for utterance routing and F for frame routing.
@@ -70,10 +74,11 @@ class Router(nn.Module):
 
     @torch.no_grad()
     def add(self, row: Tensor | None = None) -> None:
-        """Append an expert's row (D + 1,). Without one it is the mean of the old rows, or zero for the first expert."""
+        """Append an expert's row (D + 1,). Without one it is the mean of the rows that act, or zero."""
         former = self.rows.table
         if row is None:
-            row = former.mean(0) if len(former) else former.new_zeros(self.width + 1)
+            acting = former[~self.withdrawn]
+            row = acting.mean(0) if len(acting) else former.new_zeros(self.width + 1)
         self.extend(row[None])
 
     @torch.no_grad()
@@ -86,6 +91,15 @@ class Router(nn.Module):
     def lift(self, index: int, logit: float) -> None:
         """Raise an expert's gate logit by `logit` for every input."""
         self.rows[index][-1] += logit * self.width**0.5  # logits are divided by the root of the width
+
+    def withdraw(self, index: int) -> None:
+        """Close an expert's gate: its share becomes 1e-13 at most, and the others route as if it were not there."""
+        self.lift(index, -_CLOSED)
+
+    @property
+    def withdrawn(self) -> Tensor:
+        """(E,) bool, whether an expert's gate was closed by `withdraw`."""
+        return self.rows.table[:, -1] < -_CLOSED / 2 * self.width**0.5
 
     def remove(self, index: int) -> None:
         """Drop the row at `index`."""

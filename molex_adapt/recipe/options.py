@@ -177,6 +177,8 @@ class AcceptanceOptions(Options):
     bootstrap: int = Field(1000, ge=1)
     known: float = Field(0.03, ge=0, le=1)
     """A new domain with at most this EER under the active mixture is reported as known before training."""
+    refused: float = Field(0.01, ge=0, le=1)
+    """Largest rise of the share of bona fide speech that the frozen threshold refuses, as a fraction."""
     certain: bool = True
     """Refuse only where the paired bootstrap interval of the rise is above zero as well."""
 

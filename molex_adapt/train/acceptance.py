@@ -6,6 +6,7 @@ threshold count each score as a decision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate, logits_of
-from molex_adapt.metrics import Rates, error_rates, measure, paired_change
+from molex_adapt.metrics import (
+    Rates,
+    RefusalsChange,
+    error_rates,
+    measure,
+    paired_change,
+    paired_refusals,
+)
 from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
 
@@ -87,13 +95,58 @@ def compare(
     return found
 
 
-def refusals(changes: Mapping[str, Change], new_domain: str | None, options: AcceptanceOptions) -> list[str]:
+def compare_refused(
+    before: Mapping[str, DomainScores],
+    after: Mapping[str, DomainScores],
+    threshold: float,
+    options: AcceptanceOptions,
+) -> RefusalsChange | None:
+    """How much bona fide speech of all domains the threshold refuses; None where there is none.
+
+    Domains share bona fide speech. Shared utterances have the same scores in each and count once.
+    """
+    seen = dict.fromkeys(
+        (source, old, new)
+        for domain, item in before.items()
+        for source, old, new, real in zip(
+            item.sources, item.scores, after[domain].scores, item.bona_fide, strict=True
+        )
+        if real
+    )
+    if not seen:
+        return None
+    sources, first, second = zip(*seen, strict=True)
+    return paired_refusals(
+        first,
+        second,
+        threshold,
+        sources,
+        bootstrap=options.bootstrap,
+        confidence=options.confidence,
+    )
+
+
+def refusals(
+    changes: Mapping[str, Change],
+    real_speech: RefusalsChange | None,
+    new_domain: str | None,
+    options: AcceptanceOptions,
+) -> list[str]:
     """Why the new generation may not be activated; empty when it may.
 
-    An old domain is worse when its EER rose by more than the tolerance. With `gate.certain` the interval of the rise
-    must lie above zero as well.
+    An old domain is worse when its EER rose by more than the tolerance, and real speech when more of it is refused.
+    With `gate.certain` the interval of the rise must lie above zero as well.
     """
     found = []
+    if real_speech is not None:
+        surely = real_speech.interval[0] if options.certain else real_speech.rise
+        if real_speech.rise > options.refused and surely > 0:
+            low, high = real_speech.interval
+            found.append(
+                f"bona fide speech: {100 * real_speech.before:.1f} % of {real_speech.bona_fide} recordings were refused "
+                f"at the frozen threshold, now {100 * real_speech.after:.1f} % (interval of the rise {100 * low:+.1f} to "
+                f"{100 * high:+.1f} points); the tolerance is {100 * options.refused:.1f}"
+            )
     for domain, change in changes.items():
         # A point of EER is one utterance of a hundred: on small check sets chance alone exceeds the tolerance.
         surely = change.interval[0] if options.certain else change.eer
@@ -104,3 +157,21 @@ def refusals(changes: Mapping[str, Change], new_domain: str | None, options: Acc
                 f"{100 * high:+.1f}); the tolerance is {100 * options.tolerance:.1f}"
             )
     return found
+
+
+def unproven(changes: Mapping[str, Change], after: Mapping[str, Rates], new_domain: str) -> list[str]:
+    """Why nobody can tell that the new domain is detected better than before; empty where the interval says so."""
+    change, rates = changes.get(new_domain), after.get(new_domain)
+    if change is None or rates is None or change.interval[1] < 0:
+        return []
+    low, high = (f"{100 * edge:+.1f}" for edge in change.interval)
+    text = (
+        f"{new_domain}: no certain gain. Its EER changed by {100 * change.eer:+.1f} points (interval {low} to {high}) on "
+        f"{rates.bona_fide} bona fide and {rates.spoof} spoofed recordings"
+    )
+    if change.eer < 0:
+        # The width of an interval falls with the root of the number of recordings.
+        reach = (change.interval[1] - change.eer) / -change.eer
+        needed = math.ceil(min(rates.bona_fide, rates.spoof) * max(reach, 1.0) ** 2) + 1
+        text += f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
+    return [text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +10,23 @@ from typing import TypeVar
 
 import torch
 
+from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, ExpertError
 from molex_adapt.features import Features
-from molex_adapt.metrics import Rates
+from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
 from molex_adapt.run import Run
-from molex_adapt.train.acceptance import DomainScores, compare, rates, refusals, score_sets
+from molex_adapt.train.acceptance import (
+    DomainScores,
+    compare,
+    compare_refused,
+    rates,
+    refusals,
+    score_sets,
+    unproven,
+)
 from molex_adapt.train.calibrate import DevelopmentScores, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
@@ -46,8 +56,10 @@ class Adapted:
         experts: names of the new experts.
         before, after: figures per domain; `before` has only domains that there were before.
         changes: paired comparison per domain that was measured both times.
+        real_speech: what the frozen threshold refuses of the bona fide speech of all of them, before and after.
         refused: why the result may not be activated; empty when it may.
         not_measured: old domains of which nothing is kept to measure on.
+        withdrawn: whether the new expert was found to do harm, so that its gates are closed.
         seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
         exemplars: per new expert.
         threshold: frozen when the first mixture was trained; nats.
@@ -58,7 +70,9 @@ class Adapted:
     before: dict[str, Rates] = field(default_factory=dict)
     after: dict[str, Rates] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
+    real_speech: RefusalsChange | None = None
     refused: list[str] = field(default_factory=list)
+    withdrawn: bool = False
     not_measured: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
     stages: dict[str, Fitted] = field(default_factory=dict)
@@ -121,8 +135,13 @@ def add_expert(
     recipe: Recipe,
     run: Run,
     checkpoints: Checkpoints | None = None,
+    *,
+    accept: bool = False,
 ) -> Adapted:
     """Train one new expert with all old ones frozen, then the routers if the recipe says so, and judge the result.
+
+    The low-level view learns the domain first, in closed form. Where the mixture with the expert is not accepted, and
+    what the view learnt is accepted alone, the expert is withdrawn: it is kept, and its gates are closed.
 
     Args:
         detector: the active mixture; changed in place.
@@ -130,6 +149,7 @@ def add_expert(
         old: the domains known so far.
         threshold: frozen, in nats.
         recipe, run, checkpoints: how it is trained, with which seed, and where its state is kept.
+        accept: keep the expert at work whatever it does.
     """
     result = Adapted([name], threshold)
     # All that is asked of the former mixture comes before `append_expert`: from there on it is another one.
@@ -145,10 +165,11 @@ def add_expert(
     losses, share = before.losses(), recipe.expert.replay_share
     if found is not None:
         share = replay_share(1 - share, found.loss, losses)
-    append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
-    learn_low_level(detector, {domain: data.train})  # early stopping then measures both
-    replay = replay_pools(detector, old, replay_weights(losses))
     development = [data.dev, *known.values()]
+    learn_low_level(detector, {domain: data.train})  # early stopping then measures both
+    view = _ViewAlone.learn(detector, development, recipe, before, sets, result)
+    append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
+    replay = replay_pools(detector, old, replay_weights(losses))
     new_row = detector.mixture.index(name)
     new = Pool(data.train, 1.0, new_row)
     stage = expert_stage(detector, name, with_replay([new], replay, share), development, recipe, run.seed)
@@ -162,6 +183,8 @@ def add_expert(
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
+    if result.refused and view is not None and not accept:
+        view.take_over(detector, name, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
     return result
 
@@ -219,16 +242,81 @@ def _judge(
 ) -> None:
     result.seconds |= {stage: fitted.seconds for stage, fitted in result.stages.items()}
 
-    def measure_both() -> None:
-        scored_after = score_sets(detector, sets)
-        result.before = rates(scored_before, recipe.gate)
-        result.after = rates(scored_after, recipe.gate)
-        result.changes = compare(scored_before, scored_after, result.threshold, recipe.gate)
-
-    _timed(result, measure_both)
-    result.refused = refusals(result.changes, new_domain, recipe.gate)
+    _timed(
+        result,
+        lambda: _compare(scored_before, score_sets(detector, sets), new_domain, recipe, result),
+    )
     if "router" in result.stages and result.stages["router"].best_step == 0:
         result.remarks.append("the router stage brought nothing on the development split and was not kept")
+
+
+def _compare(
+    before: Mapping[str, DomainScores],
+    after: Mapping[str, DomainScores],
+    new_domain: str | None,
+    recipe: Recipe,
+    result: Adapted,
+) -> None:
+    result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
+    result.changes = compare(before, after, result.threshold, recipe.gate)
+    result.real_speech = compare_refused(before, after, result.threshold, recipe.gate)
+    result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate)
+    if new_domain is not None:
+        result.refused += unproven(result.changes, result.after, new_domain)
+
+
+@dataclass(frozen=True)
+class _ViewAlone:
+    """The mixture as it was, with a low-level view that has learnt the new domain: what is left without the expert."""
+
+    head: dict[str, torch.Tensor]
+    calibration: Calibration
+    remarks: list[str]
+    scored: dict[str, DomainScores]
+
+    @classmethod
+    def learn(
+        cls,
+        detector: Detector,
+        development: list[Features],
+        recipe: Recipe,
+        before: DevelopmentScores,
+        sets: Mapping[str, Features],
+        result: Adapted,
+    ) -> _ViewAlone | None:
+        """Weigh the view, calibrate and measure; None where the mixture has no such view."""
+        view = detector.head.low_level
+        if view is None or not view.has_learnt:
+            return None
+        remarks = weigh_low_level(detector, development)
+        _recalibrate(detector, development, recipe, result, before)
+        scored = _timed(result, lambda: score_sets(detector, sets))
+        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, remarks, scored)
+
+    def take_over(
+        self,
+        detector: Detector,
+        name: str,
+        before: Mapping[str, DomainScores],
+        domain: str,
+        recipe: Recipe,
+        result: Adapted,
+    ) -> None:
+        """Withdraw the expert if the view alone is accepted; change nothing otherwise."""
+        alone = Adapted(result.experts, result.threshold)
+        _compare(before, self.scored, domain, recipe, alone)
+        if alone.refused:
+            return
+        detector.head.load_state_dict(self.head)
+        detector.calibration = self.calibration
+        detector.mixture.withdraw(name)
+        result.before, result.after, result.changes = alone.before, alone.after, alone.changes
+        result.real_speech, result.withdrawn = alone.real_speech, True
+        result.remarks += [
+            f"expert {name} is withdrawn: kept, with closed gates, for with it {'; '.join(result.refused)}",
+            *self.remarks,
+        ]
+        result.refused = []
 
 
 def _recalibrate(

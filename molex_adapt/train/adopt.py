@@ -11,7 +11,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.mixture import ExpertSpec, ExpertWeights
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe
-from molex_adapt.train.acceptance import compare, rates, refusals, score_sets
+from molex_adapt.train.acceptance import compare, compare_refused, rates, refusals, score_sets
 from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.calibrate import calibrate, score_development
 from molex_adapt.train.exemplars import Exemplars
@@ -58,7 +58,8 @@ def adopt_expert(
     result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
     if measurable:
         result.changes = compare(before, after, threshold, recipe.gate)
-    result.refused = refusals(result.changes, domain, recipe.gate)
+        result.real_speech = compare_refused(before, after, threshold, recipe.gate)
+    result.refused = refusals(result.changes, result.real_speech, domain, recipe.gate)
     if exemplars is not None:
         result.exemplars[spec.name] = exemplars
     result.seconds["evaluate"] = time.monotonic() - started

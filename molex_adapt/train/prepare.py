@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
+MOST_UNUSABLE = 0.1
+"""Share of the recordings."""
 MOST_MEASURED = 4000
 """Utterances of a development or test split that are used. Of a larger one: half of each class, by chance, and at least
 one of each attack."""
@@ -64,12 +67,15 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     """Read the data, leave out what cannot be used, divide the rest, compute features.
 
     Raises:
-        DataError: a class is missing, before or after the audit, or there are too few recordings to divide.
+        DataError: a class is missing, before or after the audit, there are too few recordings to divide, or more than
+            a tenth cannot be used and `run` does not allow that.
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
     checked = audit(table, run, min_seconds=recipe.data.min_seconds)
     checked.table.require_usable("training", table, checked.failed)
+    if not run.allow_failures:
+        _require_most(table, checked.failed)
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
     )
@@ -107,6 +113,16 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     else:
         train = OnlineFeatures(detector, heard.utterances, run.workers)
     return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
+
+
+def _require_most(table: Table, failed: Sequence[Failed]) -> None:
+    if len(failed) <= MOST_UNUSABLE * len(table):
+        return
+    raise DataError(
+        f"{len(failed)} of {len(table)} recordings of {table.root} cannot be used, such as {failed[0].path}: "
+        f"{failed[0].reason}. More than {100 * MOST_UNUSABLE:.0f} % are missing from what was asked for. Correct paths "
+        "and recordings, or train on the rest by --allow-failures"
+    )
 
 
 def _gib(table: Table, detector: Detector) -> float:

@@ -31,6 +31,8 @@ class Stretch:
     length: int
     language: str = ""
     g722: bool = False
+    package: str = ""
+    source: str = ""
 
 
 def read_speech(stem: Path) -> tuple[Tensor, list[Stretch]]:

@@ -309,7 +309,8 @@ def chosen(
     for number in sorted(kept):
         item, (voice, part) = items[number], parts[number]
         g722 = item.package.startswith("asterisk")
-        yield item.wave, Stretch(voice, part, 0, len(item.wave), item.language, g722)
+        place = item.package, item.path
+        yield item.wave, Stretch(voice, part, 0, len(item.wave), item.language, g722, *place)
 
 
 def main() -> None:

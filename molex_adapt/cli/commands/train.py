@@ -32,6 +32,9 @@ from molex_adapt.conventions import PER_ATTACK
 if TYPE_CHECKING:
     from molex_adapt.reports import StageReport
 
+Accept = Annotated[
+    bool, typer.Option("--accept", help="Activate the new generation whatever acceptance finds.")
+]
 DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
 
 
@@ -124,7 +127,9 @@ def train(
         )
     from molex_adapt.api import Registry
 
-    with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
+    with running(
+        quiet, device=device, seed=seed, workers=workers, resume=resume, allow_failures=allow_failures
+    ) as run:
         report = Registry.open(registry).train(
             data,
             domain=domain,
@@ -150,6 +155,7 @@ def add_expert(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    accept: Accept = False,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
     as_json: Json = False,
@@ -157,9 +163,12 @@ def add_expert(
 ) -> None:
     """Train one expert on a new attack; every old expert stays as it is.
 
-    Every domain is measured before and after. If an old one suffers beyond
-    the recipe's tolerance, the new generation is kept but not activated, and
-    the exit status is 1.
+    Every domain is measured before and after. The new generation is active
+    if the new domain certainly gains, no old one suffers beyond the recipe's
+    tolerance, and no more real speech is refused. Where the expert does harm,
+    it is withdrawn, and what the low-level view learnt stays, if that is
+    accepted alone. Otherwise the generation is kept but not activated, and
+    the exit status is 1; --accept activates it.
 
     [bold]Examples[/bold]
 
@@ -169,13 +178,16 @@ def add_expert(
     """
     from molex_adapt.api import Registry
 
-    with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
+    with running(
+        quiet, device=device, seed=seed, workers=workers, resume=resume, allow_failures=allow_failures
+    ) as run:
         report = Registry.open(registry).add_expert(
             data,
             domain=domain,
             name=name,
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
+            accept=accept,
             run=run,
         )
     emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
@@ -194,6 +206,7 @@ def retrain_router(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    accept: Accept = False,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
     as_json: Json = False,
@@ -207,9 +220,11 @@ def retrain_router(
     """
     from molex_adapt.api import Registry
 
-    with running(quiet, device=device, seed=seed, workers=workers, resume=resume) as run:
+    with running(
+        quiet, device=device, seed=seed, workers=workers, resume=resume, allow_failures=allow_failures
+    ) as run:
         report = Registry.open(registry).retrain_router(
-            data or [], recipe=recipe_for(registry, recipe, overrides), run=run
+            data or [], recipe=recipe_for(registry, recipe, overrides), accept=accept, run=run
         )
     emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
