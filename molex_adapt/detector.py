@@ -1,6 +1,6 @@
 """The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out.
 
-Shapes: S statistics of the low-level view.
+Shapes: S statistics of the spectrum.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from molex_adapt.base import Base, frame_mask
+from molex_adapt.base import Base, frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import AudioError
 from molex_adapt.head import Head
+from molex_adapt.low_level import STATISTICS
 from molex_adapt.mixture import Mixture
+from molex_adapt.readout import Readings, pooled
 from molex_adapt.recipe import Recipe
 
 
@@ -38,7 +40,7 @@ class Detector(nn.Module):
         return self.head.classify.weight.device
 
     def logit(self, features: Tensor, frames: Tensor) -> Tensor:
-        """Uncalibrated scores from prefix features, without the low-level view. Training works on these.
+        """Uncalibrated scores from prefix features, without the readout. Training works on these.
 
         Args:
             features: (B, F, C) from `Base.prefix`.
@@ -52,14 +54,26 @@ class Detector(nn.Module):
         return logit.float()
 
     def statistics(self, wave: Tensor, lengths: Tensor) -> Tensor | None:
-        """What the low-level view hears, (B, S), of waveforms as for `score`; None where there is no such view."""
-        view = self.head.low_level
-        return None if view is None else view.spectrum(wave, lengths)
+        """The low-level view, (B, S), of waveforms as for `score`; None where there is no readout."""
+        readout = self.head.readout
+        return None if readout is None else readout.spectrum(wave, lengths)
 
-    def fuse(self, logit: Tensor, statistics: Tensor | None) -> Tensor:
-        """(B,) logits with what the low-level view says of (B, S) statistics; as they are where either is missing."""
-        view = self.head.low_level
-        return logit if view is None or statistics is None else logit + view(statistics)
+    @torch.no_grad()
+    def readings(self, features: Tensor, frames: Tensor, statistics: Tensor | None = None) -> Readings:
+        """What the readout reads: features and frames as for `logit`, (B, S) statistics, NaN where there are none."""
+        with self.mixture.silenced():
+            states = self.base.hidden_states(features, frames)
+        read = pooled(states, frame_mask(frames, features))
+        if statistics is None:
+            statistics = read.new_full((len(read), STATISTICS), torch.nan)
+        return Readings(send(statistics, read.device), read)
+
+    def fuse(self, logit: Tensor, features: Tensor, frames: Tensor, statistics: Tensor | None) -> Tensor:
+        """(B,) logits of `logit` with what the readout says; as they are where it has nothing to say."""
+        readout = self.head.readout
+        if readout is None or not readout.has_learnt:
+            return logit
+        return logit + readout(self.readings(features, frames, statistics))
 
     @torch.no_grad()
     def score(self, wave: Tensor, lengths: Tensor) -> Tensor:
@@ -75,8 +89,9 @@ class Detector(nn.Module):
         Raises:
             AudioError: a row is shorter than the base's receptive field.
         """
-        logit = self.logit(*self.base.prefix(wave, lengths))
-        return self.calibrate(self.fuse(logit, self.statistics(wave, lengths)))
+        features, frames = self.base.prefix(wave, lengths)
+        logit = self.logit(features, frames)
+        return self.calibrate(self.fuse(logit, features, frames, self.statistics(wave, lengths)))
 
     def calibrate(self, logit: Tensor) -> Tensor:
         """Logit to log-likelihood ratio in nats."""

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from molex_adapt.low_level import LowLevelView
+from molex_adapt.readout import Readout
 from molex_adapt.recipe import HeadOptions
 
 
 class Head(nn.Module):
     """From all hidden states to one uncalibrated score per utterance.
 
-    `low_level` is the view beside it, None where the recipe has it off. It has its own input: see `Detector.fuse`.
+    `readout` stands beside it, None where the recipe has it off. It has its own input: see `Detector.fuse`.
     """
 
     def __init__(self, width: int, states: int, options: HeadOptions) -> None:
@@ -31,7 +31,7 @@ class Head(nn.Module):
         )
         self.dropout = nn.Dropout(options.dropout)
         self.classify = nn.Linear(2 * options.width, 1)
-        self.low_level = LowLevelView() if options.low_level else None
+        self.readout = Readout(2 * width * states) if options.readout else None
 
     def forward(self, states: list[Tensor], mask: Tensor) -> Tensor:
         """Score utterances.

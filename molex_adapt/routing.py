@@ -45,8 +45,8 @@ def collect(detector: Detector, features: Features) -> Gates:
         # All blocks in one copy: every copy to the CPU waits for the device.
         gates[indices] = _utterance_means([routing.gates for routing in routings], mask)
         probabilities[indices] = _utterance_means([routing.probabilities for routing in routings], mask)
-        logits[indices] = logit.float().cpu()
-    logits = detector.fuse(send(logits, detector.device), features.statistics).cpu()
+        heard = None if features.statistics is None else features.statistics[indices]
+        logits[indices] = detector.fuse(logit, clips, frames, heard).float().cpu()
     return Gates(logits, gates, probabilities)
 
 

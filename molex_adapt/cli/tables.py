@@ -272,7 +272,7 @@ def _outcome(report: StageReport) -> list[RenderableType]:
     reasons = [Text(f"  {reason}") for reason in report.refused]
     if report.withdrawn:
         reasons.append(
-            Text("  The expert would do harm and is withdrawn; the low-level view has learnt the domain")
+            Text("  The expert would do harm and is withdrawn; the readout has learnt the domain")
         )
     if report.not_measured:
         reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))

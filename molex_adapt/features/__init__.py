@@ -3,7 +3,7 @@
 from molex_adapt.features.batches import batch_seconds, length_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
-from molex_adapt.features.scoring import UtteranceScore, logits_of, score_table
+from molex_adapt.features.scoring import UtteranceScore, logits_of, parts_of, readings_of, score_table
 from molex_adapt.features.sets import (
     Features,
     StoredClips,
@@ -27,6 +27,8 @@ __all__ = [
     "logits_of",
     "pad",
     "pad_clips",
+    "parts_of",
+    "readings_of",
     "score_table",
     "source_id",
 ]

@@ -1,6 +1,6 @@
 """Prefix features of a table of recordings, from the cache where it has them.
 
-Shapes: S statistics of the low-level view.
+Shapes: S statistics of the spectrum.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def extract(
     run.progress.stop()
     order = sorted(found)
     statistics: dict[int, Tensor] = {}
-    if detector.head.low_level is not None:
+    if detector.head.readout is not None:
         statistics = _statistics(detector, table, order, keys, cache, run, failed)
         order = sorted(statistics)
     if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from molex_adapt.data import Failed, Heard, Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
+from molex_adapt.low_level import STATISTICS
+from molex_adapt.readout import Readings
 from molex_adapt.run import Run
 
 
@@ -53,24 +56,65 @@ def score_table(
     return scored, tuple(failed)
 
 
-@torch.no_grad()
 def logits_of(detector: Detector, features: Features) -> Tensor:
-    """(N,) logits of whole utterances with the low-level view, on the CPU, in evaluation mode.
+    """(N,) logits of whole utterances with the readout, on the CPU, in evaluation mode."""
+    logits, evidence = parts_of(detector, features)
+    readout = detector.head.readout
+    return logits if readout is None else logits + float(readout.share) * evidence
 
-    Domains of one corpus share their bona fide speech, and their sets hold the very same tensors of it: of these the
-    states are computed once.
+
+def parts_of(detector: Detector, features: Features) -> tuple[Tensor, Tensor]:
+    """(N,) logits of the mixture and (N,) evidence of the readout in nats, both on the CPU; 0 without a readout."""
+    readout = detector.head.readout
+    silent = readout is None or not readout.has_learnt
+
+    def both(clips: Tensor, frames: Tensor, statistics: Tensor | None) -> Tensor:
+        logit = detector.logit(clips, frames)
+        if readout is None or silent:
+            return torch.stack([logit, torch.zeros_like(logit)], dim=1)
+        return torch.stack([logit, readout.evidence(detector.readings(clips, frames, statistics))], dim=1)
+
+    found = _of_all(detector, features, both, 2)
+    return found[:, 0], found[:, 1]
+
+
+def readings_of(detector: Detector, features: Features) -> Readings:
+    """What the readout reads of N utterances, on the CPU."""
+    width = 2 * detector.base.width * (len(detector.base.blocks) + 1)
+
+    def states(clips: Tensor, frames: Tensor, _statistics: Tensor | None) -> Tensor:
+        return detector.readings(clips, frames).states
+
+    statistics = features.statistics
+    if statistics is None:
+        statistics = torch.full((len(features), STATISTICS), torch.nan)
+    return Readings(statistics, _of_all(detector, features, states, width))
+
+
+@torch.no_grad()
+def _of_all(
+    detector: Detector,
+    features: Features,
+    compute: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    width: int,
+) -> Tensor:
+    """(N, width) on the CPU, from batches of clips, their frames and statistics.
+
+    Domains of one corpus share their bona fide speech, and their sets hold the very same tensors of it: these are
+    computed once.
     """
     training = detector.training
     detector.eval()
     once, place = _distinct(features)
-    found = torch.zeros(len(once))
+    found = torch.zeros(len(once), width)
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     for indices in length_batches([len(features.clips[i]) for i in once], budget):
-        clips, frames = pad_clips([features.clips[once[i]] for i in indices])
-        found[indices] = detector.logit(send(clips, detector.device), frames).float().cpu()
+        members = [once[i] for i in indices]
+        clips, frames = pad_clips([features.clips[i] for i in members])
+        heard = None if features.statistics is None else features.statistics[members]
+        found[indices] = compute(send(clips, detector.device), frames, heard).float().cpu()
     detector.train(training)
-    logits = found[place]
-    return detector.fuse(send(logits, detector.device), features.statistics).cpu()
+    return found[place]
 
 
 def _distinct(features: Features) -> tuple[list[int], list[int]]:

@@ -31,6 +31,7 @@ class Mixture(nn.Module):
         self.specs: list[ExpertSpec] = []
         self.routings: list[Routing] = []
         self._mask: Tensor | None = None
+        self._silent = False
         self._handles: list[Any] = []
         vars(self)["_base"] = base  # not a submodule: the base's weights are not the mixture's
         self._layers = nn.ModuleList(
@@ -219,6 +220,15 @@ class Mixture(nn.Module):
             self._mask = None
 
     @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Let no expert act inside the `with` block: the base is as it was frozen. `routings` stay those of before."""
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
+
+    @contextmanager
     def forcing(self, name: str) -> Iterator[None]:
         """Send every utterance to one expert inside the `with` block."""
         index = self.index(name)
@@ -283,6 +293,10 @@ class _RouteBefore:
         self.mixture, self.router, self.layers = mixture, router, list(layers)
 
     def __call__(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.mixture._silent:
+            for layer in self.layers:
+                layer.routing = None
+            return
         if not self.mixture.specs:
             return
         x = args[0] if args else kwargs["hidden_states"]

@@ -60,13 +60,13 @@ class RouterOptions(Options):
 
 
 class HeadOptions(Options):
-    """Layer weights, projection, attentive statistics pooling, classifier; and the low-level view beside them."""
+    """Layer weights, projection, attentive statistics pooling, classifier; and the readout beside them."""
 
     width: int = Field(128, ge=4)
     attention: int = Field(64, ge=4)
     dropout: float = Field(0.1, ge=0, lt=1)
-    low_level: bool = False
-    """Whether statistics of the spectrum have a say in the score, beside the states of the base."""
+    readout: bool = False
+    """Whether closed-form evidence from spectra and the frozen base's states has a say in the score, too."""
 
 
 class DataOptions(Options):

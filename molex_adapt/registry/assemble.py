@@ -27,6 +27,7 @@ from molex_adapt.registry.files import Arrays, parse_yaml, require_plain
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.records import GenerationRecord
 from molex_adapt.registry.store import Store
+from molex_adapt.witnesses import names_of
 
 
 def open_base(store: Store) -> Base:
@@ -147,7 +148,7 @@ def router_arrays(detector: Detector) -> Arrays:
 
 
 def head_arrays(detector: Detector) -> Arrays:
-    """The head's state, float32."""
+    """The head's state: float32, but for names in bytes and bases of the readout in half precision."""
     return {name: _array(value) for name, value in detector.head.state_dict().items()}
 
 
@@ -171,6 +172,15 @@ def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Pat
     # Shapes alone: a recipe that asks for a gigantic head is refused before any memory is taken.
     with torch.device("meta"):
         head = Head(base.width, len(base.blocks) + 1, recipe.head)
+    if head.readout is not None:
+        own = {name.removeprefix("readout."): value for name, value in state.items()}
+        head.readout.make_room(own)
+        names = names_of(np.asarray(own.get("names", np.zeros(0, np.uint8))))
+        if len(names) != len(own.get("weights", ())):
+            raise RegistryError(
+                f"{path}: {len(names)} names for {len(own.get('weights', ()))} witnesses of the readout. Restore "
+                f"{path.name} from a copy, or roll back."
+            )
     expected = {name: tuple(value.shape) for name, value in head.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     for name in sorted(expected.keys() | found.keys()):
@@ -182,8 +192,13 @@ def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Pat
 
 
 def _tensors(arrays: Arrays) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+    kept = (np.uint8, np.float16)
+    return {
+        name: torch.from_numpy(array.copy() if array.dtype in kept else array.astype(np.float32))
+        for name, array in arrays.items()
+    }
 
 
-def _array(value: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return value.detach().float().cpu().numpy().copy()
+def _array(value: Tensor) -> np.ndarray[Any, Any]:
+    kept = value.dtype in (torch.uint8, torch.float16)
+    return (value if kept else value.float()).detach().cpu().numpy().copy()

@@ -91,7 +91,8 @@ def check_head(head: Arrays, where: str) -> None:
     if not head:
         raise RegistryError(f"{where}: the head has no tensors. Restore the file from a copy or roll back.")
     for name, weight in head.items():
-        _check_values(name, weight, ("float16", "float32"), where, RegistryError)
+        types = ("uint8",) if name.endswith(".names") else ("float16", "float32")
+        _check_values(name, weight, types, where, RegistryError)
 
 
 def check_exemplars(exemplars: Arrays, where: str) -> None:

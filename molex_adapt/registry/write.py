@@ -14,6 +14,7 @@ from molex_adapt.registry import checks, draft, files, layout, verify
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
+from molex_adapt.witnesses import without
 
 
 def add_generation(root: Path, new: GenerationDraft, activate: bool, lock_seconds: float) -> int:
@@ -131,12 +132,12 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
         parent=active.number,
         experts=[other for other in active.names if other != name],
         router=router,
-        head=layout.read_head(root, active),
+        head=without(layout.read_head(root, active), name),
         recipe=layout.read_recipe(root, active),
         calibration=(active.calibration.scale, active.calibration.offset),
         threshold=active.threshold,
         command=command,
-        remarks=[f"expert {name} was removed with its router rows; nothing was trained or measured again"],
+        remarks=[f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again"],
     )
 
 

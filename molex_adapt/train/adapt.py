@@ -30,7 +30,6 @@ from molex_adapt.train.acceptance import (
 from molex_adapt.train.calibrate import DevelopmentScores, calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
-from molex_adapt.train.fusion import learn_low_level, weigh_low_level
 from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import Fitted, fit
 from molex_adapt.train.old import (
@@ -45,6 +44,7 @@ from molex_adapt.train.old import (
 )
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.readout_stage import learn_readout, weigh_readout
 from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
 
 
@@ -110,8 +110,9 @@ def train_first(
     result = Adapted(names, threshold=0.0, stages={"joint": fitted})
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
-    learn_low_level(detector, {name: data.train for name, data in domains.items()})
-    result.remarks += weigh_low_level(detector, development)
+    owner = {name: names[0] if sharing else name for name in domains}
+    result.remarks += learn_readout(detector, {owner[name]: data for name, data in domains.items()})
+    result.remarks += weigh_readout(detector, development)
     result.remarks += calibrate(detector, development)
     result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(
@@ -140,8 +141,8 @@ def add_expert(
 ) -> Adapted:
     """Train one new expert with all old ones frozen, then the routers if the recipe says so, and judge the result.
 
-    The low-level view learns the domain first, in closed form. Where the mixture with the expert is not accepted, and
-    what the view learnt is accepted alone, the expert is withdrawn: it is kept, and its gates are closed.
+    The readout learns the domain first, in closed form. Where the mixture with the expert is not accepted, and what the
+    readout learnt is accepted alone, the expert is withdrawn: it is kept, and its gates are closed.
 
     Args:
         detector: the active mixture; changed in place.
@@ -166,8 +167,8 @@ def add_expert(
     if found is not None:
         share = replay_share(1 - share, found.loss, losses)
     development = [data.dev, *known.values()]
-    learn_low_level(detector, {domain: data.train})  # early stopping then measures both
-    view = _ViewAlone.learn(detector, development, recipe, before, sets, result)
+    # Early stopping then measures both.
+    alone = _ReadoutAlone.learn(detector, name, data, development, recipe, before, sets, result)
     append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
     replay = replay_pools(detector, old, replay_weights(losses))
     new_row = detector.mixture.index(name)
@@ -179,12 +180,12 @@ def add_expert(
         pools = with_replay([new], replay, recipe.router_stage.replay_share)
         stage = router_stage(detector, pools, development, recipe, run.seed)
         result.stages["router"] = fit(detector, stage, run, checkpoints)
-    result.remarks += weigh_low_level(detector, development)
+    result.remarks += weigh_readout(detector, development)
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     _recalibrate(detector, development, recipe, result, before)
     _judge(detector, sets, scored_before, domain, recipe, result)
-    if result.refused and view is not None and not accept:
-        view.take_over(detector, name, scored_before, domain, recipe, result)
+    if result.refused and alone is not None and not accept:
+        alone.take_over(detector, name, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
     return result
 
@@ -266,8 +267,8 @@ def _compare(
 
 
 @dataclass(frozen=True)
-class _ViewAlone:
-    """The mixture as it was, with a low-level view that has learnt the new domain: what is left without the expert."""
+class _ReadoutAlone:
+    """The mixture as it was, with a readout that has learnt the new domain: what is left without the expert."""
 
     head: dict[str, torch.Tensor]
     calibration: Calibration
@@ -278,17 +279,23 @@ class _ViewAlone:
     def learn(
         cls,
         detector: Detector,
+        name: str,
+        data: DomainData,
         development: list[Features],
         recipe: Recipe,
         before: DevelopmentScores,
         sets: Mapping[str, Features],
         result: Adapted,
-    ) -> _ViewAlone | None:
-        """Weigh the view, calibrate and measure; None where the mixture has no such view."""
-        view = detector.head.low_level
-        if view is None or not view.has_learnt:
+    ) -> _ReadoutAlone | None:
+        """Let the readout learn, weigh it, calibrate and measure; None where there is no readout, or nothing learnt."""
+        started = time.monotonic()
+        remarks = learn_readout(detector, {name: data})
+        readout = detector.head.readout
+        if readout is None or not readout.has_learnt:
+            result.remarks += remarks
             return None
-        remarks = weigh_low_level(detector, development)
+        remarks += weigh_readout(detector, development)
+        result.seconds["readout"] = time.monotonic() - started
         _recalibrate(detector, development, recipe, result, before)
         scored = _timed(result, lambda: score_sets(detector, sets))
         return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, remarks, scored)
@@ -302,7 +309,7 @@ class _ViewAlone:
         recipe: Recipe,
         result: Adapted,
     ) -> None:
-        """Withdraw the expert if the view alone is accepted; change nothing otherwise."""
+        """Withdraw the expert if the readout alone is accepted; change nothing otherwise."""
         alone = Adapted(result.experts, result.threshold)
         _compare(before, self.scored, domain, recipe, alone)
         if alone.refused:

@@ -166,8 +166,8 @@ def add_expert(
     Every domain is measured before and after. The new generation is active
     if the new domain certainly gains, no old one suffers beyond the recipe's
     tolerance, and no more real speech is refused. Where the expert does harm,
-    it is withdrawn, and what the low-level view learnt stays, if that is
-    accepted alone. Otherwise the generation is kept but not activated, and
+    it is withdrawn, and what the readout learnt stays, if that is accepted
+    alone. Otherwise the generation is kept but not activated, and
     the exit status is 1; --accept activates it.
 
     [bold]Examples[/bold]

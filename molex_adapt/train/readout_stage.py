@@ -1,0 +1,80 @@
+"""The readout in training: it learns a domain in closed form, and gets its part in the score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molex_adapt.calibration import Calibration
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
+from molex_adapt.features import Features, concatenate, parts_of, readings_of
+from molex_adapt.readout import Lesson
+from molex_adapt.train.calibrate import equal_weights
+from molex_adapt.train.prepare import DomainData
+
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+"""Shares that are tried, in deviations of the mixture's logits over those of the readout."""
+
+
+def learn_readout(detector: Detector, domains: Mapping[str, DomainData]) -> list[str]:
+    """Let the readout learn domains, by the names of their experts, where there is a readout. Returns remarks.
+
+    A domain whose training features are computed anew for every batch is not learnt, and a remark says so.
+    """
+    readout = detector.head.readout
+    if readout is None:
+        return []
+    parts: list[Features] = []
+    for name, data in domains.items():
+        if not isinstance(data.train, Features):
+            return [f"the readout has not learnt {name}: its training features are computed anew for every batch"]
+        parts += [data.train, data.dev]
+    # Domains share bona fide speech, which is read once where all come together.
+    read = readings_of(detector, concatenate(parts))
+    places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
+    lessons = [Lesson(read.pick(next(places)), part.bona_fide, part.attacks) for part in parts]
+    return readout.learn(
+        {name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)}
+    )
+
+
+def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[str]:
+    """Choose the readout's share in the score: the one with the lowest Cllr on development sets.
+
+    Every domain has the same weight, and each class in it. Utterances without statistics are left out. The share stays
+    as it is where nothing can be measured. Returns a remark that says what was chosen.
+    """
+    readout, together = detector.head.readout, concatenate(list(development))
+    if readout is None or together.statistics is None or not readout.has_learnt:
+        return []
+    weights = torch.from_numpy(equal_weights(development))
+    known = ~together.statistics.isnan().any(1)
+    together, weights = together.pick(known.nonzero()[:, 0].tolist()), weights[known]
+    if not together.has_both_classes:
+        return []
+    states, evidence = (part.double() for part in parts_of(detector, together))
+    unit = float(states.std() / evidence.std().clamp(min=1e-6))
+    losses = [_cllr(states + share * unit * evidence, together.bona_fide, weights) for share in _SHARES]
+    if not np.isfinite(losses).any():
+        return []
+    chosen = _SHARES[int(np.nanargmin(losses))]
+    readout.share.fill_(unit * chosen)
+    return [
+        f"the readout knows {len(readout.witnesses)} attack(s); its part in the score is "
+        f"{100 * chosen / (1 + chosen):.0f} %, the rest is the mixture's"
+    ]
+
+
+def _cllr(logits: Tensor, bona_fide: Tensor, weights: Tensor) -> float:
+    """Weighted Cllr in nats after calibration on the same scores; NaN where they cannot be calibrated."""
+    scores, real, own = logits.numpy(), bona_fide.numpy(), weights.numpy()
+    try:
+        found = Calibration.fit(scores[real], scores[~real], weights=(own[real], own[~real])).apply(scores)
+    except DataError:
+        return float("nan")
+    costs = np.logaddexp(0.0, np.where(real, -found, found))
+    return float(sum(np.average(costs[own_class], weights=own[own_class]) for own_class in (real, ~real)) / 2)
