@@ -227,6 +227,15 @@ def test_frames_are_found_again_in_their_own_recording(converter, monkeypatch):
     torch.testing.assert_close(spoken[0][0].T, again)
 
 
+def test_frames_are_compared_with_what_is_around_them():
+    likeness = torch.arange(12.0).reshape(3, 4)
+    assert torch.equal(conversion.along_diagonals(likeness, 0), likeness)
+    around = conversion.along_diagonals(likeness, 1)
+    assert around[1, 1] == 0 + 5 + 10 and around[0, 0] == 0 + 5 and around[2, 0] == 8
+    states = conversion.centred(torch.randn(9, 4) + 100)
+    torch.testing.assert_close(states.norm(dim=1), torch.ones(9))
+
+
 def test_rows_between_rows():
     rows, times = torch.tensor([[0.0], [2.0], [6.0]]), torch.tensor([1.0, 2.0, 3.0])
     wanted = torch.tensor([0.0, 1.5, 2.25, 9.0])

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from molex_adapt.base import Base
 from molex_adapt.errors import DataError
 from molex_adapt.simulate.attack import Wave
-from tools.wideband.corpus import Stretch
+from tools.wideband.corpus import PARTS, Stretch
 from tools.wideband.domains import Clip, Recorder, choose, is_game, read_all, some
 from tools.wideband.forging import HifiGan
 from tools.wideband.speakers import SpeakerEncoder
@@ -34,6 +34,8 @@ from tools.wideband.teacher import Teacher
 
 BLOCK = 4
 """Of Whisper base: the block whose output is compared."""
+AROUND = 4
+"""Frames on either side that are compared too."""
 NEAREST = 4
 """Frames of the target that are averaged."""
 SHORTEST_VOICE, LONGEST_VOICE = 30 * RATE, 90 * RATE
@@ -56,8 +58,11 @@ class Voice:
 class Converter:
     """Converts recordings. Source: Baas, van Niekerk and Kamper 2023 (kNN-VC), with another encoder and vocoder."""
 
-    def __init__(self, base: Base, block: int, hifigan: HifiGan, nearest: int = NEAREST) -> None:
-        self.base, self.block, self.hifigan, self.nearest = base, block, hifigan, nearest
+    def __init__(
+        self, base: Base, block: int, hifigan: HifiGan, nearest: int = NEAREST, around: int = AROUND
+    ) -> None:
+        self.base, self.block, self.hifigan = base, block, hifigan
+        self.nearest, self.around = nearest, around
 
     @torch.no_grad()
     def learn(self, waves: Iterable[Wave]) -> Voice:
@@ -67,13 +72,14 @@ class Converter:
             heard = self.states(wave)
             states.append(heard)
             spectra.append(at_times(self.mel(wave), _of_frames(len(heard)), _of_mel(self._mel_frames(wave))))
-        return Voice(torch.cat(states), torch.cat(spectra))
+        return Voice(centred(torch.cat(states)), torch.cat(spectra))
 
     @torch.no_grad()
     def convert(self, wave: Wave, voice: Voice) -> Wave:
         """(T,) in another voice, at the same length and level."""
         states = self.states(wave)
-        nearest = (states @ voice.states.T).topk(min(self.nearest, len(voice.states)), dim=1).indices
+        likeness = along_diagonals(centred(states) @ voice.states.T, self.around)
+        nearest = likeness.topk(min(self.nearest, len(voice.states)), dim=1).indices
         mel = at_times(voice.mel[nearest].mean(1), _of_mel(self._mel_frames(wave)), _of_frames(len(states)))
         spoken = self.hifigan.vocode(mel.T[None])
         copy = resample_by_fft(pad_to_multiple(spoken, 441), 320, 441)[0, : wave.size].numpy()
@@ -82,10 +88,10 @@ class Converter:
         return np.clip(copy * min(float(level), 4.0), -1, 1).astype(np.float32)
 
     def states(self, wave: Wave) -> Tensor:
-        """(T,) to (F, D), each of length 1."""
+        """(T,) to (F, D)."""
         heard = torch.from_numpy(self.base.prepare(wave))[None]
         states = self.base.hidden_states(*self.base.prefix(heard, torch.tensor([wave.size])))[self.block][0]
-        return F.normalize(F.layer_norm(states.float(), states.shape[1:]), dim=1)
+        return F.layer_norm(states.float(), states.shape[1:])
 
     def mel(self, wave: Wave) -> Tensor:
         """(T,) to (M, 80)."""
@@ -96,6 +102,28 @@ class Converter:
     def _mel_frames(self, wave: Wave) -> int:
         samples = (wave.size + -wave.size % 320) * 441 // 320
         return -(-samples // MEL_HOP)
+
+
+def centred(states: Tensor) -> Tensor:
+    """(F, D) of one voice without their mean, which tells the voice and the channel; each of length 1."""
+    return F.normalize(states - states.mean(0), dim=1)
+
+
+def along_diagonals(likeness: Tensor, around: int) -> Tensor:
+    """The sum over so many frames before and behind: what is alike for longer is the same sound.
+
+    Args:
+        likeness: (F, N) of every frame to every frame of the voice.
+        around: frames on either side.
+
+    Returns:
+        (F, N).
+    """
+    total = likeness.clone()
+    for step in range(1, around + 1):
+        total[step:, step:] += likeness[:-step, :-step]
+        total[:-step, :-step] += likeness[step:, step:]
+    return total
 
 
 def _of_frames(count: int) -> Tensor:
@@ -240,18 +268,17 @@ def main() -> None:
     parser.add_argument(
         "--speakers", type=Path, help="Resemblyzer's weights, to measure whose voice is heard"
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--block", type=int, default=BLOCK)
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     wave, rows = read_all(options.speech)
-    clips, rng = (
-        choose(wave, rows, np.random.default_rng(options.seed)),
-        np.random.default_rng((options.seed, 40)),
-    )
+    clips = choose(wave, rows, np.random.default_rng(options.seed))
+    rng = np.random.default_rng((options.seed, 40))  # after those of the attacks of domains.py
     voices = targets(rows)
     spoken = {voice: utterances_of(wave, members, rng) for voice, members in voices.items()}
-    pairs = pair(some(clips, rng), voices, rng)
+    pairs = [item for item in pair(some(clips, rng), voices, rng) if item.clip.part in options.parts]
     likeness = Likeness(SpeakerEncoder(options.speakers), spoken) if options.speakers else None
     cpu = torch.device("cpu")
     converter = Converter(Teacher(cpu).base, options.block, HifiGan(options.hifigan, cpu))
