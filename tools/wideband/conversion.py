@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -231,19 +232,23 @@ class Likeness:
     """Whose voice the converted recordings have, by GE2E embeddings."""
 
     def __init__(self, encoder: SpeakerEncoder, spoken: dict[str, list[Wave]]) -> None:
-        self.encoder = encoder
+        self.encoder, self.spoken = encoder, spoken
         self.found: list[tuple[str, float, float]] = []
-        self.means = {}
-        for voice, waves in spoken.items():
-            mean = np.mean([encoder(wave) for wave in waves], axis=0)
-            self.means[voice] = mean / np.linalg.norm(mean)
+        self.means: dict[str, NDArray[np.float32]] = {}
 
     def compare(self, item: Pair, wave: Wave) -> None:
         """Keep a recording's cosine to its target and to its source's voice, where both are known."""
-        if item.clip.voice in self.means:
+        if item.clip.voice in self.spoken:
             embedding = self.encoder(wave)
-            near, far = (float(embedding @ self.means[voice]) for voice in (item.target, item.clip.voice))
+            near, far = (float(embedding @ self.mean(voice)) for voice in (item.target, item.clip.voice))
             self.found.append((item.clip.part, near, far))
+
+    def mean(self, voice: str) -> NDArray[np.float32]:
+        """(256,) of length 1, from all that is known of a voice."""
+        if voice not in self.means:
+            mean = np.mean([self.encoder(wave) for wave in self.spoken[voice]], axis=0)
+            self.means[voice] = mean / np.linalg.norm(mean)
+        return self.means[voice]
 
     def lines(self) -> Iterator[str]:
         """One for each part."""
