@@ -73,7 +73,8 @@ class Detector(nn.Module):
         readout = self.head.readout
         if readout is None or not readout.has_learnt:
             return logit
-        return logit + readout(self.readings(features, frames, statistics))
+        told: Tensor = readout(self.readings(features, frames, statistics))
+        return logit + told
 
     @torch.no_grad()
     def score(self, wave: Tensor, lengths: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
 """The readout: closed-form evidence for every attack that was learnt, from features that no expert ever changes.
 
-Each attack has a witness: two linear classifiers against bona fide speech, one of the low-level view and one of the frozen
-base's pooled states, solved by ridge regression and calibrated together to a log-likelihood ratio. A recording is spoofed
-if any attack made it, so the witnesses together say how likely a mixture of attacks with equal priors is. A further
-attack adds a witness and leaves all others as they are: none is forgotten, and one is removed without a trace. Where the
-first training has several domains, one more witness learns all of them at once; it knows attacks that none was learnt
-from better than the others do, and what it says is added.
+Each attack has a witness: two linear classifiers against bona fide speech, one of the low-level view and one of the
+frozen base's pooled states, solved by ridge regression and calibrated together to a log-likelihood ratio. A recording
+is spoofed if any attack made it, so the witnesses together say how likely a mixture of attacks with equal priors is. A
+further attack adds a witness and leaves all others as they are: none is forgotten, and one can be taken away. Where
+the first training has several domains, one more witness learns all of them at once. It knows attacks that it has not
+met better than the others do, and what it says is added.
 
-Shapes: N recordings, S statistics of the spectrum, P pooled states, R raw features of a view, K of it after its basis, A
-witnesses.
+Shapes: N recordings, S statistics of the spectrum, P pooled states, R raw features of a view, K of it after its basis,
+A witnesses.
+
+Source: own; the sum over attacks is the likelihood ratio of a composite hypothesis, and closed-form heads over frozen
+features without forgetting are those of RanPAC (arXiv 2307.02251).
 """
 
 from __future__ import annotations
@@ -128,7 +131,7 @@ class View(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             axes = torch.svd_lowrank(rows, q=min(self.basis.shape[1], *rows.shape), niter=3)[2]
-        scale = (rows @ axes).square().mean().sqrt().clamp(min=1e-6)
+        scale = (rows @ axes).square().mean().sqrt().clamp(min=1e-3)  # half precision ends at 65504
         self.basis.zero_()
         self.basis[:, : axes.shape[1]] = (axes / scale).to(self.basis)
 
@@ -233,9 +236,13 @@ class Readout(nn.Module):
         """
         usable = {name: pair for name, pair in lessons.items() if pair[0].has_both_classes}
         for at, view in enumerate((self.of_spectrum, self.of_states)):
-            rows = [_heard((train.readings.spectrum, train.readings.states)[at]) for train, _ in usable.values()]
+            rows = [
+                _heard((train.readings.spectrum, train.readings.states)[at]) for train, _ in usable.values()
+            ]
             if not usable or any(not len(own) for own in rows):
-                return ["the readout has learnt nothing: recordings of both classes are missing, or their waveforms"]
+                return [
+                    "the readout has learnt nothing: recordings of both classes are missing, or their waveforms"
+                ]
             if not self.domains:
                 view.standardise(torch.cat(rows))
             for known, (train, _) in enumerate(usable.values(), int(self.domains)):
@@ -249,7 +256,9 @@ class Readout(nn.Module):
         for name, (train, development) in usable.items():
             for attack, members in _groups(train).items():
                 if not self._add(f"{name}{BETWEEN}{attack}", train, development, members):
-                    remarks.append(f"the readout has no witness for {attack}: real and spoofed speech look alike")
+                    remarks.append(
+                        f"the readout has no witness for {attack}: real and spoofed speech look alike"
+                    )
         return remarks
 
     def _add(self, name: str, train: Lesson, development: Lesson, attacks: Sequence[str]) -> bool:
@@ -259,9 +268,7 @@ class Readout(nn.Module):
             self.of_states.solve(_heard(forged.states)),
         ]
         # Both views have the same say.
-        spreads = [
-            part.std().clamp(min=1e-6) for part in self._told(torch.cat(solved)[None], train.readings)
-        ]
+        spreads = [part.std().clamp(min=1e-6) for part in self._told(torch.cat(solved)[None], train.readings)]
         weights = torch.cat([own / float(spread) for own, spread in zip(solved, spreads, strict=True)])
         calibration = self._calibrated(weights, development, attacks) or self._calibrated(
             weights, train, attacks

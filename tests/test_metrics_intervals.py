@@ -226,3 +226,17 @@ def test_the_mean_eer_draws_shared_sources_together():
 def test_the_mean_eer_of_too_few_sources_is_an_error():
     with pytest.raises(DataError, match="lost a class"):
         metrics.mean_eer_interval([([1.0], [0.0], (["a"], ["b"]))])
+
+
+def test_paired_refusals_count_the_same_recordings_under_two_detectors():
+    before = np.array([1.0, 1.0, 1.0, 1.0, -1.0, -1.0])
+    after = np.array([1.0, -1.0, -1.0, 1.0, -1.0, 1.0])
+    found = metrics.paired_refusals(before, after, 0.0, ["a", "b", "c", "d", "e", "f"])
+    assert (found.before, found.after, found.bona_fide, found.sources) == (2 / 6, 3 / 6, 6, 6)
+    assert found.rise == pytest.approx(1 / 6)
+    assert found.interval[0] < 0 < found.interval[1]
+    together = metrics.paired_refusals(before, after, 0.0, ["a"] * 6)
+    assert together.interval == pytest.approx((1 / 6, 1 / 6))  # one source: nothing varies
+    assert found.as_dict()["interval"] == list(found.interval)
+    with pytest.raises(DataError, match="same utterances in the same order"):
+        metrics.paired_refusals(before, after, 0.0, ["a"])

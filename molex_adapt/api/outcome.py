@@ -18,8 +18,8 @@ from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arr
 from molex_adapt.registry.exemplars import features_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
-from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 

@@ -76,7 +76,10 @@ def _real_speech(report: Comparison) -> list[RenderableType]:
     style = "red" if low > 0 else ""
     rise = Text(f"{100 * found.rise:+.1f} points ({100 * low:+.1f} {100 * high:+.1f})", style=style)
     shares = f"{100 * found.before:.1f} → {100 * found.after:.1f} %"
-    return [Text(f"Bona fide speech refused: {shares} of {found.bona_fide} recordings, ").append(rise), Text()]
+    return [
+        Text(f"Bona fide speech refused: {shares} of {found.bona_fide} recordings, ").append(rise),
+        Text(),
+    ]
 
 
 def score_table(report: ScoreReport) -> list[RenderableType]:
@@ -271,9 +274,7 @@ def _outcome(report: StageReport) -> list[RenderableType]:
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
     if report.withdrawn:
-        reasons.append(
-            Text("  The expert would do harm and is withdrawn; the readout has learnt the domain")
-        )
+        reasons.append(Text("  The expert would do harm and is withdrawn; the readout has learnt the domain"))
     if report.not_measured:
         reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))
     if not report.activated:

@@ -43,7 +43,7 @@ class OnlineFeatures:
     @cached_property
     def statistics(self) -> Tensor | None:
         """As those of `Features`. Every recording is read for it once, up to the length of a scoring window."""
-        if self.detector.head.low_level is None:
+        if self.detector.head.readout is None:
             return None
         window = self.detector.recipe.data.window_seconds
 

@@ -104,21 +104,23 @@ def paired_refusals(
 
     Source: own.
     """
-    counts = [count_refusals(scores, threshold) for scores in (before, after)]
+    rates = [count_refusals(scores, threshold).rate for scores in (before, after)]
     first, second = (np.asarray(scores, dtype=np.float64) < threshold for scores in (before, after))
     if not first.size == second.size == len(sources):
         raise DataError(
-            f"{first.size} scores before, {second.size} after and {len(sources)} sources. A paired comparison needs the "
-            "same utterances in the same order. Score both on one list."
+            f"{first.size} scores before, {second.size} after and {len(sources)} sources. A paired comparison needs "
+            "the same utterances in the same order. Score both on one list."
         )
     names, owners = np.unique(np.asarray(sources, dtype=object), return_inverse=True)
     each = np.bincount(owners, minlength=names.size)
     rise = np.bincount(owners, weights=second.astype(float) - first, minlength=names.size)
-    draws = np.random.default_rng(seed).multinomial(names.size, np.full(names.size, 1 / names.size), bootstrap)
+    draws = np.random.default_rng(seed).multinomial(
+        names.size, np.full(names.size, 1 / names.size), bootstrap
+    )
     rises = (draws @ rise) / (draws @ each)
     tails = (1 - confidence) / 2
     low, high = (float(edge) for edge in np.quantile(rises, [tails, 1 - tails]))
-    return RefusalsChange(counts[0].rate, counts[1].rate, (low, high), first.size, names.size)
+    return RefusalsChange(rates[0], rates[1], (low, high), first.size, names.size)
 
 
 def refusals_by_condition(

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from molex_adapt.mixture.stack import Stack
 from molex_adapt.recipe import RouterOptions
 
-
 _CLOSED = 40.0
 """By how much `withdraw` lowers a gate logit; trained ones differ by a few."""
 
@@ -99,7 +98,9 @@ class Router(nn.Module):
     @property
     def withdrawn(self) -> Tensor:
         """(E,) bool, whether an expert's gate was closed by `withdraw`."""
-        return self.rows.table[:, -1] < -_CLOSED / 2 * self.width**0.5
+        biases: Tensor = self.rows.table[:, -1]
+        closed: Tensor = biases < -_CLOSED / 2 * self.width**0.5
+        return closed
 
     def remove(self, index: int) -> None:
         """Drop the row at `index`."""

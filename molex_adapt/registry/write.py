@@ -137,7 +137,9 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
         calibration=(active.calibration.scale, active.calibration.offset),
         threshold=active.threshold,
         command=command,
-        remarks=[f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again"],
+        remarks=[
+            f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again"
+        ],
     )
 
 

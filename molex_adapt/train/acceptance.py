@@ -143,9 +143,9 @@ def refusals(
         if real_speech.rise > options.refused and surely > 0:
             low, high = real_speech.interval
             found.append(
-                f"bona fide speech: {100 * real_speech.before:.1f} % of {real_speech.bona_fide} recordings were refused "
-                f"at the frozen threshold, now {100 * real_speech.after:.1f} % (interval of the rise {100 * low:+.1f} to "
-                f"{100 * high:+.1f} points); the tolerance is {100 * options.refused:.1f}"
+                f"bona fide speech: {100 * real_speech.before:.1f} % of {real_speech.bona_fide} recordings were "
+                f"refused at the frozen threshold, now {100 * real_speech.after:.1f} % (interval of the rise "
+                f"{100 * low:+.1f} to {100 * high:+.1f} points); the tolerance is {100 * options.refused:.1f}"
             )
     for domain, change in changes.items():
         # A point of EER is one utterance of a hundred: on small check sets chance alone exceeds the tolerance.
@@ -166,12 +166,14 @@ def unproven(changes: Mapping[str, Change], after: Mapping[str, Rates], new_doma
         return []
     low, high = (f"{100 * edge:+.1f}" for edge in change.interval)
     text = (
-        f"{new_domain}: no certain gain. Its EER changed by {100 * change.eer:+.1f} points (interval {low} to {high}) on "
-        f"{rates.bona_fide} bona fide and {rates.spoof} spoofed recordings"
+        f"{new_domain}: no certain gain. Its EER changed by {100 * change.eer:+.1f} points (interval {low} to {high}) "
+        f"on {rates.bona_fide} bona fide and {rates.spoof} spoofed recordings"
     )
     if change.eer < 0:
         # The width of an interval falls with the root of the number of recordings.
         reach = (change.interval[1] - change.eer) / -change.eer
         needed = math.ceil(min(rates.bona_fide, rates.spoof) * max(reach, 1.0) ** 2) + 1
-        text += f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
+        text += (
+            f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
+        )
     return [text]

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, ExpertError
 from molex_adapt.features import Features
-from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.recipe import Recipe
-from molex_adapt.reports import Change
 from molex_adapt.run import Run
-from molex_adapt.train.acceptance import (
-    DomainScores,
-    compare,
-    compare_refused,
-    rates,
-    refusals,
-    score_sets,
-    unproven,
-)
-from molex_adapt.train.calibrate import DevelopmentScores, calibrate, frozen_threshold, score_development
+from molex_adapt.train.acceptance import rates, score_sets
+from molex_adapt.train.calibrate import calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
+from molex_adapt.train.judgement import Adapted, judge, recalibrate, timed
 from molex_adapt.train.likeness import likeness
-from molex_adapt.train.loop import Fitted, fit
+from molex_adapt.train.loop import fit
 from molex_adapt.train.old import (
     OldDomain,
     check_sets,
@@ -46,38 +33,7 @@ from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, weigh_readout
 from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
-
-
-@dataclass
-class Adapted:
-    """The result of training; the detector itself was changed in place.
-
-    Attributes:
-        experts: names of the new experts.
-        before, after: figures per domain; `before` has only domains that there were before.
-        changes: paired comparison per domain that was measured both times.
-        real_speech: what the frozen threshold refuses of the bona fide speech of all of them, before and after.
-        refused: why the result may not be activated; empty when it may.
-        not_measured: old domains of which nothing is kept to measure on.
-        withdrawn: whether the new expert was found to do harm, so that its gates are closed.
-        seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
-        exemplars: per new expert.
-        threshold: frozen when the first mixture was trained; nats.
-    """
-
-    experts: list[str]
-    threshold: float
-    before: dict[str, Rates] = field(default_factory=dict)
-    after: dict[str, Rates] = field(default_factory=dict)
-    changes: dict[str, Change] = field(default_factory=dict)
-    real_speech: RefusalsChange | None = None
-    refused: list[str] = field(default_factory=list)
-    withdrawn: bool = False
-    not_measured: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
-    stages: dict[str, Fitted] = field(default_factory=dict)
-    exemplars: dict[str, Exemplars] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+from molex_adapt.train.withdrawal import ReadoutAlone
 
 
 def train_first(
@@ -111,7 +67,7 @@ def train_first(
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     owner = {name: names[0] if sharing else name for name in domains}
-    result.remarks += learn_readout(detector, {owner[name]: data for name, data in domains.items()})
+    result.remarks += learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
     result.remarks += weigh_readout(detector, development)
     result.remarks += calibrate(detector, development)
     result.threshold = frozen_threshold(detector, development, recipe.refused)
@@ -160,7 +116,7 @@ def add_expert(
         run.progress.note(result.remarks[-1])
     sets = {**check_sets(old), domain: data.test}
     result.not_measured = [key for key in old if key not in sets]
-    scored_before = _timed(result, lambda: score_sets(detector, sets))
+    scored_before = timed(result, lambda: score_sets(detector, sets))
     known = development_sets(old)
     before = score_development(detector, known)
     losses, share = before.losses(), recipe.expert.replay_share
@@ -168,7 +124,7 @@ def add_expert(
         share = replay_share(1 - share, found.loss, losses)
     development = [data.dev, *known.values()]
     # Early stopping then measures both.
-    alone = _ReadoutAlone.learn(detector, name, data, development, recipe, before, sets, result)
+    alone = ReadoutAlone.learn(detector, name, data, development, recipe, run, before, sets, result)
     append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
     replay = replay_pools(detector, old, replay_weights(losses))
     new_row = detector.mixture.index(name)
@@ -182,8 +138,8 @@ def add_expert(
         result.stages["router"] = fit(detector, stage, run, checkpoints)
     result.remarks += weigh_readout(detector, development)
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
-    _recalibrate(detector, development, recipe, result, before)
-    _judge(detector, sets, scored_before, domain, recipe, result)
+    recalibrate(detector, development, recipe, result, before)
+    judge(detector, sets, scored_before, domain, recipe, result)
     if result.refused and alone is not None and not accept:
         alone.take_over(detector, name, scored_before, domain, recipe, result)
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
@@ -214,14 +170,14 @@ def retrain_routers(
     pools = with_replay(given, replay_pools(detector, old), recipe.router_stage.replay_share)
     _require_material(pools, sets, old)
     result.not_measured = [key for key in old if key not in sets]
-    scored_before = _timed(result, lambda: score_sets(detector, sets))
+    scored_before = timed(result, lambda: score_sets(detector, sets))
     known = development_sets(old)
     before = score_development(detector, known if recipe.calibration == "hold" else {})
     development = [*known.values(), *(item.dev for item in data.values())]
     stage = router_stage(detector, pools, development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
-    _recalibrate(detector, development, recipe, result, before)
-    _judge(detector, sets, scored_before, None, recipe, result)
+    recalibrate(detector, development, recipe, result, before)
+    judge(detector, sets, scored_before, None, recipe, result)
     return result
 
 
@@ -231,111 +187,6 @@ def round_to_half(detector: Detector, names: Sequence[str]) -> None:
     for name in names:
         for weight in detector.mixture.expert_parameters(name):
             weight.copy_(weight.half().float())
-
-
-def _judge(
-    detector: Detector,
-    sets: Mapping[str, Features],
-    scored_before: Mapping[str, DomainScores],
-    new_domain: str | None,
-    recipe: Recipe,
-    result: Adapted,
-) -> None:
-    result.seconds |= {stage: fitted.seconds for stage, fitted in result.stages.items()}
-
-    _timed(
-        result,
-        lambda: _compare(scored_before, score_sets(detector, sets), new_domain, recipe, result),
-    )
-    if "router" in result.stages and result.stages["router"].best_step == 0:
-        result.remarks.append("the router stage brought nothing on the development split and was not kept")
-
-
-def _compare(
-    before: Mapping[str, DomainScores],
-    after: Mapping[str, DomainScores],
-    new_domain: str | None,
-    recipe: Recipe,
-    result: Adapted,
-) -> None:
-    result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
-    result.changes = compare(before, after, result.threshold, recipe.gate)
-    result.real_speech = compare_refused(before, after, result.threshold, recipe.gate)
-    result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate)
-    if new_domain is not None:
-        result.refused += unproven(result.changes, result.after, new_domain)
-
-
-@dataclass(frozen=True)
-class _ReadoutAlone:
-    """The mixture as it was, with a readout that has learnt the new domain: what is left without the expert."""
-
-    head: dict[str, torch.Tensor]
-    calibration: Calibration
-    remarks: list[str]
-    scored: dict[str, DomainScores]
-
-    @classmethod
-    def learn(
-        cls,
-        detector: Detector,
-        name: str,
-        data: DomainData,
-        development: list[Features],
-        recipe: Recipe,
-        before: DevelopmentScores,
-        sets: Mapping[str, Features],
-        result: Adapted,
-    ) -> _ReadoutAlone | None:
-        """Let the readout learn, weigh it, calibrate and measure; None where there is no readout, or nothing learnt."""
-        started = time.monotonic()
-        remarks = learn_readout(detector, {name: data})
-        readout = detector.head.readout
-        if readout is None or not readout.has_learnt:
-            result.remarks += remarks
-            return None
-        remarks += weigh_readout(detector, development)
-        result.seconds["readout"] = time.monotonic() - started
-        _recalibrate(detector, development, recipe, result, before)
-        scored = _timed(result, lambda: score_sets(detector, sets))
-        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, remarks, scored)
-
-    def take_over(
-        self,
-        detector: Detector,
-        name: str,
-        before: Mapping[str, DomainScores],
-        domain: str,
-        recipe: Recipe,
-        result: Adapted,
-    ) -> None:
-        """Withdraw the expert if the readout alone is accepted; change nothing otherwise."""
-        alone = Adapted(result.experts, result.threshold)
-        _compare(before, self.scored, domain, recipe, alone)
-        if alone.refused:
-            return
-        detector.head.load_state_dict(self.head)
-        detector.calibration = self.calibration
-        detector.mixture.withdraw(name)
-        result.before, result.after, result.changes = alone.before, alone.after, alone.changes
-        result.real_speech, result.withdrawn = alone.real_speech, True
-        result.remarks += [
-            f"expert {name} is withdrawn: kept, with closed gates, for with it {'; '.join(result.refused)}",
-            *self.remarks,
-        ]
-        result.refused = []
-
-
-def _recalibrate(
-    detector: Detector,
-    development: list[Features],
-    recipe: Recipe,
-    result: Adapted,
-    before: DevelopmentScores,
-) -> None:
-    if recipe.calibration != "keep":
-        held = before if recipe.calibration == "hold" else None
-        result.remarks += calibrate(detector, development, result.threshold, held)
 
 
 def _require_material(
@@ -370,13 +221,3 @@ def _reset(parameter: torch.nn.Parameter) -> None:
             torch.nn.init.xavier_uniform_(parameter)
         else:
             parameter.zero_()
-
-
-T = TypeVar("T")
-
-
-def _timed(result: Adapted, work: Callable[[], T]) -> T:
-    started = time.monotonic()
-    value = work()
-    result.seconds["evaluate"] += time.monotonic() - started
-    return value

@@ -12,9 +12,9 @@ from molex_adapt.mixture import ExpertSpec, ExpertWeights
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe
 from molex_adapt.train.acceptance import compare, compare_refused, rates, refusals, score_sets
-from molex_adapt.train.adapt import Adapted
 from molex_adapt.train.calibrate import calibrate, score_development
 from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain, check_sets, development_sets
 
 

@@ -13,6 +13,7 @@ from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
+from molex_adapt.errors import DataError
 from molex_adapt.features import Features, OnlineFeatures, extract
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.recipe import Recipe
@@ -120,8 +121,8 @@ def _require_most(table: Table, failed: Sequence[Failed]) -> None:
         return
     raise DataError(
         f"{len(failed)} of {len(table)} recordings of {table.root} cannot be used, such as {failed[0].path}: "
-        f"{failed[0].reason}. More than {100 * MOST_UNUSABLE:.0f} % are missing from what was asked for. Correct paths "
-        "and recordings, or train on the rest by --allow-failures"
+        f"{failed[0].reason}. More than {100 * MOST_UNUSABLE:.0f} % are missing from what was asked for. Correct "
+        "paths and recordings, or train on the rest by --allow-failures"
     )
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate, parts_of, readings_of
+from molex_adapt.features import Features, concatenate, extract, parts_of, readings_of
 from molex_adapt.readout import Lesson
+from molex_adapt.run import Run
 from molex_adapt.train.calibrate import equal_weights
 from molex_adapt.train.prepare import DomainData
 
@@ -20,26 +21,23 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Shares that are tried, in deviations of the mixture's logits over those of the readout."""
 
 
-def learn_readout(detector: Detector, domains: Mapping[str, DomainData]) -> list[str]:
-    """Let the readout learn domains, by the names of their experts, where there is a readout. Returns remarks.
+MOST_READ = 10_000
+"""Recordings of a training split that are read; of more, every second, third or further one."""
 
-    A domain whose training features are computed anew for every batch is not learnt, and a remark says so.
-    """
+
+def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Run) -> list[str]:
+    """Let the readout learn domains, by the names of their experts, where there is a readout. Returns remarks."""
     readout = detector.head.readout
     if readout is None:
         return []
     parts: list[Features] = []
-    for name, data in domains.items():
-        if not isinstance(data.train, Features):
-            return [f"the readout has not learnt {name}: its training features are computed anew for every batch"]
-        parts += [data.train, data.dev]
+    for data in domains.values():
+        parts += [_some(detector, data, run), data.dev]
     # Domains share bona fide speech, which is read once where all come together.
     read = readings_of(detector, concatenate(parts))
     places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
     lessons = [Lesson(read.pick(next(places)), part.bona_fide, part.attacks) for part in parts]
-    return readout.learn(
-        {name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)}
-    )
+    return readout.learn({name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)})
 
 
 def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[str]:
@@ -63,10 +61,20 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
         return []
     chosen = _SHARES[int(np.nanargmin(losses))]
     readout.share.fill_(unit * chosen)
+    part = f"{100 * chosen / (1 + chosen):.0f} %"
+    known = len(readout.witnesses)
     return [
-        f"the readout knows {len(readout.witnesses)} attack(s); its part in the score is "
-        f"{100 * chosen / (1 + chosen):.0f} %, the rest is the mixture's"
+        f"the readout has {known} witness(es); its part in the score is {part}, the rest is the mixture's"
     ]
+
+
+def _some(detector: Detector, data: DomainData, run: Run) -> Features:
+    step = -(-len(data.train) // MOST_READ)
+    if isinstance(data.train, Features):
+        return data.train if step == 1 else data.train.pick(range(0, len(data.train), step))
+    # What training computes anew for every batch is read whole, once.
+    chosen = data.table.with_utterances(data.train.utterances[::step])
+    return extract(detector, chosen, run)[0]
 
 
 def _cllr(logits: Tensor, bona_fide: Tensor, weights: Tensor) -> float:

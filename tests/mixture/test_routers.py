@@ -103,3 +103,16 @@ def test_load_balance_of_frames_leaves_padding_out():
     gates = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]])
     mask = torch.tensor([[True, True, False, False]])
     assert float(load_balance(decided(gates), mask)) == pytest.approx(1.0)
+
+
+def test_a_withdrawn_expert_takes_nothing_and_is_no_example_for_the_next(heard):
+    made = router()
+    two = router()
+    two.rows.replace(made.rows.table[[0, 2]], {})
+    made.withdraw(1)
+    assert made.withdrawn.tolist() == [False, True, False]
+    routed = made(*heard)
+    assert float(routed.gates[..., 1].max()) < 1e-9
+    torch.testing.assert_close(routed.gates[..., [0, 2]], two(*heard).gates)
+    made.add()
+    torch.testing.assert_close(made.rows[3].data, (made.rows[0] + made.rows[2]).data / 2)

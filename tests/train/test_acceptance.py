@@ -6,7 +6,15 @@ import pytest
 from molex_adapt.metrics import eer
 from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
-from molex_adapt.train.acceptance import DomainScores, compare, rates, refusals, score_sets
+from molex_adapt.train.acceptance import (
+    DomainScores,
+    compare,
+    compare_refused,
+    rates,
+    refusals,
+    score_sets,
+    unproven,
+)
 
 OPTIONS = AcceptanceOptions(bootstrap=100)
 
@@ -56,12 +64,40 @@ def change(rise: float, low: float, high: float) -> Change:
 )
 def test_old_domains_may_rise_to_the_tolerance(rise, low, certain, refused):
     options = AcceptanceOptions(tolerance=0.03, certain=certain)
-    found = refusals({"world": change(rise, low, 0.2), "new": change(0.9, 0.8, 1.0)}, "new", options)
+    found = refusals({"world": change(rise, low, 0.2), "new": change(0.9, 0.8, 1.0)}, None, "new", options)
     assert bool(found) == refused
     if refused:
         assert found[0].startswith("world: EER rose by 5.0 points (interval ")
         assert "tolerance is 3.0" in found[0]
-    assert len(refusals({"new": change(0.9, 0.8, 1.0)}, None, options)) == 1
+    assert len(refusals({"new": change(0.9, 0.8, 1.0)}, None, None, options)) == 1
+
+
+@pytest.mark.parametrize(("refused_now", "reason"), [(2, False), (9, True)])
+def test_real_speech_must_not_be_refused_more(refused_now, reason):
+    before = scored([3.0] * 60, [-3.0] * 10)
+    after = scored([-3.0] * refused_now + [3.0] * (60 - refused_now), [-3.0] * 10)
+    # Two domains with the same real speech: it counts once.
+    found = compare_refused({"a": before, "b": before}, {"a": after, "b": after}, 0.0, OPTIONS)
+    assert (found.bona_fide, found.sources, found.before) == (60, 60, 0.0)
+    assert found.rise == pytest.approx(refused_now / 60)
+    reasons = refusals({}, found, "new", OPTIONS)
+    assert bool(reasons) == reason
+    if reason:
+        assert reasons[0].startswith("bona fide speech: 0.0 % of 60 recordings were refused")
+    only_spoof = scored([], [-1.0])
+    assert compare_refused({"a": only_spoof}, {"a": only_spoof}, 0.0, OPTIONS) is None
+
+
+def test_a_gain_must_be_certain():
+    measured = rates({"new": GOOD}, OPTIONS)
+    assert not unproven({"new": change(-0.2, -0.3, -0.1)}, measured, "new")
+    (text,) = unproven({"new": change(-0.1, -0.3, 0.1)}, measured, "new")
+    # Twice the gain on either side: four times the recordings, and one more.
+    assert text.startswith("new: no certain gain. Its EER changed by -10.0 points (interval -30.0 to +10.0) on 4")
+    assert "about 17 of each class would tell" in text
+    (text,) = unproven({"new": change(0.0, 0.0, 0.0)}, measured, "new")
+    assert "would tell" not in text
+    assert not unproven({}, measured, "new")  # nothing to compare with
 
 
 def test_scores_are_calibrated(detector_of, features_of, tiny_recipe):

@@ -150,3 +150,16 @@ def test_a_class_that_is_lost_after_the_audit_is_missed_before_training(
     monkeypatch.setattr(module, "extract", without_bona_fide)
     with pytest.raises(DataError, match="the train split is left with 0 bonafide, .* it is gone"):
         prepare(detector_of(tiny_recipe()), folder, tiny_recipe(), Run(workers=1))
+
+
+def test_more_than_a_tenth_that_cannot_be_used_is_refused_unless_allowed(
+    tiny_recipe, detector_of, recorded, tmp_path
+):
+    detector = detector_of(tiny_recipe())
+    folder = recorded(tmp_path / "data", bona_fide=12, buzz=12)
+    for path in sorted((folder / "bonafide").iterdir())[:3]:
+        path.write_bytes(b"no sound")
+    with pytest.raises(DataError, match=r"3 of 24 recordings .* cannot be used, such as .*--allow-failures"):
+        prepare(detector, folder, detector.recipe, Run(workers=1))
+    found = prepare(detector, folder, detector.recipe, Run(workers=1, allow_failures=True))
+    assert len(found.failed) == 3

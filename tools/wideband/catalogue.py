@@ -100,9 +100,8 @@ def table(items: list[Recording]) -> Iterator[str]:
         voices = len({item.row.voice for item in group})
         languages = len({item.row.language for item in group})
         band = median(item.band for item in group)
-        yield (
-            f"{name:30} {LICENCES.get(name, ''):15}{len(group):6d} {minutes:7.1f} {voices:6d} {languages:9d} {band:5.0f}"
-        )
+        counts = f"{len(group):6d} {minutes:7.1f} {voices:6d} {languages:9d} {band:5.0f}"
+        yield f"{name:30} {LICENCES.get(name, ''):15}{counts}"
     for part in ("train", "dev", "test"):
         group = [item for item in items if item.row.part == part]
         hours = sum(item.wave.size for item in group) / RATE / 3600

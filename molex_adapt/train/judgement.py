@@ -1,0 +1,117 @@
+"""What training came to, and its judgement: every domain before and after, and what speaks against activation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features
+from molex_adapt.metrics import Rates, RefusalsChange
+from molex_adapt.recipe import Recipe
+from molex_adapt.reports import Change
+from molex_adapt.train.acceptance import (
+    DomainScores,
+    compare,
+    compare_refused,
+    rates,
+    refusals,
+    score_sets,
+    unproven,
+)
+from molex_adapt.train.calibrate import DevelopmentScores, calibrate
+from molex_adapt.train.exemplars import Exemplars
+from molex_adapt.train.loop import Fitted
+
+
+@dataclass
+class Adapted:
+    """The result of training; the detector itself was changed in place.
+
+    Attributes:
+        experts: names of the new experts.
+        before, after: figures per domain; `before` has only domains that there were before.
+        changes: paired comparison per domain that was measured both times.
+        real_speech: what the frozen threshold refuses of the bona fide speech of all of them, before and after.
+        refused: why the result may not be activated; empty when it may.
+        not_measured: old domains of which nothing is kept to measure on.
+        withdrawn: whether the new expert was found to do harm, so that its gates are closed.
+        seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
+        exemplars: per new expert.
+        threshold: frozen when the first mixture was trained; nats.
+    """
+
+    experts: list[str]
+    threshold: float
+    before: dict[str, Rates] = field(default_factory=dict)
+    after: dict[str, Rates] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    real_speech: RefusalsChange | None = None
+    refused: list[str] = field(default_factory=list)
+    withdrawn: bool = False
+    not_measured: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
+    stages: dict[str, Fitted] = field(default_factory=dict)
+    exemplars: dict[str, Exemplars] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def judge(
+    detector: Detector,
+    sets: Mapping[str, Features],
+    scored_before: Mapping[str, DomainScores],
+    new_domain: str | None,
+    recipe: Recipe,
+    result: Adapted,
+) -> None:
+    """Measure all sets and fill the result: figures before and after, changes, and why it may not be activated."""
+    result.seconds |= {stage: fitted.seconds for stage, fitted in result.stages.items()}
+
+    timed(
+        result,
+        lambda: compare_all(scored_before, score_sets(detector, sets), new_domain, recipe, result),
+    )
+    if "router" in result.stages and result.stages["router"].best_step == 0:
+        result.remarks.append("the router stage brought nothing on the development split and was not kept")
+
+
+def compare_all(
+    before: Mapping[str, DomainScores],
+    after: Mapping[str, DomainScores],
+    new_domain: str | None,
+    recipe: Recipe,
+    result: Adapted,
+) -> None:
+    """Fill the result from the scores of all sets before and after."""
+    result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
+    result.changes = compare(before, after, result.threshold, recipe.gate)
+    result.real_speech = compare_refused(before, after, result.threshold, recipe.gate)
+    result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate)
+    if new_domain is not None:
+        result.refused += unproven(result.changes, result.after, new_domain)
+
+
+def recalibrate(
+    detector: Detector,
+    development: list[Features],
+    recipe: Recipe,
+    result: Adapted,
+    before: DevelopmentScores,
+) -> None:
+    """Fit the calibration anew as the recipe says; what fails is a remark."""
+    if recipe.calibration != "keep":
+        held = before if recipe.calibration == "hold" else None
+        result.remarks += calibrate(detector, development, result.threshold, held)
+
+
+T = TypeVar("T")
+
+
+def timed(result: Adapted, work: Callable[[], T]) -> T:
+    """The value of `work`, whose time counts as measuring."""
+    started = time.monotonic()
+    value = work()
+    result.seconds["evaluate"] += time.monotonic() - started
+    return value

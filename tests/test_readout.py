@@ -1,0 +1,262 @@
+"""The readout: witnesses in closed form, one for each attack."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from molex_adapt import Registry, Run
+from molex_adapt.base import load_base
+from molex_adapt.calibration import Calibration
+from molex_adapt.data import read
+from molex_adapt.detector import Detector
+from molex_adapt.errors import MolexError, RegistryError
+from molex_adapt.features import OnlineFeatures, extract, logits_of, pad, parts_of, readings_of, score_table
+from molex_adapt.low_level import STATISTICS
+from molex_adapt.readout import Lesson, Readings, Readout, pooled
+from molex_adapt.registry import layout
+from molex_adapt.registry.assemble import require_head
+from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.readout_stage import learn_readout, weigh_readout
+from molex_adapt.train.stages import append_expert
+from molex_adapt.witnesses import without
+
+STATES = 40
+
+
+def lesson(count: int, seed: int, attacks: dict[str, int], shift: float = 4.0) -> Lesson:
+    """So many of bona fide speech and of each attack, whose recordings are shifted in one feature of either view."""
+    generator = torch.Generator().manual_seed(seed)
+    total = count * (1 + len(attacks))
+    spectrum = torch.randn(total, STATISTICS, generator=generator) * 3 + 1
+    states = torch.randn(total, STATES, generator=generator)
+    names: list[str | None] = [None] * count
+    for number, (name, at) in enumerate(attacks.items(), 1):
+        rows = slice(number * count, (number + 1) * count)
+        spectrum[rows, at] += 3 * shift
+        states[rows, at % STATES] += shift
+        names += [name] * count
+    return Lesson(Readings(spectrum, states), torch.arange(total) < count, tuple(names))
+
+
+def pair(attacks: dict[str, int], seed: int = 0, count: int = 120) -> tuple[Lesson, Lesson]:
+    return lesson(count, seed, attacks), lesson(60, seed + 1, attacks)
+
+
+def wrong(evidence: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(((evidence > 0) != truth).float().mean())
+
+
+def test_a_witness_is_ridge_regression_of_both_views():
+    readout, (train, development) = Readout(STATES), pair({"buzz": 5})
+    assert readout.learn({"expert": (train, development)}) == []
+    assert readout.witnesses == ("expert/buzz",)
+    told = []
+    for view, raw in (
+        (readout.of_spectrum, train.readings.spectrum),
+        (readout.of_states, train.readings.states),
+    ):
+        rows = view(raw).double().numpy()
+        real, forged = rows[train.bona_fide.numpy()], rows[~train.bona_fide.numpy()]
+        gram = real.T @ real / len(real) / 2 + forged.T @ forged / len(forged) / 2
+        gram += np.diag([view.ridge] * (rows.shape[1] - 1) + [1e-9])
+        solved = np.linalg.solve(gram, (real.mean(0) - forged.mean(0)) / 2)
+        told.append((rows @ solved, solved, view))
+    spreads = [found.std(ddof=1) for found, _, _ in told]
+    evidence = np.zeros(len(development.bona_fide))
+    for (_, solved, view), spread in zip(told, spreads, strict=True):
+        raw = development.readings.spectrum if view is readout.of_spectrum else development.readings.states
+        evidence += view(raw).double().numpy() @ solved / spread
+    real = development.bona_fide.numpy()
+    expected = Calibration.fit(evidence[real], evidence[~real]).apply(evidence)
+    np.testing.assert_allclose(readout.evidence(development.readings).numpy(), expected, atol=2e-2)
+    assert wrong(readout.evidence(development.readings), development.bona_fide) < 0.1
+
+
+def test_a_further_domain_leaves_the_witnesses_as_they_are_and_is_taken_away_without_a_trace():
+    readout = Readout(STATES)
+    readout.learn({"one": pair({"buzz": 5})})
+    held = lesson(200, 9, {"buzz": 5})
+    before, kept = readout.evidence(held.readings), readout.each(held.readings)
+    readout.learn({"two": pair({"hum": 70, "hiss": 71}, seed=3)})
+    assert readout.witnesses == ("one/buzz", "two/hiss", "two/hum")
+    torch.testing.assert_close(
+        readout.each(held.readings)[:, :1], kept
+    )  # not to the bit: products differ in width
+    # A mixture of attacks: what one witness says of its own attack costs at most the logarithm of their number.
+    after = readout.evidence(held.readings)
+    assert (after[~held.bona_fide] <= before[~held.bona_fide] + np.log(3) + 1e-4).all()
+    assert wrong(after, held.bona_fide) < 0.15
+    other = lesson(200, 11, {"hum": 70})
+    assert wrong(readout.evidence(other.readings), other.bona_fide) < 0.15
+    arrays = {f"readout.{name}": value.numpy() for name, value in readout.state_dict().items()}
+    left = without(arrays, "two")
+    again = Readout(STATES)
+    again.load_state_dict(
+        {name.removeprefix("readout."): torch.from_numpy(value) for name, value in left.items()}
+    )
+    assert again.witnesses == ("one/buzz",)
+    assert torch.equal(again.evidence(held.readings), before)
+
+
+def test_small_attacks_of_a_domain_share_a_witness_and_several_domains_have_one_for_any():
+    readout = Readout(STATES)
+    small = lesson(30, 2, {"hum": 70, "hiss": 71})
+    readout.learn({"a": pair({"buzz": 5}), "b": (small, small), "c": pair({"tone": 9}, seed=5)})
+    assert readout.witnesses == ("/any", "a/buzz", "b/hiss+hum", "c/tone")
+    readout.learn({"d": pair({"new": 33}, seed=7)})
+    assert readout.witnesses[-1] == "d/new"
+
+
+def test_what_was_not_heard_is_left_to_the_states():
+    readout, held = Readout(STATES), lesson(50, 3, {"buzz": 5})
+    assert (readout(held.readings) == 0).all()  # nothing learnt yet
+    nothing = Readings(torch.full_like(held.readings.spectrum, torch.nan), held.readings.states)
+    assert "nothing" in readout.learn({"x": (Lesson(nothing, held.bona_fide, held.attacks),) * 2})[0]
+    one_class = Lesson(held.readings.pick(held.bona_fide), torch.ones(50, dtype=torch.bool), (None,) * 50)
+    readout.learn({"x": (one_class, one_class)})
+    assert not readout.has_learnt
+    readout.learn({"x": pair({"buzz": 5})})
+    found = readout.evidence(nothing)
+    assert torch.isfinite(found).all()
+    assert wrong(found, held.bona_fide) < 0.2
+
+
+def test_an_attack_that_cannot_be_told_gets_no_witness():
+    readout, truth = Readout(STATES), torch.arange(80) < 40
+    flat = Lesson(
+        Readings(torch.ones(80, STATISTICS), torch.ones(80, STATES)), truth, (None,) * 40 + ("buzz",) * 40
+    )
+    (remark,) = readout.learn({"x": (flat, flat)})
+    assert "no witness for buzz" in remark
+    assert not readout.has_learnt
+
+
+def test_moments_that_no_recordings_give_are_refused():
+    readout = Readout(STATES)
+    readout.learn({"one": pair({"buzz": 5})})
+    readout.of_states.moments.mul_(-9)
+    with pytest.raises(MolexError, match=r"cannot be solved: .* Restore head.safetensors"):
+        readout.learn({"two": pair({"hum": 7})})
+
+
+def test_pooled_states_do_not_depend_on_padding():
+    states = [torch.randn(2, 9, 4), torch.randn(2, 9, 4)]
+    mask = torch.arange(9)[None] < torch.tensor([[9], [5]])
+    for state in states:
+        state[1, 5:] = torch.nan
+    found = pooled(states, mask)
+    assert found.shape == (2, 16)
+    torch.testing.assert_close(found[1, :4], states[0][1, :5].mean(0))
+    torch.testing.assert_close(found[1, 12:], states[1][1, :5].std(0, unbiased=False))
+
+
+@pytest.fixture
+def detector(tiny_folder_of, tiny_recipe) -> Detector:
+    torch.manual_seed(0)
+    return Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}))
+
+
+@pytest.fixture
+def heard(recorded, tmp_path, detector):
+    """A table of two classes, and its features."""
+    table = read(recorded(tmp_path / "data", bona_fide=14, buzz=14))
+    features, _ = extract(detector, table, Run(workers=1, cache="off"))
+    return table, features
+
+
+def domain(table, train, features) -> DomainData:
+    return DomainData(table, train, features, features, (), ())
+
+
+def test_the_score_is_the_mixture_and_the_readout(detector, heard):
+    table, features = heard
+    wave, lengths = pad([detector.base.prepare(np.sin(np.arange(9000) / 9).astype(np.float32))])
+    alone = detector.logit(*detector.base.prefix(wave, lengths))
+    torch.testing.assert_close(detector.score(wave, lengths), alone)  # nothing learnt yet
+    run = Run(workers=1, cache="off")
+    learn_readout(detector, {"buzz": domain(table, features, features)}, run)
+    readout = detector.head.readout
+    readout.share.fill_(2.0)
+    readings = detector.readings(*detector.base.prefix(wave, lengths), detector.statistics(wave, lengths))
+    torch.testing.assert_close(detector.score(wave, lengths), alone + 2 * readout.evidence(readings))
+    states, evidence = parts_of(detector, features)
+    torch.testing.assert_close(logits_of(detector, features), states + 2 * evidence)
+    scored, _ = score_table(detector, table, run)
+    # Features are kept in half precision.
+    found = torch.tensor([item.score for item in scored])
+    torch.testing.assert_close(found, logits_of(detector, features), atol=0.1, rtol=0.05)
+    assert not any(
+        "readout" in name for name, _ in detector.named_parameters()
+    )  # training moves nothing of it
+
+
+def test_no_expert_changes_what_the_readout_reads(detector, heard, tiny_recipe):
+    _, features = heard
+    before = readings_of(detector, features)
+    append_expert(detector, "one", tiny_recipe(head={"readout": True}), 0)
+    for weight in detector.mixture.expert_parameters("one"):
+        torch.nn.init.normal_(weight)
+    assert torch.equal(readings_of(detector, features).states, before.states)
+
+
+def test_what_is_computed_anew_for_every_batch_is_read_once(detector, heard):
+    table, features = heard
+    run = Run(workers=1, cache="off")
+    learn_readout(detector, {"buzz": domain(table, features, features)}, run)
+    expected = detector.head.readout.evidence(readings_of(detector, features))
+    detector.head.readout = Readout(2 * detector.base.width * (len(detector.base.blocks) + 1))
+    online = OnlineFeatures(detector, table.utterances, workers=1)
+    learn_readout(detector, {"buzz": domain(table, online, features)}, run)
+    found = detector.head.readout.evidence(readings_of(detector, features))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_its_share_is_what_development_sets_say(detector, heard):
+    table, features = heard
+    assert weigh_readout(detector, [features]) == []  # it has learnt nothing
+    learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
+    (remark,) = weigh_readout(detector, [features])
+    kept = float(detector.head.readout.share)
+    assert kept > 0
+    assert "has 1 witness(es); its part in the score is" in remark
+    weigh_readout(detector, [replace(features, statistics=None)])
+    assert float(detector.head.readout.share) == kept  # nothing to measure on
+
+
+def test_a_registry_keeps_the_readout_an_expert_extends_it_and_removal_takes_its_part(
+    tmp_path, tiny_folder_of, tiny_recipe, recorded
+):
+    recipe = tiny_recipe(head={"readout": True})
+    registry = Registry.create(tmp_path / "registry", str(tiny_folder_of()))
+    run = Run(workers=1, device="cpu")
+    for number, attack in enumerate(("buzz", "hum")):
+        data = recorded(tmp_path / attack, bona_fide=12, first=300 * number, **{attack: 12})
+        assert registry.add_expert(data, domain=attack, recipe=recipe, accept=True, run=run).activated
+    readout = registry.detector().head.readout
+    assert readout.witnesses == ("buzz/buzz", "hum/hum")
+    table = read(tmp_path / "hum")
+    scores = [item.score for item in registry.score(table, run=run).scores]
+    again = [item.score for item in Registry.open(tmp_path / "registry").score(table, run=run).scores]
+    assert scores == again
+    registry.store.remove("hum")
+    left = registry.detector().head.readout
+    assert left.witnesses == ("buzz/buzz",)
+    assert torch.equal(left.weights, readout.weights[:1])
+    assert not registry.store.verify()
+
+
+def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, tiny_recipe, recorded):
+    registry = Registry.create(tmp_path / "registry", str(tiny_folder_of()))
+    data = recorded(tmp_path / "buzz", bona_fide=12, buzz=12)
+    run = Run(workers=1, device="cpu")
+    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(head={"readout": True}), run=run)
+    head = registry.store.head_tensors(1)
+    state = {name: torch.from_numpy(value) for name, value in head.items()}
+    state["readout.names"] = state["readout.names"][:0]
+    detector = registry.detector()
+    with pytest.raises(RegistryError, match="0 names for 1 witnesses"):
+        require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))

@@ -1,0 +1,77 @@
+"""An expert that does harm is withdrawn where the readout alone is accepted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from molex_adapt import Run
+from molex_adapt.low_level import STATISTICS
+from molex_adapt.train import adapt, judgement
+from molex_adapt.train.acceptance import score_sets
+from molex_adapt.train.adapt import add_expert, train_first
+
+
+def told(features, shift):
+    """The same utterances with spectra that tell the classes apart."""
+    rows = torch.randn(len(features), STATISTICS, generator=torch.Generator().manual_seed(len(features)))
+    rows[~features.bona_fide, 7] += shift
+    return replace(features, statistics=rows)
+
+
+@pytest.fixture
+def data_of(domain_of):
+    def make(attack, count=8, seed=0, shift=6.0):
+        data = domain_of(attack, count, seed)
+        return replace(data, **{name: told(getattr(data, name), shift) for name in ("train", "dev", "test")})
+
+    return make
+
+
+@pytest.fixture
+def trained(detector_of, data_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(head={"readout": True}, joint={"steps": 4}))
+    first = train_first(detector, {"hum": data_of("hum")}, detector.recipe, Run())
+    return detector, first
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeypatch, accept):
+    detector, first = trained
+    new, calls = data_of("buzz", seed=3), []
+
+    def judged(changes, real_speech, new_domain, options):
+        calls.append(new_domain)
+        return ["bona fide speech: worse"] if len(calls) == 1 else []
+
+    monkeypatch.setattr(judgement, "refusals", judged)
+    monkeypatch.setattr(judgement, "unproven", lambda *given: [])
+    result = add_expert(
+        detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run(), accept=accept
+    )
+    assert detector.head.readout.witnesses == ("hum/hum", "buzz/buzz")
+    assert result.withdrawn == (not accept)
+    closed = [router.withdrawn.tolist() for router in detector.mixture.routers]
+    assert all(own == [False, not accept] for own in closed)
+    if accept:
+        assert result.refused == ["bona fide speech: worse"]
+        return
+    assert result.refused == []
+    assert "expert buzz is withdrawn: kept, with closed gates, for with it bona fide" in result.remarks[-2]
+    # What is reported is what the detector does now.
+    scored = score_sets(detector, {"buzz": new.test})["buzz"]
+    again = adapt.rates({"buzz": scored}, detector.recipe.gate)["buzz"]
+    assert again.eer == pytest.approx(result.after["buzz"].eer)
+
+
+def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of, monkeypatch):
+    detector, first = trained
+    monkeypatch.setattr(judgement, "refusals", lambda *given: ["worse"])
+    result = add_expert(
+        detector, "buzz", "buzz", data_of("buzz", seed=3), {}, first.threshold, detector.recipe, Run()
+    )
+    assert result.refused[0] == "worse"
+    assert not result.withdrawn
+    assert not any(bool(router.withdrawn.any()) for router in detector.mixture.routers)
