@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 import math
@@ -20,7 +21,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.shipped import registry_path
 from tools.wideband import base, checkpoint, conditions, domains, forging, speech, voices
 from tools.wideband.adversarial import Plan, train_vocoder
-from tools.wideband.corpus import Store, Stretch, read_speech, write_speech
+from tools.wideband.corpus import PARTS, Store, Stretch, read_speech, write_speech
 from tools.wideband.model import WideBand, load_base, load_start, save_base, wide_band_config
 from tools.wideband.speakers import UNKNOWN, find_voices
 from tools.wideband.spectra import RATE, LogMel, resample_by_fft
@@ -274,6 +275,7 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(domains, "COPIES", ("lpc",))
     monkeypatch.setattr(domains, "SPOKEN", ())
     monkeypatch.setattr(domains, "SHIPPED", ("lpc", "istft"))
+    monkeypatch.setattr(domains, "FROM_TEXTS", ("pico",))
     monkeypatch.setattr(domains, "PER_ATTACK", {"train": 3, "dev": 2, "test": 2})
     monkeypatch.setattr(domains, "PER_ATTACK_ON_GAMES", {"train": 1, "dev": 2, "test": 0})
     monkeypatch.setattr(domains, "PER_GAME_VOICE", {"drascula": 2})
@@ -291,6 +293,14 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     write_speech(tmp_path / "games", played)
     vocoders = [str(WEIGHTS / f"vocoder_{kind}.safetensors") for kind in ("istft", "mel_gan")]
     monkeypatch.setattr(domains, "HifiGan", lambda path, device: lambda wave: -wave)
+    for vocoder in ("Fargan", "Dred"):
+        monkeypatch.setattr(domains, vocoder, lambda path: lambda wave: wave[::-1])
+    (tmp_path / "spoken").mkdir()
+    said = [
+        (f"p{at}.wav", "spoof", "pico", f"pico-{part}0", f"t{at}", part, "none")
+        for at, part in enumerate(PARTS)
+    ]
+    domains.write_rows(tmp_path / "spoken" / "pico.csv", said)
     words = [
         "domains",
         str(tmp_path / "speech"),
@@ -299,26 +309,37 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
         str(tmp_path / "out"),
         "--hifigan",
         "x.npz",
+        "--fargan",
+        "fargan_demo",
+        "--dred",
+        "dred_copy",
+        "--spoken",
+        str(tmp_path / "spoken"),
         "--vocoder",
     ]
     monkeypatch.setattr("sys.argv", [*words, *vocoders])
     domains.main()
     whole = {
         name: read(tmp_path / "out" / f"{name}.csv")
-        for name in ("bonafide", "lpc", "hifigan", "shipped", "dev")
+        for name in ("bonafide", "lpc", "hifigan", "fargan", "dred", "dev")
     }
+    with (tmp_path / "out" / "shipped.csv").open() as file:
+        shipped = list(csv.DictReader(file))
     assert len(whole["bonafide"]) == 3 + 6 + 2 * 3 + 2 + 2
     assert len(whole["lpc"]) == len(whole["hifigan"]) == 3 + 2 + 2 * 2 + 1 + 2
     tested = [item for item in whole["bonafide"] if item.split == "test"]
     assert sorted({(item.source, item.condition) for item in tested}) == sorted(
         (name, kind) for name in {item.source for item in tested} for kind in ("drawn", "none")
     )
-    heard = {item.speaker: item.split for item in whole["shipped"]}
+    assert {item.split for item in whole["dred"]} == {"test"}
+    assert len(whole["fargan"]) == len(whole["lpc"])
+    heard = {row["speaker"]: row["split"] for row in shipped if row["attack"] != "synthesiser"}
     games = {"drascula/a": "train", "drascula/Carlo": "dev"}
     assert heard == {"a": "train", "c13": "test", "Carlo": "dev", **games}
-    assert {item.attack for item in whole["shipped"]} == {None, "lpc", "neural_vocoder"}
+    assert {row["attack"] for row in shipped} == {"", "lpc", "neural_vocoder", "synthesiser"}
+    assert {row["split"] for row in shipped if row["attack"] == "synthesiser"} == {"train", "test"}
     assert {item.speaker for item in whole["dev"]} == {"c13", "Carlo", "drascula/Carlo"}
-    assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan"}
+    assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan", "fargan"}
     assert {item.split for item in whole["dev"]} == {"dev"}
 
 

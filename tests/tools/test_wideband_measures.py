@@ -48,8 +48,8 @@ def test_views_add_up(recorded, tmp_path, tiny_folder_of, tiny_recipe):
     table = read(recorded(tmp_path / "data", bona_fide=4, buzz=3, hum=3))
     features, _ = extract(registry.detector(), table, Run())
     scores = views.scores_of(registry, features)
-    np.testing.assert_allclose(scores["states"] + scores["spectrum"], scores["both"])
-    assert np.abs(scores["spectrum"]).max() > 0.1
+    np.testing.assert_allclose(scores["mixture"] + scores["readout"], scores["both"])
+    assert np.abs(scores["readout"]).max() > 0.1
     names, rates = zip(*views.rows(scores, features), strict=True)
     assert names == ("buzz", "hum", "mean")
     np.testing.assert_allclose(np.mean(rates[:2], axis=0), rates[2])
@@ -60,5 +60,5 @@ def test_views_add_up(recorded, tmp_path, tiny_folder_of, tiny_recipe):
         recipe=tiny_recipe(),
         run=Run(workers=1),
     )
-    with pytest.raises(DataError, match="no low-level view"):
+    with pytest.raises(DataError, match="no readout"):
         views.scores_of(other, features)

@@ -93,7 +93,9 @@ def test_a_gain_must_be_certain():
     assert not unproven({"new": change(-0.2, -0.3, -0.1)}, measured, "new")
     (text,) = unproven({"new": change(-0.1, -0.3, 0.1)}, measured, "new")
     # Twice the gain on either side: four times the recordings, and one more.
-    assert text.startswith("new: no certain gain. Its EER changed by -10.0 points (interval -30.0 to +10.0) on 4")
+    assert text.startswith(
+        "new: no certain gain. Its EER changed by -10.0 points (interval -30.0 to +10.0) on 4"
+    )
     assert "about 17 of each class would tell" in text
     (text,) = unproven({"new": change(0.0, 0.0, 0.0)}, measured, "new")
     assert "would tell" not in text

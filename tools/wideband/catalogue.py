@@ -2,8 +2,8 @@
 
     python -m tools.wideband.catalogue data/speech data/games --out data/real
 
-Reads what `speech.py` wrote. Without --out only the table is printed. A recording's `band` is up to where its spectrum
-holds, in Hz; 8000 where no end was found. Shapes: T samples at 16 kHz.
+Reads what `speech.py` wrote. A recording's `band` is up to where its spectrum
+holds, in Hz; 8000 where no end was found.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from molex_adapt.data.channels import Channels
-from molex_adapt.data.heard import hear
+from molex_adapt.data.heard import listen
 from tools.wideband.corpus import Stretch
 from tools.wideband.domains import read_all
 from tools.wideband.games import DRASCULA, HEDGEWARS, SKY
@@ -49,44 +46,36 @@ COLUMNS = ("path", "label", "attack", "speaker", "source", "split", "language", 
 
 @dataclass(frozen=True)
 class Recording:
-    """One utterance, (T,) int16, and up to where its spectrum holds (Hz)."""
+    """One utterance on disk, how long it is (seconds), and up to where its spectrum holds (Hz)."""
 
     row: Stretch
-    wave: NDArray[np.int16]
+    path: Path
+    seconds: float
     band: float
 
 
-def recordings(stems: list[Path]) -> Iterator[Recording]:
-    """Every utterance of files of speech.
+def write(stems: list[Path], out: Path) -> list[Recording]:
+    """Every utterance of files of speech as `out`/PACKAGE/NUMBER.wav, and `out`/real.csv.
 
     Raises:
         DataError: a file is missing or does not fit its rows.
+        AudioError: an utterance is silent.
     """
     wave, rows = read_all(stems)
-    for row in rows:
-        sound = wave[row.offset : row.offset + row.length].numpy()
-        yield Recording(row, sound, band_of(sound))
-
-
-def band_of(sound: NDArray[np.int16]) -> float:
-    """(T,) to the band in Hz."""
-    return float(hear(sound.astype(np.float32) / 32768, Channels()).band_hz)
-
-
-def write(items: list[Recording], out: Path) -> None:
-    """Recordings as `out`/PACKAGE/NUMBER.wav, and `out`/real.csv."""
-    lines = []
-    for number, item in enumerate(items):
-        path = out / item.row.package / f"{number:05d}.wav"
+    found, lines = [], []
+    for number, row in enumerate(rows):
+        path = out / row.package / f"{number:05d}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, item.wave, RATE, subtype="PCM_16")
-        row = item.row
-        known = row.voice, row.source, row.part, row.language, round(item.band), row.package
+        soundfile.write(path, wave[row.offset : row.offset + row.length].numpy(), RATE, subtype="PCM_16")
+        band = listen(path)[1].band_hz
+        found.append(Recording(row, path, row.length / RATE, band))
+        known = row.voice, row.source, row.part, row.language, round(band), row.package
         lines.append((path.relative_to(out), "bonafide", "", *known))
     with (out / "real.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows(lines)
+    return found
 
 
 def table(items: list[Recording]) -> Iterator[str]:
@@ -96,7 +85,7 @@ def table(items: list[Recording]) -> Iterator[str]:
         packages[item.row.package].append(item)
     yield f"{'package':30} {'licence':15}{'clips':>6} {'minutes':>7} {'voices':>6} {'languages':>9} {'band':>5}"
     for name, group in [*packages.items(), ("all", items)]:
-        minutes = sum(item.wave.size for item in group) / RATE / 60
+        minutes = sum(item.seconds for item in group) / 60
         voices = len({item.row.voice for item in group})
         languages = len({item.row.language for item in group})
         band = median(item.band for item in group)
@@ -104,7 +93,7 @@ def table(items: list[Recording]) -> Iterator[str]:
         yield f"{name:30} {LICENCES.get(name, ''):15}{counts}"
     for part in ("train", "dev", "test"):
         group = [item for item in items if item.row.part == part]
-        hours = sum(item.wave.size for item in group) / RATE / 3600
+        hours = sum(item.seconds for item in group) / 3600
         voices, languages = (
             len({getattr(item.row, name) for item in group}) for name in ("voice", "language")
         )
@@ -112,17 +101,14 @@ def table(items: list[Recording]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Read the command line, measure, print and write."""
+    """Read the command line, write, measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("speech", type=Path, nargs="+", help="speech.npy and speech.json without suffix")
-    parser.add_argument("--out", type=Path, help="folder for recordings and real.csv")
+    parser.add_argument("--out", type=Path, required=True, help="folder for recordings and real.csv")
     options = parser.parse_args()
-    items = list(recordings(options.speech))
-    if options.out:
-        write(items, options.out)
-    print("\n".join(table(items)))
+    print("\n".join(table(write(options.speech, options.out))))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Make the domains of the shipped experts: recordings and forged ones under drawn conditions, and a manifest of all.
 
     python -m tools.wideband.domains data/speech data/games --out data/domains --hifigan hifigan.npz \
-        --vocoder tools/wideband/weights/vocoder_istft.safetensors tools/wideband/weights/vocoder_mel_gan.safetensors
+        --vocoder tools/wideband/weights/vocoder_istft.safetensors tools/wideband/weights/vocoder_mel_gan.safetensors \
+        --fargan fargan_demo --dred dred_copy --spoken data/spoken
 
 Three recordings in ten, of either class, stay as they are; the others go through a chain of their own
 (`conditions.py`). Test recordings are written in both ways, so that each can be measured apart. The voices of games are
@@ -31,15 +32,20 @@ from tools.wideband.conditions import Conditions
 from tools.wideband.corpus import PARTS, Stretch, read_speech, to_int16
 from tools.wideband.forging import Forge, HifiGan, make_copies
 from tools.wideband.games import DRASCULA, GAMES, HEDGEWARS, SKY
+from tools.wideband.opus import Dred, Fargan
 from tools.wideband.simulated import LANGUAGES, PARAMETERS, sentences
 from tools.wideband.spectra import RATE
 from tools.wideband.vocoders import load_vocoder
 
 COPIES = ("world", "lpc", "codec2", "griffin_lim", "formant_shift", "phase_vocoder")
 SPOKEN = ("espeak",)
-NEURAL = ("istft", "mel_gan", "hifigan")
+NEURAL = ("istft", "mel_gan", "hifigan", "fargan")
+NOVEL = ("dred",)
+"""Copied for the test alone."""
+FROM_TEXTS = ("espeak", "hibari", "pico", "piper")
+"""Attacks of `spoken_prompts.py` that the experts learn."""
 SHIPPED = ("codec2", "espeak", "griffin_lim", "lpc", "world", *NEURAL)
-FAMILY = dict.fromkeys(NEURAL, "neural_vocoder")
+FAMILY = dict.fromkeys(NEURAL, "neural_vocoder") | dict.fromkeys(FROM_TEXTS, "synthesiser")
 """Attacks that one expert is for."""
 MEASURED = ("c38", "c13", "c85", "c16")
 """Dev voices that stand for the test split of the shipped experts."""
@@ -204,6 +210,13 @@ def spoken(name: str, rng: np.random.Generator) -> Iterator[Clip]:
             yield Clip(f"{number:05d}", wave, f"{name}-{part}{made % 2}", part)
 
 
+def coded(vocoder: Fargan | Dred, clips: list[Clip], parts: tuple[str, ...] = PARTS) -> Iterator[Clip]:
+    """Copies by a program of libopus."""
+    for clip in clips:
+        if clip.part in parts:
+            yield replace(clip, wave=vocoder(clip.wave))
+
+
 def write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
     """A manifest."""
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -212,10 +225,11 @@ def write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
         writer.writerows(rows)
 
 
-def shipped_rows(out: Path) -> Iterator[tuple[str, ...]]:
-    """Rows of all manifests without those of test voices."""
-    for name in ("bonafide", *SHIPPED):
-        with (out / f"{name}.csv").open(encoding="utf-8") as file:
+def shipped_rows(out: Path, spoken: Path) -> Iterator[tuple[str, ...]]:
+    """Rows of all manifests that the experts learn from, without those of test voices."""
+    paths = [out / f"{name}.csv" for name in ("bonafide", *SHIPPED)]
+    for path in [*paths, *(spoken / f"{name}.csv" for name in FROM_TEXTS)]:
+        with path.open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 measured = row["speaker"] in MEASURED or row["speaker"].endswith("-dev0")
                 if row["split"] == "test":
@@ -245,6 +259,9 @@ def main() -> None:
         "--hifigan", type=Path, required=True, help="npz of a HiFi-GAN generator; see README.md"
     )
     parser.add_argument("--vocoder", type=Path, nargs=2, required=True, help="istft and mel_gan")
+    parser.add_argument("--fargan", type=Path, required=True, help="fargan_demo of libopus 1.5")
+    parser.add_argument("--dred", type=Path, required=True, help="built from dred_copy.c")
+    parser.add_argument("--spoken", type=Path, required=True, help="what spoken_prompts wrote")
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
@@ -255,14 +272,17 @@ def main() -> None:
     device = torch.device("cpu")
     forges = dict(load_vocoder(path, device) for path in options.vocoder)
     forges["hifigan"] = HifiGan(options.hifigan, device)
-    for number, name in enumerate((*COPIES, *forges, *SPOKEN)):
+    programs: dict[str, Fargan | Dred] = {"fargan": Fargan(options.fargan), "dred": Dred(options.dred)}
+    for number, name in enumerate((*COPIES, *forges, *SPOKEN, *programs)):
         rng = np.random.default_rng((options.seed, number))
         if name in COPIES:
             made = copied(name, some(clips, rng), rng)
+        elif name in programs:
+            made = coded(programs[name], some(clips, rng), ("test",) if name in NOVEL else PARTS)
         else:
             made = spoken(name, rng) if name in SPOKEN else vocoded(forges[name], some(clips, rng))
         recorder.write(name, made, "spoof")
-    write_rows(options.out / "shipped.csv", shipped_rows(options.out))
+    write_rows(options.out / "shipped.csv", shipped_rows(options.out, options.spoken))
     write_rows(options.out / "dev.csv", dev_rows(options.out))
 
 

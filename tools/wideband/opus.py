@@ -20,7 +20,7 @@ from molex_adapt.simulate.attack import Wave
 from tools.wideband.corpus import to_int16
 
 _PRIMED, _FARGAN_DELAY = 800, 240
-"""Samples: silence that FARGAN needs before the speech, and by how much its copy is late."""
+"""Samples: silence before the speech, which FARGAN needs and takes away, and by how much its copy is late."""
 _AROUND, _DRED_DELAY = 640, 112
 
 

@@ -1,4 +1,4 @@
-"""What each view of the shipped detector knows: EER of the base's states, of the low-level view, and of both.
+"""What each half of the shipped detector knows: EER of the mixture of experts, of the readout, and of both.
 
     python -m tools.wideband.views data/domains/dev.csv --registry registry
 
@@ -17,29 +17,29 @@ from numpy.typing import NDArray
 from molex_adapt.api import Registry, Run
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, extract, logits_of
+from molex_adapt.features import Features, extract, parts_of
 from molex_adapt.metrics import eer
 
 Scores = dict[str, NDArray[np.float64]]
 
 
 def scores_of(registry: Registry, features: Features) -> Scores:
-    """(N,) scores by view.
+    """(N,) scores by half.
 
     Raises:
-        DataError: the registry's recipe has no low-level view.
+        DataError: the registry has no readout.
     """
     detector = registry.detector()
-    view = detector.head.low_level
-    if view is None or features.statistics is None:
-        raise DataError("this registry has no low-level view; train one with --set head.low_level=true")
-    both = logits_of(detector, features).double().numpy()
-    low = view(features.statistics).double().numpy()
-    return {"states": both - low, "spectrum": low, "both": both}
+    readout = detector.head.readout
+    if readout is None:
+        raise DataError("this registry has no readout; train one with --set head.readout=true")
+    mixture, evidence = (part.double().numpy() for part in parts_of(detector, features))
+    told = float(readout.share) * evidence
+    return {"mixture": mixture, "readout": told, "both": mixture + told}
 
 
 def rows(scores: Scores, features: Features) -> Iterator[tuple[str, list[float]]]:
-    """Attack, and its EER in per cent by view; then the mean over attacks."""
+    """Attack, and its EER in per cent by half; then the mean over attacks."""
     real = features.bona_fide.numpy()
     attacks = np.array([name or "" for name in features.attacks])
     found = []
