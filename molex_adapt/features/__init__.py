@@ -3,7 +3,14 @@
 from molex_adapt.features.batches import batch_seconds, length_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
-from molex_adapt.features.scoring import UtteranceScore, logits_of, parts_of, readings_of, score_table
+from molex_adapt.features.scoring import (
+    UtteranceScore,
+    logits_of,
+    parts_of,
+    readings_of,
+    score_table,
+    states_of,
+)
 from molex_adapt.features.sets import (
     Features,
     StoredClips,
@@ -31,4 +38,5 @@ __all__ = [
     "readings_of",
     "score_table",
     "source_id",
+    "states_of",
 ]

@@ -68,37 +68,45 @@ def parts_of(detector: Detector, features: Features) -> tuple[Tensor, Tensor]:
     readout = detector.head.readout
     silent = readout is None or not readout.has_learnt
 
-    def both(clips: Tensor, frames: Tensor, statistics: Tensor | None) -> Tensor:
-        logit = detector.logit(clips, frames)
-        if readout is None or silent:
-            return torch.stack([logit, torch.zeros_like(logit)], dim=1)
-        return torch.stack([logit, readout.evidence(detector.readings(clips, frames, statistics))], dim=1)
-
-    found = _of_all(detector, features, both, 2)
-    return found[:, 0], found[:, 1]
+    logits = _of_all(detector, features, lambda clips, frames: detector.logit(clips, frames)[:, None], 1)[
+        :, 0
+    ]
+    if readout is None or silent:
+        return logits, torch.zeros_like(logits)
+    return logits, readout.evidence(readings_of(detector, features)).cpu()
 
 
 def readings_of(detector: Detector, features: Features) -> Readings:
     """What the readout reads of N utterances, on the CPU."""
-    width = 2 * detector.base.width * (len(detector.base.blocks) + 1)
-
-    def states(clips: Tensor, frames: Tensor, _statistics: Tensor | None) -> Tensor:
-        return detector.readings(clips, frames).states
-
     statistics = features.statistics
     if statistics is None:
         statistics = torch.full((len(features), STATISTICS), torch.nan)
-    return Readings(statistics, _of_all(detector, features, states, width))
+    states = features.states
+    if states is None:
+        return Readings(statistics, states_of(detector, features).float())
+    missing = states.isnan().any(1).nonzero()[:, 0].tolist()
+    if missing:
+        states = states.clone()
+        states[missing] = states_of(detector, features.pick(missing))
+    return Readings(statistics, states.float())
+
+
+def states_of(detector: Detector, features: Features) -> Tensor:
+    """(N, P) float16 on the CPU, the pooled states of the frozen base."""
+    width = 2 * detector.base.width * (len(detector.base.blocks) + 1)
+    return _of_all(
+        detector, features, lambda clips, frames: detector.readings(clips, frames).states, width
+    ).half()
 
 
 @torch.no_grad()
 def _of_all(
     detector: Detector,
     features: Features,
-    compute: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    compute: Callable[[Tensor, Tensor], Tensor],
     width: int,
 ) -> Tensor:
-    """(N, width) on the CPU, from batches of clips, their frames and statistics.
+    """(N, width) on the CPU, from batches of clips and their frames.
 
     Domains of one corpus share their bona fide speech, and their sets hold the very same tensors of it: these are
     computed once.
@@ -109,10 +117,8 @@ def _of_all(
     found = torch.zeros(len(once), width)
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     for indices in length_batches([len(features.clips[i]) for i in once], budget):
-        members = [once[i] for i in indices]
-        clips, frames = pad_clips([features.clips[i] for i in members])
-        heard = None if features.statistics is None else features.statistics[members]
-        found[indices] = compute(send(clips, detector.device), frames, heard).float().cpu()
+        clips, frames = pad_clips([features.clips[once[i]] for i in indices])
+        found[indices] = compute(send(clips, detector.device), frames).float().cpu()
     detector.train(training)
     return found[place]
 

@@ -1,6 +1,6 @@
 """Prefix features of many utterances, in memory; crops and padding.
 
-Shapes: F_i frames of one utterance, S statistics of the low-level view.
+Shapes: F_i frames of one utterance, S statistics of the low-level view, P pooled states.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class Features:
         bona_fide: (N,) bool.
         sources: N ids of source recordings, as `source_id` makes them.
         attacks: N attack names; None for bona fide.
-        statistics: (N, S) float32, what the low-level view heard, a row of NaN where it did not; None without a view.
+        statistics: (N, S) float32, what the low-level view heard, a row of NaN where it did not; None for no readout.
+        states: (N, P) float16, the frozen base's pooled states, a row of NaN where they were not computed in advance;
+            None where none were.
     """
 
     clips: Sequence[Tensor]
@@ -71,6 +73,7 @@ class Features:
     sources: tuple[str, ...]
     attacks: tuple[str | None, ...]
     statistics: Tensor | None = None
+    states: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -94,6 +97,7 @@ class Features:
             tuple(self.sources[i] for i in at),
             tuple(self.attacks[i] for i in at),
             None if self.statistics is None else self.statistics[at],
+            None if self.states is None else self.states[at],
         )
 
     def of_attack(self, attack: str) -> Features:
@@ -115,7 +119,7 @@ class Features:
         return str(digest)
 
     def cut(self, seconds: Seconds) -> Features:
-        """At most the first `seconds` of each utterance; statistics remain those of the whole."""
+        """At most the first `seconds` of each utterance; statistics and states remain those of the whole."""
         frames = int(seconds * SAMPLE_RATE) // FRAME_SAMPLES
         return replace(self, clips=tuple(clip[:frames].clone() for clip in self.clips))
 
@@ -136,19 +140,21 @@ def concatenate(sets: Sequence[Features]) -> Features:
         torch.cat([item.bona_fide for item in sets]) if sets else torch.zeros(0, dtype=torch.bool),
         tuple(source for item in sets for source in item.sources),
         tuple(attack for item in sets for attack in item.attacks),
-        _statistics(sets),
+        _joined([item.statistics for item in sets], sets),
+        _joined([item.states for item in sets], sets),
     )
 
 
-def _statistics(sets: Sequence[Features]) -> Tensor | None:
+def _joined(parts: Sequence[Tensor | None], sets: Sequence[Features]) -> Tensor | None:
     """Those of all sets in one; rows of NaN for a set that has none."""
-    sizes = {item.statistics.shape[1] for item in sets if item.statistics is not None}
-    if not sizes:
+    known = [part for part in parts if part is not None]
+    if not known:
         return None
+    width = max(part.shape[1] for part in known)
     return torch.cat(
         [
-            torch.full((len(item), max(sizes)), torch.nan) if item.statistics is None else item.statistics
-            for item in sets
+            known[0].new_full((len(item), width), torch.nan) if part is None else part
+            for part, item in zip(parts, sets, strict=True)
         ]
     )
 

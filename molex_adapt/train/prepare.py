@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,13 +14,15 @@ from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures, extract
+from molex_adapt.features import Features, OnlineFeatures, extract, states_of
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
 MOST_UNUSABLE = 0.1
 """Share of the recordings."""
+MOST_READ = 10_000
+"""Recordings of a split whose pooled states are kept in memory; the readout learns from as many of a larger one."""
 MOST_MEASURED = 4000
 """Utterances of a development or test split that are used. Of a larger one: half of each class, by chance, and at least
 one of each attack."""
@@ -91,7 +93,10 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
         gone = {item.path for item in lost}
         rest = part.with_utterances(item for item in part if str(item.path) not in gone)
         rest.require_usable(f"the {split} split", part, lost)  # files may have changed since the audit
-        return features
+        if detector.head.readout is None or len(features) > MOST_READ:
+            return features
+        # The readout reads them when it learns and whenever the mixture is measured, and no expert changes them.
+        return replace(features, states=states_of(detector, features))
 
     def measured(split: Split) -> Features:
         return extracted(split, _at_most(divided.select(split=split), MOST_MEASURED))

@@ -15,14 +15,10 @@ from molex_adapt.features import Features, concatenate, extract, parts_of, readi
 from molex_adapt.readout import Lesson
 from molex_adapt.run import Run
 from molex_adapt.train.calibrate import equal_weights
-from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.prepare import MOST_READ, DomainData
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Shares that are tried, in deviations of the mixture's logits over those of the readout."""
-
-
-MOST_READ = 10_000
-"""Recordings of a training split that are read; of more, every second, third or further one."""
 
 
 def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Run) -> list[str]:
