@@ -58,9 +58,9 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
     chosen = _SHARES[int(np.nanargmin(losses))]
     readout.share.fill_(unit * chosen)
     part = f"{100 * chosen / (1 + chosen):.0f} %"
-    known = len(readout.witnesses)
+    count = len(readout.witnesses)
     return [
-        f"the readout has {known} witness(es); its part in the score is {part}, the rest is the mixture's"
+        f"the readout has {count} witness(es); its part in the score is {part}, the rest is the mixture's"
     ]
 
 
