@@ -235,7 +235,7 @@ def test_a_registry_keeps_the_readout_an_expert_extends_it_and_removal_takes_its
     run = Run(workers=1, device="cpu")
     for number, attack in enumerate(("buzz", "hum")):
         data = recorded(tmp_path / attack, bona_fide=12, first=300 * number, **{attack: 12})
-        assert registry.add_expert(data, domain=attack, recipe=recipe, accept=True, run=run).activated
+        assert registry.add_expert(data, accept=True, domain=attack, recipe=recipe, run=run).activated
     readout = registry.detector().head.readout
     assert readout.witnesses == ("buzz/buzz", "hum/hum")
     table = read(tmp_path / "hum")
@@ -253,7 +253,7 @@ def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, 
     registry = Registry.create(tmp_path / "registry", str(tiny_folder_of()))
     data = recorded(tmp_path / "buzz", bona_fide=12, buzz=12)
     run = Run(workers=1, device="cpu")
-    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(head={"readout": True}), run=run)
+    registry.add_expert(data, accept=True, domain="buzz", recipe=tiny_recipe(head={"readout": True}), run=run)
     head = registry.store.head_tensors(1)
     state = {name: torch.from_numpy(value) for name, value in head.items()}
     state["readout.names"] = state["readout.names"][:0]

@@ -118,7 +118,7 @@ def test_a_recipe_for_a_large_model_runs_at_tiny_shape(
     report = registry.train(asvspoof5, domain="asvspoof5", experts=2, recipe=recipe, run=Run(workers=1))
     assert report.activated
     assert [record.name for record in registry.store.experts()] == ["asvspoof5-1", "asvspoof5-2"]
-    report = registry.add_expert(asvspoof5, domain="codec_x", recipe=recipe, run=Run(workers=1))
+    report = registry.add_expert(asvspoof5, accept=True, domain="codec_x", recipe=recipe, run=Run(workers=1))
     assert report.expert == "codec_x"
     assert set(report.before) >= {"codec_x", "asvspoof5"}
     assert registry.store.verify() == []

@@ -106,6 +106,7 @@ def test_everything_works_far_from_any_checkout(
         ["simulate", "lpc", "speech", "data", "--workers", "1"],
         [
             "add-expert",
+            "--accept",
             "--domain",
             "new",
             "data",

@@ -1,4 +1,7 @@
-"""Scores of recordings, and of features that were computed before."""
+"""Scores of recordings, and of features that were computed before.
+
+Shapes: P pooled states of the frozen base.
+"""
 
 from __future__ import annotations
 

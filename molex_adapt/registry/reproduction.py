@@ -18,7 +18,7 @@ AGAIN = "again"
 
 _DATA, _RECIPE = "DATA", "RECIPE.yaml"
 _TRAINING = ("train", "add-expert")
-_FLAGS = ("--json", "--quiet", "-q", "--resume")
+_FLAGS = ("--json", "--quiet", "-q", "--resume", "--accept", "--allow-failures")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def _training(
 ) -> str:
     data, domain = _typed_data(typed), ["--domain", record.domain]
     if len(made) == 1:
-        words = ["add-expert", data, *domain, "--name", record.name]
+        # Whatever acceptance finds: it is the expert's weights that are made again.
+        words = ["add-expert", data, *domain, "--name", record.name, "--accept"]
     elif len({item.domain for item in made}) == 1:
         words = ["train", data, *domain, "--experts", str(len(made))]
     else:

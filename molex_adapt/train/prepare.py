@@ -77,14 +77,14 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     table.require_both_classes("training")
     checked = audit(table, run, min_seconds=recipe.data.min_seconds)
     checked.table.require_usable("training", table, checked.failed)
-    if not run.allow_failures:
-        _require_most(table, checked.failed)
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
     )
     remarks = (describe_split(divided), *checked.remarks)
     for split in SPLITS:
         divided.select(split=split).require_both_classes(f"the {split} split")
+    if not run.allow_failures:
+        _require_most(table, checked.failed)
     failed = list(checked.failed)
 
     def extracted(split: Split, part: Table, resident: bool = True) -> Features:

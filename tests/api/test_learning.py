@@ -11,7 +11,7 @@ from molex_adapt import Registry, Run
 from molex_adapt.api import outcome, training
 from molex_adapt.errors import DataError, ExpertError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
-from molex_adapt.train import adapt, pools
+from molex_adapt.train import adapt, judgement, pools
 
 HOW = Run(workers=1, device="cpu")
 
@@ -39,7 +39,7 @@ def test_a_further_expert_leaves_every_old_byte_as_it_was(made, registry, tree, 
         outcome, "write_generation", lambda *given: kept.append(given[0].detector) or write(*given)
     )
     report = registry.add_expert(
-        made.hum, domain="hum", licence="cc-by-4.0", run=replace(HOW, seed=3, command="as typed")
+        made.hum, accept=True, domain="hum", licence="cc-by-4.0", run=replace(HOW, seed=3, command="as typed")
     )
     assert (report.expert, report.generation) == ("hum", 2)
     assert set(report.before) == set(report.after) == set(report.change) == {"buzz", "hum"}
@@ -80,7 +80,11 @@ def test_the_seed_decides_to_the_byte(made, tmp_path, tree):
         registry = Registry.create(tmp_path / f"copy{len(trees)}", str(made.path / "base"))
         torch.manual_seed(len(trees))
         registry.add_expert(
-            made.hum, domain="hum", recipe=Registry.open(made.path).recipe(), run=replace(HOW, seed=seed)
+            made.hum,
+            accept=True,
+            domain="hum",
+            recipe=Registry.open(made.path).recipe(),
+            run=replace(HOW, seed=seed),
         )
         found = tree(registry.store.path)
         trees.append({name: found[name] for name in found if name.endswith(".safetensors")})
@@ -92,7 +96,8 @@ def test_the_seed_decides_to_the_byte(made, tmp_path, tree):
 
 
 def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypatch):
-    monkeypatch.setattr(adapt, "refusals", lambda *_: ["buzz: EER rose by 9.0 points"])
+    monkeypatch.setattr(judgement, "refusals", lambda *_: ["buzz: EER rose by 9.0 points"])
+    monkeypatch.setattr(judgement, "unproven", lambda *_: [])
     before = registry.score(made.hum / "bonafide", run=HOW)
     report = registry.add_expert(made.hum, domain="hum", run=HOW)
     assert (report.activated, report.generation, report.refused) == (
@@ -105,7 +110,7 @@ def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypat
     after = registry.score(made.hum / "bonafide", run=HOW)
     assert [item.score for item in after.scores] == [item.score for item in before.scores]
     with pytest.raises(RegistryError, match="'hum' is already in registry .* molex-adapt remove hum --purge"):
-        registry.add_expert(made.hum, domain="hum", run=HOW)
+        registry.add_expert(made.hum, accept=True, domain="hum", run=HOW)
     registry.store.activate(2)
     assert registry.detector(run=HOW).mixture.names == ["buzz", "hum"]
 
@@ -121,7 +126,7 @@ def test_another_writer_in_the_meantime_is_noticed(made, registry, tree, monkeyp
 
     monkeypatch.setattr(training, "prepare", and_meanwhile)
     with pytest.raises(RegistryError, match="another writer was first"):
-        registry.add_expert(made.hum, domain="hum", run=HOW)
+        registry.add_expert(made.hum, accept=True, domain="hum", run=HOW)
     assert registry.store.active.number == 2
     assert not (made.path / "experts" / "hum").exists()
     assert registry.store.verify() == []
@@ -132,7 +137,7 @@ def test_two_experts_share_a_domain(made, empty, tiny_recipe):
     assert report.expert == ["buzz-1", "buzz-2"]
     assert set(report.after) == {"buzz"}
     assert [item.domain for item in empty.store.experts()] == ["buzz", "buzz"]
-    report = empty.add_expert(made.hum, domain="hum", run=HOW)
+    report = empty.add_expert(made.hum, accept=True, domain="hum", run=HOW)
     assert set(report.after) == {"buzz", "hum"}
     with pytest.raises(RegistryError, match="has a mixture already"):
         empty.train(made.hum, domain="x", run=HOW)
@@ -153,9 +158,11 @@ def test_one_expert_per_attack(made, empty, tiny_recipe):
 
 
 def test_the_name_may_differ_from_the_domain(made, empty, tiny_recipe):
-    report = empty.add_expert(made.buzz, domain="buzz", name="first", recipe=tiny_recipe(), run=HOW)
+    report = empty.add_expert(
+        made.buzz, accept=True, domain="buzz", name="first", recipe=tiny_recipe(), run=HOW
+    )
     assert report.expert == "first"
-    report = empty.add_expert(made.hum, domain="buzz", name="second", run=HOW)
+    report = empty.add_expert(made.hum, accept=True, domain="buzz", name="second", run=HOW)
     assert set(report.after) == {"buzz", "buzz (first)"}
     assert [item.name for item in empty.store.experts()] == ["first", "second"]
 
@@ -201,9 +208,9 @@ def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_
     how = {"recipe": tiny_recipe(gate={"bootstrap": 20, "tolerance": 1.0}), "run": HOW}
     reports = [
         made.report,
-        registry.add_expert(made.hum, domain="buzz", name="again", **how),
+        registry.add_expert(made.hum, accept=True, domain="buzz", name="again", **how),
         registry.retrain_router(**how),
-        registry.add_expert(made.both, domain="both", **how),
+        registry.add_expert(made.both, accept=True, domain="both", **how),
     ]
     keys = {
         "buzz": ["buzz", "buzz (buzz)", "buzz", "buzz"],
@@ -229,10 +236,10 @@ def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_
 
 def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):
     recipe = tiny_recipe(exemplars={"replay": 0, "check": 0})
-    empty.add_expert(made.buzz, domain="buzz", recipe=recipe, run=HOW)
+    empty.add_expert(made.buzz, accept=True, domain="buzz", recipe=recipe, run=HOW)
     assert empty.store.exemplar_tensors("buzz") is None
     assert empty.store.expert("buzz").exemplars_sha256 is None
-    report = empty.add_expert(made.hum, domain="hum", run=HOW)
+    report = empty.add_expert(made.hum, accept=True, domain="hum", run=HOW)
     assert report.not_measured == ["buzz"]
     assert set(report.after) == {"hum"}
     with pytest.raises(DataError, match="keep no exemplars"):
@@ -243,15 +250,19 @@ def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):
 
 
 def test_half_of_the_exemplars_may_be_switched_off(made, empty, tiny_recipe):
-    empty.add_expert(made.buzz, domain="buzz", recipe=tiny_recipe(exemplars={"replay": 0}), run=HOW)
-    report = empty.add_expert(made.hum, domain="hum", run=HOW)
+    empty.add_expert(
+        made.buzz, accept=True, domain="buzz", recipe=tiny_recipe(exemplars={"replay": 0}), run=HOW
+    )
+    report = empty.add_expert(made.hum, accept=True, domain="hum", run=HOW)
     assert set(report.after) == {"buzz", "hum"}
     report = empty.retrain_router(made.hum, run=HOW)
     assert set(report.after) == {"buzz", "hum"}
 
 
 def test_what_cannot_be_measured_is_said_before_training(made, empty, tiny_recipe, monkeypatch):
-    empty.add_expert(made.buzz, domain="buzz", recipe=tiny_recipe(exemplars={"check": 0}), run=HOW)
+    empty.add_expert(
+        made.buzz, accept=True, domain="buzz", recipe=tiny_recipe(exemplars={"check": 0}), run=HOW
+    )
     with monkeypatch.context() as patch:
         patch.setattr(pools.Sampler, "draw", lambda *_: pytest.fail("trained"))
         with pytest.raises(
@@ -274,7 +285,7 @@ def test_names_that_are_not_utf_8_are_recorded(made, empty, tiny_recipe, tmp_pat
     odd = os.fsdecode(b"b\xff")
     (data / "spoof" / "buzz").rename(data / "spoof" / odd)
     how = replace(HOW, command=f"molex-adapt add-expert {odd}/")
-    empty.add_expert(data, domain="buzz", recipe=tiny_recipe(), licence=odd, run=how)
+    empty.add_expert(data, accept=True, domain="buzz", recipe=tiny_recipe(), licence=odd, run=how)
     assert empty.store.verify() == []
     expert, generation = empty.store.expert("buzz"), empty.store.generation()
     assert (expert.data.attacks, expert.licence) == (["b\\udcff"], "b\\udcff")
@@ -285,8 +296,12 @@ def test_names_that_are_not_utf_8_are_recorded(made, empty, tiny_recipe, tmp_pat
 
 def test_the_structure_of_a_mixture_is_not_for_a_recipe_to_change(made, registry, tiny_recipe):
     with pytest.raises(RecipeError, match=r"head.width = 16; the mixture has 8"):
-        registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(head={"width": 16}), run=HOW)
-    report = registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(lora={"rank": 3}), run=HOW)
+        registry.add_expert(
+            made.hum, accept=True, domain="hum", recipe=tiny_recipe(head={"width": 16}), run=HOW
+        )
+    report = registry.add_expert(
+        made.hum, accept=True, domain="hum", recipe=tiny_recipe(lora={"rank": 3}), run=HOW
+    )
     assert report.generation == 2
     assert [item.rank for item in registry.store.experts(2)] == [2, 3]
 
@@ -294,9 +309,9 @@ def test_the_structure_of_a_mixture_is_not_for_a_recipe_to_change(made, registry
 @pytest.mark.parametrize("name", ["../x", "UPPER", "", ".hidden", "a/b", "x" * 65])
 def test_names_that_cannot_be_folders_are_refused(made, registry, name):
     with pytest.raises(DataError, match="domain name .* cannot be used|expert name .* cannot be used"):
-        registry.add_expert(made.hum, domain=name or " ", run=HOW)
+        registry.add_expert(made.hum, accept=True, domain=name or " ", run=HOW)
     with pytest.raises(DataError, match="cannot be used"):
-        registry.add_expert(made.hum, domain="hum", name=name or " ", run=HOW)
+        registry.add_expert(made.hum, accept=True, domain="hum", name=name or " ", run=HOW)
 
 
 def test_a_first_mixture_is_one_expert_of_its_domain_unless_more_are_asked_for(made, empty, tiny_recipe):
@@ -334,7 +349,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
             notes.append(text)
 
     whole = Registry.create(tmp_path / "whole", str(made.path / "base"))
-    whole.add_expert(made.hum, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1))
+    whole.add_expert(made.hum, accept=True, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1))
     broken = Registry.create(tmp_path / "broken", str(made.path / "base"))
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
     step, taken = loop._differentiate, []
@@ -349,12 +364,17 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
         patch.setattr(loop, "_differentiate", stopped)
         with pytest.raises(KeyboardInterrupt):
             broken.add_expert(
-                made.hum, domain="hum", recipe=registry.recipe(), run=replace(HOW, seed=1, progress=Ear())
+                made.hum,
+                accept=True,
+                domain="hum",
+                recipe=registry.recipe(),
+                run=replace(HOW, seed=1, progress=Ear()),
             )
     assert notes[-1].endswith("the same command with --resume goes on from there")
     assert broken.store.verify() == []
     broken.add_expert(
         made.hum,
+        accept=True,
         domain="hum",
         recipe=registry.recipe(),
         run=replace(HOW, seed=1, resume=True, progress=Ear()),

@@ -55,13 +55,14 @@ def test_the_printed_commands_make_the_same_bits(made, registry, tiny_recipe, at
     typed = f"molex-adapt add-expert {made.hum} --domain hum --name first --seed 3 --quiet --resume"
     registry.add_expert(
         made.hum,
+        accept=True,
         domain="hum",
         name="first",
         recipe=recipe,
         licence="cc-by-4.0",
         run=replace(HOW, seed=3, command=typed),
     )
-    registry.add_expert(made.both, domain="late", recipe=recipe, run=replace(HOW, seed=4))
+    registry.add_expert(made.both, accept=True, domain="late", recipe=recipe, run=replace(HOW, seed=4))
     assert run(["reproduce", "first", "--registry", str(made.path)]) == 0
     out, err = capsys.readouterr()
     commands = out.splitlines()
@@ -130,7 +131,7 @@ def test_what_differs_is_said(registry, made):
 
 
 def test_every_artefact_says_what_made_it(made, registry):
-    registry.add_expert(made.hum, domain="hum", run=replace(HOW, seed=3))
+    registry.add_expert(made.hum, accept=True, domain="hum", run=replace(HOW, seed=3))
     record, generation = registry.store.expert("hum"), registry.store.generation()
     assert generation.seed == record.seed == 3
     assert generation.data == [record.data]

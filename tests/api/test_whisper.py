@@ -30,7 +30,7 @@ def test_a_registry_learns_scores_and_verifies(whisper, made, tiny_recipe, tmp_p
     # A recipe that was written out states the default targets; they mean Whisper's own.
     (tmp_path / "recipe.yaml").write_text(dump(recipe))
     stated = load(Recipe, tmp_path / "recipe.yaml")
-    report = whisper.add_expert(made.hum, domain="hum", recipe=stated, run=RUN)
+    report = whisper.add_expert(made.hum, accept=True, domain="hum", recipe=stated, run=RUN)
     assert report.activated and set(report.after) == {"buzz", "hum"}
     whisper.retrain_router(made.both, recipe=recipe, run=RUN)
     for expert in whisper.store.experts():

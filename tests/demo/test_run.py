@@ -46,7 +46,9 @@ def shipped(tiny_folder_of, tiny_recipe, recorded, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("shipped")
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     data = recorded(folder / "data", bona_fide=12, buzz=12)
-    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu"))
+    registry.add_expert(
+        data, accept=True, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu")
+    )
     return registry.store.path
 
 

@@ -173,8 +173,10 @@ def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Mad
     )
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     buzz = recorded(folder / "buzz", bona_fide=8, buzz=8)
-    registry.add_expert(buzz, domain="buzz", recipe=recipe, run=HOW)
-    registry.add_expert(recorded(folder / "hum", bona_fide=8, first=200, hum=8), domain="hum", run=HOW)
+    registry.add_expert(buzz, accept=True, domain="buzz", recipe=recipe, run=HOW)
+    registry.add_expert(
+        recorded(folder / "hum", bona_fide=8, first=200, hum=8), accept=True, domain="hum", run=HOW
+    )
     data = recorded(folder / "new", bona_fide=8, first=400, new=8)
     audio = [str(path) for path in sorted((buzz / "bonafide").iterdir())[:2]]
     made = Made(folder / "registry", {}, data, audio)

@@ -67,7 +67,7 @@ class Notes(Silent):
 def _add(registry: Registry, request: Request) -> None:
     resume = request.get("resume", False)
     run = replace(HOW, seed=request.get("seed", 0), resume=resume, progress=Notes())
-    registry.add_expert(request["data"], domain=request.get("domain", "new"), run=run)
+    registry.add_expert(request["data"], accept=True, domain=request.get("domain", "new"), run=run)
 
 
 def _write(registry: Registry, request: Request) -> None:

@@ -62,12 +62,12 @@ def test_the_state_of_another_run_is_refused(made, server, tmp_path):
     try:
         path.write_bytes(content[:-400] + bytes(400))
         with pytest.raises(RegistryError, match=r"(?s)data: \w+\.* there, \w+\.* now"):
-            opened.add_expert(made.data, domain="new", run=replace(HOW, resume=True))
+            opened.add_expert(made.data, accept=True, domain="new", run=replace(HOW, resume=True))
     finally:
         path.write_bytes(content)
     opened.store.rollback(1)
     with pytest.raises(RegistryError, match="(?s)parent generation: 2, sha256 .* there, 1, sha256 .* now"):
-        opened.add_expert(made.data, domain="new", run=replace(HOW, resume=True))
+        opened.add_expert(made.data, accept=True, domain="new", run=replace(HOW, resume=True))
     assert opened.store.verify(repair=True) == []
     assert server.run("add-expert", registry, **request, resume=True) == 0, (
         "nothing there: from the beginning"

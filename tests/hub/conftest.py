@@ -182,9 +182,9 @@ def _labs(tmp_path_factory: Any, tiny_folder_of: Any, tiny_recipe: Any, recorded
         shutil.rmtree(tick / "spoof" / name)
     ours = Registry.create(folder / "ours", base)
     for domain, data in (("buzz", buzz), ("hum", hum)):
-        ours.add_expert(data, domain=domain, recipe=recipe, licence="cc-by-4.0", run=CPU)
+        ours.add_expert(data, accept=True, domain=domain, recipe=recipe, licence="cc-by-4.0", run=CPU)
     theirs = Registry.create(folder / "theirs", base)
-    theirs.add_expert(tick, domain="tick", recipe=recipe, run=replace(CPU, seed=5))
+    theirs.add_expert(tick, accept=True, domain="tick", recipe=recipe, run=replace(CPU, seed=5))
     Registry.create(folder / "bare", base)
     assert len(ours.store.experts()) == 2, "the gate refused an expert: no use for these tests"
     return {name: folder / name for name in ("ours", "theirs", "bare", "buzz", "hum", "tick")}

@@ -18,7 +18,11 @@ def test_a_mixture_on_whisper_travels(hub, recorded, tiny_folder_of, tiny_recipe
     data = recorded(tmp_path / "buzz", bona_fide=16, buzz=16)
     ours = Registry.create(tmp_path / "ours", str(tiny_folder_of("whisper")))
     ours.add_expert(
-        data, domain="buzz", recipe=tiny_recipe(gate={"tolerance": 1.0, "bootstrap": 20}), run=CPU
+        data,
+        accept=True,
+        domain="buzz",
+        recipe=tiny_recipe(gate={"tolerance": 1.0, "bootstrap": 20}),
+        run=CPU,
     )
     single, whole = hub.name("buzz"), hub.name("mixture")
     ours.hub.push("buzz", single)

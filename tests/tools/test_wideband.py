@@ -359,7 +359,9 @@ def test_voices_of_a_part_are_scored_by_condition(
 ):
     data = recorded(tmp_path / "data", bona_fide=12, buzz=12)
     registry = Registry.create(tmp_path / "registry", str(tiny_folder_of()))
-    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu"))
+    registry.add_expert(
+        data, accept=True, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu")
+    )
     rows = [
         (str(item.path), item.label, item.attack or "", "v", item.path.stem, "test", "none")
         for item in read(data)

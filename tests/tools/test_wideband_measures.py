@@ -56,6 +56,7 @@ def test_views_add_up(recorded, tmp_path, tiny_folder_of, tiny_recipe):
     other = Registry.create(tmp_path / "other", str(tiny_folder_of()))
     other.add_expert(
         recorded(tmp_path / "more", bona_fide=12, buzz=12),
+        accept=True,
         domain="buzz",
         recipe=tiny_recipe(),
         run=Run(workers=1),

@@ -90,7 +90,9 @@ def made(tiny_folder_of, tiny_recipe, recorded, tmp_path_factory) -> tuple[Path,
     folder = tmp_path_factory.mktemp("hostile")
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     data = recorded(folder / "buzz", bona_fide=10, buzz=10)
-    registry.add_expert(data, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu"))
+    registry.add_expert(
+        data, accept=True, domain="buzz", recipe=tiny_recipe(), run=Run(workers=1, device="cpu")
+    )
     registry.retrain_router(run=Run(workers=1, device="cpu"))
     return registry.store.path, recorded(folder / "hum", bona_fide=10, first=300, hum=10)
 

@@ -12,7 +12,7 @@ import pytest
 
 from molex_adapt.registry import store
 
-ADD = ("add-expert", "--domain", "hum")
+ADD = ("add-expert", "--accept", "--domain", "hum")
 
 
 HOLD = """
