@@ -31,7 +31,7 @@ from molex_adapt.train.old import (
 )
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.readout_stage import learn_readout, weigh_readout
+from molex_adapt.train.readout_stage import learn_readout, weigh_readout, with_states
 from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
 from molex_adapt.train.withdrawal import ReadoutAlone
 
@@ -114,10 +114,10 @@ def add_expert(
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
         run.progress.note(result.remarks[-1])
-    sets = {**check_sets(old), domain: data.test}
+    sets = {**with_states(detector, check_sets(old)), domain: data.test}
     result.not_measured = [key for key in old if key not in sets]
     scored_before = timed(result, lambda: score_sets(detector, sets))
-    known = development_sets(old)
+    known = with_states(detector, development_sets(old))
     before = score_development(detector, known)
     losses, share = before.losses(), recipe.expert.replay_share
     if found is not None:
@@ -164,14 +164,14 @@ def retrain_routers(
     if not detector.mixture.names:
         raise ExpertError("the mixture has no experts to route to; add one first: molex-adapt add-expert")
     result = Adapted([], threshold)
-    sets = check_sets(old) | {domain: item.test for domain, item in data.items()}
+    sets = with_states(detector, check_sets(old)) | {domain: item.test for domain, item in data.items()}
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
     given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
     pools = with_replay(given, replay_pools(detector, old), recipe.router_stage.replay_share)
     _require_material(pools, sets, old)
     result.not_measured = [key for key in old if key not in sets]
     scored_before = timed(result, lambda: score_sets(detector, sets))
-    known = development_sets(old)
+    known = with_states(detector, development_sets(old))
     before = score_development(detector, known if recipe.calibration == "hold" else {})
     development = [*known.values(), *(item.dev for item in data.values())]
     stage = router_stage(detector, pools, development, recipe, run.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate, extract, parts_of, readings_of
+from molex_adapt.features import Features, concatenate, extract, parts_of, readings_of, states_of
 from molex_adapt.readout import Lesson
 from molex_adapt.run import Run
 from molex_adapt.train.calibrate import equal_weights
@@ -34,6 +35,21 @@ def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Ru
     places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
     lessons = [Lesson(read.pick(next(places)), part.bona_fide, part.attacks) for part in parts]
     return readout.learn({name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)})
+
+
+def with_states(detector: Detector, sets: Mapping[str, Features]) -> dict[str, Features]:
+    """Exemplars of domains with their pooled states, which are not kept: measuring many times then reads them once.
+
+    As they are where there is no readout.
+    """
+    if detector.head.readout is None or not sets:
+        return dict(sets)
+    states = states_of(detector, concatenate(list(sets.values())))
+    parts = states.split([len(features) for features in sets.values()])
+    return {
+        domain: replace(features, states=own)
+        for (domain, features), own in zip(sets.items(), parts, strict=True)
+    }
 
 
 def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[str]:
