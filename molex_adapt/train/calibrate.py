@@ -103,9 +103,9 @@ def holding_boundary(
 ) -> float:
     """The logit at which old utterances have the error rates that they had before at the deployed threshold.
 
-    Every midpoint between two neighbouring new logits is a candidate. The result is the candidate with the smallest
-    change of miss rate plus change of false-alarm rate. Where several are best, it is the middle one, which leaves most
-    room to either side.
+    Every gap between two neighbouring new logits is a candidate. The result lies in the gap with the smallest change of
+    miss rate plus change of false-alarm rate. Where several are best, as between classes that few utterances keep far
+    apart, it is as far from the bona fide utterances as it was, in their own deviations.
 
     Args:
         before, threshold: (N,) calibrated scores of the former mixture, and what was deployed; nats.
@@ -124,10 +124,27 @@ def holding_boundary(
     alarms = 1.0 - np.concatenate([[0.0], np.cumsum(np.where(real, 0.0, own))])
     change = np.abs(misses - miss) + np.abs(alarms - false_alarm)
     best = np.flatnonzero(change <= change.min() + 1e-9)  # sums in another order differ in the last bits
-    at = int(best[len(best) // 2])
     logits = after[order]
-    edges = np.concatenate([[logits[0] - 1.0], (logits[1:] + logits[:-1]) / 2, [logits[-1] + 1.0]])
-    return float(edges[at])
+    wanted = _as_far(before[bona_fide], after[bona_fide], weights[bona_fide], threshold)
+    low = np.concatenate([[logits[0] - max(1.0, logits[0] - wanted)], logits])[best]
+    high = np.concatenate([logits, [logits[-1] + max(1.0, wanted - logits[-1])]])[best]
+    middle = (low + high) / 2
+    nearest = int(np.argmin(np.maximum(low - wanted, wanted - high)))
+    # In the gap itself, but not on an utterance.
+    inside = low[nearest] < wanted < high[nearest]
+    return float(wanted if inside else middle[nearest])
+
+
+def _as_far(before: Scores, after: Scores, weights: Scores, threshold: float) -> float:
+    """The logit that is as many weighted deviations from the mean afterwards as the threshold was from it before."""
+    if not len(before):
+        return threshold
+    means = [float(np.average(own, weights=weights)) for own in (before, after)]
+    spreads = [
+        float(np.sqrt(np.average(np.square(own - mean), weights=weights)))
+        for own, mean in zip((before, after), means, strict=True)
+    ]
+    return means[1] + (threshold - means[0]) / max(spreads[0], 1e-9) * spreads[1]
 
 
 def equal_weights(development: Sequence[Features]) -> Scores:

@@ -43,6 +43,17 @@ def test_where_separation_is_lost_both_rates_pay_and_neither_all(scored):
     assert abs(new[0] - old[0]) + abs(new[1] - old[1]) <= sum(new) - sum(old) + 0.02
 
 
+def test_between_classes_far_apart_the_threshold_stays_where_it_was_beside_the_real_ones():
+    bona_fide = np.repeat([True, False], 8)
+    before = np.concatenate([np.linspace(3, 5, 8), np.linspace(-9, -7, 8)])
+    # One deviation of real speech is 0.65: the threshold lies 4.6 of them below the mean, near the real ones.
+    for scale, offset in ((1.0, 0.0), (2.0, 3.0)):
+        boundary = holding_boundary(before, scale * before + offset, bona_fide, np.full(16, 1 / 8), 1.0)
+        assert boundary == pytest.approx(scale * 1.0 + offset)
+    after = np.concatenate([np.linspace(3, 5, 8), np.linspace(-90, -70, 8)])
+    assert holding_boundary(before, after, bona_fide, np.full(16, 1 / 8), 1.0) == pytest.approx(1.0)
+
+
 def test_a_domain_weighs_the_same_however_many_utterances_it_has(features_of):
     large, small = features_of(12), features_of(4, seed=1)
     weights = equal_weights([large, small])
