@@ -60,7 +60,7 @@ def test_a_registry_learns_and_scores_on_the_device(
     typed("init", tiny_base_folder, *where)
     first = typed("add-expert", "--domain", "buzz", data, *overrides, *there)
     hum = recorded(tmp_path / "hum", bona_fide=12, first=300, a=1, hum=12)
-    second = typed("add-expert", "--domain", "hum", hum, *there)
+    second = typed("add-expert", "--accept", "--domain", "hum", hum, *there)
     assert (first["generation"], second["generation"]) == (1, 2)
     assert set(second["after"]) == {"buzz", "hum"}
     assert typed("verify", *where)["ok"]
