@@ -2,7 +2,7 @@
 
     python -m tools.wideband.catalogue data/speech data/games --out data/real
 
-Reads what `speech.py` wrote. A recording's `band` is up to where its spectrum holds, in Hz; 8000 where no end was found.
+Reads what `speech.py` wrote. A recording's `band` is up to where its spectrum holds, in Hz; 8000 where no end is found.
 """
 
 from __future__ import annotations
