@@ -196,6 +196,9 @@ class Readout(nn.Module):
             ("names", torch.zeros(0, dtype=torch.uint8)),
         ):
             self.register_buffer(name, values)
+        self.of_any = 0
+        """Witnesses for any attack: 1 or 0, the first of all. Kept apart, as names would have to be read back from a
+        GPU in every batch."""
 
     @property
     def has_learnt(self) -> bool:
@@ -215,12 +218,10 @@ class Readout(nn.Module):
         """(N,) log-likelihood ratio in nats of bona fide speech against all attacks alike; 0 without witnesses."""
         if not self.has_learnt:
             return torch.zeros(len(readings.states), device=self.share.device)
-        each = self.each(readings)
-        of_any = torch.tensor([name == _ANY for name in self.witnesses], device=each.device)
-        named = each[:, ~of_any]
+        of_any, named = self.each(readings).tensor_split([self.of_any], dim=1)
         if not named.shape[1]:  # their experts were removed
-            return each.sum(1)
-        found: Tensor = math.log(named.shape[1]) - torch.logsumexp(-named, dim=1) + each[:, of_any].sum(1)
+            return of_any.sum(1)
+        found: Tensor = math.log(named.shape[1]) - torch.logsumexp(-named, dim=1) + of_any.sum(1)
         return found
 
     def each(self, readings: Readings) -> Tensor:
@@ -252,7 +253,9 @@ class Readout(nn.Module):
         remarks: list[str] = []
         if int(self.domains) == len(usable) >= _FEWEST_FOR_ANY:
             train, development = (_together([pair[at] for pair in usable.values()]) for at in (0, 1))
-            self._add(_ANY, train, development, sorted({name for name in train.attacks if name}))
+            self.of_any = int(
+                self._add(_ANY, train, development, sorted({name for name in train.attacks if name}))
+            )
         for name, (train, development) in usable.items():
             for attack, members in _groups(train).items():
                 if not self._add(f"{name}{BETWEEN}{attack}", train, development, members):
@@ -303,6 +306,7 @@ class Readout(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         self.make_room({name.removeprefix(prefix): value for name, value in state_dict.items()})
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.of_any = int(self.witnesses[:1] == (_ANY,))
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
         """Take the number of witnesses of a stored state; widths and types remain."""

@@ -19,8 +19,9 @@ def names_of(content: NDArray[np.uint8]) -> tuple[str, ...]:
 
 
 def bytes_of(names: list[str]) -> NDArray[np.uint8]:
-    """The other way round."""
-    return np.frombuffer("\n".join(names).encode(), np.uint8).copy()
+    """The other way round; a line break in a name becomes a space."""
+    lines = (name.replace("\n", " ") for name in names)
+    return np.frombuffer("\n".join(lines).encode(errors="replace"), np.uint8).copy()
 
 
 def without(head: Mapping[str, NDArray[Any]], expert: str) -> dict[str, NDArray[Any]]:

@@ -22,7 +22,7 @@ from molex_adapt.registry.assemble import require_head
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, weigh_readout
 from molex_adapt.train.stages import append_expert
-from molex_adapt.witnesses import without
+from molex_adapt.witnesses import bytes_of, names_of, without
 
 STATES = 40
 
@@ -107,6 +107,13 @@ def test_small_attacks_of_a_domain_share_a_witness_and_several_domains_have_one_
     small = lesson(30, 2, {"hum": 70, "hiss": 71})
     readout.learn({"a": pair({"buzz": 5}), "b": (small, small), "c": pair({"tone": 9}, seed=5)})
     assert readout.witnesses == ("/any", "a/buzz", "b/hiss+hum", "c/tone")
+    held = lesson(50, 8, {"buzz": 5}).readings
+    each = readout.each(held)
+    expected = np.log(3) - torch.logsumexp(-each[:, 1:], dim=1) + each[:, 0]
+    torch.testing.assert_close(readout.evidence(held), expected)
+    again = Readout(STATES)
+    again.load_state_dict(readout.state_dict())
+    assert torch.equal(again.evidence(held), readout.evidence(held))
     readout.learn({"d": pair({"new": 33}, seed=7)})
     assert readout.witnesses[-1] == "d/new"
 
@@ -260,3 +267,7 @@ def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, 
     detector = registry.detector()
     with pytest.raises(RegistryError, match="0 names for 1 witnesses"):
         require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))
+
+
+def test_a_line_break_in_a_name_makes_no_further_witness():
+    assert names_of(bytes_of(["a/b\nc", "d/\ud800"])) == ("a/b c", "d/?")
