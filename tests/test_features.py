@@ -49,7 +49,7 @@ def test_features_of_a_table(detector, table):
     assert features.pick([5, 0]).attacks == ("buzz", None)
     assert len(concatenate([features, features])) == 12
     assert len(concatenate([])) == 0
-    assert set(features.of_attack("hum").attacks) == {None}
+    assert set(features.of_attacks(["hum"]).attacks) == {None}
     assert {len(clip) for clip in features.cut(0.2).clips} == {10}
 
 

@@ -16,7 +16,8 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import MolexError, RegistryError
 from molex_adapt.features import OnlineFeatures, extract, logits_of, pad, parts_of, readings_of, score_table
 from molex_adapt.low_level import STATISTICS
-from molex_adapt.readout import Lesson, Readings, Readout, pooled
+from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
+from molex_adapt.readout.learning import folds_of
 from molex_adapt.registry import layout
 from molex_adapt.registry.assemble import require_head
 from molex_adapt.train.prepare import DomainData
@@ -39,7 +40,8 @@ def lesson(count: int, seed: int, attacks: dict[str, int], shift: float = 4.0) -
         spectrum[rows, at] += 3 * shift
         states[rows, at % STATES] += shift
         names += [name] * count
-    return Lesson(Readings(spectrum, states), torch.arange(total) < count, tuple(names))
+    groups = tuple(f"{seed} {at % count}" for at in range(total))
+    return Lesson(Readings(spectrum, states), torch.arange(total) < count, tuple(names), groups)
 
 
 def pair(attacks: dict[str, int], seed: int = 0, count: int = 120) -> tuple[Lesson, Lesson]:
@@ -50,38 +52,56 @@ def wrong(evidence: torch.Tensor, truth: torch.Tensor) -> float:
     return float(((evidence > 0) != truth).float().mean())
 
 
-def test_a_witness_is_ridge_regression_of_both_views():
+def solved_by_numpy(view, rows: np.ndarray, real: np.ndarray) -> np.ndarray:
+    own, forged = rows[real], rows[~real]
+    gram = own.T @ own / len(own) / 2 + forged.T @ forged / len(forged) / 2
+    gram += np.diag([view.ridge] * (rows.shape[1] - 1) + [1e-9])
+    return np.linalg.solve(gram, (own.mean(0) - forged.mean(0)) / 2)
+
+
+def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_not_learnt_from():
     readout, (train, development) = Readout(STATES), pair({"buzz": 5})
-    assert readout.learn({"expert": (train, development)}) == []
-    assert readout.witnesses == ("expert/buzz",)
-    told = []
-    for view, raw in (
-        (readout.of_spectrum, train.readings.spectrum),
-        (readout.of_states, train.readings.states),
-    ):
-        rows = view(raw).double().numpy()
-        real, forged = rows[train.bona_fide.numpy()], rows[~train.bona_fide.numpy()]
-        gram = real.T @ real / len(real) / 2 + forged.T @ forged / len(forged) / 2
-        gram += np.diag([view.ridge] * (rows.shape[1] - 1) + [1e-9])
-        solved = np.linalg.solve(gram, (real.mean(0) - forged.mean(0)) / 2)
-        told.append((rows @ solved, solved, view))
-    spreads = [found.std(ddof=1) for found, _, _ in told]
-    evidence = np.zeros(len(development.bona_fide))
-    for (_, solved, view), spread in zip(told, spreads, strict=True):
-        raw = development.readings.spectrum if view is readout.of_spectrum else development.readings.states
-        evidence += view(raw).double().numpy() @ solved / spread
-    real = development.bona_fide.numpy()
-    expected = Calibration.fit(evidence[real], evidence[~real]).apply(evidence)
-    np.testing.assert_allclose(readout.evidence(development.readings).numpy(), expected, atol=2e-2)
-    assert wrong(readout.evidence(development.readings), development.bona_fide) < 0.1
+    learnt = learn(readout, {"expert": (train, development)})
+    assert (learnt.remarks, readout.witnesses) == ([], ("expert/buzz",))
+    real, folds = train.bona_fide.numpy(), folds_of(train.groups).numpy()
+    assert (folds[real] == folds[~real]).all()  # a recording and its copy
+    evidence, unheard = np.zeros(len(development.bona_fide)), np.zeros(len(real))
+    for at, view in enumerate((readout.of_spectrum, readout.of_states)):
+        rows = view(train.readings.views[at]).double().numpy()
+        whole = solved_by_numpy(view, rows, real)
+        spread = (rows @ whole).std(ddof=1)
+        evidence += view(development.readings.views[at]).double().numpy() @ whole / spread
+        for fold in set(folds):
+            left = folds != fold
+            unheard[~left] += rows[~left] @ solved_by_numpy(view, rows[left], real[left]) / spread
+    calibration = Calibration.fit(unheard[real], unheard[~real])
+    found = readout.evidence(development.readings)
+    np.testing.assert_allclose(found.numpy(), calibration.apply(evidence), atol=2e-2)
+    np.testing.assert_allclose(learnt.unheard["expert"].numpy(), calibration.apply(unheard), atol=2e-2)
+    assert wrong(found, development.bona_fide) < 0.1
+    # What it has learnt from, it tells too well.
+    assert wrong(readout.evidence(train.readings), train.bona_fide) < wrong(
+        learnt.unheard["expert"], train.bona_fide
+    )
+
+
+def test_unheard_evidence_has_the_old_witnesses_too():
+    readout = Readout(STATES)
+    first = learn(readout, {"one": pair({"buzz": 5}), "two": pair({"hum": 70}, seed=3)})
+    assert {name: len(own) for name, own in first.unheard.items()} == {"one": 240, "two": 240}
+    train, development = pair({"buzz": 5}, seed=5)
+    said = readout.evidence(train.readings)
+    again = learn(readout, {"three": (train, development)}).unheard["three"]
+    # An attack that two witnesses know is surer to be one, and nothing else says less against it.
+    assert (again[~train.bona_fide] < said[~train.bona_fide] + np.log(3 / 2) + 1e-4).all()
 
 
 def test_a_further_domain_leaves_the_witnesses_as_they_are_and_is_taken_away_without_a_trace():
     readout = Readout(STATES)
-    readout.learn({"one": pair({"buzz": 5})})
+    learn(readout, {"one": pair({"buzz": 5})})
     held = lesson(200, 9, {"buzz": 5})
     before, kept = readout.evidence(held.readings), readout.each(held.readings)
-    readout.learn({"two": pair({"hum": 70, "hiss": 71}, seed=3)})
+    learn(readout, {"two": pair({"hum": 70, "hiss": 71}, seed=3)})
     assert readout.witnesses == ("one/buzz", "two/hiss", "two/hum")
     torch.testing.assert_close(
         readout.each(held.readings)[:, :1], kept
@@ -105,7 +125,7 @@ def test_a_further_domain_leaves_the_witnesses_as_they_are_and_is_taken_away_wit
 def test_small_attacks_of_a_domain_share_a_witness_and_several_domains_have_one_for_any():
     readout = Readout(STATES)
     small = lesson(30, 2, {"hum": 70, "hiss": 71})
-    readout.learn({"a": pair({"buzz": 5}), "b": (small, small), "c": pair({"tone": 9}, seed=5)})
+    learn(readout, {"a": pair({"buzz": 5}), "b": (small, small), "c": pair({"tone": 9}, seed=5)})
     assert readout.witnesses == ("/any", "a/buzz", "b/hiss+hum", "c/tone")
     held = lesson(50, 8, {"buzz": 5}).readings
     each = readout.each(held)
@@ -114,7 +134,7 @@ def test_small_attacks_of_a_domain_share_a_witness_and_several_domains_have_one_
     again = Readout(STATES)
     again.load_state_dict(readout.state_dict())
     assert torch.equal(again.evidence(held), readout.evidence(held))
-    readout.learn({"d": pair({"new": 33}, seed=7)})
+    learn(readout, {"d": pair({"new": 33}, seed=7)})
     assert readout.witnesses[-1] == "d/new"
 
 
@@ -122,11 +142,13 @@ def test_what_was_not_heard_is_left_to_the_states():
     readout, held = Readout(STATES), lesson(50, 3, {"buzz": 5})
     assert (readout(held.readings) == 0).all()  # nothing learnt yet
     nothing = Readings(torch.full_like(held.readings.spectrum, torch.nan), held.readings.states)
-    assert "nothing" in readout.learn({"x": (Lesson(nothing, held.bona_fide, held.attacks),) * 2})[0]
-    one_class = Lesson(held.readings.pick(held.bona_fide), torch.ones(50, dtype=torch.bool), (None,) * 50)
-    readout.learn({"x": (one_class, one_class)})
+    assert "nothing" in learn(readout, {"x": (replace(held, readings=nothing),) * 2}).remarks[0]
+    one_class = Lesson(
+        held.readings.pick(held.bona_fide), torch.ones(50, dtype=torch.bool), (None,) * 50, ("a",) * 50
+    )
+    learn(readout, {"x": (one_class, one_class)})
     assert not readout.has_learnt
-    readout.learn({"x": pair({"buzz": 5})})
+    learn(readout, {"x": pair({"buzz": 5})})
     found = readout.evidence(nothing)
     assert torch.isfinite(found).all()
     assert wrong(found, held.bona_fide) < 0.2
@@ -135,19 +157,22 @@ def test_what_was_not_heard_is_left_to_the_states():
 def test_an_attack_that_cannot_be_told_gets_no_witness():
     readout, truth = Readout(STATES), torch.arange(80) < 40
     flat = Lesson(
-        Readings(torch.ones(80, STATISTICS), torch.ones(80, STATES)), truth, (None,) * 40 + ("buzz",) * 40
+        Readings(torch.ones(80, STATISTICS), torch.ones(80, STATES)),
+        truth,
+        (None,) * 40 + ("buzz",) * 40,
+        ("a",) * 80,
     )
-    (remark,) = readout.learn({"x": (flat, flat)})
+    (remark,) = learn(readout, {"x": (flat, flat)}).remarks
     assert "no witness for buzz" in remark
     assert not readout.has_learnt
 
 
 def test_moments_that_no_recordings_give_are_refused():
     readout = Readout(STATES)
-    readout.learn({"one": pair({"buzz": 5})})
+    learn(readout, {"one": pair({"buzz": 5})})
     readout.of_states.moments.mul_(-9)
     with pytest.raises(MolexError, match=r"cannot be solved: .* Restore head.safetensors"):
-        readout.learn({"two": pair({"hum": 7})})
+        learn(readout, {"two": pair({"hum": 7})})
 
 
 def test_pooled_states_do_not_depend_on_padding():

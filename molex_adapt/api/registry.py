@@ -283,7 +283,7 @@ class Registry:
         """
         from molex_adapt.api.inputs import expert_names
         from molex_adapt.api.outcome import write_generation
-        from molex_adapt.api.training import Training, by_attack
+        from molex_adapt.api.training import Training, by_domain
         from molex_adapt.train.adapt import train_first
 
         self._require_empty()
@@ -291,7 +291,7 @@ class Registry:
         training = Training.begin(self.store, None, recipe, licence, run)
         training.require_free(names)
         whole = training.prepare(data)
-        domains = {str(domain): whole} if names else by_attack(whole)
+        domains = {str(domain): whole} if names else by_domain(whole)
         owners = {name: (name, item) for name, item in domains.items()}
         if names:
             owners = dict.fromkeys(names, (str(domain), whole))
@@ -373,12 +373,12 @@ class Registry:
         """
         from molex_adapt.api.inputs import several
         from molex_adapt.api.outcome import write_generation
-        from molex_adapt.api.training import Training, by_attack_of_all
+        from molex_adapt.api.training import Training, by_domain_of_all
         from molex_adapt.train.adapt import retrain_routers
 
         active = self.store.generation()
         training = Training.begin(self.store, active, recipe, "other", run)
-        domains = by_attack_of_all([training.prepare(item) for item in several(data)])
+        domains = by_domain_of_all([training.prepare(item) for item in several(data)])
         with training.checkpoints("retrain-router", {}) as kept:
             result = retrain_routers(
                 training.detector, domains, training.old, active.threshold, training.recipe, run, kept

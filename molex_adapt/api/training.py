@@ -134,22 +134,22 @@ class Training:
         return f"{self.active.number}, sha256 {sha256_of_file(path)}"
 
 
-def by_attack(whole: DomainData) -> dict[str, DomainData]:
-    """One domain per attack, named after it in lower case, each with all bona fide speech.
+def by_domain(whole: DomainData) -> dict[str, DomainData]:
+    """One domain per attack, or as the data groups them, named in lower case, each with all bona fide speech.
 
     Raises:
         DataError: an attack cannot be a name, or is missing from a split.
     """
     domains: dict[str, DomainData] = {}
-    for attack in whole.table.attacks:
-        name = check_name(attack.lower(), "attack")
+    for given, attacks in whole.table.domains.items():
+        name = check_name(given.lower(), "attack")
         if name in domains:
-            raise DataError(f"attacks {name!r} and {attack!r} differ in case only; give them different names")
-        domain = whole.of_attack(attack)
+            raise DataError(f"attacks {name!r} and {given!r} differ in case only; give them different names")
+        domain = whole.of_attacks(attacks)
         missing = [split for split in SPLITS if bool(getattr(domain, split).bona_fide.all())]
         if missing:
             raise DataError(
-                f"attack {attack!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on "
+                f"attack {given!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on "
                 "and measured by itself and needs some in every split. Add recordings, state other splits in a "
                 "manifest, or let experts share the data (molex-adapt train --domain NAME --experts N)"
             )
@@ -157,14 +157,14 @@ def by_attack(whole: DomainData) -> dict[str, DomainData]:
     return domains
 
 
-def by_attack_of_all(several: Sequence[DomainData]) -> dict[str, DomainData]:
-    """As `by_attack`, of several data sets together.
+def by_domain_of_all(several: Sequence[DomainData]) -> dict[str, DomainData]:
+    """As `by_domain`, of several data sets together.
 
     Raises:
         DataError: also where two of them have an attack of the same name.
     """
     domains: dict[str, DomainData] = {}
-    for found in map(by_attack, several):
+    for found in map(by_domain, several):
         twice = sorted(found.keys() & domains.keys())
         if twice:
             raise DataError(f"attack {twice[0]!r} comes in two of the data sets; put them into one manifest")

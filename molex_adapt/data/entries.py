@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from molex_adapt.conventions import BONA_FIDE, Label, Seconds, Split
+from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
 from molex_adapt.data.labels import SPLIT_WORDS, label_fault, label_of, nearest_split, split_of
 from molex_adapt.data.table import Utterance
@@ -51,6 +51,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
         text=_word(row, "text"),
         seconds=_seconds(row.get("seconds")),
         forged=_stretch(label, _word(row, "forged")),
+        domain=_word(row, "domain") if label == SPOOF else None,
     )
     return Entry(utterance, number, guessed=given_source is None and not certain)
 

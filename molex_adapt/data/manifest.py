@@ -31,6 +31,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "text": ("text", "transcript", "transcription", "sentence"),
     "seconds": ("seconds", "duration"),
     "forged": ("forged", "forged_seconds"),
+    "domain": ("domain",),
 }
 """Our columns, each with the headings accepted for it, best first; other columns are passed over."""
 
@@ -43,9 +44,9 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
     """Read a CSV, TSV, JSON Lines or Parquet manifest.
 
     `path` and `label` are required (`file`, `filename`, `class`, `key`, ... are accepted for them); attack,
-    speaker, split, condition, source, text, seconds and forged are optional. Relative paths start at the manifest's
-    folder or at `audio_root`. Without a source the path tells it, below its class and attack folder where it
-    has them, else the file's stem.
+    speaker, split, condition, source, text, seconds, forged and domain are optional. Relative paths start at the
+    manifest's folder or at `audio_root`. Without a source the path tells it, below its class and attack folder
+    where it has them, else the file's stem.
 
     Raises:
         DataError: unreadable, a missing column, rows that cannot be meant (the first five are named,
@@ -89,7 +90,8 @@ def write_manifest(table: Table, path: Path | str) -> None:
     columns = [
         name
         for name in COLUMNS
-        if name not in ("seconds", "forged") or any(getattr(item, name) is not None for item in table)
+        if name not in ("seconds", "forged", "domain")
+        or any(getattr(item, name) is not None for item in table)
     ]
     rows = [[_field(item, name, base) for name in columns] for item in table]
     try:

@@ -20,7 +20,8 @@ class Utterance:
     `source` names the recording it comes from; all copies of one recording share it, and splits never
     separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
     noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file. `forged`
-    says from when to when a partly forged recording is forged; None: all of a spoofed one, as far as is known.
+    says from when to when a partly forged recording is forged; None: all of a spoofed one, as far as is known. `domain`
+    is the one that an attack belongs to; None: one of its own.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Utterance:
     text: str | None = None
     seconds: Seconds | None = None
     forged: tuple[Seconds, Seconds] | None = None
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,15 @@ class Table:
     def attacks(self) -> list[str]:
         """Names of the attacks present, sorted."""
         return sorted({item.attack for item in self if item.attack is not None})
+
+    @property
+    def domains(self) -> dict[str, list[str]]:
+        """The attacks of each domain, sorted; an attack without one is a domain by itself."""
+        found: dict[str, set[str]] = {}
+        for item in self:
+            if item.attack is not None:
+                found.setdefault(item.domain or item.attack, set()).add(item.attack)
+        return {name: sorted(found[name]) for name in sorted(found)}
 
     def select(
         self, *, label: Label | None = None, attack: str | None = None, split: Split | None = None

@@ -59,9 +59,9 @@ class OnlineFeatures:
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def of_attack(self, attack: str) -> OnlineFeatures:
-        """All bona fide utterances, and those of one attack."""
-        kept = tuple(item for item in self.utterances if item.attack is None or item.attack == attack)
+    def of_attacks(self, attacks: Sequence[str]) -> OnlineFeatures:
+        """All bona fide utterances, and those of some attacks."""
+        kept = tuple(item for item in self.utterances if item.attack is None or item.attack in attacks)
         return replace(self, utterances=kept)
 
     def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]:

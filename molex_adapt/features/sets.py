@@ -100,9 +100,9 @@ class Features:
             None if self.states is None else self.states[at],
         )
 
-    def of_attack(self, attack: str) -> Features:
-        """All bona fide utterances, and those of one attack."""
-        return self.pick([i for i, name in enumerate(self.attacks) if name is None or name == attack])
+    def of_attacks(self, attacks: Sequence[str]) -> Features:
+        """All bona fide utterances, and those of some attacks."""
+        return self.pick([i for i, name in enumerate(self.attacks) if name is None or name in attacks])
 
     def digest(self) -> str:
         """SHA-256 (hex) of all numbers and labels. For clips that stay in the cache, their keys stand for them."""

@@ -31,7 +31,13 @@ from molex_adapt.train.old import (
 )
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.readout_stage import learn_readout, weigh_readout, with_states
+from molex_adapt.train.readout_stage import (
+    learn_readout,
+    let_it_speak_alone,
+    told_to_experts,
+    weigh_readout,
+    with_states,
+)
 from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
 from molex_adapt.train.withdrawal import ReadoutAlone
 
@@ -55,19 +61,30 @@ def train_first(
         append_expert(detector, name, recipe, run.seed + number)
     for parameter in detector.head.parameters():
         _reset(parameter)
+    development = [data.dev for data in domains.values()]
+    result = Adapted(names, threshold=0.0)
+    # The readout comes first: experts learn what it leaves unsolved.
+    started = time.monotonic()
+    owner = {name: names[0] if sharing else name for name in domains}
+    learnt = learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
+    result.remarks += learnt.remarks
+    let_it_speak_alone(detector, development)
+    result.seconds["readout"] = time.monotonic() - started
     pools = [
-        Pool(data.train, 1.0, None if sharing else detector.mixture.index(name))
+        Pool(
+            data.train,
+            1.0,
+            None if sharing else detector.mixture.index(name),
+            told_to_experts(detector, data, learnt.unheard.get(owner[name])),
+        )
         for name, data in domains.items()
     ]
-    development = [data.dev for data in domains.values()]
     stage = joint_stage(detector, pools, development, recipe, run.seed)
     fitted = fit(detector, stage, run, checkpoints)
     round_to_half(detector, names)  # before anything is measured
-    result = Adapted(names, threshold=0.0, stages={"joint": fitted})
+    result.stages["joint"] = fitted
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
-    owner = {name: names[0] if sharing else name for name in domains}
-    result.remarks += learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
     result.remarks += weigh_readout(detector, development)
     result.remarks += calibrate(detector, development)
     result.threshold = frozen_threshold(detector, development, recipe.refused)
@@ -128,7 +145,7 @@ def add_expert(
     append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
     replay = replay_pools(detector, old, replay_weights(losses))
     new_row = detector.mixture.index(name)
-    new = Pool(data.train, 1.0, new_row)
+    new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
     stage = expert_stage(detector, name, with_replay([new], replay, share), development, recipe, run.seed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])

@@ -44,9 +44,13 @@ def scored_loss(scores: NDArray[np.float64], bona_fide: Tensor) -> float:
 
 
 def logits_and_loss(detector: Detector, batch: Batch, twin_weight: float) -> tuple[Tensor, Tensor]:
-    """(B,) logits of a batch, and their `detection_loss` plus `twin_weight` times their `twin_loss`."""
+    """(B,) logits of the mixture, and the `detection_loss` plus `twin_weight` times the `twin_loss` of the whole score.
+
+    What the readout says is part of that: experts learn what it leaves unsolved.
+    """
     logit = detector.logit(batch.features, batch.frames)
-    return logit, detection_loss(logit, batch.bona_fide) + twin_weight * twin_loss(logit, batch.twin)
+    whole = logit + batch.told
+    return logit, detection_loss(whole, batch.bona_fide) + twin_weight * twin_loss(whole, batch.twin)
 
 
 def domain_loss(detector: Detector, batch: Batch) -> Tensor:

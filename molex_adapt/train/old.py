@@ -10,6 +10,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.train.exemplars import Exemplars, divide_replay
 from molex_adapt.train.pools import Pool
+from molex_adapt.train.readout_stage import told_of
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,16 @@ def replay_pools(
     detector: Detector, old: OldDomains, weights: Mapping[str, float] | None = None
 ) -> list[Pool]:
     """One pool of replay exemplars per domain. Its share is the domain's weight, 1 where `weights` has none."""
-    pools = [
-        Pool(divide_replay(item.exemplars.replay)[0], (weights or {}).get(key, 1.0), row_of(detector, item))
+    found = {
+        key: divide_replay(item.exemplars.replay)[0]
         for key, item in old.items()
         if item.exemplars is not None
+    }
+    return [
+        Pool(clips, (weights or {}).get(key, 1.0), row_of(detector, old[key]), told_of(detector, clips))
+        for key, clips in found.items()
+        if len(clips)
     ]
-    return [pool for pool in pools if len(pool.clips)]
 
 
 def row_of(detector: Detector, domain: OldDomain) -> int | None:

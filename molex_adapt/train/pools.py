@@ -31,12 +31,14 @@ class Clips(Protocol):
 class Pool:
     """Utterances of one domain; `share` is their weight in every batch, relative to the other pools.
 
-    `expert` is the router row of the expert for its spoofed speech; None where there is none.
+    `expert` is the router row of the expert for its spoofed speech; None where there is none. `told` is what the
+    readout adds to the logit of every utterance, (N,); None where it says nothing.
     """
 
     clips: Clips
     share: float
     expert: int | None = None
+    told: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Batch:
         bona_fide: (B,) float32, 1 for bona fide.
         expert: (B,) int64, for spoofed speech only; on the CPU.
         twin: (B,) int64; for a forged copy, the row of the recording that it was made from. On the CPU.
+        told: (B,) float32, what the readout adds to the logits.
     """
 
     features: Tensor
@@ -58,6 +61,7 @@ class Batch:
     bona_fide: Tensor
     expert: Tensor
     twin: Tensor
+    told: Tensor
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class Sampler:
 
     def draw(self, device: torch.device) -> Batch:
         """The next batch, for `device`."""
-        features, frames, bona_fide, expert, twin = [], [], [], [], []
+        features, frames, bona_fide, expert, twin, told = [], [], [], [], [], []
         rows = 0
         spread = self.crop - self.shortest
         crop = self.shortest + int(torch.randint(spread + 1, (1,), generator=self.generator) if spread else 0)
@@ -129,6 +133,7 @@ class Sampler:
             frames.append(lengths)
             bona_fide.append(label.float())
             expert.append(torch.where(label, -1, -1 if pool.expert is None else pool.expert))
+            told.append(torch.zeros(len(indices)) if pool.told is None else pool.told[indices].float())
         width = max(clips.shape[1] for clips in features)
         padded = [torch.nn.functional.pad(clips, (0, 0, 0, width - clips.shape[1])) for clips in features]
         return Batch(
@@ -137,6 +142,7 @@ class Sampler:
             send(torch.cat(bona_fide), device),
             torch.cat(expert),
             torch.cat(twin),
+            send(torch.cat(told), device),
         )
 
     def state(self) -> dict[str, Tensor]:

@@ -51,16 +51,16 @@ class DomainData:
         parts = [part for part in (self.train, self.dev, self.test) if isinstance(part, Features)]
         return sha256(self.table.digest(), *(part.digest() for part in parts))
 
-    def of_attack(self, attack: str) -> DomainData:
-        """All bona fide utterances and one attack's spoofed ones."""
+    def of_attacks(self, attacks: Sequence[str]) -> DomainData:
+        """All bona fide utterances and the spoofed ones of some attacks."""
         table = self.table.with_utterances(
-            tuple(item for item in self.table if item.attack is None or item.attack == attack)
+            tuple(item for item in self.table if item.attack is None or item.attack in attacks)
         )
         return DomainData(
             table,
-            self.train.of_attack(attack),
-            self.dev.of_attack(attack),
-            self.test.of_attack(attack),
+            self.train.of_attacks(attacks),
+            self.dev.of_attacks(attacks),
+            self.test.of_attacks(attacks),
             self.failed,
             self.remarks,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,19 @@ import torch
 from torch import Tensor
 
 from molex_adapt.calibration import Calibration
+from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, concatenate, extract, parts_of, readings_of, states_of
-from molex_adapt.readout import Lesson
+from molex_adapt.features import (
+    Features,
+    concatenate,
+    extract,
+    parts_of,
+    readings_of,
+    source_id,
+    states_of,
+)
+from molex_adapt.readout import Learnt, Lesson, learn
 from molex_adapt.run import Run
 from molex_adapt.train.calibrate import equal_weights
 from molex_adapt.train.prepare import MOST_READ, DomainData
@@ -22,19 +32,44 @@ _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Shares that are tried, in deviations of the mixture's logits over those of the readout."""
 
 
-def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Run) -> list[str]:
-    """Let the readout learn domains, by the names of their experts, where there is a readout. Returns remarks."""
+def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Run) -> Learnt:
+    """Let the readout learn domains, by the names of their experts, where there is a readout."""
     readout = detector.head.readout
     if readout is None:
-        return []
+        return Learnt([], {})
     parts: list[Features] = []
     for data in domains.values():
         parts += [_some(detector, data, run), data.dev]
     # Domains share bona fide speech, which is read once where all come together.
     read = readings_of(detector, concatenate(parts))
     places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
-    lessons = [Lesson(read.pick(next(places)), part.bona_fide, part.attacks) for part in parts]
-    return readout.learn({name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)})
+    owners = [data for data in domains.values() for _ in ("train", "dev")]
+    lessons = [
+        Lesson(read.pick(next(places)), part.bona_fide, part.attacks, _groups(part, data.table))
+        for part, data in zip(parts, owners, strict=True)
+    ]
+    return learn(readout, {name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)})
+
+
+def told_to_experts(detector: Detector, data: DomainData, unheard: Tensor | None) -> Tensor | None:
+    """(N,) what the readout adds to the logit of every training recording, from its unheard evidence in nats.
+
+    None where it says nothing, or has not read all of them: then experts learn the whole of it.
+    """
+    if unheard is None or len(unheard) != len(data.train):
+        return None
+    readout = detector.head.readout
+    assert readout is not None
+    return float(readout.share) * unheard
+
+
+def told_of(detector: Detector, features: Features) -> Tensor | None:
+    """The same of exemplars, whose evidence is that of the witnesses that learnt from them."""
+    readout = detector.head.readout
+    if readout is None or not readout.has_learnt or not len(features):
+        return None
+    told: Tensor = readout(readings_of(detector, features)).cpu()
+    return told
 
 
 def with_states(detector: Detector, sets: Mapping[str, Features]) -> dict[str, Features]:
@@ -50,6 +85,18 @@ def with_states(detector: Detector, sets: Mapping[str, Features]) -> dict[str, F
         domain: replace(features, states=own)
         for (domain, features), own in zip(sets.items(), parts, strict=True)
     }
+
+
+def let_it_speak_alone(detector: Detector, development: Sequence[Features]) -> None:
+    """Set the share by which the readout's evidence alone is calibrated on development sets, if it can be."""
+    readout, together = detector.head.readout, concatenate(list(development))
+    if readout is None or not readout.has_learnt:
+        return
+    evidence = readout.evidence(readings_of(detector, together)).cpu().double().numpy()
+    real, weights = together.bona_fide.numpy(), equal_weights(development)
+    with suppress(DataError):
+        found = Calibration.fit(evidence[real], evidence[~real], weights=(weights[real], weights[~real]))
+        readout.share.fill_(found.scale)
 
 
 def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[str]:
@@ -68,16 +115,24 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
         return []
     states, evidence = (part.double() for part in parts_of(detector, together))
     unit = float(states.std() / evidence.std().clamp(min=1e-6))
-    losses = [_cllr(states + share * unit * evidence, together.bona_fide, weights) for share in _SHARES]
+    # Experts that learnt beside the readout were made for the share that it had then.
+    shares = [*(unit * share for share in _SHARES), float(readout.share)]
+    losses = [_cllr(states + share * evidence, together.bona_fide, weights) for share in shares]
     if not np.isfinite(losses).any():
         return []
-    chosen = _SHARES[int(np.nanargmin(losses))]
-    readout.share.fill_(unit * chosen)
-    part = f"{100 * chosen / (1 + chosen):.0f} %"
+    chosen = shares[int(np.nanargmin(losses))]
+    readout.share.fill_(chosen)
+    part = f"{100 * chosen / (unit + chosen):.0f} %"
     count = len(readout.witnesses)
     return [
         f"the readout has {count} witness(es); its part in the score is {part}, the rest is the mixture's"
     ]
+
+
+def _groups(features: Features, table: Table) -> tuple[str, ...]:
+    """The voice of every utterance; its source where that is not known."""
+    voices = {source_id(item.source): item.speaker for item in reversed(table.utterances) if item.speaker}
+    return tuple(voices.get(source, source) for source in features.sources)
 
 
 def _some(detector: Detector, data: DomainData, run: Run) -> Features:

@@ -18,17 +18,23 @@ from molex_adapt.train.acceptance import DomainScores, score_sets
 from molex_adapt.train.calibrate import DevelopmentScores
 from molex_adapt.train.judgement import Adapted, compare_all, recalibrate, timed
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.readout_stage import learn_readout, weigh_readout
+from molex_adapt.train.readout_stage import learn_readout, told_to_experts, weigh_readout
 
 
 @dataclass(frozen=True)
 class ReadoutAlone:
-    """The mixture as it was, with a readout that has learnt the new domain: what is left without the expert."""
+    """The mixture as it was, with a readout that has learnt the new domain: what is left without the expert.
+
+    Attributes:
+        told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
+            it has not read all of them.
+    """
 
     head: dict[str, torch.Tensor]
     calibration: Calibration
     remarks: list[str]
     scored: dict[str, DomainScores]
+    told: torch.Tensor | None
 
     @classmethod
     def learn(
@@ -45,7 +51,8 @@ class ReadoutAlone:
     ) -> ReadoutAlone | None:
         """Let the readout learn, weigh it, calibrate and measure; None where there is no readout, or nothing learnt."""
         started = time.monotonic()
-        remarks = learn_readout(detector, {name: data}, run)
+        learnt = learn_readout(detector, {name: data}, run)
+        remarks = learnt.remarks
         readout = detector.head.readout
         if readout is None or not readout.has_learnt:
             result.remarks += remarks
@@ -54,7 +61,8 @@ class ReadoutAlone:
         result.seconds["readout"] = time.monotonic() - started
         recalibrate(detector, development, recipe, result, before)
         scored = timed(result, lambda: score_sets(detector, sets))
-        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, remarks, scored)
+        told = told_to_experts(detector, data, learnt.unheard.get(name))
+        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, remarks, scored, told)
 
     def take_over(
         self,

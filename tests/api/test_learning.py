@@ -9,6 +9,8 @@ import torch
 
 from molex_adapt import Registry, Run
 from molex_adapt.api import outcome, training
+from molex_adapt.data import read
+from molex_adapt.data.manifest import write_manifest
 from molex_adapt.errors import DataError, ExpertError, RecipeError, RegistryError
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.train import adapt, judgement, pools
@@ -155,6 +157,16 @@ def test_one_expert_per_attack(made, empty, tiny_recipe):
     report = empty.retrain_router(made.both, run=HOW)
     assert set(report.after) == {"a07", "b"}
     assert report.expert == []
+
+
+def test_attacks_of_one_domain_share_an_expert(made, empty, tiny_recipe):
+    table = read(made.both)
+    grouped = table.with_utterances(replace(item, domain="Both") if item.attack else item for item in table)
+    manifest = made.both.parent / "grouped.csv"
+    write_manifest(grouped, manifest)
+    report = empty.train(manifest, experts="per-attack", recipe=tiny_recipe(), run=HOW)
+    assert (report.expert, set(report.after)) == ("both", {"both"})
+    assert [item.data.attacks for item in empty.store.experts()] == [["A07", "b"]]
 
 
 def test_the_name_may_differ_from_the_domain(made, empty, tiny_recipe):

@@ -12,6 +12,7 @@ from molex_adapt.train.losses import (
     detection_loss,
     development_loss,
     domain_loss,
+    logits_and_loss,
     logits_of,
     twin_loss,
 )
@@ -35,6 +36,20 @@ def test_a_recording_is_ranked_above_its_forged_copy():
     assert float(shifted) == pytest.approx(float(expected))
 
 
+def test_experts_learn_what_the_readout_leaves_unsolved():
+    class Mixture:
+        def logit(self, features, frames):
+            return features[:, 0, 0]
+
+    logit, told = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([3.0, -1.0, -9.0])
+    label, twin = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([-1, 0, -1])
+    both = Batch(logit[:, None, None], torch.ones(3), label, torch.full((3,), -1), twin, told)
+    found, value = logits_and_loss(Mixture(), both, 0.5)
+    assert torch.equal(found, logit)
+    expected = detection_loss(logit + told, label) + 0.5 * twin_loss(logit + told, twin)
+    torch.testing.assert_close(value, expected)
+
+
 class Routed:
     """Stands in for a detector whose routers have just decided."""
 
@@ -53,6 +68,7 @@ def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:
         zeros,
         torch.tensor(expert),
         torch.full((count,), -1),
+        zeros,
     )
 
 

@@ -154,6 +154,17 @@ def test_a_batch_says_whose_each_row_is():
     assert Sampler([Pool(new, 1.0)], 8, 4, 0).draw(CPU).expert.tolist() == [-1] * 8
 
 
+def test_what_the_readout_says_of_an_utterance_comes_with_it():
+    clips, silent = Noted(4, 4, twins=4), Noted(2, 2)
+    told = torch.arange(8) + 0.5
+    batch = Sampler([Pool(clips, 3.0, told=told), Pool(silent, 1.0)], 16, 99, seed=0).draw(CPU)
+    spoken = batch.told > 0
+    assert int(spoken.sum()) == 12
+    assert (batch.told[~spoken] == 0).all()
+    # The only channel of a clip is its index and one.
+    torch.testing.assert_close(batch.told[spoken], batch.features[spoken, 0, 0] - 0.5)
+
+
 def test_empty_pools_are_passed_over_and_a_missing_class_is_refused():
     sampler = Sampler([Pool(Noted(0, 0), 1.0), Pool(Noted(3, 0), 1.0), Pool(Noted(0, 3), 1.0)], 8, 4, 0)
     assert float(sampler.draw(CPU).bona_fide.mean()) == 0.5

@@ -43,7 +43,7 @@ def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folde
 def test_one_attack_with_all_bona_fide_speech(detector_of, tiny_recipe, folder):
     detector = detector_of(tiny_recipe())
     whole = prepare(detector, folder, detector.recipe, Run(workers=1))
-    hum = whole.of_attack("hum")
+    hum = whole.of_attacks(["hum"])
     assert hum.table.attacks == ["hum"]
     for part, all_of_it in ((hum.train, whole.train), (hum.dev, whole.dev), (hum.test, whole.test)):
         assert set(part.attacks) == {None, "hum"}
@@ -62,7 +62,7 @@ def test_what_does_not_fit_into_memory_is_computed_anew(detector_of, tiny_recipe
     assert isinstance(found.train, OnlineFeatures)
     assert isinstance(found.test, Features)
     assert "do not fit into 1e-09 GiB" in heard[0]
-    hum = found.of_attack("hum").train
+    hum = found.of_attacks(["hum"]).train
     assert len(hum) < len(found.train)
     assert {item.attack for item in hum.utterances} == {None, "hum"}
 
@@ -83,7 +83,7 @@ def test_what_does_not_fit_into_memory_stays_in_the_cache_where_there_is_one(
         strict=True,
     ):
         torch.testing.assert_close(mapped, kept, atol=0, rtol=0)
-    assert isinstance(stored.of_attack("hum").clips, StoredClips)
+    assert isinstance(stored.of_attacks(["hum"]).clips, StoredClips)
     assert (stored.sources, stored.attacks) == (resident.sources, resident.attacks)
     PrefixCache.standard().clear()
     with pytest.raises(DataError, match="kept in .* are gone.*MOLEX_CACHE_GIB"):

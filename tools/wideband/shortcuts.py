@@ -1,6 +1,8 @@
-"""Whether something other than the attack gives the answer away: length, level, band, silence, or the average spectrum.
+"""Whether something other than the attack gives the answer away: length, level, band, silence, quality, the spectrum.
 
     python -m tools.wideband.shortcuts data/domains --part dev
+    pip install --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0
+    python -m tools.wideband.shortcuts data/domains --part dev --quality --most 200
 
 Every probe is one number of a recording, or for the average spectrum a linear classifier of 64 of them, trained on
 four fifths of the recordings and tested on the last, five times; recordings of one source are on one side. The EER is
@@ -13,7 +15,10 @@ Shapes: T samples, N recordings, K bands.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+import types
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +43,42 @@ FOLDS = 5
 PENALTY = 1e-2
 
 Floats = NDArray[np.float64]
+Judge = Callable[[Floats], float]
 
 
-def measured(item: Utterance, spectrum: Spectrum) -> tuple[Floats, Floats]:
-    """The numbers of a recording in the order of `NUMBERS`, and its average spectrum (K,).
+def distillmos() -> Judge:
+    """From samples at 16 kHz to the quality that DistillMOS hears, 1 to 5 (Stahl and Gamper, arXiv 2502.05356).
+
+    Raises:
+        SystemExit: the package is missing.
+    """
+    # Its command line alone needs torchaudio, which breaks transformers where its version is not that of torch.
+    sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))
+    try:
+        from distillmos import ConvTransformerSQAModel
+    except ImportError:
+        raise SystemExit(
+            "--quality needs: pip install --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0"
+        ) from None
+    model = ConvTransformerSQAModel().eval()
+
+    @torch.no_grad()
+    def judge(wave: Floats) -> float:
+        return float(model(torch.from_numpy(wave).float()[None]))
+
+    return judge
+
+
+def measured(item: Utterance, spectrum: Spectrum, judge: Judge | None = None) -> tuple[Floats, Floats]:
+    """The numbers of a recording in the order of `NUMBERS`, its quality by a judge, and its average spectrum (K,).
 
     Raises:
         AudioError: it cannot be read, or is silent.
     """
     wave, heard = listen(item.path)
     ends = (wave.size - trimmed(wave).size) / SAMPLE_RATE
-    numbers = (wave.size / SAMPLE_RATE, heard.speech_seconds, heard.level_dbfs, heard.band_hz, ends)
+    numbers = [wave.size / SAMPLE_RATE, heard.speech_seconds, heard.level_dbfs, heard.band_hz, ends]
+    numbers += [] if judge is None else [judge(wave)]
     found = spectrum(torch.from_numpy(wave)[None], torch.tensor([wave.size]))[0, BANDS]
     return np.array(numbers), found.double().numpy()
 
@@ -75,12 +105,21 @@ def by_spectrum(spectra: Floats, real: NDArray[np.bool_], sources: list[str]) ->
     return float(eer(scores[real], scores[~real]))
 
 
-def probes(table: Table) -> Iterator[tuple[str, dict[str, float]]]:
+def at_most(items: Iterator[Utterance], most: int | None) -> Iterator[Utterance]:
+    """The first recordings of real speech and of every attack, in an order that says nothing."""
+    taken: Counter[str | None] = Counter()
+    for item in sorted(items, key=lambda item: sha256(item.path.name)):
+        taken[item.attack] += 1
+        if most is None or taken[item.attack] <= most:
+            yield item
+
+
+def probes(table: Table, judge: Judge | None = None) -> Iterator[tuple[str, dict[str, float]]]:
     """Attack, and the EER of every probe; recordings that cannot be read are named and left out."""
     spectrum, kept, numbers, spectra = Spectrum(), [], [], []
     for item in table:
         try:
-            found = measured(item, spectrum)
+            found = measured(item, spectrum, judge)
         except AudioError as error:
             print(f"left out: {error}", flush=True)
             continue
@@ -92,7 +131,8 @@ def probes(table: Table) -> Iterator[tuple[str, dict[str, float]]]:
     attacks = np.array([item.attack or "" for item in kept])
     for attack in sorted(set(attacks[~real])):
         forged = attacks == attack
-        rates = {name: either_way(values[real, at], values[forged, at]) for at, name in enumerate(NUMBERS)}
+        names = (*NUMBERS, "quality")[: values.shape[1]]
+        rates = {name: either_way(values[real, at], values[forged, at]) for at, name in enumerate(names)}
         both = real | forged
         sources = [item.source for item, own in zip(kept, both, strict=True) if own]
         rates["spectrum"] = by_spectrum(averages[both], real[both], sources)
@@ -106,14 +146,19 @@ def main() -> None:
     )
     parser.add_argument("domains", type=Path, help="folder of manifests, as domains.py writes them")
     parser.add_argument("--part", default="dev", choices=["train", "dev", "test"])
+    parser.add_argument(
+        "--quality", action="store_true", help="judged by DistillMOS, a third of a second each"
+    )
+    parser.add_argument("--most", type=int, help="recordings of real speech, and of every attack")
     options = parser.parse_args()
     manifests = [
         path for path in sorted(options.domains.glob("*.csv")) if path.stem not in ("shipped", "dev")
     ]
-    chosen = tuple(item for path in manifests for item in read(path) if item.split == options.part)
-    table = Table(chosen, str(options.domains))
+    # What stands in two manifests counts once.
+    items = {item.path: item for path in manifests for item in read(path) if item.split == options.part}
+    table = Table(tuple(at_most(iter(items.values()), options.most)), str(options.domains))
     names: list[str] = []
-    for attack, rates in probes(table):
+    for attack, rates in probes(table, distillmos() if options.quality else None):
         if not names:
             names = list(rates)
             print(f"{'':16}" + "".join(f"{name:>10}" for name in names))

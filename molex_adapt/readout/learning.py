@@ -1,0 +1,209 @@
+"""How witnesses are made: ridge regression, calibrated on recordings that it did not learn from.
+
+Recordings are divided into folds by voice or source. For every fold there are weights that were solved without it, and
+what they say of it is unheard evidence: as honest as that of new recordings. It calibrates the witness, whose own
+weights are solved from all folds, and it tells the experts what is left for them to learn.
+
+Shapes: N recordings, K features of a view after its basis, W those of both views together with their constants.
+
+Source: own; calibration by cross-validation after Platt (1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from molex_adapt.calibration import Calibration
+from molex_adapt.digest import sha256
+from molex_adapt.errors import DataError
+from molex_adapt.readout.readings import Lesson, Lessons, together
+from molex_adapt.readout.readout import ANY, Readout, told
+from molex_adapt.readout.view import Moments, View
+from molex_adapt.witnesses import BETWEEN
+
+FOLDS = 5
+_FEWEST_FOR_ANY = 3
+"""Domains of a first training that make a witness for any attack."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What learning came to.
+
+    Attributes:
+        remarks: what could not be learnt.
+        unheard: by expert, (N,) evidence of the whole readout about the training recordings of its domain in nats. New
+            witnesses speak of no recording that they were solved from.
+    """
+
+    remarks: list[str]
+    unheard: dict[str, Tensor]
+
+
+@torch.no_grad()
+def learn(readout: Readout, lessons: Lessons) -> Learnt:
+    """Add witnesses for domains, by experts that have none yet.
+
+    The very first lessons decide how features are standardised.
+
+    Raises:
+        MolexError: what the head keeps of former domains cannot be solved.
+    """
+    usable = {name: pair for name, pair in lessons.items() if pair[0].has_both_classes}
+    if not usable or any(
+        not len(_heard(raw)) for train, _ in usable.values() for raw in train.readings.views
+    ):
+        remark = "the readout has learnt nothing: recordings of both classes are missing, or their waveforms"
+        return Learnt([remark], {})
+    first = not readout.domains
+    if first:
+        for at, view in enumerate(readout.views):
+            view.standardise(torch.cat([_heard(train.readings.views[at]) for train, _ in usable.values()]))
+    course = _Course(readout, [train for train, _ in usable.values()])
+    remarks: list[str] = []
+    if first and len(usable) >= _FEWEST_FOR_ANY:
+        development = together([development for _, development in usable.values()])
+        course.witness(ANY, course.everything, development)
+    for part, (name, (train, development)) in zip(course.parts, usable.items(), strict=True):
+        for attack, members in train.by_witness.items():
+            if not course.witness(f"{name}{BETWEEN}{attack}", part, development, members):
+                remarks.append(f"the readout has no witness for {attack}: real and spoofed speech look alike")
+    readout.domains += len(usable)
+    for view, real in zip(readout.views, course.real, strict=True):
+        view.keep(real(None))
+    return Learnt(remarks, course.unheard(list(usable)))
+
+
+class _Course:
+    """One round of learning: the moments of bona fide speech, and what every new witness says of unheard recordings.
+
+    Attributes:
+        whole: the training recordings of all lessons, N of them; of one lesson those in its part.
+        features: (N, K + 1) of either view.
+        folds: (N,).
+        real: the moments of bona fide speech in either view.
+    """
+
+    def __init__(self, readout: Readout, lessons: Sequence[Lesson]) -> None:
+        self.readout = readout
+        self.whole = together(lessons)
+        self.features = _on_cpu(readout.features(self.whole.readings))
+        self.folds = folds_of(self.whole.groups)
+        ends = list(accumulate(len(lesson) for lesson in lessons))
+        self.parts = [slice(end - len(lesson), end) for end, lesson in zip(ends, lessons, strict=True)]
+        self.everything = slice(0, len(self.whole))
+        self.real = [
+            _RealSpeech(
+                view,
+                int(readout.domains),
+                [self._moments(rows, self._within(part) & self.whole.bona_fide) for part in self.parts],
+            )
+            for view, rows in zip(readout.views, self.features, strict=True)
+        ]
+        self._former = readout.each(self.whole.readings).cpu()
+        self._fresh: list[Tensor] = []
+
+    def witness(
+        self, name: str, part: slice, development: Lesson, attacks: Sequence[str] | None = None
+    ) -> bool:
+        """Add one against attacks of a part, or all of them; False where it cannot tell them."""
+        own = self._within(part)
+        forged = own & (~self.whole.bona_fide if attacks is None else self.whole.of(attacks))
+        moments = [self._moments(rows, forged) for rows in self.features]
+        weights = self._solved(moments, None)
+        # Both views have the same say.
+        spreads = [said.std().clamp(min=1e-6) for said in told(weights[None], self._of(own))]
+        scale = torch.cat(
+            [spread.expand(view.size) for view, spread in zip(self.readout.views, spreads, strict=True)]
+        )
+        weights, apart = weights / scale, [self._solved(moments, fold) / scale for fold in range(FOLDS)]
+        unheard = _sum(told(torch.stack(apart), self.features)).gather(1, self.folds[:, None])[:, 0]
+        measured = ~development.bona_fide if attacks is None else development.of(attacks)
+        calibration = (
+            _calibrated(unheard, self.whole.bona_fide, forged)
+            or _calibrated(self._said(weights, development), development.bona_fide, measured)
+            or _calibrated(_sum(told(weights[None], self.features))[:, 0], self.whole.bona_fide, forged)
+        )
+        if calibration is None:
+            return False
+        self.readout.add(name, weights, calibration)
+        self._fresh.append(unheard * calibration.scale + calibration.offset)
+        return True
+
+    def unheard(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """By name, (N,) of what the whole readout says of the recordings of each part."""
+        each = torch.cat([self._former, *(said[:, None] for said in self._fresh)], dim=1)
+        evidence = self.readout.mixed(each) if each.shape[1] else torch.zeros(len(self.whole))
+        return {name: evidence[part] for name, part in zip(names, self.parts, strict=True)}
+
+    def _within(self, part: slice) -> Tensor:
+        found = torch.zeros(len(self.whole), dtype=torch.bool)
+        found[part] = True
+        return found
+
+    def _of(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        return self.features[0][which], self.features[1][which]
+
+    def _moments(self, rows: Tensor, which: Tensor) -> Moments:
+        heard = which & ~rows.isnan().any(1)
+        return Moments.of(rows[heard], self.folds[heard], FOLDS)
+
+    def _solved(self, forged: Sequence[Moments], without: int | None) -> Tensor:
+        """(W,) weights of both views, solved without one fold."""
+        return torch.cat(
+            [
+                view.solve(real(without), own.mean(without))
+                for view, real, own in zip(self.readout.views, self.real, forged, strict=True)
+            ]
+        )
+
+    def _said(self, weights: Tensor, lesson: Lesson) -> Tensor:
+        return _sum(told(weights[None], _on_cpu(self.readout.features(lesson.readings))))[:, 0]
+
+
+class _RealSpeech:
+    """Second moments of bona fide speech in one view: of former domains, and of each new one without a fold."""
+
+    def __init__(self, view: View, known: int, domains: Sequence[Moments]) -> None:
+        self._former, self._known, self._domains = view.kept, known, domains
+
+    def __call__(self, without: int | None) -> Tensor:
+        """The mean over domains; former ones are whole, as they cannot be divided any more."""
+        own = torch.stack([moments.mean(without) for moments in self._domains]).sum(0)
+        return (self._former * self._known + own) / (self._known + len(self._domains))
+
+
+def folds_of(groups: Sequence[str]) -> Tensor:
+    """(N,) int64, the fold of every recording: the same for all of a group, in every lesson."""
+    known = {group: int(sha256(group)[:8], 16) % FOLDS for group in set(groups)}
+    return torch.tensor([known[group] for group in groups], dtype=torch.int64)
+
+
+def _calibrated(evidence: Tensor, bona_fide: Tensor, forged: Tensor) -> Calibration | None:
+    """None where a class is missing, or the evidence (N,) tells them the wrong way."""
+    if not bool(forged.any()) or not bool(bona_fide.any()):
+        return None
+    values = evidence.double().numpy()
+    try:
+        return Calibration.fit(values[bona_fide.numpy()], values[forged.numpy()])
+    except DataError:
+        return None
+
+
+def _on_cpu(features: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return features[0].cpu(), features[1].cpu()
+
+
+def _sum(views: tuple[Tensor, Tensor]) -> Tensor:
+    return views[0] + views[1]
+
+
+def _heard(rows: Tensor) -> Tensor:
+    """(N, R) without rows of NaN, float32 on the CPU."""
+    values = rows.float().cpu()
+    return values[~values.isnan().any(1)]

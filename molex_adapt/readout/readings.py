@@ -1,0 +1,100 @@
+"""What the readout reads, and lessons made of it.
+
+Shapes: N recordings, S statistics of the spectrum, P pooled states; L states (B, F, D) of a batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+OWN_WITNESS = 50
+"""Training recordings that an attack needs for a witness of its own; smaller ones of a domain share one."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """(N, S) statistics of spectra, and (N, P) pooled states of the frozen base, float32.
+
+    Rows of statistics may be NaN, where the waveform is gone: then the states speak alone.
+    """
+
+    spectrum: Tensor
+    states: Tensor
+
+    def pick(self, which: Tensor) -> Readings:
+        """The rows of an index or a mask."""
+        return Readings(self.spectrum[which], self.states[which])
+
+    @property
+    def views(self) -> tuple[Tensor, Tensor]:
+        """Both kinds of features."""
+        return self.spectrum, self.states
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Readings of one split of a domain with their truth: (N,) bool, and N names of attacks.
+
+    `groups` are N names of what must not be on both sides of a division: voices where they are known, else sources.
+    """
+
+    readings: Readings
+    bona_fide: Tensor
+    attacks: tuple[str | None, ...]
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.attacks)
+
+    def of(self, attacks: Sequence[str]) -> Tensor:
+        """(N,) mask of the spoofed recordings by these attacks."""
+        return torch.tensor([name in attacks for name in self.attacks]) & ~self.bona_fide
+
+    @property
+    def has_both_classes(self) -> bool:
+        """Whether there is anything to learn."""
+        return bool(self.bona_fide.any()) and not bool(self.bona_fide.all())
+
+    @property
+    def by_witness(self) -> dict[str, list[str]]:
+        """Attacks by witness: its own where there are enough recordings, one for all others of the domain."""
+        counts = Counter(name for name in self.attacks if name is not None)
+        own = [name for name, count in sorted(counts.items()) if count >= OWN_WITNESS]
+        rest = sorted(set(counts) - set(own))
+        return {name: [name] for name in own} | ({"+".join(rest): rest} if rest else {})
+
+
+Lessons: TypeAlias = Mapping[str, tuple[Lesson, Lesson]]
+"""By expert, the training and the development split of its domain."""
+
+
+def together(lessons: Sequence[Lesson]) -> Lesson:
+    """All recordings of several lessons, in order."""
+    return Lesson(
+        Readings(
+            torch.cat([item.readings.spectrum for item in lessons]),
+            torch.cat([item.readings.states for item in lessons]),
+        ),
+        torch.cat([item.bona_fide for item in lessons]),
+        tuple(name for item in lessons for name in item.attacks),
+        tuple(name for item in lessons for name in item.groups),
+    )
+
+
+def pooled(states: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """Mean and deviation over the valid frames of L states (B, F, D): (B, 2 L D) float32."""
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    parts = []
+    for state in states:
+        # Not a product with the mask: padded frames may hold what times 0 is no number.
+        valid = state.float().masked_fill(~mask[..., None], 0.0)
+        mean = valid.sum(1) / count
+        centred = (valid - mean[:, None]).masked_fill(~mask[..., None], 0.0)
+        parts += [mean, (centred.square().sum(1) / count).sqrt()]
+    return torch.cat(parts, dim=1)

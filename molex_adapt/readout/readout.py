@@ -1,0 +1,140 @@
+"""The readout: closed-form evidence for every attack that was learnt, from features that no expert ever changes.
+
+Each attack has a witness: two linear classifiers against bona fide speech, one of the low-level view and one of the
+frozen base's pooled states, solved by ridge regression and calibrated together to a log-likelihood ratio. A recording
+is spoofed if any attack made it, so the witnesses together say how likely a mixture of attacks with equal priors is. A
+further attack adds a witness and leaves all others as they are: none is forgotten, and one can be taken away. Where
+the first training has several domains, one more witness learns all of them at once. It knows attacks that it has not
+met better than the others do, and what it says is added. How a witness is made stands in `learning`.
+
+Shapes: N recordings, P pooled states, K features of a view after its basis, A witnesses.
+
+Source: own; the sum over attacks is the likelihood ratio of a composite hypothesis, and closed-form heads over frozen
+features without forgetting are those of RanPAC (arXiv 2307.02251).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molex_adapt.calibration import Calibration
+from molex_adapt.low_level import STATISTICS, Spectrum
+from molex_adapt.readout.readings import Readings
+from molex_adapt.readout.view import View
+from molex_adapt.witnesses import BETWEEN, bytes_of, names_of
+
+COMPONENTS = 128
+"""K at most for the pooled states; more brought nothing."""
+ANY = f"{BETWEEN}any"
+"""The witness for any attack."""
+
+
+class Readout(nn.Module):
+    """The witnesses of all attacks, and what a further one is learnt from. It says 0 until it has learnt.
+
+    Attributes:
+        share: (1,) what it counts beside the mixture's logit.
+        domains: (1,) how many it has learnt from.
+        weights: (A, K + 1 of both views).
+        scales: (A, 2), evidence to nats.
+        names: the witnesses' names, one a line, as bytes.
+    """
+
+    share: Tensor
+    domains: Tensor
+    weights: Tensor
+    scales: Tensor
+    names: Tensor
+
+    def __init__(self, states: int) -> None:
+        """For a base with `states` pooled states (P)."""
+        super().__init__()
+        self.spectrum = Spectrum()
+        self.of_spectrum = View(STATISTICS, 0, ridge=0.05)
+        self.of_states = View(states, min(COMPONENTS, states), ridge=0.06)
+        width = self.of_spectrum.size + self.of_states.size
+        for name, values in (
+            ("share", torch.zeros(1)),
+            ("domains", torch.zeros(1)),
+            ("weights", torch.zeros(0, width)),
+            ("scales", torch.zeros(0, 2)),
+            ("names", torch.zeros(0, dtype=torch.uint8)),
+        ):
+            self.register_buffer(name, values)
+        self.of_any = 0
+        """Witnesses for any attack: 1 or 0, the first of all. Kept apart, as names would have to be read back from a
+        GPU in every batch."""
+
+    @property
+    def views(self) -> tuple[View, View]:
+        """In the order of `Readings.views`."""
+        return self.of_spectrum, self.of_states
+
+    @property
+    def has_learnt(self) -> bool:
+        """Whether it has a witness."""
+        return len(self.weights) > 0
+
+    @property
+    def witnesses(self) -> tuple[str, ...]:
+        """EXPERT/ATTACK of every witness."""
+        return names_of(self.names.cpu().numpy())
+
+    def forward(self, readings: Readings) -> Tensor:
+        """(N,) to be added to the mixture's logit."""
+        return self.share * self.evidence(readings)
+
+    def evidence(self, readings: Readings) -> Tensor:
+        """(N,) log-likelihood ratio in nats of bona fide speech against all attacks alike; 0 without witnesses."""
+        if not self.has_learnt:
+            return torch.zeros(len(readings.states), device=self.share.device)
+        return self.mixed(self.each(readings))
+
+    def mixed(self, each: Tensor) -> Tensor:
+        """(N, A) log-likelihood ratios by witness to (N,) of the mixture of attacks."""
+        of_any, named = each.tensor_split([self.of_any], dim=1)
+        if not named.shape[1]:  # their experts were removed
+            return of_any.sum(1)
+        found: Tensor = math.log(named.shape[1]) - torch.logsumexp(-named, dim=1) + of_any.sum(1)
+        return found
+
+    def each(self, readings: Readings) -> Tensor:
+        """(N, A) log-likelihood ratio in nats by witness."""
+        low, high = told(self.weights, self.features(readings))
+        return (low + high) * self.scales[:, 0] + self.scales[:, 1]
+
+    def features(self, readings: Readings) -> tuple[Tensor, Tensor]:
+        """(N, K + 1) of either view; rows of NaN where it has heard nothing."""
+        return self.of_spectrum(readings.spectrum), self.of_states(readings.states)
+
+    def add(self, name: str, weights: Tensor, calibration: Calibration) -> None:
+        """Append a witness with its weights (K + 1 of both views,); that for any attack comes first of all."""
+        scale = torch.tensor([[calibration.scale, calibration.offset]])
+        self.weights = torch.cat([self.weights, weights[None].to(self.weights)])
+        self.scales = torch.cat([self.scales, scale.to(self.scales)])
+        self.names = torch.from_numpy(bytes_of([*self.witnesses, name])).to(self.names.device)
+        self.of_any = int(self.witnesses[:1] == (ANY,))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        self.make_room({name.removeprefix(prefix): value for name, value in state_dict.items()})
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.of_any = int(self.witnesses[:1] == (ANY,))
+
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Take the number of witnesses of a stored state; widths and types remain."""
+        for name in ("weights", "scales", "names"):
+            given, own = state.get(name), getattr(self, name)
+            if given is not None and given.dim() == own.dim():
+                setattr(self, name, own.new_zeros((len(given), *own.shape[1:])))
+
+
+def told(weights: Tensor, features: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """(N, A) raw evidence by either view; what the spectrum does not say, the states say twice."""
+    cut = features[0].shape[1]
+    low, high = features[0] @ weights[:, :cut].T, features[1] @ weights[:, cut:].T
+    return torch.where(low.isnan(), high, low), high

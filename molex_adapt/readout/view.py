@@ -1,0 +1,115 @@
+"""One kind of features as the readout sees it: standardised, with the second moments of bona fide speech.
+
+Shapes: N recordings, R raw features of a view, K of it after its basis, G folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from molex_adapt.errors import MolexError
+
+_CLIP = 6.0
+_CENTRE, _SPREAD, _BASIS, _MOMENTS = "centre", "spread", "basis", "moments"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of outer products of (N, K + 1) features by fold: (G, K + 1, K + 1), and (G,) counts, double precision."""
+
+    sums: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, folds: Tensor, count: int) -> Moments:
+        """Of features, and (N,) folds below `count`. Not every device has double precision: all is on the CPU."""
+        values = rows.cpu().double()
+        parts = [values[folds == fold] for fold in range(count)]
+        return cls(
+            torch.stack([own.T @ own for own in parts]), torch.tensor([float(len(own)) for own in parts])
+        )
+
+    def mean(self, without: int | None = None) -> Tensor:
+        """(K + 1, K + 1), of all folds but one; of all where nothing would be left."""
+        sums, count = self.sums.sum(0), self.counts.sum()
+        if without is not None and self.counts[without] < count:
+            sums, count = sums - self.sums[without], count - self.counts[without]
+        return sums / count.clamp(min=1)
+
+
+class View(nn.Module):
+    """Features of one kind, standardised once, and the second moments of bona fide speech in them.
+
+    Attributes:
+        centre, spread: (R,) of the raw features.
+        basis: (R, K) principal components after that, such that the features have a mean square of 1; (R, 0) for a view
+            that is used as it is.
+        moments: (K + 1, K + 1) of bona fide speech, the last feature constant; its upper triangle in one row.
+    """
+
+    def __init__(self, raw: int, components: int, ridge: float) -> None:
+        super().__init__()
+        self.ridge = ridge
+        self.size = (components or raw) + 1
+        self.register_buffer(_CENTRE, torch.zeros(raw))
+        self.register_buffer(_SPREAD, torch.ones(raw))
+        self.register_buffer(_BASIS, torch.zeros(raw, components, dtype=torch.float16))
+        self.register_buffer(_MOMENTS, torch.zeros(self.size * (self.size + 1) // 2))
+
+    centre: Tensor
+    spread: Tensor
+    basis: Tensor
+    moments: Tensor
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """(N, R) to (N, K + 1) float32, the last one constant."""
+        rows = ((raw.to(self.centre.device).float() - self.centre) / self.spread).clamp(-_CLIP, _CLIP)
+        rows = rows @ self.basis.float() if self.basis.shape[1] else rows
+        return nn.functional.pad(rows, (0, 1), value=1.0)
+
+    def standardise(self, raw: Tensor) -> None:
+        """Decide on centre, spread and basis, once, from (N, R)."""
+        self.centre.copy_(raw.mean(0))
+        self.spread.copy_(raw.std(0, unbiased=False).clamp(min=1e-3))
+        if not self.basis.shape[1]:
+            return
+        rows = ((raw - self.centre.cpu()) / self.spread.cpu()).clamp(-_CLIP, _CLIP)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            axes = torch.svd_lowrank(rows, q=min(self.basis.shape[1], *rows.shape), niter=3)[2]
+        scale = (rows @ axes).square().mean().sqrt().clamp(min=1e-3)  # half precision ends at 65504
+        self.basis.zero_()
+        self.basis[:, : axes.shape[1]] = (axes / scale).to(self.basis)
+
+    @property
+    def kept(self) -> Tensor:
+        """(K + 1, K + 1) double precision on the CPU: the moments as a whole matrix."""
+        found = torch.zeros(self.size, self.size, dtype=torch.float64)
+        above = torch.triu_indices(self.size, self.size)
+        found[above[0], above[1]] = self.moments.cpu().double()
+        return found + found.triu(1).T
+
+    def keep(self, moments: Tensor) -> None:
+        """Take a matrix as the moments."""
+        above = torch.triu_indices(self.size, self.size)
+        self.moments.copy_(moments[above[0], above[1]])
+
+    def solve(self, real: Tensor, forged: Tensor) -> Tensor:
+        """Weights (K + 1,) that tell bona fide speech (near 1) from spoofed (near -1), by the moments of both.
+
+        Raises:
+            MolexError: the moments cannot be solved.
+        """
+        penalty = torch.full((self.size,), self.ridge, dtype=torch.float64)
+        penalty[-1] = 1e-9  # the constant is not held back
+        factor, fault = torch.linalg.cholesky_ex((real + forged) / 2 + penalty.diag())
+        if fault:
+            raise MolexError(
+                "the readout cannot be solved: what the head keeps of former domains is not what recordings give. "
+                "Restore head.safetensors from a copy, or roll back to an earlier generation"
+            )
+        # The last column holds the means: every feature times the constant.
+        return torch.cholesky_solve((real[:, -1:] - forged[:, -1:]) / 2, factor)[:, 0].float()
