@@ -1,7 +1,7 @@
 """The low-level view: what the spectrum says of a recording, beside the SSL model's states.
 
 Vocoders and codecs leave traces that a speech model was trained to overlook: in single frequencies, in how they
-vary, in what lies between the harmonics. Fixed statistics of the spectrum keep them; `readout.py` learns from them.
+vary, in what lies between the harmonics. Fixed statistics of the spectrum keep them; `readout` learns from them.
 
 Shapes: B recordings, T samples, N frames of 10 ms, S statistics.
 """

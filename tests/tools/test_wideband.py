@@ -333,11 +333,12 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     )
     assert {item.split for item in whole["dred"]} == {"test"}
     assert len(whole["fargan"]) == len(whole["lpc"])
-    heard = {row["speaker"]: row["split"] for row in shipped if row["attack"] != "synthesiser"}
+    heard = {row["speaker"]: row["split"] for row in shipped if row["domain"] != "synthesiser"}
     games = {"drascula/a": "train", "drascula/Carlo": "dev"}
     assert heard == {"a": "train", "c13": "test", "Carlo": "dev", **games}
-    assert {row["attack"] for row in shipped} == {"", "lpc", "neural_vocoder", "synthesiser"}
-    assert {row["split"] for row in shipped if row["attack"] == "synthesiser"} == {"train", "test"}
+    kinds = {("", ""), ("lpc", ""), ("istft", "neural_vocoder"), ("pico", "synthesiser")}
+    assert {(row["attack"], row["domain"]) for row in shipped} == kinds
+    assert {row["split"] for row in shipped if row["domain"] == "synthesiser"} == {"train", "test"}
     assert {item.speaker for item in whole["dev"]} == {"c13", "Carlo", "drascula/Carlo"}
     assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan", "fargan"}
     assert {item.split for item in whole["dev"]} == {"dev"}

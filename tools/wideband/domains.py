@@ -217,16 +217,16 @@ def coded(vocoder: Fargan | Dred, clips: list[Clip], parts: tuple[str, ...] = PA
             yield replace(clip, wave=vocoder(clip.wave))
 
 
-def write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
+def write_rows(path: Path, rows: Iterable[Iterable[str]], columns: Iterable[str] = COLUMNS) -> None:
     """A manifest."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
         writer.writerows(rows)
 
 
 def shipped_rows(out: Path, spoken: Path) -> Iterator[tuple[str, ...]]:
-    """Rows of all manifests that the experts learn from, without those of test voices."""
+    """Rows of all manifests that the experts learn from with their domains, without those of test voices."""
     paths = [out / f"{name}.csv" for name in ("bonafide", *SHIPPED)]
     for path in [*paths, *(spoken / f"{name}.csv" for name in FROM_TEXTS)]:
         with path.open(encoding="utf-8") as file:
@@ -235,8 +235,7 @@ def shipped_rows(out: Path, spoken: Path) -> Iterator[tuple[str, ...]]:
                 if row["split"] == "test":
                     continue
                 row["split"] = "test" if row["split"] == "dev" and measured else row["split"]
-                row["attack"] = FAMILY.get(row["attack"], row["attack"])
-                yield tuple(row[column] for column in COLUMNS)
+                yield (*(row[column] for column in COLUMNS), FAMILY.get(row["attack"], ""))
 
 
 def dev_rows(out: Path) -> Iterator[tuple[str, ...]]:
@@ -282,7 +281,8 @@ def main() -> None:
         else:
             made = spoken(name, rng) if name in SPOKEN else vocoded(forges[name], some(clips, rng))
         recorder.write(name, made, "spoof")
-    write_rows(options.out / "shipped.csv", shipped_rows(options.out, options.spoken))
+    rows = shipped_rows(options.out, options.spoken)
+    write_rows(options.out / "shipped.csv", rows, (*COLUMNS, "domain"))
     write_rows(options.out / "dev.csv", dev_rows(options.out))
 
 
