@@ -228,6 +228,31 @@ def test_the_mean_eer_of_too_few_sources_is_an_error():
         metrics.mean_eer_interval([([1.0], [0.0], (["a"], ["b"]))])
 
 
+def test_a_threshold_for_new_voices_leaves_room_for_the_worst_of_them():
+    noise = np.random.default_rng(3)
+    shifts = noise.normal(0, 2, 40)
+    voices = [f"v{at % 40}" for at in range(4000)]
+    scores = noise.normal(0, 1, 4000) + np.tile(shifts, 100)
+    found = metrics.threshold_for_new_voices(scores, voices, 0.05)
+    assert found in scores
+    pooled = np.sort(scores)[200]
+    assert found < pooled
+    # Drawn by recordings, the share would hardly be lower: it is the voices that differ.
+    alone = metrics.threshold_for_new_voices(scores, [str(at) for at in range(4000)], 0.05)
+    assert found < alone < pooled
+    # Of forty other voices like these, the share holds in nearly all cases; the pooled quantile exceeds it in half.
+    exceeded = {found: 0, pooled: 0}
+    for _ in range(200):
+        others = noise.normal(0, 1, 4000) + np.repeat(noise.choice(shifts, 40), 100)
+        for threshold in exceeded:
+            exceeded[threshold] += bool((others < threshold).mean() > 0.05)
+    assert exceeded[found] <= 30 < exceeded[pooled]
+    assert metrics.threshold_for_new_voices([1.0, 2.0], ["a", "b"], 0.0) == 1.0
+    for bad in ([], [np.nan, 1.0], [1.0]):
+        with pytest.raises(DataError, match="as many finite scores as voices"):
+            metrics.threshold_for_new_voices(bad, ["a", "b"], 0.1)
+
+
 def test_paired_refusals_count_the_same_recordings_under_two_detectors():
     before = np.array([1.0, 1.0, 1.0, 1.0, -1.0, -1.0])
     after = np.array([1.0, -1.0, -1.0, 1.0, -1.0, 1.0])

@@ -385,16 +385,20 @@ class Registry:
             )
             return write_generation(training, result, {}, accept)
 
-    def set_threshold(self, data: Data, *, refused: float = 0.03, run: Run = Run()) -> ThresholdReport:
+    def set_threshold(
+        self, data: Data, *, refused: float = 0.03, new_voices: bool = False, run: Run = Run()
+    ) -> ThresholdReport:
         """Choose the threshold on real speech of the place of use; a new generation has it, and all else as before.
 
         Args:
             data: a data set, or any folder, which then counts as real speech throughout.
             refused: the largest share of the real recordings that the threshold may refuse, at least 0, below 0.5.
+            new_voices: hold that share for voices that are not among them too: with 95 % confidence, from how its
+                voices differ. Takes eight named ones.
             run: as for `score`.
 
         Raises:
-            DataError: too few recordings can be scored to tell such a share.
+            DataError: too few recordings can be scored to tell such a share, or too few voices are named.
         """
         from molex_adapt.api.thresholding import change_threshold
         from molex_adapt.data import Table
@@ -402,7 +406,7 @@ class Registry:
 
         table = data if isinstance(data, Table) else speech_of(Path(data))
         detector = self.detector(run=run)
-        return change_threshold(detector, self.store, table, refused, run)
+        return change_threshold(detector, self.store, table, refused, new_voices, run)
 
     def pull(
         self,

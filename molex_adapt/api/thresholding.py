@@ -21,7 +21,7 @@ from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import UtteranceScore, score_table
-from molex_adapt.metrics import Refusals, count_refusals, error_rates
+from molex_adapt.metrics import Refusals, count_refusals, error_rates, threshold_for_new_voices
 from molex_adapt.registry import DataRecord, GenerationDraft, Store
 from molex_adapt.reports import Change, ThresholdReport
 from molex_adapt.run import Run
@@ -33,14 +33,19 @@ FEWEST_OF_A_VOICE = 20
 """Voices with fewer recordings are not reported by themselves."""
 
 
+FEWEST_VOICES = 8
+"""Fewer do not tell how voices differ."""
+
+
 def change_threshold(
-    detector: Detector, store: Store, table: Table, refused: float, run: Run
+    detector: Detector, store: Store, table: Table, refused: float, new_voices: bool, run: Run
 ) -> ThresholdReport:
     """Write a generation that differs from the active one, whose detector is given, in its threshold alone.
 
     Args:
         table: real speech; forged recordings in it decide nothing, and are reported.
         refused: the largest share of the real recordings that may be below the threshold, in [0, 0.5).
+        new_voices: hold the share for voices that are not among them, as far as these tell.
 
     Raises:
         DataError: the share cannot be asked for, or too few recordings can be scored to tell it.
@@ -60,7 +65,7 @@ def change_threshold(
             f"{table.root}: {len(real)} real recordings could be scored, {len(failed)} failed; to refuse at most "
             f"{100 * refused:g} % of them takes {needed} or more. Give more real speech, or a larger share"
         )
-    threshold = refusing_threshold(_scores(real), refused)
+    threshold = _for_new_voices(real, refused) if new_voices else refusing_threshold(_scores(real), refused)
     both = (active.threshold, threshold)
     changes = _changes(detector, store, active.number, *both)
     record = DataRecord(
@@ -87,6 +92,7 @@ def change_threshold(
             profile=active.profile,
             remarks=[
                 f"nothing but the threshold changed, to refuse at most {100 * refused:g} % of {table.root}"
+                + (" and of voices that are not in it" if new_voices else "")
             ],
         ),
         activate=True,
@@ -114,6 +120,17 @@ def _changes(
         (miss, alarm), (miss_after, alarm_after) = (error_rates(*item.classes, at) for at in (before, after))
         found[domain] = Change(0.0, (0.0, 0.0), (miss, miss_after), (alarm, alarm_after), 0.0, 0.0)
     return found
+
+
+def _for_new_voices(real: list[UtteranceScore], refused: float) -> float:
+    known = [item for item in real if item.utterance.speaker]
+    voices = [str(item.utterance.speaker) for item in known]
+    if len(set(voices)) < FEWEST_VOICES:
+        raise DataError(
+            f"{len(set(voices))} voices are named, which do not tell what other voices will be like; it takes "
+            f"{FEWEST_VOICES} or more. Name them in the column speaker of a manifest, or leave --new-voices out"
+        )
+    return threshold_for_new_voices(_scores(known), voices, refused)
 
 
 def _scores(items: Iterable[UtteranceScore]) -> NDArray[np.float64]:

@@ -37,6 +37,7 @@ from molex_adapt.metrics.refusals import (
     count_refusals,
     paired_refusals,
     refusals_by_condition,
+    threshold_for_new_voices,
 )
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "paired_change",
     "paired_refusals",
     "refusals_by_condition",
+    "threshold_for_new_voices",
 ]

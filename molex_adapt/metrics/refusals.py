@@ -123,6 +123,45 @@ def paired_refusals(
     return RefusalsChange(rates[0], rates[1], (low, high), first.size, names.size)
 
 
+def threshold_for_new_voices(
+    scores: ArrayLike, voices: Sequence[str], share: float, *, bootstrap: int = 1000, seed: int = 0
+) -> float:
+    """The highest threshold that refuses at most a share of bona fide utterances by voices that are not among these.
+
+    Of utterances by few voices, one voice decides what a quantile is. So voices are drawn anew, and in 95 of 100 draws
+    the share that is refused must not be exceeded.
+
+    Args:
+        scores: (N,) scores of bona fide utterances.
+        voices: (N,) who speaks.
+        share: at least 0, below 1.
+        bootstrap, seed: of the draws.
+
+    Returns:
+        One of the scores; those equal to it are accepted.
+
+    Raises:
+        DataError: no score, one that is not finite, or another number of voices.
+
+    Source: own; bootstrap over clusters.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if not values.size or not np.isfinite(values).all() or values.size != len(voices):
+        raise DataError(
+            f"{values.size} scores of bona fide utterances, some missing or not finite, and {len(voices)} voices. "
+            "Expected as many finite scores as voices. Score the recordings again."
+        )
+    names, owners = np.unique(np.asarray(voices, dtype=object), return_inverse=True)
+    # Nothing above the quantile of all can hold for most draws.
+    candidates = np.sort(values)[: int(share * values.size) + 1]
+    below = np.stack([np.searchsorted(np.sort(values[owners == at]), candidates) for at in range(names.size)])
+    even = np.full(names.size, 1 / names.size)
+    draws = np.random.default_rng(seed).multinomial(names.size, even, bootstrap)
+    refused = (draws @ below) / (draws @ np.bincount(owners))[:, None]
+    holds = np.quantile(refused, 0.95, axis=0) <= share
+    return float(candidates[np.flatnonzero(holds)[-1]])
+
+
 def refusals_by_condition(
     scores: ArrayLike, is_bona_fide: ArrayLike, conditions: Sequence[str | None], threshold: float
 ) -> dict[str, Refusals]:

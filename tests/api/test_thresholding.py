@@ -12,6 +12,7 @@ from molex_adapt import Run
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
+from molex_adapt.metrics import threshold_for_new_voices
 
 HOW = Run(workers=1, device="cpu", command="molex-adapt set-threshold data/")
 
@@ -63,6 +64,23 @@ def test_voices_are_reported_where_there_are_several_with_enough_recordings(regi
     report = registry.set_threshold(table.with_utterances(named), refused=0.4, run=HOW)
     assert list(report.voices) == ["ann"]
     assert report.voices["ann"][1].bona_fide == 3
+
+
+def test_for_new_voices_the_threshold_is_that_of_their_differences(registry, made, monkeypatch):
+    monkeypatch.setattr("molex_adapt.api.thresholding.FEWEST_VOICES", 3)
+    table = read(made.buzz)
+    named = [replace(item, speaker=f"voice {at % 3}") for at, item in enumerate(table)]
+    whole = table.with_utterances(named)
+    pooled = registry.set_threshold(whole, refused=0.3, run=HOW)
+    report = registry.set_threshold(whole, refused=0.3, new_voices=True, run=HOW)
+    scores = {item.path: item.score for item in registry.score(whole, run=HOW).scores}
+    real = [(scores[str(item.path)], item.speaker) for item in named if item.label == BONA_FIDE]
+    expected = threshold_for_new_voices(*zip(*real, strict=True), 0.3)
+    assert report.threshold == (pooled.threshold[1], pytest.approx(expected))
+    assert expected <= pooled.threshold[1]
+    assert "of voices that are not in it" in registry.store.generation().remarks[0]
+    with pytest.raises(DataError, match=r"0 voices are named.*takes 3 or more.*leave --new-voices out"):
+        registry.set_threshold(table, refused=0.3, new_voices=True, run=HOW)
 
 
 @pytest.mark.parametrize("refused", [-0.1, 0.5, float("nan")])

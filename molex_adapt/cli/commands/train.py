@@ -244,6 +244,12 @@ def set_threshold(
             metavar="SHARE", min=0.0, max=0.49, help="Of the real recordings, at most so many may be refused."
         ),
     ] = 0.03,
+    new_voices: Annotated[
+        bool,
+        typer.Option(
+            "--new-voices", help="Hold the share for voices that are not among them, with 95 % confidence."
+        ),
+    ] = False,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     workers: Workers = None,
@@ -255,19 +261,21 @@ def set_threshold(
 
     How much real speech a threshold refuses depends on its voices and
     channels. Give at least 1/SHARE recordings of voices that the detector
-    did not learn from; hundreds, of many voices, say more. Forged ones
-    among them decide nothing, and are reported. The new generation is
+    did not learn from; hundreds, of many voices, say more. With
+    --new-voices and a manifest that names eight speakers or more, it is
+    low enough for other speakers too. Forged recordings among them decide
+    nothing, and are reported. The new generation is
     active at once; molex-adapt rollback takes it back.
 
     [bold]Examples[/bold]
 
       molex-adapt set-threshold our_calls/
-      molex-adapt set-threshold manifest.csv --refused 0.01
+      molex-adapt set-threshold manifest.csv --refused 0.01 --new-voices
     """
     from molex_adapt.api import Registry
 
     with running(quiet, device=device, workers=workers) as run:
-        report = Registry.open(registry).set_threshold(data, refused=refused, run=run)
+        report = Registry.open(registry).set_threshold(data, refused=refused, new_voices=new_voices, run=run)
     answer = Answer(report.as_dict(), threshold_tables(report), failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
