@@ -23,7 +23,7 @@ from molex_adapt.registry.assemble import require_head
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, weigh_readout
 from molex_adapt.train.stages import append_expert
-from molex_adapt.witnesses import bytes_of, names_of, without
+from molex_adapt.witnesses import bytes_of, names_of, with_those_of, without
 
 STATES = 40
 
@@ -292,6 +292,34 @@ def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, 
     detector = registry.detector()
     with pytest.raises(RegistryError, match="0 names for 1 witnesses"):
         require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))
+
+
+def arrays_of(readout: Readout) -> dict[str, np.ndarray]:
+    return {f"readout.{name}": value.numpy() for name, value in readout.state_dict().items()}
+
+
+def test_witnesses_travel_between_readouts_of_the_same_features():
+    ours = Readout(STATES)
+    learn(ours, {"one": pair({"buzz": 5})})
+    theirs = arrays_of(ours)
+    learn(ours, {"two": pair({"hum": 70, "hiss": 71}, seed=3)})
+    sent = arrays_of(ours)
+    found = with_those_of(theirs, sent, "two", "other")
+    assert names_of(found["readout.names"]) == ("one/buzz", "other/hiss", "other/hum")
+    assert np.array_equal(found["readout.weights"], sent["readout.weights"])
+    again = Readout(STATES)
+    again.load_state_dict(
+        {name.removeprefix("readout."): torch.from_numpy(value) for name, value in found.items()}
+    )
+    held = lesson(50, 8, {"buzz": 5}).readings
+    assert torch.equal(again.each(held), ours.each(held))
+    assert with_those_of(theirs, sent, "three", "other") is None
+    stranger = Readout(STATES)
+    learn(stranger, {"x": pair({"buzz": 5}, seed=9)})
+    assert with_those_of(arrays_of(stranger), sent, "two", "other") is None  # other features
+    assert with_those_of({}, sent, "two", "other") is None  # no readout
+    damaged = sent | {"readout.scales": sent["readout.scales"][:1]}
+    assert with_those_of(theirs, damaged, "two", "other") is None
 
 
 def test_a_line_break_in_a_name_makes_no_further_witness():

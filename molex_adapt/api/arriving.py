@@ -38,6 +38,7 @@ from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
 from molex_adapt.reports import PullReport
 from molex_adapt.run import Run
 from molex_adapt.train.adopt import adopt_expert
+from molex_adapt.witnesses import PREFIX, of_expert, with_those_of
 
 _ROWS = {
     "carried": "its router rows are those it was trained with",
@@ -53,6 +54,10 @@ _ROWS = {
 _OTHER_HEAD = (
     "it was trained under another head than the one here, which stays: it may serve worse than its card says. "
     "Measure it on recordings of its domain (molex-adapt evaluate) before relying on it"
+)
+_WITNESSES_STAY = (
+    "what the readout knows of its attacks stayed behind: it was learnt from features that the readout here does not "
+    "make. Recordings of the domain teach it: molex-adapt add-expert"
 )
 _NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
 _FIRST = "the registry was empty: head, routers, calibration and threshold came with the expert"
@@ -109,17 +114,32 @@ class Arrival:
         remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
         if pulled.head is None:
             remarks.append(_NO_HEAD)
-        elif not _same(pulled.head, head_arrays(detector)):
+        elif not _same(_trained(pulled.head), _trained(head_arrays(detector))):
             remarks.append(_OTHER_HEAD)
+        head, told = self._with_witnesses(pulled, head_arrays(detector))
+        remarks += told
         draft = GenerationDraft(
             parent=active.number,
             experts=[],
             router={},
-            head=head_arrays(detector),
+            head=head,
             recipe=self.store.recipe(active.number) or "",
             threshold=active.threshold,
         )
         return self._adopt(pulled, detector, rows, recipe, draft, remarks)
+
+    def _with_witnesses(self, pulled: PulledExpert, head: Arrays) -> tuple[Arrays, list[str]]:
+        """The head with what the expert's readout knows of its domain, and remarks."""
+        if self.found.contents is None or pulled.head is None:
+            return head, []
+        expert = self.found.contents.expert.name
+        count = len(of_expert(pulled.head, expert))
+        if not count:
+            return head, []
+        found = with_those_of(head, pulled.head, expert, pulled.new.record.name)
+        if found is None:
+            return head, [_WITNESSES_STAY]
+        return found, [f"{count} witness(es) of its attacks came along for the readout, to the bit"]
 
     def _begin(self) -> PullReport:
         """The first expert of an empty registry, with the head it was trained under."""
@@ -193,6 +213,7 @@ class Arrival:
             old,
             draft.threshold,
             recipe,
+            {key: torch.from_numpy(array) for key, array in draft.head.items()},
         )
         remarks = [*remarks, *result.remarks]
         number = self.store.add_generation(
@@ -256,6 +277,11 @@ def _set_up(detector: Detector, router: Arrays, head: Arrays, mixture: Surroundi
         {key: torch.from_numpy(array.astype(np.float32)) for key, array in head.items()}
     )
     detector.calibration = Calibration(mixture.calibration.scale, mixture.calibration.offset)
+
+
+def _trained(head: Arrays) -> Arrays:
+    """What of a head experts are trained under: all but its readout."""
+    return {key: array for key, array in head.items() if not key.startswith(PREFIX)}
 
 
 def _same(left: Arrays, right: Arrays) -> bool:

@@ -28,6 +28,7 @@ def adopt_expert(
     old: Mapping[str, OldDomain],
     threshold: float,
     recipe: Recipe,
+    head: Mapping[str, Tensor] | None = None,
 ) -> Adapted:
     """Add the expert with its router rows, fit the calibration if the recipe says so, and judge. Nothing is trained.
 
@@ -36,6 +37,7 @@ def adopt_expert(
         spec, weights, rows: of the expert; one router row (D + 1,) per block.
         domain, exemplars: what it was trained for, a key that no old domain has, and what came along of it.
         old, threshold, recipe: as for `add_expert`; the recipe is the active generation's.
+        head: the state that the head is to have, with what the expert brings to it; None: as it is.
 
     Raises:
         ExpertError: the weights do not fit this mixture, or have no effect on this base.
@@ -51,6 +53,8 @@ def adopt_expert(
     held = score_development(detector, development_sets(old)) if holds else None
     detector.mixture.add(spec, weights, list(rows))
     check_attached(detector.mixture, spec.name)
+    if head is not None:
+        detector.head.load_state_dict(dict(head))
     development = list(development_sets(known).values())
     if recipe.calibration != "keep" and development:
         result.remarks += calibrate(detector, development, threshold, held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,34 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
         assert shares["buzz"] > 0.5  # it acts where it should, before any training
         retrained = theirs.retrain_router(run=CPU)
         assert retrained.generation == 3
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_the_readout_knows_of_its_attacks_comes_along(
+    hub, data, tiny_folder_of, tiny_recipe, tmp_path, alike
+):
+    gate = {"tolerance": 1.0, "refused": 1.0, "bootstrap": 20}
+    recipe = tiny_recipe(head={"readout": True}, exemplars={"replay": 8, "check": 8}, gate=gate)
+    ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
+    ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)
+    if alike:
+        shutil.copytree(ours.store.path, tmp_path / "theirs")
+    else:
+        theirs = Registry.create(tmp_path / "theirs", str(tiny_folder_of()))
+        theirs.add_expert(data("tick"), accept=True, domain="tick", recipe=recipe, run=CPU)
+    theirs, name = Registry.open(tmp_path / "theirs"), hub.name("hum")
+    ours.add_expert(data("hum"), accept=True, domain="hum", recipe=recipe, run=CPU)
+    ours.hub.push("hum", name)
+    report = theirs.pull(name, name="murmur", run=CPU)
+    there, here = ours.detector(run=CPU).head.readout, theirs.detector(run=CPU).head.readout
+    if alike:
+        assert here.witnesses == ("buzz/buzz", "murmur/hum")
+        assert torch.equal(here.weights, there.weights)
+        assert any("1 witness(es) of its attacks came along" in line for line in report.remarks)
+    else:
+        assert here.witnesses == ("tick/tick",)
+        assert any("stayed behind" in line for line in report.remarks)
+    assert theirs.store.verify() == []
 
 
 def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
