@@ -25,7 +25,7 @@ FAINTEST: Decibels = -50.0
 PARTLY_CANCELLED: Decibels = 10.0
 """Channels that lose this much in their mean are of opposite phase for the most part; independent ones lose 3 dB."""
 
-Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase"]
+Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase", "header", "track", "level"]
 
 _HEADINGS: dict[Kind, str] = {
     "short": f"less than {LEAST_SPEECH:g} s of speech",
@@ -34,6 +34,9 @@ _HEADINGS: dict[Kind, str] = {
     "clipped": "clipped",
     "faint": "very low level",
     "phase": "channels that cancel in part",
+    "header": "a header that does not state all of the file",
+    "track": "one track of several",
+    "level": "samples beyond full scale",
 }
 
 
@@ -66,6 +69,7 @@ def summary(remarks: Iterable[tuple[str, Iterable[Remark]]]) -> list[str]:
 
 
 def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:
+    kind: Kind
     if heard.speech_seconds < LEAST_SPEECH:
         yield (
             "short",
@@ -93,3 +97,6 @@ def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:
             "phase",
             f"the mean of the channels is {heard.cancelled_db:.0f} dB weaker than they are; take one of them",
         )
+    for kind in ("header", "track", "level"):
+        if kind in heard.notes:
+            yield kind, heard.notes[kind]
