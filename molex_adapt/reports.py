@@ -177,12 +177,15 @@ class ScoreReport:
     """Wall-clock time."""
     remarks: list[str] = field(default_factory=list)
     """A line for each kind of remark that some recordings have."""
+    passed_over: tuple[str, ...] = ()
+    """Files beside them that hold no audio."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "scores": [item.as_dict() for item in self.scores],
             "failed": _failures(self.failed),
+            "passed_over": list(self.passed_over),
             "generation": self.generation,
             "threshold": self.threshold,
             "seconds": self.seconds,

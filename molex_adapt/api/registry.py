@@ -179,7 +179,7 @@ class Registry:
             DataError: nothing to score.
         """
         from molex_adapt.api.inputs import recordings
-        from molex_adapt.data.remarks import remarks_on, summary
+        from molex_adapt.data.remarks import on_passed_over, remarks_on, summary
         from molex_adapt.features import score_table
         from molex_adapt.reports import RecordingScore, ScoreReport
 
@@ -199,7 +199,8 @@ class Registry:
             record.number,
             record.threshold,
             time.monotonic() - started,
-            summary((item.path, item.remarks) for item in scores),
+            [*summary((item.path, item.remarks) for item in scores), *on_passed_over(table.passed_over)],
+            passed_over=table.passed_over,
         )
 
     def evaluate(

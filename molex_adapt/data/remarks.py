@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,6 +24,8 @@ FAINTEST: Decibels = -50.0
 """Training had -36 dB and more; from 14 dB below that on, 16 bits round what is left of consonants."""
 PARTLY_CANCELLED: Decibels = 10.0
 """Channels that lose this much in their mean are of opposite phase for the most part; independent ones lose 3 dB."""
+
+_NAMED = 3
 
 Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase", "header", "track", "level"]
 
@@ -66,6 +68,14 @@ def summary(remarks: Iterable[tuple[str, Iterable[Remark]]]) -> list[str]:
         for kind, number in count.items()
         if number
     ]
+
+
+def on_passed_over(paths: Sequence[str]) -> list[str]:
+    """A line on what lay beside the recordings and was not read; none where there was nothing."""
+    if not paths:
+        return []
+    named = ", ".join(visible(path) for path in paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
+    return [f"no audio, or of no class, and not read: {len(paths)} ({named})"]
 
 
 def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:

@@ -51,6 +51,8 @@ class Table:
 
     utterances: tuple[Utterance, ...]
     root: str
+    passed_over: tuple[str, ...] = ()
+    """Paths below `root` that were looked at and not read: files without audio, folders of no class."""
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -86,16 +86,23 @@ def test_scores_of_files_and_folders(made, registry, tmp_path):
 
 def test_scores_come_with_what_was_heard(made, registry, sound, tmp_path):
     wave = sound(5, seconds=2.0)
+    folder = tmp_path / "audio"
+    folder.mkdir()
     for name, what in {"a": wave, "b": wave[:8_000], "c": wave[:9_000]}.items():
-        soundfile.write(tmp_path / f"{name}.wav", what, 16_000)
-    soundfile.write(tmp_path / "d.wav", np.stack([wave, -wave], axis=1), 16_000)
-    report = registry.score(tmp_path, run=HOW)
+        soundfile.write(folder / f"{name}.wav", what, 16_000)
+    soundfile.write(folder / "d.wav", np.stack([wave, -wave], axis=1), 16_000)
+    (folder / "notes.txt").write_text("no audio")
+    report = registry.score(folder, run=HOW)
     long, short, _ = report.scores
     assert long.heard.speech_seconds > 1 and long.remarks == ()
     assert [remark.kind for remark in short.remarks] == ["short"]
-    assert report.remarks == [f"less than 1 s of speech: {tmp_path / 'b.wav'} and 1 more"]
+    assert report.remarks == [
+        f"less than 1 s of speech: {folder / 'b.wav'} and 1 more",
+        f"no audio, or of no class, and not read: 1 ({folder / 'notes.txt'})",
+    ]
+    assert report.as_dict()["passed_over"] == [str(folder / "notes.txt")]
     (refused,) = report.failed
-    assert refused.reason.startswith(f"{tmp_path / 'd.wav'}: channels in anti-phase")
+    assert refused.reason.startswith(f"{folder / 'd.wav'}: channels in anti-phase")
     assert report.as_dict()["scores"][1]["heard"]["speech_seconds"] == pytest.approx(0.5, abs=0.05)
 
 
