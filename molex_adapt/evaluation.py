@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from molex_adapt.conventions import NULL_DOMAIN, NULL_EER
+from molex_adapt.data.formats import cell
 from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.errors import DataError
 from molex_adapt.metrics import (
@@ -133,8 +134,8 @@ def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | N
 
 
 def _column(joined: Joined, names: Sequence[str]) -> list[str | None]:
-    """The first of these columns that is there; a dash or nothing means no value."""
+    """The first of these columns that is there."""
     for name in names:
         if name in joined.columns:
-            return [None if value in ("", "-") else value for value in joined.columns[name]]
+            return [cell(value) for value in joined.columns[name]]
     return [None] * len(joined.filenames)

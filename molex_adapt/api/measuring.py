@@ -11,7 +11,7 @@ from molex_adapt.api.known import old_domains
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
 from molex_adapt.data.manifest import CONDITION_COLUMNS
-from molex_adapt.data.remarks import on_passed_over
+from molex_adapt.data.remarks import on_table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
@@ -44,7 +44,7 @@ def evaluate(detector: Detector, table: Table, threshold: float, ties: Ties, run
         },
     )
     report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties, threshold=threshold)
-    return replace(report, failed=failed, remarks=[*report.remarks, *on_passed_over(table.passed_over)])
+    return replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
 
 
 def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Analysis:
@@ -70,4 +70,4 @@ def analyse_data(detector: Detector, table: Table, run: Run) -> Analysis:
     if not len(features):
         raise DataError(_NOTHING.format("none of the recordings can be used"))
     found = analyse(detector, {"data": features})
-    return replace(found, failed=failed, remarks=[*found.remarks, *on_passed_over(table.passed_over)])
+    return replace(found, failed=failed, remarks=[*found.remarks, *on_table(table)])

@@ -179,7 +179,7 @@ class Registry:
             DataError: nothing to score.
         """
         from molex_adapt.api.inputs import recordings
-        from molex_adapt.data.remarks import on_passed_over, remarks_on, summary
+        from molex_adapt.data.remarks import on_table, remarks_on, summary
         from molex_adapt.features import score_table
         from molex_adapt.reports import RecordingScore, ScoreReport
 
@@ -199,7 +199,7 @@ class Registry:
             record.number,
             record.threshold,
             time.monotonic() - started,
-            [*summary((item.path, item.remarks) for item in scores), *on_passed_over(table.passed_over)],
+            [*summary((item.path, item.remarks) for item in scores), *on_table(table)],
             passed_over=table.passed_over,
         )
 

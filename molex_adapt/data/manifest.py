@@ -12,6 +12,7 @@ from molex_adapt.atomic import replacing
 from molex_adapt.conventions import Label, Split
 from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.formats import read_rows, write_rows
+from molex_adapt.data.places import settled
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
@@ -68,9 +69,9 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
         except RowError as fault:
             faults.append(f"row {number}: {fault}")
     _refuse_faults(path, faults, len(read))
-    utterances = tuple(_untangle_stems(read, base))
+    utterances, remarks = settled(_untangle_stems(read, base))
     require_some_exist(path, base, [item.path for item in utterances[:_PROBED]])
-    return Table(utterances, str(path))
+    return Table(tuple(utterances), str(path), remarks=tuple(remarks))
 
 
 def write_manifest(table: Table, path: Path | str) -> None:

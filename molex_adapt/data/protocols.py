@@ -7,9 +7,10 @@ from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, SPOOF, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK
-from molex_adapt.data.formats import read_text
+from molex_adapt.data.formats import cell, read_text
 from molex_adapt.data.labels import label_fault, label_of, split_of
 from molex_adapt.data.manifest import require_some_exist
+from molex_adapt.data.places import settled
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.text import shown
@@ -100,14 +101,17 @@ def read_protocols(paths: list[Path], *, root: Path, audio_root: Path | None = N
         DataError: a line of another shape or with an unknown key (with its number), an empty file, no audio.
     """
     utterances: list[Utterance] = []
+    remarks: list[str] = []
     for path in paths:
         layout = _layout(path)
         if layout is None:
             raise DataError(
                 f"{path} is no protocol of {' or '.join(item.name for item in LAYOUTS)}. Check the file."
             )
-        utterances += _read_protocol(path, layout, audio_root)
-    return Table(tuple(utterances), str(root))
+        found, said = _read_protocol(path, layout, audio_root)
+        utterances += found
+        remarks += said
+    return Table(tuple(utterances), str(root), remarks=tuple(remarks))
 
 
 def _layout(path: Path) -> Layout | None:
@@ -125,7 +129,7 @@ def _layout(path: Path) -> Layout | None:
     return None
 
 
-def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> list[Utterance]:
+def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> tuple[list[Utterance], list[str]]:
     rows = [
         (number, line.split()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()
     ]
@@ -133,10 +137,11 @@ def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> list[
         raise DataError(f"{path} is empty. Expected lines of {' '.join(layout.columns)}. Unpack it again.")
     split = _split(path, layout, rows[0][1])
     audio = _audio_folder(path, layout, split, audio_root)
-    utterances = [_utterance(path, layout, split, audio, number, fields) for number, fields in rows]
+    listed = [_utterance(path, layout, split, audio, number, fields) for number, fields in rows]
+    utterances, remarks = settled(listed)
     some = utterances[:: max(1, len(utterances) // 50)]
     require_some_exist(path, audio, [item.path for item in some])
-    return utterances
+    return utterances, remarks
 
 
 def _split(path: Path, layout: Layout, fields: list[str]) -> Split | None:
@@ -175,7 +180,7 @@ def _utterance(
             f"{path}, line {number}: {len(fields)} columns. {layout.name} has {len(layout.columns)}: "
             f"{' '.join(layout.columns)}. Unpack the protocol again, or mend that line."
         )
-    row = {name: None if value == "-" else value for name, value in zip(layout.columns, fields, strict=True)}
+    row = {name: cell(value) for name, value in zip(layout.columns, fields, strict=True)}
     key, name = row["key"] or "", row["file"] or ""
     label = label_of(key)
     if label is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from molex_adapt.conventions import Decibels, Hertz, Seconds
 from molex_adapt.data.heard import Heard
+from molex_adapt.data.table import Table
 from molex_adapt.text import visible
 
 LEAST_SPEECH: Seconds = 1.0
@@ -70,12 +71,13 @@ def summary(remarks: Iterable[tuple[str, Iterable[Remark]]]) -> list[str]:
     ]
 
 
-def on_passed_over(paths: Sequence[str]) -> list[str]:
-    """A line on what lay beside the recordings and was not read; none where there was nothing."""
+def on_table(table: Table) -> list[str]:
+    """How a table was read, and what lay beside its recordings and was not; none where there is nothing to say."""
+    paths = table.passed_over
     if not paths:
-        return []
+        return [*table.remarks]
     named = ", ".join(visible(path) for path in paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
-    return [f"no audio, or of no class, and not read: {len(paths)} ({named})"]
+    return [*table.remarks, f"no audio, or of no class, and not read: {len(paths)} ({named})"]
 
 
 def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:
