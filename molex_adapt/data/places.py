@@ -18,8 +18,8 @@ def settled(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]
     """The utterances with the paths under which their files are, and a remark if some are elsewhere than named.
 
     A name that is not there is that of the only file in its folder that is called the same in another Unicode form
-    (macOS writes é as two signs) or case, or has the same stem and another suffix of audio. What is still not there is left for
-    the audit to find. Each folder is listed once.
+    (macOS writes é as two signs) or case, or has the same stem and another suffix of audio. What is still not there is
+    left for the audit to find. Each folder is listed once.
     """
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
     for item in utterances:
