@@ -21,7 +21,8 @@ from molex_adapt.metrics import (
     refusals_by_condition,
 )
 from molex_adapt.reports import EvaluationReport, OtherTies
-from molex_adapt.scorefile import Joined, join, read_key, read_scores
+from molex_adapt.scorefile import Joined, join, read_scores
+from molex_adapt.truth import read_truth
 
 ATTACK_COLUMN = "attack"
 _NAMED = 10
@@ -35,14 +36,14 @@ def evaluate_files(
     Args:
         scores: tab-separated `filename`, `cm-score`.
         key: tab-separated `filename`, `cm-label`; columns `attack` and `condition` (or `codec`, or `codec_q`) give the
-            breakdown.
+            breakdown. Or a protocol of ASVspoof, or a manifest.
         ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
         threshold: in the scores' unit, which a score file does not say; see `evaluate_scores`.
 
     Raises:
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
     """
-    joined = join(read_scores(scores), read_key(key))
+    joined = join(read_scores(scores), read_truth(key))
     if joined.is_bona_fide.all() or not joined.is_bona_fide.any():
         raise DataError(
             f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
@@ -88,7 +89,7 @@ def evaluate_scores(
         by_attack,
         by_condition,
         measure_grid(*columns, attacks, conditions, groups=sources, bootstrap=bootstrap, ties=ties),
-        remarks=[*_unmeasured(by_condition), *_control(by_attack)],
+        remarks=[*joined.remarks, *_unmeasured(by_condition), *_control(by_attack)],
         ties=ties,
         other_ties=OtherTies(
             other,

@@ -27,6 +27,7 @@ LEVELS = [
     {"mixture"},
     {"base", "head", "simulate"},
     {"evaluation"},
+    {"truth"},
     {"scorefile", "reports"},
     {"readout"},
     {"data"},

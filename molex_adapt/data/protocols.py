@@ -114,13 +114,32 @@ def read_protocols(paths: list[Path], *, root: Path, audio_root: Path | None = N
     return Table(tuple(utterances), str(root), remarks=tuple(remarks))
 
 
+def read_listed(path: Path) -> list[Utterance]:
+    """What one protocol file says of its recordings, whether or not they are there; their paths are bare names.
+
+    Raises:
+        DataError: as `read_protocols`, except for audio that is missing.
+    """
+    layout = _layout(path)
+    if layout is None:
+        raise DataError(
+            f"{path} is no protocol of {' or '.join(item.name for item in LAYOUTS)}. Check the file."
+        )
+    rows = _rows(path, layout)
+    split = _split(path, layout, rows[0][1])
+    return [_utterance(path, layout, split, Path(), number, fields) for number, fields in rows]
+
+
 def _layout(path: Path) -> Layout | None:
     for layout in LAYOUTS:
         if path.name in layout.files:
             return layout
     try:
         with path.open("rb") as file:
-            fields = file.readline(4096).decode("utf-8-sig").split()
+            head = file.read(4096)
+        wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+        line = head.decode("utf-16", "ignore") if wide else head.partition(b"\n")[0].decode("utf-8-sig")
+        fields = line.partition("\n")[0].split()
     except (OSError, UnicodeDecodeError):
         return None
     for layout in LAYOUTS:
@@ -130,11 +149,7 @@ def _layout(path: Path) -> Layout | None:
 
 
 def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> tuple[list[Utterance], list[str]]:
-    rows = [
-        (number, line.split()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()
-    ]
-    if not rows:
-        raise DataError(f"{path} is empty. Expected lines of {' '.join(layout.columns)}. Unpack it again.")
+    rows = _rows(path, layout)
     split = _split(path, layout, rows[0][1])
     audio = _audio_folder(path, layout, split, audio_root)
     listed = [_utterance(path, layout, split, audio, number, fields) for number, fields in rows]
@@ -142,6 +157,16 @@ def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> tuple
     some = utterances[:: max(1, len(utterances) // 50)]
     require_some_exist(path, audio, [item.path for item in some])
     return utterances, remarks
+
+
+def _rows(path: Path, layout: Layout) -> list[tuple[int, list[str]]]:
+    """The fields of every line that is not blank, and its number."""
+    rows = [
+        (number, line.split()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()
+    ]
+    if not rows:
+        raise DataError(f"{path} is empty. Expected lines of {' '.join(layout.columns)}. Unpack it again.")
+    return rows
 
 
 def _split(path: Path, layout: Layout, fields: list[str]) -> Split | None:
