@@ -227,13 +227,13 @@ class EvaluationReport:
     other_ties: OtherTies = OtherTies("step")
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values; of too few recordings, `eer_ci` is None."""
         return {
-            "overall": self.overall.as_dict(),
-            "by_attack": _figures(self.by_attack),
-            "by_condition": _figures(self.by_condition),
+            "overall": _measured(self.overall),
+            "by_attack": _all_measured(self.by_attack),
+            "by_condition": _all_measured(self.by_condition),
             "by_attack_and_condition": {
-                attack: _figures(row) for attack, row in self.by_attack_and_condition.items()
+                attack: _all_measured(row) for attack, row in self.by_attack_and_condition.items()
             },
             "bona_fide_refused": self._refusals(),
             "failed": _failures(self.failed),
@@ -374,6 +374,15 @@ class Upstream:
 
 def _figures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
     return {name: None if item is None else item.as_dict() for name, item in rates.items()}
+
+
+def _measured(rates: Rates) -> dict[str, Any]:
+    """Without an interval where there are too few recordings for one."""
+    return rates.as_dict() | ({} if rates.has_interval else {"eer_ci": None})
+
+
+def _all_measured(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
+    return {name: None if item is None else _measured(item) for name, item in rates.items()}
 
 
 def _failures(failed: Iterable[Failed]) -> list[dict[str, str]]:

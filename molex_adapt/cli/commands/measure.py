@@ -115,7 +115,13 @@ def evaluate(
         typer.Option("--scores", metavar="FILE", help="Evaluate a score file instead.", show_default=False),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="FILE", help="The truth to --scores.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--key",
+            metavar="FILE",
+            help="The truth to --scores: key, protocol, manifest.",
+            show_default=False,
+        ),
     ] = None,
     split: Split = None,
     ties: Annotated[
@@ -134,6 +140,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    negate: Annotated[
+        bool,
+        typer.Option(
+            "--negate", help="With --scores: turn the sign of scores of which lower means bona fide."
+        ),
+    ] = False,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -158,6 +170,10 @@ def evaluate(
     if data is not None and scores is None and key is None:
         if threshold is not None:
             raise typer.BadParameter("--threshold goes with --scores; DATA is measured at the registry's own")
+        if negate:
+            raise typer.BadParameter(
+                "--negate goes with --scores; the registry's own scores are never upside down"
+            )
         from molex_adapt.api import Registry
 
         with running(quiet, device=device, precision=precision, workers=workers) as run:
@@ -167,7 +183,7 @@ def evaluate(
             raise typer.BadParameter("--split divides DATA; a score file is evaluated whole")
         from molex_adapt.evaluation import evaluate_files
 
-        report = evaluate_files(scores, key, ties=ties, threshold=threshold)
+        report = evaluate_files(scores, key, ties=ties, threshold=threshold, negate=negate)
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     answer = Answer(report.as_dict(), evaluation_tables(report), report.remarks, failed=broken(report.failed))
