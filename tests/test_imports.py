@@ -31,7 +31,7 @@ LEVELS = [
     {"scorefile", "reports"},
     {"readout"},
     {"data"},
-    {"calibration"},
+    {"calibration", "decision"},
     {"attention", "low_level", "metrics", "recipe", "run", "schedule", "witnesses"},
     {"cache", "outputs"},
     {"atomic", "digest", "pages", "plain", "progress", "shipped"},
