@@ -24,6 +24,7 @@ from molex_adapt.metrics import (
 )
 from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_scores
+from molex_adapt.scoretable import is_table, read_table
 from molex_adapt.truth import read_truth
 
 ATTACK_COLUMN = "attack"
@@ -41,7 +42,7 @@ def evaluate_files(
     """Evaluate a score file against its key, both as in the ASVspoof 5 evaluation.
 
     Args:
-        scores: tab-separated `filename`, `cm-score`.
+        scores: tab-separated `filename`, `cm-score`; or a table as `score --out` writes it.
         key: tab-separated `filename`, `cm-label`; columns `attack` and `condition` (or `codec`, or `codec_q`) give the
             breakdown. Or a protocol of ASVspoof, or a manifest.
         ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
@@ -51,7 +52,7 @@ def evaluate_files(
     Raises:
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
     """
-    given = read_scores(scores)
+    given = read_table(scores) if is_table(scores) else read_scores(scores)
     joined = join(replace(given, values=-given.values) if negate else given, read_truth(key))
     if joined.is_bona_fide.all() or not joined.is_bona_fide.any():
         raise DataError(

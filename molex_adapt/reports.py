@@ -13,6 +13,7 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.data.heard import Heard
 from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
+from molex_adapt.decision import DecisionRule, Outcome
 from molex_adapt.metrics import Rates, Refusals, RefusalsChange, Ties
 
 
@@ -158,10 +159,21 @@ class RecordingScore:
     """How much speech, how loud and in which band; None for a score from elsewhere."""
     remarks: tuple[Remark, ...] = ()
     """Where the recording lies outside what the detector learnt from."""
+    decision: Outcome | None = None
+    """At the generation's threshold; None where there is none."""
+    probability: float | None = None
+    """Of bona fide speech, at the report's prior."""
+    experts: dict[str, float] = field(default_factory=dict)
+    """How much each expert spoke; shares sum to 1."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; of a remark, its sentence."""
         return {**asdict(self), "remarks": [remark.text for remark in self.remarks]}
+
+    def loudest(self, least: float = 0.1) -> list[tuple[str, float]]:
+        """The experts with at least this share, the loudest first."""
+        heard = [pair for pair in self.experts.items() if pair[1] >= least]
+        return sorted(heard, key=lambda pair: -pair[1])
 
 
 @dataclass(frozen=True)
@@ -179,6 +191,8 @@ class ScoreReport:
     """A line for each kind of remark that some recordings have."""
     passed_over: tuple[str, ...] = ()
     """Files beside them that hold no audio."""
+    rule: DecisionRule | None = None
+    """How the scores were read: prior, and the error from which on nothing is decided."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -186,6 +200,8 @@ class ScoreReport:
             "scores": [item.as_dict() for item in self.scores],
             "failed": _failures(self.failed),
             "passed_over": list(self.passed_over),
+            "prior": None if self.rule is None else self.rule.prior,
+            "most_error": None if self.rule is None else self.rule.error,
             "generation": self.generation,
             "threshold": self.threshold,
             "seconds": self.seconds,

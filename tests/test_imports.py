@@ -27,7 +27,7 @@ LEVELS = [
     {"mixture"},
     {"base", "head", "simulate"},
     {"evaluation"},
-    {"truth"},
+    {"truth", "scoretable"},
     {"scorefile", "reports"},
     {"readout"},
     {"data"},

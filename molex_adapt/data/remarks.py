@@ -30,6 +30,9 @@ _NAMED = 3
 
 Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase", "header", "track", "level"]
 
+OUTSIDE: frozenset[Kind] = frozenset(("short", "narrow", "gaps", "faint", "phase"))
+"""With one of these, a recording is so far outside what the detector learnt from that its score decides nothing."""
+
 _HEADINGS: dict[Kind, str] = {
     "short": f"less than {LEAST_SPEECH:g} s of speech",
     "narrow": f"band narrower than {NARROWEST_BAND / 1000:g} kHz",
