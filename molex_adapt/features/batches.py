@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from threading import Lock
+from threading import Condition
 
 import numpy as np
 import torch
@@ -66,10 +66,12 @@ def window_batches(
     """
     prepare = partial(_decoded if heard is None else _listened, detector)
     longest = batch_seconds(detector.device) * SAMPLE_RATE
-    with ThreadPoolExecutor(max(1, run.workers)) as pool:
-        ahead = _Ahead(pool, prepare, utterances)
-        windows: list[tuple[int, NDArray[np.float32]]] = []
-        recordings = 0
+    windows: list[tuple[int, NDArray[np.float32]]] = []
+    recordings = 0
+    with (
+        ThreadPoolExecutor(max(1, run.workers)) as pool,
+        _Ahead(pool, prepare, utterances) as ahead,
+    ):
         for index, future in ahead:
             try:
                 found, what = future.result()
@@ -104,35 +106,50 @@ class _Ahead:
         self._pool, self._prepare, self._utterances = pool, prepare, utterances
         self._pending: deque[Future[_Prepared]] = deque()
         self._submitted = 0
+        self._wanted = 0
         self._held = 0.0
-        self._lock = Lock()
+        self._changed = Condition()
 
-    def __iter__(self) -> Iterator[tuple[int, Future[_Prepared]]]:
+    def __enter__(self) -> Iterator[tuple[int, Future[_Prepared]]]:
+        return self._futures()
+
+    def __exit__(self, *_: object) -> None:
+        """Let nothing wait any more: the pool is about to."""
+        with self._changed:
+            self._wanted = len(self._utterances)
+            self._changed.notify_all()
+        for future in self._pending:
+            future.cancel()
+
+    def _futures(self) -> Iterator[tuple[int, Future[_Prepared]]]:
         for index in range(len(self._utterances)):
-            self._submit()
+            while self._submitted < min(len(self._utterances), index + _READ_AHEAD):
+                self._pending.append(self._pool.submit(self._prepared, self._submitted))
+                self._submitted += 1
+            with self._changed:
+                self._wanted = index
+                self._changed.notify_all()
             future = self._pending.popleft()
             yield index, future
-            self._count(-_seconds(future))
+            if future.exception() is None:
+                self._count(-_seconds(future.result()))
 
-    def _submit(self) -> None:
-        """At least one, and more while there is room for more."""
-        while self._submitted < len(self._utterances) and (
-            not self._pending or (len(self._pending) < _READ_AHEAD and self._held < _SECONDS_AHEAD)
-        ):
-            future = self._pool.submit(self._prepare, self._utterances[self._submitted])
-            future.add_done_callback(lambda done: self._count(_seconds(done)))
-            self._pending.append(future)
-            self._submitted += 1
+    def _prepared(self, index: int) -> _Prepared:
+        """What is prepared of a recording, once there is room for it; the one that is waited for always has."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held < _SECONDS_AHEAD or index <= self._wanted)
+        found = self._prepare(self._utterances[index])
+        self._count(_seconds(found))
+        return found
 
     def _count(self, seconds: float) -> None:
-        with self._lock:  # decoding threads count too
+        with self._changed:
             self._held += seconds
+            self._changed.notify_all()
 
 
-def _seconds(future: Future[_Prepared]) -> float:
-    if future.cancelled() or future.exception() is not None:
-        return 0.0
-    return sum(map(len, future.result()[0])) / SAMPLE_RATE
+def _seconds(prepared: _Prepared) -> float:
+    return sum(map(len, prepared[0])) / SAMPLE_RATE
 
 
 def _decoded(detector: Detector, item: Utterance) -> _Prepared:
