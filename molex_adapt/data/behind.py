@@ -15,6 +15,10 @@ MARKS = (
 """With which recordings in files begin; other bytes have them by chance once in gigabytes."""
 BEGINNINGS = MARKS + tuple(bytes((0xFF, second)) for second in b"\xfa\xfb\xf2\xf3\xe2\xe3\xf1\xf9")
 """Also frames of MP3 and AAC, of which any bytes have the beginning at times."""
+_EBML = (b"\x1aE\xdf\xa3", b"\x18S\x80g")
+"""The elements of a Matroska file: its header, its segment."""
+_EBML_SHORT = b"\xec\xbf"
+"""And padding and checksums."""
 
 
 def require_one_movie(path: Path) -> None:
@@ -44,6 +48,46 @@ def require_one_movie(path: Path) -> None:
             if indices > 1:
                 raise another(path, size - at)
             at += length
+
+
+def require_one_segment(path: Path) -> None:
+    """Refuse a Matroska or WebM file behind which something of another kind follows; further segments are played.
+
+    Raises:
+        AudioError: bytes that belong to no element.
+    """
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(12)
+            if head[:4] not in _EBML and head[0] not in _EBML_SHORT:
+                if at and size - at > FEW_BYTES:
+                    raise another(path, size - at)
+                return
+            name = 4 if head[:4] in _EBML else 1
+            width = 9 - head[name].bit_length()
+            length = int.from_bytes(head[name : name + width], "big") & (1 << 7 * width) - 1
+            if width > 8 or length == (1 << 7 * width) - 1:  # unknown: to the end of the file
+                return
+            at += name + width + length
+
+
+def tags_begin(path: Path) -> int:
+    """Where the tags at the end of an MP3 file begin, of APE and ID3v1; its size where there are none."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 160))
+        tail = file.read()
+    end = size
+    if tail[-128:-125] == b"TAG":
+        end, tail = end - 128, tail[:-128]
+    footer = tail[-32:]
+    if footer[:8] == b"APETAGEX":
+        with_header = 32 * bool(int.from_bytes(footer[20:24], "little") >> 31)
+        end -= int.from_bytes(footer[12:16], "little") + with_header
+    return max(0, end)
 
 
 def require_end(path: Path, at: int) -> None:

@@ -72,6 +72,8 @@ class _Samples:
 
     length_at: int
     """Where their length stands."""
+    layout: str
+    """In which `struct` format."""
     begin: int
     stated: int
     """Their bytes by the header."""
@@ -106,7 +108,7 @@ def whole(path: Path, notes: dict[str, str]) -> Iterator[Source]:
         if samples.stated > 0 and not samples.further:
             yield path  # libsndfile reads what is there where a length is too large
         else:
-            yield Patched(file, size, samples.length_at, _length(form, size - samples.begin))
+            yield Patched(file, size, samples.length_at, _length(samples.layout, form, size - samples.begin))
 
 
 def _au(head: bytes, size: int) -> _Samples | None:
@@ -117,25 +119,28 @@ def _au(head: bytes, size: int) -> _Samples | None:
         return None
     end = begin + length
     if length == 0 or end > size:
-        return _Samples(8, begin, length, None, 0)
-    return _Samples(8, begin, length, end, size - end if size - end > FEW_BYTES else 0)
+        return _Samples(8, ">I", begin, length, None, 0)
+    return _Samples(8, ">I", begin, length, end, size - end if size - end > FEW_BYTES else 0)
 
 
 def _find(file: BinaryIO, form: _Form, size: int) -> _Samples | None:
     """The first chunk of samples, and how much follows that is in no chunk of its own."""
-    at, long_length = form.first, None
+    at, wide = form.first, None
     while (chunk := form.chunk(file, at)) is not None:
         name, length = chunk
         begin = at + form.header
-        if name == b"ds64":
-            long_length = int.from_bytes(file.read(16)[8:], "little")
+        if name == b"ds64":  # lengths beyond 4 GB: of the file, then of the samples
+            wide = begin + 8
         if name == form.data:
-            if length == 0xFFFFFFFF and long_length:
-                length = long_length
-            place = at + form.name_bytes
+            place, layout = at + form.name_bytes, form.length
+            if length == 0xFFFFFFFF and wide is not None:
+                place, layout = wide, "<Q"
+                file.seek(wide)
+                length = int.from_bytes(file.read(8), "little")
             if length <= 0 or begin + length > size:
-                return _Samples(place, begin, length, None, 0)
-            return _Samples(place, begin, length, begin + length, _further(file, form, begin + length, size))
+                return _Samples(place, layout, begin, length, None, 0)
+            end = begin + length
+            return _Samples(place, layout, begin, length, end, _further(file, form, end, size))
         if length < 0:
             return None
         at = form.after(begin, length)
@@ -163,8 +168,8 @@ def _further(file: BinaryIO, form: _Form, at: int, size: int) -> int:
     return left if left > _MOST_PADDING or any(file.read(left)) else 0
 
 
-def _length(form: _Form | None, length: int) -> bytes:
-    layout = ">I" if form is None else form.length
+def _length(layout: str, form: _Form | None, length: int) -> bytes:
+    """The bytes of a length."""
     if form is not None and form.inclusive:
         length += form.header
     return struct.pack(layout, min(length, 0xFFFFFFFF) if layout[-1] == "I" else length)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molex_adapt.conventions import Seconds
-from molex_adapt.data.behind import FEW_BYTES, MARKS, require_end, require_one_movie
+from molex_adapt.data.behind import (
+    FEW_BYTES,
+    MARKS,
+    require_end,
+    require_one_movie,
+    require_one_segment,
+    tags_begin,
+)
 from molex_adapt.data.channels import Channels
 from molex_adapt.data.opened import LITTLE, Opened, Source, damaged, noted_gain, require_rate
 from molex_adapt.data.streams import (
@@ -41,6 +48,7 @@ def open_packets(
         AudioError: PyAV is not there; no audio, damage, several tracks of different sound, or something behind the end.
     """
     require_one_movie(path)
+    require_one_segment(path)
     with open_container(path, source) as container:
         tracks, movie = len(container.streams.audio), container_is(container, "mov")
         exact = stream_of(path, container, 0).codec_context.name.startswith("pcm_f")
@@ -64,7 +72,10 @@ def held_seconds(path: Path) -> Seconds:
         if len(container.streams.audio) > 1:
             raise damaged(path, "it holds several recordings at once")
         total, last = 0.0, None
+        end = tags_begin(path) if container_is(container, "mp3") else path.stat().st_size
         for packet in container.demux(stream):
+            if packet.pos is not None and packet.pos >= end:  # pictures in tags look like frames at times
+                break
             total += packet_seconds(packet)
             last = packet if packet.size else last
         if last is not None and container_is(container, "flac"):

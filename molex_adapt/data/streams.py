@@ -30,6 +30,8 @@ _DEMUXERS = (
     "aac,ac3,aiff,alaw,amr,amrnb,amrwb,asf,au,caf,eac3,flac,g722,gsm,matroska,webm,"
     "mov,mp4,m4a,3gp,mp3,mulaw,ogg,wav,w64"
 )
+_BROKEN = 3
+"""Frames of an MP3 file that may fail, 0.1 s: where files were joined, the tags between them look like some."""
 _INDEXED = ("mov", "matroska", "asf")
 _SKIPPED: Seconds = 0.5
 """Decoders leave out as much at the ends as encoders added there; more was put there to be passed over."""
@@ -107,11 +109,21 @@ def opened_stream(
     frames = round(stated_by(stream) * rate) if stream.duration is not None else None
 
     def read_from(first: int) -> Iterator[NDArray[np.float32]]:
+        import av
+
         position, origin = _seek_before(container, stream, first / rate)
         held, found = 0.0, 0
+        broken = _BROKEN if container_is(container, "mp3") else 0
         for packet in container.demux(stream):
+            try:
+                decoded = packet.decode()
+            except av.InvalidDataError:
+                if not broken:
+                    raise
+                broken -= 1
+                continue
             held += packet_seconds(packet)
-            for frame in packet.decode():
+            for frame in decoded:
                 if frame.sample_rate != rate:
                     raise damaged(path, f"its rate changes from {rate} to {frame.sample_rate} Hz on the way")
                 if position is None:

@@ -274,3 +274,80 @@ def test_and_so_are_those_in_a_container_that_pyav_reads(tmp_path, voice):
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     assert np.abs(decode(tmp_path / "a.mka") - quiet).max() < 1e-6
+
+
+def test_the_table_of_an_mp3_may_lie(tmp_path, halves, encode):
+    content = bytearray(encode(tmp_path / "a.mp3", "libmp3lame", np.concatenate(halves)).read_bytes())
+    at = max(content.find(b"Xing"), content.find(b"Info")) + 8
+    content[at : at + 4] = struct.pack(">I", struct.unpack(">I", content[at : at + 4])[0] // 7)
+    (tmp_path / "a.mp3").write_bytes(content)
+    with soundfile.SoundFile(tmp_path / "a.mp3") as file:
+        assert file.frames < 16_000 * FRONT
+    assert abs(len(decode(tmp_path / "a.mp3")) / 16_000 - FRONT - BACK) < 0.15
+
+
+def test_tags_between_joined_mp3_files_do_no_harm(tmp_path, halves):
+    first, second = (written(tmp_path / "part.mp3", half) for half in halves)
+    tag = b"ID3\x04\0\0\0\0\x10\0" + bytes(2048)
+    (tmp_path / "joined.mp3").write_bytes(first + tag + second)
+    heard_to_the_end(tmp_path / "joined.mp3", halves, 0.25)
+
+
+def test_pictures_in_tags_are_no_frames(tmp_path, voice):
+    picture = np.random.default_rng(0).bytes(60_000)  # with what looks like frames
+    footer = b"APETAGEX" + struct.pack("<IIII", 2000, len(picture) + 32, 1, 0) + bytes(8)
+    content = written(tmp_path / "a.mp3", voice()) + picture + footer + b"TAG" + bytes(125)
+    (tmp_path / "a.mp3").write_bytes(content)
+    channels = Channels()
+    assert abs(len(decode(tmp_path / "a.mp3", channels=channels)) - 16_000) < 1_300
+    assert channels.notes == {}
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT", "ULAW", "IMA_ADPCM", "MS_ADPCM"])
+def test_so_it_is_in_every_coding_of_wav(tmp_path, halves, subtype):
+    whole = written(tmp_path / "a.wav", np.concatenate(halves), subtype=subtype)
+    at = whole.index(b"data") + 4
+    (length,) = struct.unpack("<I", whole[at : at + 4])
+    (tmp_path / "a.wav").write_bytes(with_length(whole, b"data", "<I", length // 7 // 2 * 2))
+    heard_to_the_end(tmp_path / "a.wav", halves, 0.15)
+
+
+def test_long_lengths_of_rf64_are_not_believed_either(tmp_path, halves):
+    whole = written(tmp_path / "a.rf64", np.concatenate(halves), format="RF64")
+    at = whole.index(b"ds64") + 16
+    (tmp_path / "a.rf64").write_bytes(whole[:at] + struct.pack("<QQ", 32_000, 16_000) + whole[at + 16 :])
+    heard_to_the_end(tmp_path / "a.rf64", halves, 0.01)
+
+
+@pytest.mark.parametrize("more", ["mp3", "wav"])
+def test_something_behind_a_matroska_file_is_refused(tmp_path, halves, encode, more):
+    path = encode(tmp_path / "a.mka", "flac", halves[0], container="matroska")
+    path.write_bytes(path.read_bytes() + written(tmp_path / f"b.{more}", halves[1]))
+    with pytest.raises(AudioError, match="behind its end, something else follows"):
+        decode(path)
+
+
+def ogg_page_sum(page: bytes) -> int:
+    """The checksum of an Ogg page (RFC 3533)."""
+    found = 0
+    for byte in page:
+        found ^= byte << 24
+        for _ in range(8):
+            found = (found << 1 ^ (0x04C11DB7 if found & 0x80000000 else 0)) & 0xFFFFFFFF
+    return found
+
+
+def test_positions_of_ogg_pages_that_stand_still_hide_nothing(tmp_path, halves):
+    content = written(tmp_path / "a.ogg", np.concatenate(halves))
+    pages = bytearray()
+    at = 0
+    while at < len(content):
+        size = 27 + content[at + 26] + sum(content[at + 27 : at + 27 + content[at + 26]])
+        page = bytearray(content[at : at + size])
+        (position,) = struct.unpack("<q", page[6:14])
+        page[6:14], page[22:26] = struct.pack("<q", min(position, round(16_000 * FRONT))), bytes(4)
+        page[22:26] = struct.pack("<I", ogg_page_sum(page))
+        pages += page
+        at += size
+    (tmp_path / "a.ogg").write_bytes(pages)
+    heard_to_the_end(tmp_path / "a.ogg", halves)
