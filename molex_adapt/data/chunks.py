@@ -126,7 +126,7 @@ def _au(head: bytes, size: int) -> _Samples | None:
 def _find(file: BinaryIO, form: _Form, size: int) -> _Samples | None:
     """The first chunk of samples, and how much follows that is in no chunk of its own."""
     at, wide = form.first, None
-    while (chunk := form.chunk(file, at)) is not None:
+    while at < size and (chunk := form.chunk(file, at)) is not None:
         name, length = chunk
         begin = at + form.header
         if name == b"ds64":  # lengths beyond 4 GB: of the file, then of the samples

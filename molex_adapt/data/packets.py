@@ -92,7 +92,8 @@ def _require_frame(path: Path, stream: av.AudioStream, packet: av.Packet[Any]) -
         AudioError: it is longer than its samples would be without compression.
     """
     codec = stream.codec_context
-    most = packet_seconds(packet) * codec.sample_rate * codec.channels * codec.format.bytes
+    width = codec.format.bytes if codec.format else 4  # damage may leave no format
+    most = packet_seconds(packet) * codec.sample_rate * codec.channels * width
     if packet.size > most + FEW_BYTES or any(mark in bytes(packet) for mark in MARKS):
         raise damaged(path, "behind its end, something else follows")
 
