@@ -220,6 +220,21 @@ class OtherTies:
     by_condition: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class HeardInTraining:
+    """What of an evaluated data set the mixture was trained on."""
+
+    recordings: int
+    by_expert: dict[str, int]
+    without: Rates | None
+    """Of those that neither training nor calibration heard; None where a class is missing among them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        rest = None if self.without is None else _measured(self.without)
+        return {"recordings": self.recordings, "by_expert": dict(self.by_expert), "without": rest}
+
+
 @dataclass(frozen=True)
 class EvaluationReport:
     """How good scores are: together, per attack, per condition and per attack in each condition."""
@@ -241,6 +256,8 @@ class EvaluationReport:
     ties: Ties = "asvspoof5"
     """How equal scores were read."""
     other_ties: OtherTies = OtherTies("step")
+    heard_in_training: HeardInTraining | None = None
+    """None: no record says that the mixture learnt from this data set."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; of too few recordings, `eer_ci` is None."""
@@ -257,6 +274,7 @@ class EvaluationReport:
             "remarks": list(self.remarks),
             "ties": self.ties,
             "other_ties": asdict(self.other_ties),
+            "heard_in_training": None if self.heard_in_training is None else self.heard_in_training.as_dict(),
         }
 
     def _refusals(self) -> dict[str, Any] | None:

@@ -229,7 +229,7 @@ class Registry:
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        report = evaluate(self.detector(record.number, run=run), table, record.threshold, ties, run)
+        report = evaluate(self.detector(record.number, run=run), table, self.store, record, ties, run)
         return replace(report, generation=record.number)
 
     def analyze(self, data: Data | None = None, *, run: Run = Run()) -> Analysis:
