@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     import av
 
 
+_MOST_IN_PACKET = 1 << 16
+"""Samples; no codec has larger frames. FFmpeg gives the last packet of a short Vorbis file a length of 2^32, so one
+packet that claims more does not count; where there are several, something is wrong, and decoding has to tell."""
+
+
 @contextmanager
 def open_packets(
     path: Path, source: Source, channels: Channels | None, notes: dict[str, str]
@@ -71,12 +76,15 @@ def held_seconds(path: Path) -> Seconds:
         stream = stream_of(path, container, 0)
         if len(container.streams.audio) > 1:
             raise damaged(path, "it holds several recordings at once")
-        total, last = 0.0, None
+        total, last, strange = 0.0, None, False
         end = tags_begin(path) if container_is(container, "mp3") else path.stat().st_size
         for packet in container.demux(stream):
             if packet.pos is not None and packet.pos >= end:  # pictures in tags look like frames at times
                 break
-            total += packet_seconds(packet)
+            seconds = packet_seconds(packet)
+            if seconds * stream.codec_context.sample_rate > _MOST_IN_PACKET and not strange:
+                strange, seconds = True, 0.0
+            total += seconds
             last = packet if packet.size else last
         if last is not None and container_is(container, "flac"):
             _require_frame(path, stream, last)

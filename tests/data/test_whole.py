@@ -233,6 +233,21 @@ def test_a_forgery_in_another_track_is_not_passed_over(tmp_path, halves):
         decode(tracks(tmp_path / "a.mka", *halves))
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [("ogg", {}), ("flac", {}), ("mp3", {}), ("opus", {"format": "OGG", "subtype": "OPUS"})],
+)
+def test_files_of_any_length_are_ordinary(tmp_path, voice, suffix, how, rate):
+    """FFmpeg takes the last packet of a Vorbis file of one page for hours long."""
+    rate = 48_000 if suffix == "opus" and rate == 44_100 else rate
+    for seconds in (0.1, 0.3, 0.5, 0.75, 1.0, 1.37, 2.6):
+        soundfile.write(tmp_path / f"a.{suffix}", voice(seconds, rate=rate), rate, **how)
+        channels = Channels()
+        wave = decode(tmp_path / f"a.{suffix}", channels=channels)
+        assert channels.notes == {} and abs(len(wave) / 16_000 - seconds) < 0.03
+
+
 def test_ordinary_files_are_read_once_and_without_remark(tmp_path, voice, encode):
     tagged = (
         written(tmp_path / "tagged.wav", voice())
