@@ -41,6 +41,10 @@ _MOST_IN_PACKET = 1 << 16
 packet that claims more does not count; where there are several, something is wrong, and decoding has to tell."""
 
 
+_DELAY = 3 * 1024
+"""Samples, three frames of AAC; no encoder puts more before a recording, to be left out by an edit list."""
+
+
 @contextmanager
 def open_packets(
     path: Path, source: Source, channels: Channels | None, notes: dict[str, str]
@@ -134,10 +138,11 @@ def _unedited(path: Path, source: Source, track: int, notes: dict[str, str]) -> 
     """Options with which an edit list is not obeyed, where it hides more than an encoder's delay."""
     free = {"ignore_editlist": "1"}
     with open_container(path, source) as container:
-        edited = stated_by(stream_of(path, container, track))
+        stream = stream_of(path, container, track)
+        edited, delay = stated_by(stream), _DELAY / stream.codec_context.sample_rate
     with open_container(path, source, free) as container:
         hidden = stated_by(stream_of(path, container, track)) - edited
-    if hidden <= 2 * LITTLE:
+    if hidden <= max(2 * LITTLE, delay):
         return {}
     notes["header"] = f"its edit list leaves out {hidden:.1f} s, which some players play; they were heard too"
     return free
