@@ -75,7 +75,7 @@ def _told(
         line += f"; the {len(places)} that played no part in it have an EER of {100 * rest.eer:.2f} %"
         line += f" ({100 * low:.1f}–{100 * high:.1f})" if rest.has_interval else ""
     found = HeardInTraining(heard, dict(trained.by_expert), rest)
-    return replace(report, remarks=[f"{line}: --split test", *report.remarks], heard_in_training=found)
+    return replace(report, remarks=[f"{line}; see --split test", *report.remarks], heard_in_training=found)
 
 
 def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Analysis:

@@ -14,7 +14,7 @@ from molex_adapt.data.channels import Channels
 from molex_adapt.data.chunks import whole
 from molex_adapt.data.opened import LITTLE, Opened, Source, damaged, noted_gain, require_rate
 from molex_adapt.data.packets import held_seconds, open_packets
-from molex_adapt.data.streams import RAW_DEMUXERS
+from molex_adapt.data.streams import raw_demuxer
 from molex_adapt.errors import AudioError
 
 AUDIO_SUFFIXES = frozenset(
@@ -45,7 +45,8 @@ def open_audio(path: Path, channels: Channels | None = None) -> Iterator[Opened]
     notes = {} if channels is None else channels.notes
     try:
         with whole(path, notes) as source:
-            handle = None if path.suffix.lower() in RAW_DEMUXERS else _open_soundfile(path, source, notes)
+            raw = raw_demuxer(path) is not None
+            handle = None if raw else _open_soundfile(path, source, notes)
             if handle is None:
                 with open_packets(path, source, channels, notes) as opened:
                     yield opened

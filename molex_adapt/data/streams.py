@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.conventions import Seconds
+from molex_adapt.data.behind import MARKS
 from molex_adapt.data.channels import Channels
 from molex_adapt.data.opened import Opened, Source, damaged
 from molex_adapt.errors import AudioError
@@ -37,6 +38,19 @@ _SKIPPED: Seconds = 0.5
 """Decoders leave out as much at the ends as encoders added there; more was put there to be passed over."""
 
 
+def raw_demuxer(path: Path) -> tuple[str, dict[str, str]] | None:
+    """Which demuxer, with which options, a file without a header needs, by its suffix; None for all others.
+
+    A file that begins as a container is one, whatever it is called: players go by content, too.
+    """
+    found = RAW_DEMUXERS.get(path.suffix.lower())
+    if found is None:
+        return None
+    with path.open("rb") as file:
+        head = file.read(8)
+    return None if head.startswith(MARKS) or head[4:] == b"ftyp" else found
+
+
 @contextmanager
 def open_container(
     path: Path, source: Source, options: dict[str, str] | None = None
@@ -53,7 +67,7 @@ def open_container(
             f"{path}: soundfile cannot read this format, and PyAV, which may, is not installed. Install it: pip "
             "install av"
         ) from error
-    demuxer, raw = RAW_DEMUXERS.get(path.suffix.lower(), (None, {}))
+    demuxer, raw = raw_demuxer(path) or (None, {})
     safe = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     if not isinstance(source, Path):
         source.seek(0)
