@@ -1,9 +1,11 @@
 """The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out.
 
-Shapes: S statistics of the spectrum.
+Shapes: S statistics of the spectrum, N frames or 1 where one decision holds for all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -90,9 +92,21 @@ class Detector(nn.Module):
         Raises:
             AudioError: a row is shorter than the base's receptive field.
         """
+        return self.score_and_shares(wave, lengths)[0]
+
+    @torch.no_grad()
+    def score_and_shares(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores as by `score`, and how much each expert spoke.
+
+        Returns:
+            (B,) log-likelihood ratio in nats; (B, E) shares after top-k, averaged over blocks and frames, each row
+            summing to 1.
+        """
         features, frames = self.base.prefix(wave, lengths)
         logit = self.logit(features, frames)
-        return self.calibrate(self.fuse(logit, features, frames, self.statistics(wave, lengths)))
+        mask = frame_mask(frames, features)
+        shares = _mean_gates([routing.gates for routing in self.mixture.routings], mask)
+        return self.calibrate(self.fuse(logit, features, frames, self.statistics(wave, lengths))), shares
 
     def calibrate(self, logit: Tensor) -> Tensor:
         """Logit to log-likelihood ratio in nats."""
@@ -122,3 +136,14 @@ class Detector(nn.Module):
         longest = min(longest, self.base.longest_samples or longest)
         count = -(-len(wave) // longest)
         return [self.base.prepare(window) for window in np.array_split(wave, count)]
+
+
+def _mean_gates(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """L tensors (B, N, E), N being F or 1, to (B, E), over blocks and valid frames; (B, 0) without experts."""
+    if not blocks:
+        return mask.new_zeros(len(mask), 0, dtype=torch.float32)
+    means = [
+        gates[:, 0] if gates.shape[1] == 1 else (gates * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        for gates in blocks
+    ]
+    return torch.stack(means).float().mean(0)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from molex_adapt.conventions import NULL_DOMAIN, NULL_EER
+from molex_adapt.data.formats import cell
 from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.errors import DataError
 from molex_adapt.metrics import (
+    FEWEST_FOR_INTERVAL,
     Rates,
     Ties,
     count_refusals,
@@ -20,34 +23,45 @@ from molex_adapt.metrics import (
     refusals_by_condition,
 )
 from molex_adapt.reports import EvaluationReport, OtherTies
-from molex_adapt.scorefile import Joined, join, read_key, read_scores
+from molex_adapt.scorefile import Joined, join, read_scores
+from molex_adapt.scoretable import is_table, read_table
+from molex_adapt.truth import read_truth
 
 ATTACK_COLUMN = "attack"
 _NAMED = 10
 
 
 def evaluate_files(
-    scores: Path, key: Path, *, ties: Ties = "asvspoof5", threshold: float | None = None
+    scores: Path,
+    key: Path,
+    *,
+    ties: Ties = "asvspoof5",
+    threshold: float | None = None,
+    negate: bool = False,
 ) -> EvaluationReport:
     """Evaluate a score file against its key, both as in the ASVspoof 5 evaluation.
 
     Args:
-        scores: tab-separated `filename`, `cm-score`.
+        scores: tab-separated `filename`, `cm-score`; or a table as `score --out` writes it.
         key: tab-separated `filename`, `cm-label`; columns `attack` and `condition` (or `codec`, or `codec_q`) give the
-            breakdown.
+            breakdown. Or a protocol of ASVspoof, or a manifest.
         ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
         threshold: in the scores' unit, which a score file does not say; see `evaluate_scores`.
+        negate: turn every score's sign, for files in which a lower score means more bona fide.
 
     Raises:
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
     """
-    joined = join(read_scores(scores), read_key(key))
+    given = read_table(scores) if is_table(scores) else read_scores(scores)
+    joined = join(replace(given, values=-given.values) if negate else given, read_truth(key))
     if joined.is_bona_fide.all() or not joined.is_bona_fide.any():
         raise DataError(
             f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
             "without one, error rates do not exist. Check the labels, or add the other class to scores and key."
         )
-    return evaluate_scores(joined, ties=ties, threshold=threshold)
+    command = shlex.join(["molex-adapt", "evaluate", "--scores", str(scores), "--key", str(key)])
+    turn = f"to turn the scores: {command}{'' if negate else ' --negate'}"
+    return evaluate_scores(joined, ties=ties, threshold=threshold, turn=turn)
 
 
 def evaluate_scores(
@@ -57,6 +71,7 @@ def evaluate_scores(
     bootstrap: int = 1000,
     ties: Ties = "asvspoof5",
     threshold: float | None = None,
+    turn: str = "check the labels",
 ) -> EvaluationReport:
     """Evaluate scores that stand beside their truth.
 
@@ -66,6 +81,7 @@ def evaluate_scores(
         bootstrap: resamples of the EER's interval.
         ties: what becomes of equal scores, see `metrics.Ties`.
         threshold: at least this score is accepted; without it nothing is said of refused bona fide speech.
+        turn: what a remark advises where the scores tell the classes apart the wrong way round.
 
     Raises:
         DataError: a class is missing.
@@ -82,12 +98,19 @@ def evaluate_scores(
 
     overall, by_attack, by_condition = read(ties, bootstrap)
     by_other = read(other, 1)  # its intervals are not read
+    few = _too_few({"all": overall} | by_attack | by_condition)
     report = EvaluationReport(
         overall,
         by_attack,
         by_condition,
         measure_grid(*columns, attacks, conditions, groups=sources, bootstrap=bootstrap, ties=ties),
-        remarks=[*_unmeasured(by_condition), *_control(by_attack)],
+        remarks=[
+            *_turned(overall, turn),
+            *joined.remarks,
+            *_unmeasured(by_condition),
+            *_control(by_attack),
+            *few,
+        ],
         ties=ties,
         other_ties=OtherTies(
             other,
@@ -104,6 +127,31 @@ def evaluate_scores(
         refused=count_refusals(joined.scores[joined.is_bona_fide], threshold),
         refused_by_condition=refusals_by_condition(*columns, conditions, threshold),
     )
+
+
+def _turned(rates: Rates, turn: str) -> list[str]:
+    if not rates.has_interval or rates.eer_ci[0] <= 0.5:
+        return []
+    told = (
+        f"an EER of {100 * rates.eer:.1f} % is worse than chance: the scores are upside down, or the labels swapped. "
+        f"Higher means more bona fide here; {turn}"
+    )
+    return [told]
+
+
+def _too_few(parts: Mapping[str, Rates | None]) -> list[str]:
+    """Parts without an interval, and how many recordings one needs."""
+    few = [
+        f"{name} ({item.bona_fide} bona fide, {item.spoof} spoof)"
+        for name, item in parts.items()
+        if item is not None and not item.has_interval
+    ]
+    if not few:
+        return []
+    more = f" and {len(few) - _NAMED} more" if len(few) > _NAMED else ""
+    return [
+        f"too few for an interval, {FEWEST_FOR_INTERVAL} of each class are needed: {', '.join(few[:_NAMED])}{more}"
+    ]
 
 
 def _unmeasured(by_condition: Mapping[str, Rates | None]) -> list[str]:
@@ -133,8 +181,8 @@ def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | N
 
 
 def _column(joined: Joined, names: Sequence[str]) -> list[str | None]:
-    """The first of these columns that is there; a dash or nothing means no value."""
+    """The first of these columns that is there."""
     for name in names:
         if name in joined.columns:
-            return [None if value in ("", "-") else value for value in joined.columns[name]]
+            return [cell(value) for value in joined.columns[name]]
     return [None] * len(joined.filenames)

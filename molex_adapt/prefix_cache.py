@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LIMIT = "MOLEX_CACHE_GIB"
 DEFAULT_GIB = 20.0
-_FORMAT = "2"
+_FORMAT = "3"
 
 
 @dataclass(frozen=True)

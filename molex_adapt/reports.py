@@ -13,6 +13,7 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.data.heard import Heard
 from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
+from molex_adapt.decision import DecisionRule, Outcome
 from molex_adapt.metrics import Rates, Refusals, RefusalsChange, Ties
 
 
@@ -158,10 +159,21 @@ class RecordingScore:
     """How much speech, how loud and in which band; None for a score from elsewhere."""
     remarks: tuple[Remark, ...] = ()
     """Where the recording lies outside what the detector learnt from."""
+    decision: Outcome | None = None
+    """At the generation's threshold; None where there is none."""
+    probability: float | None = None
+    """Of bona fide speech, at the report's prior."""
+    experts: dict[str, float] = field(default_factory=dict)
+    """How much each expert spoke; shares sum to 1."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; of a remark, its sentence."""
         return {**asdict(self), "remarks": [remark.text for remark in self.remarks]}
+
+    def loudest(self, least: float = 0.1) -> list[tuple[str, float]]:
+        """The experts with at least this share, the loudest first."""
+        heard = [pair for pair in self.experts.items() if pair[1] >= least]
+        return sorted(heard, key=lambda pair: -pair[1])
 
 
 @dataclass(frozen=True)
@@ -177,12 +189,19 @@ class ScoreReport:
     """Wall-clock time."""
     remarks: list[str] = field(default_factory=list)
     """A line for each kind of remark that some recordings have."""
+    passed_over: tuple[str, ...] = ()
+    """Files beside them that hold no audio."""
+    rule: DecisionRule | None = None
+    """How the scores were read: prior, and the error from which on nothing is decided."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "scores": [item.as_dict() for item in self.scores],
             "failed": _failures(self.failed),
+            "passed_over": list(self.passed_over),
+            "prior": None if self.rule is None else self.rule.prior,
+            "most_error": None if self.rule is None else self.rule.error,
             "generation": self.generation,
             "threshold": self.threshold,
             "seconds": self.seconds,
@@ -199,6 +218,21 @@ class OtherTies:
     overall: float | None = None
     by_attack: dict[str, float] = field(default_factory=dict)
     by_condition: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardInTraining:
+    """What of an evaluated data set the mixture was trained on."""
+
+    recordings: int
+    by_expert: dict[str, int]
+    without: Rates | None
+    """Of those that neither training nor calibration heard; None where a class is missing among them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        rest = None if self.without is None else _measured(self.without)
+        return {"recordings": self.recordings, "by_expert": dict(self.by_expert), "without": rest}
 
 
 @dataclass(frozen=True)
@@ -222,15 +256,17 @@ class EvaluationReport:
     ties: Ties = "asvspoof5"
     """How equal scores were read."""
     other_ties: OtherTies = OtherTies("step")
+    heard_in_training: HeardInTraining | None = None
+    """None: no record says that the mixture learnt from this data set."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values; of too few recordings, `eer_ci` is None."""
         return {
-            "overall": self.overall.as_dict(),
-            "by_attack": _figures(self.by_attack),
-            "by_condition": _figures(self.by_condition),
+            "overall": _measured(self.overall),
+            "by_attack": _all_measured(self.by_attack),
+            "by_condition": _all_measured(self.by_condition),
             "by_attack_and_condition": {
-                attack: _figures(row) for attack, row in self.by_attack_and_condition.items()
+                attack: _all_measured(row) for attack, row in self.by_attack_and_condition.items()
             },
             "bona_fide_refused": self._refusals(),
             "failed": _failures(self.failed),
@@ -238,6 +274,7 @@ class EvaluationReport:
             "remarks": list(self.remarks),
             "ties": self.ties,
             "other_ties": asdict(self.other_ties),
+            "heard_in_training": None if self.heard_in_training is None else self.heard_in_training.as_dict(),
         }
 
     def _refusals(self) -> dict[str, Any] | None:
@@ -371,6 +408,15 @@ class Upstream:
 
 def _figures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
     return {name: None if item is None else item.as_dict() for name, item in rates.items()}
+
+
+def _measured(rates: Rates) -> dict[str, Any]:
+    """Without an interval where there are too few recordings for one."""
+    return rates.as_dict() | ({} if rates.has_interval else {"eer_ci": None})
+
+
+def _all_measured(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
+    return {name: None if item is None else _measured(item) for name, item in rates.items()}
 
 
 def _failures(failed: Iterable[Failed]) -> list[dict[str, str]]:

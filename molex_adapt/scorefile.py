@@ -21,6 +21,7 @@ from molex_adapt.atomic import write_output
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data.formats import read_text
 from molex_adapt.data.labels import label_fault, label_of
+from molex_adapt.data.naming import meet
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
 from molex_adapt.text import shown
@@ -64,6 +65,7 @@ class Joined:
     scores: NDArray[np.float64]
     is_bona_fide: NDArray[np.bool_]
     columns: dict[str, tuple[str, ...]]
+    remarks: tuple[str, ...] = ()
 
 
 def read_scores(path: Path | str) -> Scores:
@@ -144,22 +146,30 @@ def line_name(name: str) -> str:
 def join(scores: Scores, key: Key) -> Joined:
     """Bring scores and key together by file name, in the order of the scores.
 
+    Where names differ by folders, a suffix of audio or their Unicode form, they meet by what is left, provided that it
+    tells all of them apart; a remark says so.
+
     Raises:
         DataError: a file has a score but no key or a key but no score (how many, and examples).
     """
-    place = {name: at for at, name in enumerate(key.filenames)}
-    scored = set(scores.filenames)
-    without_key = [name for name in scores.filenames if name not in place]
-    without_score = [name for name in key.filenames if name not in scored]
+    places = meet(scores.filenames, key.filenames)
+    met = set(places)
+    without_key = [name for name, at in zip(scores.filenames, places, strict=True) if at is None]
+    without_score = [name for at, name in enumerate(key.filenames) if at not in met]
     if without_key or without_score:
         raise DataError(
             f"{scores.origin} and {key.origin} do not fit: {_count(without_key)} scored but not in the key, "
-            f"{_count(without_score)} in the key but not scored. Expected the same file names in both. "
-            "Check folder prefixes and extensions, or score the rest."
+            f"{_count(without_score)} in the key but not scored. Expected the same file names in both, or stems that "
+            "tell them apart. Check them, or score the rest."
         )
-    order = np.array([place[name] for name in scores.filenames], dtype=np.intp)
+    order = np.array(places, dtype=np.intp)
     columns = {name: tuple(column[at] for at in order) for name, column in key.columns.items()}
-    return Joined(scores.filenames, scores.values, key.is_bona_fide[order], columns)
+    other = [name for name, at in zip(scores.filenames, order, strict=True) if name != key.filenames[at]]
+    remarks: tuple[str, ...] = ()
+    if other:
+        mate = key.filenames[order[scores.filenames.index(other[0])]]
+        remarks = (f"names that meet without folders and suffix: {len(other)} ({other[0]} and {mate})",)
+    return Joined(scores.filenames, scores.values, key.is_bona_fide[order], columns, remarks)
 
 
 def _is_score_file(path: Path) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from molex_adapt.errors import DataError
-from molex_adapt.evaluation import evaluate_scores
+from molex_adapt.evaluation import evaluate_files, evaluate_scores
 from molex_adapt.metrics import count_refusals, measure
 from molex_adapt.scorefile import Joined
 
@@ -31,12 +31,12 @@ def test_a_condition_without_a_class_is_not_measured_but_named(heading):
     report = evaluate_scores(joined(**{heading: ("x", "x", "x", "x", "x", "z")}), bootstrap=20)
     assert report.by_condition["z"] is None
     assert report.as_dict()["by_condition"]["z"] is None
-    assert report.remarks == ["not measured, for these conditions lack a class: z"]
+    assert report.remarks[:-1] == ["not measured, for these conditions lack a class: z"]  # then: too few
 
 
 def test_many_unmeasured_conditions_are_one_remark():
     report = evaluate_scores(many(14), bootstrap=1)
-    (remark,) = report.remarks
+    remark, _ = report.remarks
     assert remark.endswith("c08, c09 and 4 more")
 
 
@@ -90,7 +90,8 @@ def test_a_control_away_from_half_is_told():
         np.array([True, True, False, False]),
         {"attack": ("null",) * 4},
     )
-    assert evaluate_scores(even, bootstrap=1, ties="step").remarks == []
+    (few,) = evaluate_scores(even, bootstrap=1, ties="step").remarks
+    assert few.startswith("too few")
 
 
 def test_a_missing_class_is_an_error():
@@ -135,3 +136,37 @@ def test_scores_without_ties_have_one_reading():
     report = evaluate_scores(joined(attack=("-", "-", "-", "A01", "A02", "A02")), bootstrap=20)
     assert report.other_ties.overall is None
     assert report.other_ties.by_attack == {}
+
+
+def pair_of(folder, bona_fide, spoof):
+    """A score file and its key."""
+    rows = [*((f"b{at}", "bonafide", score) for at, score in enumerate(bona_fide))]
+    rows += [(f"s{at}", "spoof", score) for at, score in enumerate(spoof)]
+    (folder / "s.tsv").write_text("filename\tcm-score\n" + "".join(f"{n}\t{s}\n" for n, _, s in rows))
+    (folder / "k.tsv").write_text("filename\tcm-label\n" + "".join(f"{n}\t{c}\n" for n, c, _ in rows))
+    return folder / "s.tsv", folder / "k.tsv"
+
+
+def test_scores_upside_down_are_named_with_the_command_that_turns_them(tmp_path):
+    rng = np.random.default_rng(0)
+    files = pair_of(tmp_path, rng.normal(-2, 1, 40), rng.normal(2, 1, 40))
+    report = evaluate_files(*files)
+    (line,) = report.remarks
+    assert report.overall.eer > 0.9 and line.endswith(f"--scores {files[0]} --key {files[1]} --negate")
+    turned = evaluate_files(*files, negate=True)
+    assert turned.overall.eer == pytest.approx(1 - report.overall.eer) and turned.remarks == []
+
+
+def test_scores_that_tell_nothing_are_not_called_upside_down(tmp_path):
+    rng = np.random.default_rng(1)
+    assert evaluate_files(*pair_of(tmp_path, rng.normal(0, 1, 40), rng.normal(0.1, 1, 40))).remarks == []
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, False), (9, False), (10, True)])
+def test_too_few_have_no_interval_and_the_number_needed(tmp_path, count, told):
+    rng = np.random.default_rng(2)
+    report = evaluate_files(*pair_of(tmp_path, rng.normal(2, 1, 12), rng.normal(-2, 1, count)))
+    assert (report.as_dict()["overall"]["eer_ci"] is not None) == told
+    assert [line for line in report.remarks if "10 of each class are needed: all (12 bona" in line] == (
+        [] if told else report.remarks
+    )

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,6 +15,7 @@ from molex_adapt.data import Table, Utterance, read
 from molex_adapt.detector import Detector
 from molex_adapt.features import (
     OnlineFeatures,
+    batches,
     concatenate,
     crop_at,
     extract,
@@ -152,3 +157,47 @@ def test_batches_are_of_like_length_and_within_budget():
     assert all(max(lengths[at] for at in group) * len(group) <= 9 or len(group) == 1 for group in groups)
     assert groups[0] == [1, 5, 2]
     assert list(length_batches([], 9.0)) == []
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(10.0, 4), (0.5, 8)])
+def test_what_is_decoded_ahead_is_bounded_by_length_and_by_number(monkeypatch, seconds, most):
+    """However many recordings wait: long ones by their length (30 s here), short ones by their number (8)."""
+    monkeypatch.setattr(batches, "_READ_AHEAD", 8)
+    monkeypatch.setattr(batches, "_SECONDS_AHEAD", 30.0)
+    window = np.zeros(round(seconds * 16_000), np.float32)
+    prepared: list[int] = []
+
+    def prepare(item):
+        prepared.append(int(item.path.name))
+        return [window], None
+
+    items = [Utterance(Path(str(at)), "bonafide") for at in range(40)]
+    taken, ahead = [], []
+    with ThreadPoolExecutor(1) as pool, batches._Ahead(pool, prepare, items) as futures:
+        for index, future in futures:
+            future.result()
+            sleep(0.002)  # the pool goes on as far as it may
+            taken.append(index)
+            ahead.append(len(prepared) - index)
+    assert taken == list(range(40)) == prepared
+    assert most - 1 <= max(ahead) <= most
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_who_stops_early_waits_for_nobody(monkeypatch, workers):
+    monkeypatch.setattr(batches, "_SECONDS_AHEAD", 1.0)
+    window = np.zeros(32_000, np.float32)
+    items = [Utterance(Path(str(at)), "bonafide") for at in range(40)]
+
+    def stop_early():
+        def prepare(item):
+            return [window], None
+
+        with ThreadPoolExecutor(workers) as pool, batches._Ahead(pool, prepare, items) as futures:
+            for index, future in futures:
+                future.result()
+                if index == 3:
+                    raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_early()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, PER_ATTACK, Precision
-from molex_adapt.data import Table, Utterance, find_audio, read
+from molex_adapt.data import Table, Utterance, read
+from molex_adapt.data.folder import Found, search
 from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.recipe import Recipe, validate, with_structure_of
 from molex_adapt.registry import GenerationRecord, Store
@@ -38,13 +39,20 @@ def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
         return inputs
     named = [inputs] if isinstance(inputs, Path | str) else list(inputs)
     paths: list[Path] = []
+    passed: list[Path] = []
     for item in map(Path, named):
-        paths += find_audio(item) if item.is_dir() else [item]
+        found = search(item) if item.is_dir() else Found([item], [])
+        paths += found.audio
+        passed += found.others
     if not paths:
         shown = ", ".join(map(str, named)) or "nothing was named"
         raise DataError(f"no recordings to score ({shown}); name audio files, or folders that hold some")
     once = dict.fromkeys(paths)  # a file may be named beside its folder
-    return Table(tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in once), "the command line")
+    return Table(
+        tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in once),
+        "the command line",
+        tuple(map(str, dict.fromkeys(passed))),
+    )
 
 
 def check_name(name: str, what: str) -> str:

@@ -8,31 +8,38 @@ import numpy as np
 
 from molex_adapt.analyze import analyse
 from molex_adapt.api.known import old_domains
+from molex_adapt.api.trained import Trained, find_trained
 from molex_adapt.conventions import BONA_FIDE
-from molex_adapt.data import Table
+from molex_adapt.data import Table, Utterance
 from molex_adapt.data.manifest import CONDITION_COLUMNS
+from molex_adapt.data.remarks import on_table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
 from molex_adapt.features import extract, score_table
-from molex_adapt.metrics import Ties
-from molex_adapt.registry import Store
-from molex_adapt.reports import Analysis, EvaluationReport
+from molex_adapt.metrics import Ties, measure
+from molex_adapt.registry import GenerationRecord, Store
+from molex_adapt.reports import Analysis, EvaluationReport, HeardInTraining
 from molex_adapt.run import Run
 from molex_adapt.scorefile import Joined
 
 _NOTHING = "no utterances to analyse: {}; give a folder of recordings"
 
 
-def evaluate(detector: Detector, table: Table, threshold: float, ties: Ties, run: Run) -> EvaluationReport:
-    """Score and measure: overall, per attack, per condition and both, and what `threshold` refuses.
+def evaluate(
+    detector: Detector, table: Table, store: Store, record: GenerationRecord, ties: Ties, run: Run
+) -> EvaluationReport:
+    """Score and measure: overall, per attack, per condition and both, and what the generation's threshold refuses.
+
+    Where the mixture learnt from this data set, that is said, with figures of what it did not hear.
 
     Raises:
         DataError: of a class, nothing can be scored.
     """
     scored, failed = score_table(detector, table, run)
     items = [item.utterance for item in scored]
-    table.with_utterances(tuple(items)).require_usable("evaluation", table, failed)
+    usable = table.with_utterances(tuple(items))
+    usable.require_usable("evaluation", table, failed)
     joined = Joined(
         tuple(str(item.path) for item in items),
         np.array([item.score for item in scored]),
@@ -42,8 +49,33 @@ def evaluate(detector: Detector, table: Table, threshold: float, ties: Ties, run
             CONDITION_COLUMNS[0]: tuple(item.condition or "" for item in items),
         },
     )
-    report = evaluate_scores(joined, sources=[item.source for item in items], ties=ties, threshold=threshold)
-    return replace(report, failed=failed)
+    sources = [item.source for item in items]
+    report = evaluate_scores(joined, sources=sources, ties=ties, threshold=record.threshold)
+    report = replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
+    trained = find_trained(store, record.number, table, usable)
+    return report if trained is None else _told(report, trained, joined, items, ties)
+
+
+def _told(
+    report: EvaluationReport, trained: Trained, joined: Joined, items: list[Utterance], ties: Ties
+) -> EvaluationReport:
+    """The report with what was heard in training, and figures of the rest where both classes are left."""
+    heard = sum(item.path in trained.heard for item in items)
+    places = [at for at, item in enumerate(items) if item.path not in trained.heard | trained.chosen_on]
+    real = joined.is_bona_fide[places]
+    rest = None
+    if real.any() and not real.all():
+        scores, groups = joined.scores[places], [items[at].source for at in places]
+        split = ([g for g, r in zip(groups, real, strict=True) if r == wanted] for wanted in (True, False))
+        rest = measure(scores[real], scores[~real], groups=(next(split), next(split)), ties=ties)
+    experts = ", ".join(f"{name} {count}" for name, count in trained.by_expert.items())
+    line = f"{heard} of {len(items)} were heard in training (expert {experts})"
+    if rest is not None:
+        low, high = rest.eer_ci
+        line += f"; the {len(places)} that played no part in it have an EER of {100 * rest.eer:.2f} %"
+        line += f" ({100 * low:.1f}–{100 * high:.1f})" if rest.has_interval else ""
+    found = HeardInTraining(heard, dict(trained.by_expert), rest)
+    return replace(report, remarks=[f"{line}; see --split test", *report.remarks], heard_in_training=found)
 
 
 def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Analysis:
@@ -68,4 +100,5 @@ def analyse_data(detector: Detector, table: Table, run: Run) -> Analysis:
     features, failed = extract(detector, table, run)
     if not len(features):
         raise DataError(_NOTHING.format("none of the recordings can be used"))
-    return replace(analyse(detector, {"data": features}), failed=failed)
+    found = analyse(detector, {"data": features})
+    return replace(found, failed=failed, remarks=[*found.remarks, *on_table(table)])

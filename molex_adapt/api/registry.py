@@ -6,12 +6,12 @@ it and to tend it costs no more than `molex-adapt list` may.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR, DecisionRule
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.run import Run
@@ -163,12 +163,24 @@ class Registry:
 
         return build_detector(self.store, generation, run.find_device(), precision=run.precision)
 
-    def score(self, inputs: Sequence[Path | str] | Path | str | Table, *, run: Run = Run()) -> ScoreReport:
+    def score(
+        self,
+        inputs: Sequence[Path | str] | Path | str | Table,
+        *,
+        prior: float = EVEN_PRIOR,
+        error: float | None = MOST_ERROR,
+        journal: Path | None = None,
+        run: Run = Run(),
+    ) -> ScoreReport:
         """Score files, and folders of files, of any length and format.
 
         Args:
             inputs: paths, or a table; folders are searched.
-            run: device, precision, decoding threads, cache, listener.
+            prior: probability of bona fide speech before listening; the reported probabilities rest on it.
+            error: nothing is decided where a decision would be wrong with more than this probability, nor outside
+                what the detector learnt from; None decides in every case. See `decision`.
+            journal: a file that keeps every score as soon as it is there, for `run.resume`; the caller deletes it.
+            run: device, precision, decoding threads, cache, listener, resuming.
 
         Returns:
             Log-likelihood ratios in nats, higher is more bona fide, with what was heard in each recording and remarks
@@ -176,31 +188,13 @@ class Registry:
             recordings with a dead channel or channels in anti-phase.
 
         Raises:
-            DataError: nothing to score.
+            DataError: nothing to score; a prior or an error that is none; or a journal of something else.
         """
         from molex_adapt.api.inputs import recordings
-        from molex_adapt.data.remarks import remarks_on, summary
-        from molex_adapt.features import score_table
-        from molex_adapt.reports import RecordingScore, ScoreReport
+        from molex_adapt.api.scoring import score
 
-        started = time.monotonic()
-        record = self.store.generation()
-        table = recordings(inputs)
-        scored, failed = score_table(self.detector(record.number, run=run), table, run)
-        scores = tuple(
-            RecordingScore(
-                str(item.utterance.path), item.score, item.seconds, item.heard, remarks_on(item.heard)
-            )
-            for item in scored
-        )
-        return ScoreReport(
-            scores,
-            failed,
-            record.number,
-            record.threshold,
-            time.monotonic() - started,
-            summary((item.path, item.remarks) for item in scores),
-        )
+        rule = DecisionRule(self.store.generation().threshold, prior, error)
+        return score(self.store, self.detector, recordings(inputs), rule, journal, run)
 
     def evaluate(
         self,
@@ -235,7 +229,7 @@ class Registry:
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        report = evaluate(self.detector(record.number, run=run), table, record.threshold, ties, run)
+        report = evaluate(self.detector(record.number, run=run), table, self.store, record, ties, run)
         return replace(report, generation=record.number)
 
     def analyze(self, data: Data | None = None, *, run: Run = Run()) -> Analysis:

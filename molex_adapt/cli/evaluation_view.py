@@ -68,7 +68,9 @@ def _grid(grid: Mapping[str, Mapping[str, Rates | None]], conditions: Sequence[s
 
 
 def _cell(rates: Rates | None) -> str:
-    return "no bona fide" if rates is None else f"{eer_cell(rates)} {rates.spoof:4}"
+    if rates is None:
+        return "no bona fide"
+    return f"{eer_cell(rates) if rates.has_interval else f'{100 * rates.eer:.1f}'} {rates.spoof:4}"
 
 
 def _refused(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:
@@ -104,7 +106,7 @@ def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
     low, high = rates.eer_ci
     return [
         f"{100 * rates.eer:.2f} %{'*' if starred else ''}",
-        f"{100 * low:.1f}–{100 * high:.1f}",
+        f"{100 * low:.1f}–{100 * high:.1f}" if rates.has_interval else "too few",
         f"{rates.min_dcf:.3f}",
         f"{rates.act_dcf:.3f}",
         f"{rates.cllr:.3f}",

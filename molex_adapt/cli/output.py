@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from molex_adapt.cli.errors import explain
 from molex_adapt.cli.terminal import terminal
 from molex_adapt.errors import MolexError
 
@@ -36,6 +39,8 @@ class Answer:
     """Parts of the work that failed while the rest was done; any makes the exit status 1 unless allowed."""
     fault: MolexError | None = None
     """What went wrong when all was done, such as a disk that filled up; told last."""
+    kept: str | None = None
+    """What is in force whether or not the answer can be printed, such as an active generation."""
 
 
 def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: bool = False) -> None:
@@ -46,10 +51,15 @@ def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: 
         typer.Exit: the answer is not ok, or a part of the work failed and that is not allowed.
     """
     failed = 0 if allow_failures else answer.failed
-    if as_json:
-        stdout().file.write(to_json(answer.data) + "\n")
-    else:
-        show(*answer.view)
+    try:
+        _print(answer, as_json)
+    except (MolexError, OSError) as error:
+        if answer.kept is None:
+            raise
+        # The exit status says whether it is in force, not whether somebody could read it.
+        _forget_stdout()
+        if not isinstance(error, BrokenPipeError):
+            remark([f"{answer.kept}, but the report could not be printed: {explain(error)}"])
     if not quiet:
         remark(answer.remarks)
         if failed:
@@ -58,6 +68,22 @@ def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: 
         raise answer.fault
     if failed or not answer.ok:
         raise typer.Exit(1)
+
+
+def _print(answer: Answer, as_json: bool) -> None:
+    console = stdout()
+    if as_json:
+        console.file.write(to_json(answer.data) + "\n")
+    else:
+        show(*answer.view)
+    console.file.flush()
+
+
+def _forget_stdout() -> None:
+    """Let nothing more be written there: the interpreter would try again at its end, and complain in its own way."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def broken(failed: Iterable[Failed]) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.api import Course, Figure, Forgetting, GenerationStep
     from molex_adapt.data import Failed
     from molex_adapt.metrics import Rates
-    from molex_adapt.reports import Analysis, Change, Comparison, ScoreReport, StageReport
+    from molex_adapt.reports import Analysis, Change, Comparison, StageReport
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
@@ -80,26 +80,6 @@ def _real_speech(report: Comparison) -> list[RenderableType]:
         Text(f"Bona fide speech refused: {shares} of {found.bona_fide} recordings, ").append(rise),
         Text(),
     ]
-
-
-def score_table(report: ScoreReport) -> list[RenderableType]:
-    """A line per recording; with a threshold, how it reads; of remarks only their kinds, in a word each."""
-    table = empty_table("Scores in nats, higher is more bona fide", "recording", "seconds", "score")
-    if report.threshold is not None:
-        table.add_column("reads as")
-    remarked = any(item.remarks for item in report.scores)
-    if remarked:
-        table.add_column("remarks", style="yellow")
-    for item in report.scores:
-        row: list[RenderableType] = [_one_line(item.path), f"{item.seconds:.1f}", f"{item.score:+.2f}"]
-        if report.threshold is not None:
-            real = item.score >= report.threshold
-            row.append(Text("bona fide", style="green") if real else Text("spoof", style="red"))
-        if remarked:
-            row.append(", ".join(remark.kind for remark in item.remarks))
-        table.add_row(*row)
-    parts: list[RenderableType] = [table] if report.scores else []
-    return [*parts, *failures(report.failed)]
 
 
 def analysis_table(report: Analysis) -> list[RenderableType]:
@@ -163,7 +143,7 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
     table = empty_table(f"Left out: {len(failed)}", "recording")
     table.add_column("reason", overflow="fold")
     for item in failed[:MOST_LISTED]:
-        table.add_row(_one_line(item.path), item.reason)
+        table.add_row(one_line(item.path), item.reason)
     if len(failed) > MOST_LISTED:
         table.add_row(f"... and {len(failed) - MOST_LISTED} more", "--json lists all")
     return [table]
@@ -200,7 +180,7 @@ def pairs(title: str, values: Mapping[str, RenderableType]) -> Table:
     return table
 
 
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
     """A file's name that cannot look like a further row."""
     return name.replace("\n", r"\n").replace("\t", r"\t")
 

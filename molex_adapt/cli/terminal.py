@@ -63,6 +63,10 @@ class _Terminal(Console):
     def render_str(self, text: str, **how: Any) -> Text:
         return super().render_str(fitting(text, self.encoding), **how)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the error table and to `emit`, which knows what is in force; rich would exit."""
+        raise BrokenPipeError
+
 
 class _Hook(RenderHook):
     """Puts every renderable behind `_Visible`."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.data.channels import Channels
-from molex_adapt.data.containers import Opened, open_audio
+from molex_adapt.data.containers import open_audio
+from molex_adapt.data.opened import Opened, require_samples
 from molex_adapt.errors import AudioError
 
 LONGEST: Seconds = 2 * 3600.0
@@ -20,8 +21,6 @@ LONGEST: Seconds = 2 * 3600.0
 _PREROLL = 800
 """Samples that are decoded before a stretch: more than the resampler's filter is long, so that the stretch equals the
 same part of the whole recording."""
-_HIGHEST = 16.0
-"""Floating-point audio may overshoot full scale a little. Beyond this, integers were written as floats."""
 
 
 def decode(
@@ -33,8 +32,9 @@ def decode(
 ) -> NDArray[np.float32]:
     """Decode one recording or a part of it. Where the container can seek, the rest is not read.
 
-    Any rate is resampled, any number of channels averaged; samples beyond full scale are clipped. A stretch
-    that reaches over the end is as long as the recording allows.
+    Any rate is resampled, any number of channels averaged. Floating-point samples beyond full scale are turned down
+    with the whole recording; what coding and resampling add beyond it is clipped. A stretch that reaches over the end
+    is as long as the recording allows. What the file holds counts, whatever its header states.
 
     Args:
         path: an audio file that soundfile or PyAV reads; raw G.722 and GSM go by suffix.
@@ -135,7 +135,7 @@ def _at_16_khz(path: Path, opened: Opened, first: int) -> Iterator[NDArray[np.fl
     """
     if opened.rate == SAMPLE_RATE:
         for block in opened.read_from(first):
-            yield _sound(path, block)
+            yield require_samples(path, block)
         return
     import soxr
 
@@ -145,7 +145,7 @@ def _at_16_khz(path: Path, opened: Opened, first: int) -> Iterator[NDArray[np.fl
     drop = first - step * (SAMPLE_RATE // common)
     resampler = soxr.ResampleStream(opened.rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
     for block in _with_end(opened.read_from(step * (opened.rate // common))):
-        piece = resampler.resample_chunk(_sound(path, block), last=not len(block))
+        piece = resampler.resample_chunk(require_samples(path, block), last=not len(block))
         yield piece[drop:]
         drop = max(0, drop - len(piece))
 
@@ -154,18 +154,3 @@ def _with_end(blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.floa
     """The non-empty blocks, then one empty one that flushes the resampler."""
     yield from (block for block in blocks if len(block))
     yield np.zeros(0, np.float32)
-
-
-def _sound(path: Path, block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`block`, if it can be audio."""
-    peak = float(np.max(np.abs(block), initial=0.0))
-    if not math.isfinite(peak):
-        raise AudioError(
-            f"{path} has samples that are NaN or infinite. Expected finite ones. Write the file again."
-        )
-    if peak > _HIGHEST:
-        raise AudioError(
-            f"{path} has floating-point samples up to {peak:.0f}; full scale is 1. They look like integers "
-            "written as floats: divide them by 32768 and write the file again."
-        )
-    return block

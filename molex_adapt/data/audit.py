@@ -13,7 +13,7 @@ from pathlib import Path
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, Seconds
 from molex_adapt.data.audio import stream
 from molex_adapt.data.channels import Channels
-from molex_adapt.data.remarks import CLIPPED_SHARE
+from molex_adapt.data.remarks import CLIPPED_SHARE, on_table
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
@@ -83,11 +83,12 @@ def _conclude(table: Table, findings: list[_Finding]) -> Audit:
     )
     kept = table.with_utterances(good)
     clipped: list[str] = [item.label for item, found in pairs if found.reason is None and found.clipped]
+    remarks = on_table(table)
     if not clipped:
-        return Audit(kept, failed)
+        return Audit(kept, failed, tuple(remarks))
     shares = ", ".join(f"{clipped.count(label)} of {count} {label}" for label, count in kept.counts().items())
     remark = f"clipped ({CLIPPED_SHARE:.1%} of the samples or more at full scale): {shares}"
-    return Audit(kept, failed, (remark,))
+    return Audit(kept, failed, (remark, *remarks))
 
 
 def _without_repeats(table: Table, findings: list[_Finding]) -> list[_Finding]:

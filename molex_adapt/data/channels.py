@@ -33,6 +33,8 @@ class Channels:
     """
 
     def __init__(self) -> None:
+        self.notes: dict[str, str] = {}
+        """What opening the file told, by kind: `header`, `track`, `level`."""
         self._held: list[NDArray[Any]] = []
         self._held_samples = 0
         self._channels = _Sums(0)
@@ -60,6 +62,12 @@ class Channels:
         self._count()
         alone, mixed = float(np.mean(self._channels.power)), float(self._mean.power[0])
         return _decibels(alone) - _decibels(mixed) if alone > 0 else 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether every channel is silent; True of nothing at all."""
+        self._count()
+        return not self._samples or bool(self._channels.silent.all())
 
     def fault(self) -> str | None:
         """Why this is no recording of speech, by name and with what to do; None if it may be one.

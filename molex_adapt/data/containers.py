@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from molex_adapt.data.channels import Channels
+from molex_adapt.data.chunks import whole
+from molex_adapt.data.opened import LITTLE, Opened, Source, damaged, noted_gain, require_rate
+from molex_adapt.data.packets import held_seconds, open_packets
+from molex_adapt.data.streams import raw_demuxer
 from molex_adapt.errors import AudioError
-
-if TYPE_CHECKING:
-    import av
 
 AUDIO_SUFFIXES = frozenset(
     {
@@ -27,31 +26,12 @@ AUDIO_SUFFIXES = frozenset(
 )
 """Files counted as audio where a folder is searched; a manifest may name any file."""
 
-_RAW_DEMUXERS: dict[str, tuple[str, dict[str, str]]] = {
-    ".g722": ("g722", {}),
-    ".gsm": ("gsm", {}),
-    ".ulaw": ("mulaw", {"sample_rate": "8000"}),
-    ".alaw": ("alaw", {"sample_rate": "8000"}),
-}
-# Play lists and the like could make FFmpeg fetch other files or addresses, so only plain containers may open.
-_DEMUXERS = (
-    "aac,ac3,aiff,alaw,amr,amrnb,amrwb,asf,au,caf,eac3,flac,g722,gsm,matroska,webm,"
-    "mov,mp4,m4a,3gp,mp3,mulaw,ogg,wav,w64"
-)
-_INDEXED = ("mov", "matroska", "asf")
 _BLOCK_SAMPLES = 1 << 20
 _UNKNOWN_LENGTH = 1 << 46
-_RATES = range(4_000, 768_001)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An open recording: its rate in hertz, its length in frames where the header tells, and its samples."""
-
-    rate: int
-    frames: int | None
-    read_from: Callable[[int], Iterator[NDArray[np.float32]]]
-    """Mono blocks (n,) from the given frame on. Memory is that of one block, even if the header is wrong."""
+_PACKED = ("FLAC", "OGG", "MP3")
+"""Containers whose packets tell how long they are, whatever the header states."""
+_MOST_ADDED = 3 * 1152
+"""Samples that an MP3 encoder adds at both ends, and decoders leave out."""
 
 
 @contextmanager
@@ -62,25 +42,20 @@ def open_audio(path: Path, channels: Channels | None = None) -> Iterator[Opened]
         AudioError: no regular file, empty, headerless, without audio, or damaged; on opening or on reading.
     """
     _require_file(path)
-    handle = None if path.suffix.lower() in _RAW_DEMUXERS else _open_soundfile(path)
-    if handle is None:
-        with _open_av(path, channels) as opened:
-            yield opened
-        return
-    with handle:
-        try:
-            yield _checked(path, _from_soundfile(path, handle, channels))
-        except soundfile.SoundFileError as error:
-            raise damaged(path, str(error)) from error
-
-
-def damaged(path: Path, why: str) -> AudioError:
-    """The error for a file that ends too early or does not decode."""
-    return AudioError(
-        f"{path} cannot be decoded ({why.strip().rstrip('.')}). Expected a whole audio file that soundfile or FFmpeg "
-        "reads (WAV, FLAC, OGG, MP3, G.722, AMR, AAC, ...). Copy or download it again, or convert it: ffmpeg -i IN "
-        "OUT.flac"
-    )
+    notes = {} if channels is None else channels.notes
+    try:
+        with whole(path, notes) as source:
+            raw = raw_demuxer(path) is not None
+            handle = None if raw else _open_soundfile(path, source, notes)
+            if handle is None:
+                with open_packets(path, source, channels, notes) as opened:
+                    yield opened
+                return
+            with handle:
+                require_rate(path, handle.samplerate)
+                yield _from_soundfile(path, handle, channels, notes)
+    except soundfile.SoundFileError as error:
+        raise damaged(path, str(error)) from error
 
 
 def _require_file(path: Path) -> None:
@@ -104,130 +79,116 @@ def _require_file(path: Path) -> None:
         )
 
 
-def _checked(path: Path, opened: Opened) -> Opened:
-    if opened.rate not in _RATES:
-        raise AudioError(
-            f"{path} says its sampling rate is {opened.rate} Hz; {_RATES.start} to {_RATES.stop - 1} Hz is "
-            "plausible. Its header is damaged: write it again with the true rate."
-        )
-    return opened
-
-
-def _open_soundfile(path: Path) -> soundfile.SoundFile | None:
+def _open_soundfile(path: Path, source: Source, notes: dict[str, str]) -> soundfile.SoundFile | None:
     try:
-        return soundfile.SoundFile(path)
+        handle = soundfile.SoundFile(source)
     # PyAV also opens names that are no valid text, and suffixes that soundfile takes for headerless data.
     except (soundfile.SoundFileError, UnicodeEncodeError, TypeError):
         return None
     except OSError as error:
         raise damaged(path, str(error)) from error
+    if 0 <= handle.frames < _UNKNOWN_LENGTH:
+        return handle
+    # libsndfile stops after the first of several recordings in one Ogg file, and cannot read FLAC of unstated length.
+    handle.close()
+    notes["header"] = "its header does not state where it ends; it was heard to the end of the file"
+    return None
 
 
-def _from_soundfile(path: Path, handle: soundfile.SoundFile, channels: Channels | None) -> Opened:
-    frames = handle.frames if 0 <= handle.frames < _UNKNOWN_LENGTH else None
+def _from_soundfile(
+    path: Path, handle: soundfile.SoundFile, channels: Channels | None, notes: dict[str, str]
+) -> Opened:
+    frames, gain = handle.frames, _gain(handle, notes)
 
     def read_from(first: int) -> Iterator[NDArray[np.float32]]:
-        if frames is not None and first >= frames:
-            return
-        left = frames
-        if first and handle.seekable():
-            handle.seek(first)
-            left, first = None if left is None else left - first, 0
-        size = max(1, _BLOCK_SAMPLES // handle.channels)
-        while len(block := handle.read(size, dtype="float32", always_2d=True)):
-            left = None if left is None else left - len(block)
-            skipped = min(first, len(block))
-            first -= skipped
+        position = min(first, frames)
+        if position and handle.seekable():
+            handle.seek(position)
+        elif position:
+            _skip(handle, position)
+        while position < frames and len(block := handle.read(_size(handle), dtype="float32", always_2d=True)):
+            position += len(block)
+            if gain != 1:
+                block = block * np.float32(gain)
             if channels is not None:
-                channels.add(block[skipped:])
-            yield block[skipped:].mean(axis=1, dtype=np.float32)
-        # Encoders pad and round the length they state; a tenth of a second more than is there is no damage.
-        if left is not None and left > handle.samplerate // 10:
-            raise damaged(
-                path, f"it breaks off {left / handle.samplerate:.1f} s before the end its header states"
-            )
+                channels.add(block)
+            yield block.mean(axis=1, dtype=np.float32)
+        yield from _beyond(path, handle, max(first, position), channels, notes)
 
     return Opened(handle.samplerate, frames, read_from)
 
 
-@contextmanager
-def _open_av(path: Path, channels: Channels | None) -> Iterator[Opened]:
-    try:
-        import av
-    except ImportError as error:
-        raise AudioError(
-            f"{path}: soundfile cannot read this format, and PyAV, which may, is not installed. Install it: pip "
-            "install av"
-        ) from error
-    demuxer, options = _RAW_DEMUXERS.get(path.suffix.lower(), (None, {}))
-    safe = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
-    try:
-        # Tags may be in any encoding, and they are not read here.
-        with av.open(
-            str(path), format=demuxer, options={**safe, **options}, metadata_errors="replace"
-        ) as container:
-            yield _checked(path, _from_av(path, container, channels))
-    except av.FFmpegError as error:
-        raise damaged(path, error.strerror or str(error)) from error
+def _size(handle: soundfile.SoundFile) -> int:
+    return max(1, _BLOCK_SAMPLES // int(handle.channels))
 
 
-def _from_av(path: Path, container: av.container.InputContainer, channels: Channels | None) -> Opened:
-    if not container.streams.audio:
-        raise AudioError(f"{path} holds no audio stream. Expected a recording. Name another file.")
-    stream = container.streams.audio[0]
-    if stream.codec_context is None:
-        raise damaged(path, "its audio is in a codec that FFmpeg does not know")
-    rate = stream.codec_context.sample_rate
-    frames: int | None = None
-    if stream.duration is not None and stream.time_base is not None:
-        frames = round(stream.duration * stream.time_base * rate)
-
-    def read_from(first: int) -> Iterator[NDArray[np.float32]]:
-        position, origin = _seek_before(container, stream, first / rate)
-        for frame in container.decode(stream):
-            if frame.sample_rate != rate:
-                raise damaged(path, f"its rate changes from {rate} to {frame.sample_rate} Hz on the way")
-            if position is None:
-                position = round((_time(frame) - origin) * rate)
-            planes = _planes(frame)[:, max(0, first - position) :]
-            position += frame.samples
-            if channels is not None:
-                channels.add(planes.T)
-            yield planes.mean(axis=0).astype(np.float32)
-
-    return Opened(rate, frames, read_from)
+def _skip(handle: soundfile.SoundFile, frames: int) -> None:
+    while frames > 0 and len(block := handle.read(min(frames, _size(handle)), always_2d=True)):
+        frames -= len(block)
 
 
-def _seek_before(
-    container: av.container.InputContainer, stream: av.AudioStream, target: float
-) -> tuple[int | None, float]:
-    """Jump to before `target` seconds where the container has an index.
+def _gain(handle: soundfile.SoundFile, notes: dict[str, str]) -> float:
+    """What brings floating-point samples to full scale; 1 for all that are not stored as such."""
+    if handle.subtype not in ("FLOAT", "DOUBLE"):
+        return 1.0
+    peak = 0.0
+    while len(block := handle.read(_size(handle), dtype="float32", always_2d=True)):
+        peak = max(peak, float(np.max(np.abs(block))))
+    handle.seek(0)
+    return noted_gain(peak, notes)
 
-    Returns:
-        the position in frames, None if only the next frame's time tells it; and the time of the first frame.
+
+def _beyond(
+    path: Path, handle: soundfile.SoundFile, position: int, channels: Channels | None, notes: dict[str, str]
+) -> Iterator[NDArray[np.float32]]:
+    """What follows after all that the header states, from the frame `position` on.
+
+    Raises:
+        AudioError: the file ends before that.
     """
-    # Near the beginning, decoding from the start costs less than a jump and is exact.
-    if target < 5 or not container.format.name.startswith(_INDEXED):
-        return 0, 0.0
-    first = next(container.decode(stream), None)
-    origin = 0.0 if first is None else _time(first)
-    # A second early: codecs with memory need some frames before their output is that of the whole recording.
-    container.seek(int((origin + target - 1) * 1_000_000))
-    return None, origin
+    rate, missing = handle.samplerate, handle.frames - position
+    tolerance = LITTLE * rate
+    held = float(handle.frames)
+    if handle.format in _PACKED:
+        held = held_seconds(path) * rate
+        tolerance = max(tolerance, _MOST_ADDED if handle.format == "MP3" else 0)
+    # Without a table, the length of an MP3 file is an estimate.
+    estimated = handle.format == "MP3" and not _has_table(path)
+    # Encoders pad and round the length they state; a tenth of a second more than is there is no damage.
+    if missing > LITTLE * rate and not (estimated and position >= held - tolerance):
+        raise damaged(path, f"it breaks off {missing / rate:.1f} s before the end its header states")
+    if held - max(position, handle.frames) <= tolerance:
+        return
+    with open_packets(path, path, channels, {}) as opened:
+        yield from _resampled(opened.read_from(round(position * opened.rate / rate)), opened.rate, rate)
+    stated = "lets expect" if estimated else "states"
+    notes["header"] = (
+        f"its header {stated} {handle.frames / rate:.1f} s, but it holds {held / rate:.1f} s; all of it was heard"
+    )
 
 
-def _time(frame: av.AudioFrame) -> float:
-    return 0.0 if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+def _resampled(
+    blocks: Iterator[NDArray[np.float32]], rate: int, wanted: int
+) -> Iterator[NDArray[np.float32]]:
+    """The same at another rate: FFmpeg decodes Opus at 48 kHz, libsndfile at the rate that was encoded."""
+    if rate == wanted:
+        yield from blocks
+        return
+    import soxr
+
+    resampler = soxr.ResampleStream(rate, wanted, 1, dtype="float32", quality="HQ")
+    for block in blocks:
+        yield resampler.resample_chunk(block)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _planes(frame: av.AudioFrame) -> NDArray[Any]:
-    """(C, n) in [-1, 1]: the channels of a frame, integers scaled by their full range."""
-    data: NDArray[Any] = frame.to_ndarray()
-    if not frame.format.is_planar:
-        data = data.reshape(frame.samples, -1).T
-    if data.dtype == np.uint8:
-        data = (data.astype(np.float32) - 128) / 128
-    elif np.issubdtype(data.dtype, np.integer):
-        # The negative end is full scale; float32 lacks digits.
-        data = data / np.float64(-np.iinfo(data.dtype).min)
-    return data
+def _has_table(path: Path) -> bool:
+    """Whether an MP3 file states its length, in the tag of Xing, LAME or Fraunhofer that its first frame holds."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        tag = 0
+        if head[:3] == b"ID3":  # seven bits of each byte
+            tag = 10 + sum(value << 7 * (3 - place) for place, value in enumerate(head[6:10]))
+        file.seek(tag)
+        first = file.read(1024)
+    return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))

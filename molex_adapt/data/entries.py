@@ -12,6 +12,7 @@ from typing import Any
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
+from molex_adapt.data.formats import cell
 from molex_adapt.data.labels import SPLIT_WORDS, label_fault, label_of, nearest_split, split_of
 from molex_adapt.data.table import Utterance
 from molex_adapt.text import short, shown
@@ -70,7 +71,7 @@ def _below(written: str, base: Path) -> PurePosixPath:
 
 
 def _path(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or cell(value) is None:
         raise RowError(f"the path is {shown(value)}; expected the name of an audio file")
     if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):
         raise RowError(f"{short(value)} is an address; download the file and name its path")
@@ -80,19 +81,18 @@ def _path(value: Any) -> str:
 
 
 def _label(value: Any) -> Label:
-    word = "" if value is None else str(value)
-    label = label_of(word)
+    word = cell(value)
+    label = None if word is None else label_of(word)
     if label is None:
         raise RowError(
-            "the label is empty; write 'bonafide' or 'spoof'" if not word.strip() else label_fault(word)
+            "the label is empty; write 'bonafide' or 'spoof'" if word is None else label_fault(word)
         )
     return label
 
 
 def _word(row: Mapping[str, Any], name: str) -> str | None:
-    value = row.get(name)
-    word = "" if value is None else _text(str(value), name).strip()
-    return None if word in ("", "-") else word
+    word = cell(row.get(name))
+    return None if word is None else _text(word, name)
 
 
 def _text(value: str, name: str) -> str:
@@ -139,7 +139,7 @@ def _stretch(label: Label, word: str | None) -> tuple[Seconds, Seconds] | None:
 
 
 def _seconds(value: Any) -> Seconds | None:
-    if value is None or not str(value).strip():
+    if cell(value) is None:
         return None
     try:
         seconds = float(value)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label
 from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.labels import LABEL_WORDS, label_of, nearest_label
+from molex_adapt.data.sniff import holds_audio
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 
@@ -27,8 +29,9 @@ def read_folder(root: Path) -> Table:
 
     The class folders may have any accepted spelling ("real", "Bona-Fide", "fake"). Files directly in the
     spoof folder have the attack "spoof". A recording's source is its path below the class (and attack) folder
-    without suffix: spoof/world/a.wav is a copy of bonafide/a.wav. Hidden files and files that are not
-    audio by their suffix are passed over. A root with one class only is read; whoever needs both says so.
+    without suffix: spoof/world/a.wav is a copy of bonafide/a.wav. Files without a suffix of audio are read if
+    they begin as audio does; all others, and folders of no class, are in `passed_over`. A root with one class only is
+    read; whoever needs both says so.
 
     Raises:
         DataError: no class folder, one with a misspelt name, or no audio in them.
@@ -37,27 +40,53 @@ def read_folder(root: Path) -> Table:
     """
     folders = class_folders(root)
     _refuse_misspelt(root, folders)
-    utterances = [
-        _utterance(folder, label, path)
-        for folder, label in sorted(folders, key=lambda pair: (pair[1], pair[0].name))
-        for path in find_audio(folder)
+    utterances: list[Utterance] = []
+    passed: list[Path] = [
+        item for item in _sub_folders(root) if item not in dict(folders) and find_audio(item)
     ]
+    for folder, label in sorted(folders, key=lambda pair: (pair[1], pair[0].name)):
+        found = search(folder)
+        utterances += [_utterance(folder, label, path) for path in found.audio]
+        passed += found.others
     if not utterances:
         raise DataError(_nothing_found(root, [folder for folder, _ in folders]))
-    return Table(tuple(utterances), str(root))
+    return Table(tuple(utterances), str(root), tuple(map(str, passed)))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files below a folder, sorted."""
+
+    audio: list[Path]
+    others: list[Path]
+    """No audio, by their name and their first bytes."""
 
 
 def find_audio(root: Path) -> list[Path]:
-    """Every file below `root` with an audio suffix, sorted. Links are followed, but no folder is entered twice."""
+    """Every recording below `root`, as `search` finds them."""
+    return search(root).audio
+
+
+def search(root: Path) -> Found:
+    """Every file below `root`: what has a suffix of audio, or begins as audio does, and all others.
+
+    Hidden files are neither. Links are followed, but no folder is entered twice.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
     found: list[Path] = []
+    others: list[Path] = []
     seen: set[str] = set()
     for folder, names, files in os.walk(root, onerror=_refuse_unreadable, followlinks=True):
         real = os.path.realpath(folder)
         names[:] = [] if real in seen else [name for name in names if not _hidden(name)]
         if real not in seen:
-            found += [Path(folder, name) for name in files if _is_audio(name)]
+            for path in (Path(folder, name) for name in files if not _hidden(name)):
+                audio = path.suffix.lower() in AUDIO_SUFFIXES or holds_audio(path)
+                (found if audio else others).append(path)
         seen.add(real)
-    return sorted(found, key=lambda path: path.as_posix())
+    return Found(*(sorted(paths, key=lambda path: path.as_posix()) for paths in (found, others)))
 
 
 def _refuse_unreadable(error: OSError) -> None:
@@ -96,10 +125,6 @@ def _sub_folders(root: Path) -> list[Path]:
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_audio(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in AUDIO_SUFFIXES
 
 
 def _refuse_misspelt(root: Path, folders: list[tuple[Path, Label]]) -> None:

@@ -19,6 +19,18 @@ Row = tuple[int, Mapping[str, Any]]
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
+_ABSENT = frozenset(("", "-", "nan", "nat", "n/a", "#n/a", "<na>"))
+"""How programs write a cell that is not there. "none" and "null" are names here, of no condition and of the control."""
+
+
+def cell(value: Any) -> str | None:
+    """What stands in a cell, as text; None for one that is not there, in whatever way that is written."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a column of whole numbers of which some are missing is one of floats
+    word = "" if value is None else str(value).strip()
+    return None if word.casefold() in _ABSENT else word
+
+
 def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
     """The columns of a manifest and its rows, by the file's suffix; JSON Lines may vary in their keys.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,8 @@ class Heard:
     """Share of the recording in which nothing changes, not even noise."""
     cancelled_db: Decibels = 0.0
     """How much weaker the mean of the channels, which is scored, is than the channels; 3 for independent ones."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What opening the file told, a sentence by kind: a header that is wrong, a track, a level beyond full scale."""
 
 
 def listen(path: Path | str) -> tuple[NDArray[np.float32], Heard]:
@@ -100,6 +102,7 @@ def hear(wave: NDArray[np.float32], channels: Channels) -> Heard:
         clipped=channels.clipped,
         digital_silence=float(np.mean(power < 10 ** (_DIGITAL / 10))),
         cancelled_db=channels.lost,
+        notes=dict(channels.notes),
     )
 
 

@@ -12,6 +12,7 @@ from molex_adapt.atomic import replacing
 from molex_adapt.conventions import Label, Split
 from molex_adapt.data.entries import Entry, RowError, plain, read_entry
 from molex_adapt.data.formats import read_rows, write_rows
+from molex_adapt.data.places import settled
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
@@ -55,9 +56,24 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
     Source: own.
     """
     path = Path(path)
+    base = Path(audio_root) if audio_root is not None else path.parent
+    utterances, remarks = settled(_untangle_stems(_entries(path, base), base))
+    require_some_exist(path, base, [item.path for item in utterances[:_PROBED]])
+    return Table(tuple(utterances), str(path), remarks=tuple(remarks))
+
+
+def read_listed(path: Path) -> list[Utterance]:
+    """What a manifest says of its recordings, whether or not they are there; paths as they are written.
+
+    Raises:
+        DataError: as `read_manifest`, except for audio that is missing.
+    """
+    return [item.utterance for item in _entries(path, Path())]
+
+
+def _entries(path: Path, base: Path) -> list[Entry]:
     columns, rows = read_rows(path)
     chosen = _choose_columns(path, columns)
-    base = Path(audio_root) if audio_root is not None else path.parent
     read: list[Entry] = []
     faults: list[str] = []
     lines: dict[Path, int] = {}
@@ -69,9 +85,7 @@ def read_manifest(path: Path | str, *, audio_root: Path | str | None = None) -> 
         except RowError as fault:
             faults.append(f"row {number}: {fault}")
     _refuse_faults(path, faults, len(read))
-    utterances = tuple(_untangle_stems(read, base))
-    require_some_exist(path, base, [item.path for item in utterances[:_PROBED]])
-    return Table(utterances, str(path))
+    return read
 
 
 def write_manifest(table: Table, path: Path | str) -> None:

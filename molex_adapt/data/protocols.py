@@ -7,9 +7,10 @@ from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, SPOOF, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK
-from molex_adapt.data.formats import read_text
+from molex_adapt.data.formats import cell, read_text
 from molex_adapt.data.labels import label_fault, label_of, split_of
 from molex_adapt.data.manifest import require_some_exist
+from molex_adapt.data.places import settled
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.text import shown
@@ -100,14 +101,33 @@ def read_protocols(paths: list[Path], *, root: Path, audio_root: Path | None = N
         DataError: a line of another shape or with an unknown key (with its number), an empty file, no audio.
     """
     utterances: list[Utterance] = []
+    remarks: list[str] = []
     for path in paths:
         layout = _layout(path)
         if layout is None:
             raise DataError(
                 f"{path} is no protocol of {' or '.join(item.name for item in LAYOUTS)}. Check the file."
             )
-        utterances += _read_protocol(path, layout, audio_root)
-    return Table(tuple(utterances), str(root))
+        found, said = _read_protocol(path, layout, audio_root)
+        utterances += found
+        remarks += said
+    return Table(tuple(utterances), str(root), remarks=tuple(remarks))
+
+
+def read_listed(path: Path) -> list[Utterance]:
+    """What one protocol file says of its recordings, whether or not they are there; their paths are bare names.
+
+    Raises:
+        DataError: as `read_protocols`, except for audio that is missing.
+    """
+    layout = _layout(path)
+    if layout is None:
+        raise DataError(
+            f"{path} is no protocol of {' or '.join(item.name for item in LAYOUTS)}. Check the file."
+        )
+    rows = _rows(path, layout)
+    split = _split(path, layout, rows[0][1])
+    return [_utterance(path, layout, split, Path(), number, fields) for number, fields in rows]
 
 
 def _layout(path: Path) -> Layout | None:
@@ -116,7 +136,10 @@ def _layout(path: Path) -> Layout | None:
             return layout
     try:
         with path.open("rb") as file:
-            fields = file.readline(4096).decode("utf-8-sig").split()
+            head = file.read(4096)
+        wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+        line = head.decode("utf-16", "ignore") if wide else head.partition(b"\n")[0].decode("utf-8-sig")
+        fields = line.partition("\n")[0].split()
     except (OSError, UnicodeDecodeError):
         return None
     for layout in LAYOUTS:
@@ -125,18 +148,25 @@ def _layout(path: Path) -> Layout | None:
     return None
 
 
-def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> list[Utterance]:
+def _read_protocol(path: Path, layout: Layout, audio_root: Path | None) -> tuple[list[Utterance], list[str]]:
+    rows = _rows(path, layout)
+    split = _split(path, layout, rows[0][1])
+    audio = _audio_folder(path, layout, split, audio_root)
+    listed = [_utterance(path, layout, split, audio, number, fields) for number, fields in rows]
+    utterances, remarks = settled(listed)
+    some = utterances[:: max(1, len(utterances) // 50)]
+    require_some_exist(path, audio, [item.path for item in some])
+    return utterances, remarks
+
+
+def _rows(path: Path, layout: Layout) -> list[tuple[int, list[str]]]:
+    """The fields of every line that is not blank, and its number."""
     rows = [
         (number, line.split()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()
     ]
     if not rows:
         raise DataError(f"{path} is empty. Expected lines of {' '.join(layout.columns)}. Unpack it again.")
-    split = _split(path, layout, rows[0][1])
-    audio = _audio_folder(path, layout, split, audio_root)
-    utterances = [_utterance(path, layout, split, audio, number, fields) for number, fields in rows]
-    some = utterances[:: max(1, len(utterances) // 50)]
-    require_some_exist(path, audio, [item.path for item in some])
-    return utterances
+    return rows
 
 
 def _split(path: Path, layout: Layout, fields: list[str]) -> Split | None:
@@ -175,7 +205,7 @@ def _utterance(
             f"{path}, line {number}: {len(fields)} columns. {layout.name} has {len(layout.columns)}: "
             f"{' '.join(layout.columns)}. Unpack the protocol again, or mend that line."
         )
-    row = {name: None if value == "-" else value for name, value in zip(layout.columns, fields, strict=True)}
+    row = {name: cell(value) for name, value in zip(layout.columns, fields, strict=True)}
     key, name = row["key"] or "", row["file"] or ""
     label = label_of(key)
     if label is None:

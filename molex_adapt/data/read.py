@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from molex_adapt.data import manifest, protocols
 from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.folder import find_audio, read_folder
 from molex_adapt.data.formats import FORMATS
 from molex_adapt.data.labels import label_of, nearest_label
 from molex_adapt.data.manifest import exists, read_manifest
 from molex_adapt.data.protocols import find_protocols, is_protocol, read_protocols
-from molex_adapt.data.table import Table
+from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 
 MANIFEST_NAMES = tuple(f"manifest{suffix}" for suffix in FORMATS)
@@ -59,6 +60,19 @@ def read(data: Path | str, *, key: Path | str | None = None) -> Table:
     raise DataError(_nothing(folder))
 
 
+def read_listed(key: Path) -> list[Utterance]:
+    """What a manifest or protocol file says of recordings that need not be there.
+
+    Raises:
+        DataError: it is neither, or has faults.
+    """
+    if key.suffix.lower() not in (".parquet", ".jsonl") and is_protocol(key):
+        return protocols.read_listed(key)
+    if key.suffix.lower() in FORMATS:
+        return manifest.read_listed(key)
+    raise DataError(_neither(key))
+
+
 def _read_key(key: Path, folder: Path) -> Table:
     if not key.is_file():
         raise DataError(
@@ -82,7 +96,11 @@ def _read_file(path: Path, audio_root: Path | None) -> Table:
         return read_protocols([path], root=path, audio_root=audio_root)
     if suffix in FORMATS:
         return read_manifest(path, audio_root=audio_root)
-    raise DataError(
+    raise DataError(_neither(path))
+
+
+def _neither(path: Path) -> str:
+    return (
         f"{path} is neither a manifest ({', '.join(FORMATS)}) nor an ASVspoof protocol (5 columns as in 2019 LA, 10 as "
         "in ASVspoof 5, with bonafide or spoof in the key column). Give it such a form, or name a folder; unpack "
         "archives."

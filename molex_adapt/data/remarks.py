@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from molex_adapt.conventions import Decibels, Hertz, Seconds
 from molex_adapt.data.heard import Heard
+from molex_adapt.data.table import Table
 from molex_adapt.text import visible
 
 LEAST_SPEECH: Seconds = 1.0
@@ -25,7 +26,12 @@ FAINTEST: Decibels = -50.0
 PARTLY_CANCELLED: Decibels = 10.0
 """Channels that lose this much in their mean are of opposite phase for the most part; independent ones lose 3 dB."""
 
-Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase"]
+_NAMED = 3
+
+Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase", "header", "track", "level"]
+
+OUTSIDE: frozenset[Kind] = frozenset(("short", "narrow", "gaps", "faint", "phase"))
+"""With one of these, a recording is so far outside what the detector learnt from that its score decides nothing."""
 
 _HEADINGS: dict[Kind, str] = {
     "short": f"less than {LEAST_SPEECH:g} s of speech",
@@ -34,6 +40,9 @@ _HEADINGS: dict[Kind, str] = {
     "clipped": "clipped",
     "faint": "very low level",
     "phase": "channels that cancel in part",
+    "header": "a header that does not state all of the file",
+    "track": "one track of several",
+    "level": "samples beyond full scale",
 }
 
 
@@ -65,7 +74,17 @@ def summary(remarks: Iterable[tuple[str, Iterable[Remark]]]) -> list[str]:
     ]
 
 
+def on_table(table: Table) -> list[str]:
+    """How a table was read, and what lay beside its recordings and was not; none where there is nothing to say."""
+    paths = table.passed_over
+    if not paths:
+        return [*table.remarks]
+    named = ", ".join(visible(path) for path in paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
+    return [*table.remarks, f"no audio, or of no class, and not read: {len(paths)} ({named})"]
+
+
 def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:
+    kind: Kind
     if heard.speech_seconds < LEAST_SPEECH:
         yield (
             "short",
@@ -93,3 +112,6 @@ def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:
             "phase",
             f"the mean of the channels is {heard.cancelled_db:.0f} dB weaker than they are; take one of them",
         )
+    for kind in ("header", "track", "level"):
+        if kind in heard.notes:
+            yield kind, heard.notes[kind]

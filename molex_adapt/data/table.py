@@ -53,6 +53,10 @@ class Table:
 
     utterances: tuple[Utterance, ...]
     root: str
+    passed_over: tuple[str, ...] = ()
+    """Paths below `root` that were looked at and not read: files without audio, folders of no class."""
+    remarks: tuple[str, ...] = ()
+    """What else a user should know of how it was read."""
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from threading import Condition
 
 import numpy as np
 import torch
@@ -22,7 +24,9 @@ _Prepared = tuple[list[NDArray[np.float32]], Heard | None]
 """The windows of a recording, and what was heard if it was listened to."""
 
 _READ_AHEAD = 256
-"""Recordings that are decoded at once and then sorted by length; bounds memory on large tables."""
+"""Recordings that are decoded ahead and then sorted by length: enough that those of one length meet."""
+_SECONDS_AHEAD = 1800.0
+"""Audio that is decoded ahead; bounds memory (115 MB) where recordings are long, as their number does where not."""
 
 
 def batch_seconds(device: torch.device) -> float:
@@ -53,40 +57,99 @@ def window_batches(
     failed: list[Failed],
     first_window: bool,
     heard: dict[int, Heard] | None = None,
+    counts: dict[int, int] | None = None,
 ) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
     """Decoded and prepared windows, each with the index of its utterance, in batches of similar length.
 
     With `heard`, recordings are listened to: what is heard comes in there by index, and what is no recording of speech
-    fails.
+    fails. `counts` takes the number of windows of each. Memory does not grow with the number of recordings.
     """
     prepare = partial(_decoded if heard is None else _listened, detector)
-    with ThreadPoolExecutor(max(1, run.workers)) as pool:
-        ahead = _submit(pool, prepare, utterances, 0)
-        for start in range(0, len(utterances), _READ_AHEAD):
-            now, ahead = ahead, _submit(pool, prepare, utterances, start + _READ_AHEAD)
-            windows: list[tuple[int, NDArray[np.float32]]] = []
-            for offset, future in enumerate(now):
-                try:
-                    found, what = future.result()
-                    windows += [(start + offset, row) for row in (found[:1] if first_window else found)]
-                    if heard is not None and what is not None:
-                        heard[start + offset] = what
-                except AudioError as error:
-                    failed.append(Failed(str(utterances[start + offset].path), str(error)))
-            for group in length_batches(
-                [len(row) for _, row in windows], batch_seconds(detector.device) * SAMPLE_RATE
-            ):
-                yield [windows[at] for at in group]
-            run.progress.advance(len(now))
+    longest = batch_seconds(detector.device) * SAMPLE_RATE
+    windows: list[tuple[int, NDArray[np.float32]]] = []
+    recordings = 0
+    with (
+        ThreadPoolExecutor(max(1, run.workers)) as pool,
+        _Ahead(pool, prepare, utterances) as ahead,
+    ):
+        for index, future in ahead:
+            try:
+                found, what = future.result()
+                windows += [(index, row) for row in (found[:1] if first_window else found)]
+                if heard is not None and what is not None:
+                    heard[index] = what
+                if counts is not None:
+                    counts[index] = len(found)
+            except AudioError as error:
+                failed.append(Failed(str(utterances[index].path), str(error)))
+            recordings += 1
+            full = (
+                recordings == _READ_AHEAD
+                or sum(len(row) for _, row in windows) > _SECONDS_AHEAD * SAMPLE_RATE
+            )
+            if full or index + 1 == len(utterances):
+                for group in length_batches([len(row) for _, row in windows], longest):
+                    yield [windows[at] for at in group]
+                run.progress.advance(recordings)
+                windows, recordings = [], 0
 
 
-def _submit(
-    pool: ThreadPoolExecutor,
-    prepare: Callable[[Utterance], _Prepared],
-    utterances: list[Utterance],
-    start: int,
-) -> list[Future[_Prepared]]:
-    return [pool.submit(prepare, item) for item in utterances[start : start + _READ_AHEAD]]
+class _Ahead:
+    """Recordings in their order as futures of what is prepared of them, a bounded number and length ahead."""
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        prepare: Callable[[Utterance], _Prepared],
+        utterances: Sequence[Utterance],
+    ) -> None:
+        self._pool, self._prepare, self._utterances = pool, prepare, utterances
+        self._pending: deque[Future[_Prepared]] = deque()
+        self._submitted = 0
+        self._wanted = 0
+        self._held = 0.0
+        self._changed = Condition()
+
+    def __enter__(self) -> Iterator[tuple[int, Future[_Prepared]]]:
+        return self._futures()
+
+    def __exit__(self, *_: object) -> None:
+        """Let nothing wait any more: the pool is about to."""
+        with self._changed:
+            self._wanted = len(self._utterances)
+            self._changed.notify_all()
+        for future in self._pending:
+            future.cancel()
+
+    def _futures(self) -> Iterator[tuple[int, Future[_Prepared]]]:
+        for index in range(len(self._utterances)):
+            while self._submitted < min(len(self._utterances), index + _READ_AHEAD):
+                self._pending.append(self._pool.submit(self._prepared, self._submitted))
+                self._submitted += 1
+            with self._changed:
+                self._wanted = index
+                self._changed.notify_all()
+            future = self._pending.popleft()
+            yield index, future
+            if future.exception() is None:
+                self._count(-_seconds(future.result()))
+
+    def _prepared(self, index: int) -> _Prepared:
+        """What is prepared of a recording, once there is room for it; the one that is waited for always has."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held < _SECONDS_AHEAD or index <= self._wanted)
+        found = self._prepare(self._utterances[index])
+        self._count(_seconds(found))
+        return found
+
+    def _count(self, seconds: float) -> None:
+        with self._changed:
+            self._held += seconds
+            self._changed.notify_all()
+
+
+def _seconds(prepared: _Prepared) -> float:
+    return sum(map(len, prepared[0])) / SAMPLE_RATE
 
 
 def _decoded(detector: Detector, item: Utterance) -> _Prepared:

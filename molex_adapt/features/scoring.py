@@ -6,7 +6,7 @@ Shapes: P pooled states of the frozen base.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,33 +30,62 @@ class UtteranceScore:
     score: float
     seconds: Seconds
     heard: Heard
+    experts: dict[str, float] = field(default_factory=dict)
+    """How much each expert spoke: shares after top-k over all blocks, which sum to 1."""
 
 
 def score_table(
-    detector: Detector, table: Table, run: Run = Run()
+    detector: Detector,
+    table: Table,
+    run: Run = Run(),
+    *,
+    told: Callable[[UtteranceScore], None] | None = None,
 ) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
     """Score every file of a table, of any length, in the order of the table.
 
-    Silence, dead channels and channels in anti-phase are not scored: they have failed.
+    Silence, dead channels and channels in anti-phase are not scored: they have failed. `told` hears of each score as
+    soon as it is there, in any order.
     """
     run.progress.start("score", len(table))
     failed: list[Failed] = []
     heard: dict[int, Heard] = {}
-    total: dict[int, float] = {}
-    samples: dict[int, int] = {}
-    for batch in window_batches(detector, list(table), run, failed, first_window=False, heard=heard):
+    counts: dict[int, int] = {}
+    parts: dict[int, list[tuple[int, float, Tensor]]] = {}
+    scored: dict[int, UtteranceScore] = {}
+    batches = window_batches(
+        detector, list(table), run, failed, first_window=False, heard=heard, counts=counts
+    )
+    for batch in batches:
         wave, lengths = pad([row for _, row in batch])
-        scores = detector.score(send(wave, detector.device), lengths).cpu()
-        for (index, row), score in zip(batch, scores.tolist(), strict=True):
-            # The mean over windows is weighted by their length, so that all of a recording counts the same.
-            total[index] = total.get(index, 0.0) + score * len(row)
-            samples[index] = samples.get(index, 0) + len(row)
+        scores, shares = (
+            found.cpu() for found in detector.score_and_shares(send(wave, detector.device), lengths)
+        )
+        for (index, row), score, share in zip(batch, scores.tolist(), shares, strict=True):
+            parts.setdefault(index, []).append((len(row), score, share))
+            if len(parts[index]) == counts[index]:
+                scored[index] = _together(
+                    table[index], parts.pop(index), heard[index], detector.mixture.names
+                )
+                if told is not None:
+                    told(scored[index])
     run.progress.stop()
-    scored = [
-        UtteranceScore(table[i], total[i] / samples[i], samples[i] / SAMPLE_RATE, heard[i])
-        for i in sorted(total)
-    ]
-    return scored, tuple(failed)
+    return [scored[index] for index in sorted(scored)], tuple(failed)
+
+
+def _together(
+    item: Utterance, parts: list[tuple[int, float, Tensor]], heard: Heard, names: list[str]
+) -> UtteranceScore:
+    """The mean over windows, weighted by their length, so that all of a recording counts the same."""
+    samples = sum(length for length, _, _ in parts)
+    score = sum(length * score for length, score, _ in parts) / samples
+    shares = sum(length * share for length, _, share in parts) / samples
+    return UtteranceScore(
+        item,
+        score,
+        samples / SAMPLE_RATE,
+        heard,
+        dict(zip(names, torch.as_tensor(shares).tolist(), strict=True)),
+    )
 
 
 def logits_of(detector: Detector, features: Features) -> Tensor:

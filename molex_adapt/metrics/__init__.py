@@ -30,7 +30,14 @@ from molex_adapt.metrics.curve import (
     error_rates,
     min_dcf,
 )
-from molex_adapt.metrics.rates import Rates, measure, measure_by_attack, measure_by_condition, measure_grid
+from molex_adapt.metrics.rates import (
+    FEWEST_FOR_INTERVAL,
+    Rates,
+    measure,
+    measure_by_attack,
+    measure_by_condition,
+    measure_grid,
+)
 from molex_adapt.metrics.refusals import (
     Refusals,
     RefusalsChange,
@@ -42,6 +49,7 @@ from molex_adapt.metrics.refusals import (
 
 __all__ = [
     "ASVSPOOF5",
+    "FEWEST_FOR_INTERVAL",
     "Costs",
     "Curve",
     "Rates",

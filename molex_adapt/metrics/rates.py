@@ -27,6 +27,10 @@ from molex_adapt.metrics.curve import (
     min_dcf,
 )
 
+FEWEST_FOR_INTERVAL = 10
+"""Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,
+so that its interval is a point. With ten and no error, the true rate may still be 26 % (the rule of three)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -39,6 +43,11 @@ class Rates:
     cllr: float
     bona_fide: int
     spoof: int
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are enough recordings of each class for `eer_ci` to tell anything."""
+        return min(self.bona_fide, self.spoof) >= FEWEST_FOR_INTERVAL
 
     def as_dict(self) -> dict[str, float | int | list[float]]:
         """The same as plain JSON values, under the keys of the machine-readable output."""

@@ -16,14 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 from pydantic import StrictInt, ValidationError
 
 from molex_adapt import atomic
 from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import files, layout
-from molex_adapt.registry.lock import LOCK_NAME
+from molex_adapt.registry.lock import LOCK_NAME, file_lock
 from molex_adapt.registry.records import Record, Sha256
 from molex_adapt.text import short
 
@@ -58,7 +58,7 @@ R = TypeVar("R", RunRecord, StageRecord)
 class RunFolder:
     """One run's folder, held by this process until `release` or `finish`."""
 
-    def __init__(self, root: Path, folder: Path, lock: FileLock) -> None:
+    def __init__(self, root: Path, folder: Path, lock: BaseFileLock) -> None:
         self.root = root
         self.folder = folder
         self._lock = lock
@@ -157,7 +157,7 @@ def clear(root: Path) -> None:
         if folder.is_symlink() or not folder.is_dir():
             folder.unlink()
             continue
-        lock = FileLock(folder / LOCK_NAME)
+        lock = file_lock(folder / LOCK_NAME)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -192,11 +192,11 @@ def _name(origin: Mapping[str, str]) -> str:
     return sha256(json.dumps(dict(origin), sort_keys=True))[:16]
 
 
-def _locked(root: Path, folder: Path) -> FileLock:
+def _locked(root: Path, folder: Path) -> BaseFileLock:
     for _ in range(_ATTEMPTS):
         _require_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK_NAME)
+        lock = file_lock(folder / LOCK_NAME)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from molex_adapt.atomic import PREFIX
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry.records import now
 
@@ -19,21 +22,35 @@ LOCK_SECONDS = 10.0
 """How long a writer waits for another; writes take well under a second."""
 
 
+_WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What file systems say that have no locks, or whose server has none: NFS without lockd, Lustre without -o flock."""
+
+
+def file_lock(path: Path) -> BaseFileLock:
+    """A lock of the file system; where it has none, a file that is there as long as the lock is held."""
+    if not _lacks_locks(path.parent):
+        return FileLock(path)
+    with suppress(OSError):
+        if not path.stat().st_size:  # a lock of the other kind, from when the folder was elsewhere
+            path.unlink()
+    return SoftFileLock(path)
+
+
 @contextmanager
 def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the write lock; RegistryError where another process holds it, or the folder is not writable."""
-    lock = FileLock(folder / LOCK_NAME)
+    lock = file_lock(folder / LOCK_NAME)
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
         raise RegistryError(
             f"registry {folder} is being written by {_holder(folder)}; waited {seconds:g} s for it to finish. "
-            "Try again when that process has ended."
+            f"Try again when that process has ended.{_stale(lock, folder)}"
         ) from None
     except OSError as error:
         raise RegistryError(
             f"registry {folder} cannot be locked for writing: {error.strerror}. "
-            "Copy it to a folder that you may write to, and use --registry COPY."
+            "Copy it to a folder that you may write to, and use --registry COPY, or change its rights."
         ) from None
     holder = folder / HOLDER_NAME
     try:
@@ -44,6 +61,30 @@ def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _lacks_locks(folder: Path) -> bool:
+    """Whether the file system refuses locks; what else may be wrong with it shows when the lock is taken."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has its own
+        return False
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix=PREFIX) as probe:
+            fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _WITHOUT_LOCKS
+    return False
+
+
+def _stale(lock: BaseFileLock, folder: Path) -> str:
+    """A file that stands for a lock outlives a process that was killed."""
+    if not isinstance(lock, SoftFileLock):
+        return ""
+    return (
+        " The file system has no locks, so a killed process leaves a file behind: if none is writing any more, delete "
+        f"{folder / LOCK_NAME}."
+    )
 
 
 def _holder(folder: Path) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 import molex_adapt
 from molex_adapt import Registry, Run
 from molex_adapt.data import Table, Utterance
+from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.progress import Silent
 
 HOW = Run(workers=1, device="cpu")
 
@@ -86,16 +89,23 @@ def test_scores_of_files_and_folders(made, registry, tmp_path):
 
 def test_scores_come_with_what_was_heard(made, registry, sound, tmp_path):
     wave = sound(5, seconds=2.0)
+    folder = tmp_path / "audio"
+    folder.mkdir()
     for name, what in {"a": wave, "b": wave[:8_000], "c": wave[:9_000]}.items():
-        soundfile.write(tmp_path / f"{name}.wav", what, 16_000)
-    soundfile.write(tmp_path / "d.wav", np.stack([wave, -wave], axis=1), 16_000)
-    report = registry.score(tmp_path, run=HOW)
+        soundfile.write(folder / f"{name}.wav", what, 16_000)
+    soundfile.write(folder / "d.wav", np.stack([wave, -wave], axis=1), 16_000)
+    (folder / "notes.txt").write_text("no audio")
+    report = registry.score(folder, run=HOW)
     long, short, _ = report.scores
     assert long.heard.speech_seconds > 1 and long.remarks == ()
     assert [remark.kind for remark in short.remarks] == ["short"]
-    assert report.remarks == [f"less than 1 s of speech: {tmp_path / 'b.wav'} and 1 more"]
+    assert report.remarks == [
+        f"less than 1 s of speech: {folder / 'b.wav'} and 1 more",
+        f"no audio, or of no class, and not read: 1 ({folder / 'notes.txt'})",
+    ]
+    assert report.as_dict()["passed_over"] == [str(folder / "notes.txt")]
     (refused,) = report.failed
-    assert refused.reason.startswith(f"{tmp_path / 'd.wav'}: channels in anti-phase")
+    assert refused.reason.startswith(f"{folder / 'd.wav'}: channels in anti-phase")
     assert report.as_dict()["scores"][1]["heard"]["speech_seconds"] == pytest.approx(0.5, abs=0.05)
 
 
@@ -151,3 +161,84 @@ def test_devices(monkeypatch):
             Run(device=name).find_device()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert Run().find_device() == torch.device("cuda")
+
+
+@pytest.fixture
+def folder(sound, tmp_path):
+    place = tmp_path / "audio"
+    place.mkdir()
+    for seed in range(6):
+        soundfile.write(place / f"{seed}.wav", sound(seed, seconds=0.7 + 0.1 * seed), 16_000)
+    return place
+
+
+def test_scores_come_with_their_meaning(registry, folder):
+    report = registry.score(folder, prior=0.9, error=None, run=HOW)
+    for item in report.scores:
+        assert item.decision == ("bona_fide" if item.score >= report.threshold else "spoof")
+        assert item.probability == pytest.approx(1 / (1 + np.exp(-(item.score + np.log(9)))))
+        assert sum(item.experts.values()) == pytest.approx(1, abs=1e-5)
+        assert set(item.experts) == set(registry.store.generation().names)
+    assert report.as_dict()["prior"] == 0.9
+    careful = registry.score(folder, error=1e-9, run=HOW)  # nothing is that certain
+    assert {item.decision for item in careful.scores} == {"cannot_tell"}
+
+
+class _Killed(Silent):
+    """A listener that stops the run after some recordings."""
+
+    def advance(self, count: int = 1) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_one_that_never_stopped(
+    registry, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("molex_adapt.features.batches._READ_AHEAD", 2)
+    whole = registry.score(folder, run=HOW)
+    journal = tmp_path / "journal"
+    with pytest.raises(KeyboardInterrupt):
+        registry.score(folder, journal=journal, run=replace(HOW, progress=_Killed()))
+    with journal.open("a") as file:
+        file.write('{"path": "cut off')  # killed in the middle of a line
+    scored = []
+    score = Detector.score_and_shares
+    monkeypatch.setattr(
+        Detector,
+        "score_and_shares",
+        lambda self, wave, lengths: scored.append(len(wave)) or score(self, wave, lengths),
+    )
+    resumed = registry.score(folder, journal=journal, run=replace(HOW, resume=True))
+    assert sum(scored) == 4
+    assert [(item.path, item.decision) for item in resumed.scores] == [
+        (item.path, item.decision) for item in whole.scores
+    ]
+    again = [item.score for item in resumed.scores]  # the last bits depend on the company in a batch
+    assert again == pytest.approx([item.score for item in whole.scores], abs=1e-5)
+    assert [item.heard for item in resumed.scores] == [item.heard for item in whole.scores]
+
+
+def test_a_file_that_changed_is_scored_again(registry, folder, sound, tmp_path):
+    journal = tmp_path / "journal"
+    before = registry.score(folder, journal=journal, run=HOW)
+    soundfile.write(folder / "0.wav", sound(99, seconds=1.0, buzz=900.0), 16_000)
+    after = registry.score(folder, journal=journal, run=replace(HOW, resume=True))
+    assert [
+        one.score == pytest.approx(two.score, abs=1e-5)
+        for one, two in zip(before.scores, after.scores, strict=True)
+    ] == [
+        False,
+        *[True] * 5,
+    ]
+
+
+def test_a_journal_of_something_else_is_left_alone(registry, folder, tmp_path):
+    (tmp_path / "journal").write_text("precious")
+    with pytest.raises(DataError, match="is no journal of scores"):
+        registry.score(folder, journal=tmp_path / "journal", run=HOW)
+    assert (tmp_path / "journal").read_text() == "precious"
+    other = '{"kind": "molex-adapt scores", "detector": "another"}\n'
+    (tmp_path / "journal").write_text(other)
+    with pytest.raises(DataError, match="another generation"):
+        registry.score(folder, journal=tmp_path / "journal", run=replace(HOW, resume=True))
+    assert (tmp_path / "journal").read_text() == other

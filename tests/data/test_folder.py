@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from molex_adapt.data import find_audio, read
+from molex_adapt.data import audit, find_audio, read
 from molex_adapt.data.folder import read_folder
 from molex_adapt.errors import DataError
 
@@ -72,6 +72,29 @@ def test_one_class_alone_is_read_unless_the_other_hides_under_another_name(tmp_p
 def test_other_folders_beside_both_classes_do_no_harm(tmp_path):
     _touch(tmp_path / "bonafide/a.wav", tmp_path / "spoof/a.wav", tmp_path / "raw/a.wav")
     assert len(read(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["a", "a.bin", "a.mpeg", "a.wav.part", "1.5"])
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au", "caf"])
+def test_recordings_are_found_by_content_whatever_their_names(tmp_path, voice, write, name, suffix):
+    (tmp_path / "bonafide").mkdir()
+    write(tmp_path / f"x.{suffix}", voice()).rename(tmp_path / "bonafide" / name)
+    table = read(tmp_path)
+    assert [item.path.name for item in table] == [name] and table.passed_over == ()
+
+
+def test_every_file_that_is_not_read_is_named(tmp_path, voice, write):
+    for seed, folder in enumerate(("bonafide", "spoof/x", "backup")):
+        write(tmp_path / folder / "a.wav", voice(seed=seed))
+    (tmp_path / "spoof/x/readme.txt").write_text("no audio")
+    (tmp_path / "bonafide/picture.webp").write_bytes(b"RIFF\0\0\0\0WEBP")
+    (tmp_path / "bonafide/.DS_Store").write_bytes(b"x")
+    table = read(tmp_path)
+    named = ["backup", "bonafide/picture.webp", "spoof/x/readme.txt"]
+    assert table.passed_over == tuple(str(tmp_path / name) for name in named)
+    (line,) = audit(table).remarks
+    assert "not read: 3" in line and "readme.txt" in line
+    assert table.select(label="spoof").passed_over == table.passed_over
 
 
 def test_class_folders_without_audio(tmp_path):

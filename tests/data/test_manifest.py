@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from molex_adapt.data import read, read_manifest, write_manifest
+from molex_adapt.data import audit, read, read_manifest, write_manifest
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 
@@ -193,7 +195,7 @@ def test_audio_elsewhere(manifest, tmp_path):
         ("path,label,split\na.wav,real,tset\n", "row 2: split 'tset' .* did you mean 'test'"),
         ("path,label,attack\na.wav,real,world\n", "row 2: a bonafide recording with the attack 'world'"),
         ("path,label,attack\na.wav,fake,bonafide\n", "row 2: a spoof whose attack is 'bonafide'"),
-        ("path,label,seconds\na.wav,real,nan\n", "row 2: its length in seconds is 'nan'"),
+        ("path,label,seconds\na.wav,real,inf\n", "row 2: its length in seconds is 'inf'"),
         ("path,label\nhttps://x.org/a.wav,real\n", "row 2: https://x.org/a.wav is an address"),
         ("path,label\nx/a.wav,real\ny/b.wav,fake\n", "none of its first 2 recordings exists"),
         ('path,label\n"a.wav,real\n' + "x" * 200_000, "line 3: field larger than field limit"),
@@ -320,3 +322,76 @@ def test_names_of_files_that_are_no_utf8(tmp_path):
     table = read(tmp_path)
     assert table[0].source == table[1].source == "caf\udce9"
     assert len(table.digest()) == 64 and len(source_id(table[0].source)) == 16
+
+
+def _table(path: Path, rows: list[dict[str, object]]) -> Path:
+    """Rows as pandas would write them: NaN where a cell is not there."""
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        mark = "," if path.suffix == ".csv" else "\t"
+        lines = [mark.join(rows[0]), *(mark.join(map(str, row.values())) for row in rows)]
+        path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("missing", [math.nan, "nan", "NaN", "N/A", "<NA>", "-", " "])
+def test_cells_that_are_not_there_are_absent_in_every_format(tmp_path, write, suffix, missing):
+    columns = ["source", "speaker", "split", "condition", "text", "seconds", "forged", "attack"]
+    if suffix == "parquet" and isinstance(missing, str):
+        columns.remove("seconds")  # a column has one type
+    rows = []
+    for name, label in (("a", "bonafide"), ("b", "spoof")):
+        write(tmp_path / f"{name}.wav")
+        rows.append({"path": f"{name}.wav", "label": label} | dict.fromkeys(columns, missing))
+    for item in read(_table(tmp_path / f"m.{suffix}", rows)):
+        assert item.source == item.path.stem
+        assert item.attack == (None if item.label == "bonafide" else "spoof")
+        assert (item.speaker, item.split, item.condition, item.text, item.seconds, item.forged) == (None,) * 6
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_label_that_is_not_there_is_named_so(tmp_path, write, suffix):
+    write(tmp_path / "a.wav")
+    with pytest.raises(DataError, match=r"row \d: the label is empty"):
+        read(_table(tmp_path / f"m.{suffix}", [{"path": "a.wav", "label": math.nan}]))
+
+
+def test_names_of_a_condition_and_of_the_control_are_no_missing_cells(manifest):
+    table = read(manifest("path,label,attack,condition\na.wav,spoof,null,none\n"))
+    assert [(item.attack, item.condition) for item in table] == [("null", "none")]
+
+
+def test_whole_numbers_beside_missing_ones_stay_whole(tmp_path, write):
+    rows = [
+        {"path": write(tmp_path / f"{n}.wav").name, "label": "bonafide", "speaker": n}
+        for n in (7.0, math.nan)
+    ]
+    assert [item.speaker for item in read(_table(tmp_path / "m.parquet", rows))] == ["7", None]
+
+
+@pytest.mark.parametrize(("stated", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_in_another_unicode_form_are_found_and_said(tmp_path, write, stated, there):
+    name = "Gerät/Käse"
+    write(tmp_path / (unicodedata.normalize(there, name) + ".wav"))
+    (tmp_path / "m.csv").write_text(f"path,label\n{unicodedata.normalize(stated, name)}.wav,bonafide\n")
+    table = read(tmp_path / "m.csv")
+    assert table[0].path.is_file()
+    assert len(audit(table).table) == 1
+    assert "under another form of their names: 1" in audit(table).remarks[0]
+
+
+def test_another_suffix_is_found_where_only_one_file_can_be_meant(tmp_path, write):
+    for name in ("a.wav", "b.wav", "b.flac", "c.txt"):
+        write(tmp_path / "x" / "z.wav")
+        (tmp_path / "x" / "z.wav").rename(tmp_path / name)
+    (tmp_path / "m.csv").write_text("path,label\na.flac,bonafide\nb.mp3,spoof\nc.wav,spoof\n")
+    table = read(tmp_path / "m.csv")
+    assert [item.path.name for item in table] == ["a.wav", "b.mp3", "c.wav"]
+    assert table.remarks == ("under another form of their names: 1 (a.wav for a.flac)",)

@@ -141,3 +141,11 @@ def test_audio_that_is_not_there(la):
         DataError, match=r"dev\.trl\.txt lists recordings .* Looked for ASVspoof2019_LA_dev/flac"
     ):
         read(la)
+
+
+def test_a_protocol_over_other_suffixes_finds_them_and_says_so(la):
+    for path in la.rglob("*.flac"):
+        path.rename(path.with_suffix(".wav"))
+    table = read(la)
+    assert {item.path.suffix for item in table} == {".wav"} and all(item.path.exists() for item in table)
+    assert "LA_T_1138215.wav for LA_T_1138215.flac" in table.remarks[0]

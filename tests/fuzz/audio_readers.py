@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from hypothesis import strategies as st
 
+from molex_adapt.data import Channels
 from molex_adapt.data.audio import decode, stated_seconds
 from tests.fuzz.reader import Reader, of_file
 from tests.fuzz.strategies import damaged
@@ -65,7 +67,10 @@ def _coded() -> list[bytes]:
 
 def _use_audio(path: Path) -> None:
     stated_seconds(path)
-    wave = decode(path, duration=60)
+    channels = Channels()
+    wave = decode(path, duration=60, channels=channels)
+    channels.fault()
+    assert all(channels.notes.values())
     assert wave.dtype == np.float32 and wave.ndim == 1 and len(wave)
     assert np.isfinite(wave).all() and np.abs(wave).max() <= 1
 
@@ -78,6 +83,13 @@ def audio(group: str) -> Callable[[Path], Reader]:
         return of_file(folder, "a.wav", damaged(seeds), _use_audio)
 
     return make
+
+
+def joined(folder: Path) -> Reader:
+    """Files behind files, of the same kind and of others."""
+    every = [sound for group in _sounds().values() for sound in group] + _coded()
+    seeds = [sound + sound for sound in every] + [a + b for a, b in pairwise(every)]
+    return of_file(folder, "a.wav", damaged(seeds), _use_audio)
 
 
 def raw(folder: Path) -> Reader:

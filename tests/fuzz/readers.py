@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz.audio_readers import audio, raw
+from tests.fuzz.audio_readers import audio, joined, raw
 from tests.fuzz.reader import Reader
 from tests.fuzz.record_readers import record, registry
 from tests.fuzz.strategies import damaged
@@ -14,11 +14,13 @@ from tests.fuzz.text_readers import (
     delimited,
     folder,
     json_lines,
+    key,
     manifest,
     overrides,
     parquet,
     protocol,
     recipe,
+    score_table,
     scores,
 )
 
@@ -32,6 +34,9 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "protocol-unnamed": protocol("trial.txt"),
     "folder": folder,
     "scores": scores,
+    "key-text": key("k.txt"),
+    "key-tsv": key("k.tsv"),
+    "score-table": score_table,
     "recipe": recipe,
     "overrides": overrides,
     "expert.yaml": record("expert"),
@@ -46,8 +51,16 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "audio-other": audio("other"),
     "audio-ffmpeg": audio("ffmpeg"),
     "audio-raw": raw,
+    "audio-joined": joined,
 }
 """By name: a function of an empty folder."""
 
-SHARE = {"registry": 0.1, "folder": 0.4, "checkpoint": 0.4, "audio-ffmpeg": 0.5, "scores": 0.5}
+SHARE = {
+    "registry": 0.1,
+    "folder": 0.4,
+    "checkpoint": 0.4,
+    "audio-ffmpeg": 0.5,
+    "audio-joined": 0.5,
+    "scores": 0.5,
+}
 """Of the inputs that each reader gets; those whose one input takes longest get fewer."""

@@ -16,6 +16,8 @@ from molex_adapt.data.manifest import write_manifest
 from molex_adapt.errors import DataError
 from molex_adapt.recipe import Recipe
 from molex_adapt.scorefile import join, read_key, read_scores
+from molex_adapt.scoretable import read_table
+from molex_adapt.truth import read_truth
 from tests.fuzz.reader import Reader, of_file
 from tests.fuzz.strategies import TOKENS, as_json, as_yaml, changed, damaged, values, written
 
@@ -229,3 +231,21 @@ def overrides(folder: Path) -> Reader:
         lambda _: None,
         lambda found: recipes.dump(recipes.load(Recipe, None, found)),
     )
+
+
+def key(name: str) -> Callable[[Path], Reader]:
+    """The truth beside a score file, in a form that the name tells."""
+    forms = [
+        b"filename\tcm-label\tattack\na\tbonafide\t-\nb\tspoof\tA01\n",
+        b"LA_1 a - - bonafide\nLA_1 b - A07 spoof\n",
+        b"E_1 a F C05 4 E_2 AC2 A17 spoof -\n",
+        b"path\tlabel\na.wav\treal\nb.wav\tfake\n",
+    ]
+    forms += [form.decode().encode("utf-16") for form in forms]
+    return lambda folder: of_file(folder, name, damaged(forms), read_truth)
+
+
+def score_table(folder: Path) -> Reader:
+    """What `score --out` writes as CSV."""
+    rows = b"path,score,decision,reason\na.wav,1.5,spoof,\nb.wav,,,silent\n"
+    return of_file(folder, "s.csv", damaged([rows]), read_table)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -55,3 +57,34 @@ def test_a_planted_link_is_not_written_through(store, tmp_path):
     (store.path / ".lock-holder").symlink_to(precious)
     store.remove("world")
     assert precious.read_text() == "mine"
+
+
+@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def without_locks(request, monkeypatch):
+    """A file system that refuses locks, as NFS and Lustre may."""
+
+    def refuse(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_there_are_no_locks_a_file_stands_for_one(store, without_locks):
+    store.lock_seconds = 0.1
+    before = set(store.path.iterdir())
+    with (
+        write_lock(store.path),
+        pytest.raises(RegistryError, match=rf"process {os.getpid()} on .*has no locks.*delete .*\.lock"),
+    ):
+        store.remove("world")
+    store.remove("world")
+    assert set(store.path.iterdir()) - before == set()
+    assert not (store.path / ".lock").exists()
+
+
+def test_an_empty_lock_from_another_file_system_is_no_hold(store, without_locks):
+    (store.path / ".lock").touch()
+    store.lock_seconds = 0.1
+    store.remove("world")
+    assert not (store.path / ".lock").exists()

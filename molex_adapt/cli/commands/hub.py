@@ -167,7 +167,8 @@ def pull(
         report = Registry.open(registry).pull(
             reference, name=name, token=token, skip_pickled=skip_pickled, assume_base=assume_base, run=run
         )
-    answer = Answer(report.as_dict(), _pull_view(report), report.remarks, ok=report.activated)
+    kept = f"generation {report.generation} is active" if report.activated else None
+    answer = Answer(report.as_dict(), _pull_view(report), report.remarks, ok=report.activated, kept=kept)
     emit(answer, as_json=as_json, quiet=quiet)
 
 

@@ -1,11 +1,10 @@
-"""Commands that use the mixture: score, evaluate, analyze."""
+"""Commands that measure the mixture: evaluate, analyze."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,89 +22,12 @@ from molex_adapt.cli.options import (
     running,
 )
 from molex_adapt.cli.output import Answer, broken, emit
-from molex_adapt.cli.tables import analysis_table, failures, score_table
-from molex_adapt.errors import MolexError
-
-if TYPE_CHECKING:
-    from molex_adapt.reports import ScoreReport
+from molex_adapt.cli.tables import analysis_table
 
 Split = Annotated[
     Literal["train", "dev", "test"] | None,
     typer.Option("--split", help="Only this part of the data; without it, all of it.", show_default=False),
 ]
-
-
-def score(
-    audio: Annotated[
-        list[Path],
-        typer.Argument(metavar="AUDIO", help="Recordings, or folders of them.", show_default=False),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Write an ASVspoof 5 score file instead of a table.",
-            show_default=False,
-        ),
-    ] = None,
-    registry: RegistryFolder = DEFAULT_REGISTRY,
-    device: Device = "auto",
-    precision: Precision = None,
-    workers: Workers = None,
-    allow_failures: AllowFailures = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Score recordings of any length and format.
-
-    A score is a log-likelihood ratio in nats; higher is more bona fide.
-    Remarks say where a recording lies outside what the detector learnt
-    from: hardly any speech, a narrow band, digital silence, clipping, a
-    very low level; --json has what was heard in each.
-
-    If a recording cannot be scored, the exit status is 1 after all others
-    are. Silence, a dead channel of two, and channels in anti-phase never
-    are scored.
-
-    [bold]Examples[/bold]
-
-      molex-adapt score call.wav podcast.mp3
-      molex-adapt score recordings/ --out scores.tsv
-    """
-    from molex_adapt.api import Registry
-    from molex_adapt.outputs import check_file
-    from molex_adapt.scorefile import SCORE_FILE
-
-    if out is not None:
-        check_file(out, SCORE_FILE, audio)
-    with running(quiet, device=device, precision=precision, workers=workers) as run:
-        report = Registry.open(registry).score(audio, run=run)
-    view, failed = score_table(report), broken(report.failed)
-    answer = Answer(report.as_dict(), view, report.remarks, ok=bool(report.scores), failed=failed)
-    if out is not None and report.scores:
-        answer = _written(answer, report, out)
-    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-
-
-def _written(answer: Answer, report: ScoreReport, out: Path) -> Answer:
-    """The answer after the score file is written; where that fails, the table is not lost with it."""
-    from molex_adapt.scorefile import line_name, write_scores
-
-    names = [line_name(item.path) for item in report.scores]
-    try:
-        write_scores(out, names, [item.score for item in report.scores])
-    except MolexError as error:
-        return replace(answer, fault=error)
-    changed = [name for name, item in zip(names, report.scores, strict=True) if name != item.path]
-    remarks = [*answer.remarks]
-    if changed:
-        remarks.append(
-            f"names with tabs, line breaks, outer spaces or bytes that are not UTF-8: {len(changed)}; {out} has them "
-            f"in Python's notation, such as {changed[0]}"
-        )
-    view = [f"{len(report.scores)} scores written to {out}", *failures(report.failed)]
-    return replace(answer, view=view, remarks=remarks)
 
 
 def evaluate(
@@ -115,7 +37,13 @@ def evaluate(
         typer.Option("--scores", metavar="FILE", help="Evaluate a score file instead.", show_default=False),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="FILE", help="The truth to --scores.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--key",
+            metavar="FILE",
+            help="The truth to --scores: key, protocol, manifest.",
+            show_default=False,
+        ),
     ] = None,
     split: Split = None,
     ties: Annotated[
@@ -134,6 +62,12 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    negate: Annotated[
+        bool,
+        typer.Option(
+            "--negate", help="With --scores: turn the sign of scores of which lower means bona fide."
+        ),
+    ] = False,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -158,6 +92,10 @@ def evaluate(
     if data is not None and scores is None and key is None:
         if threshold is not None:
             raise typer.BadParameter("--threshold goes with --scores; DATA is measured at the registry's own")
+        if negate:
+            raise typer.BadParameter(
+                "--negate goes with --scores; the registry's own scores are never upside down"
+            )
         from molex_adapt.api import Registry
 
         with running(quiet, device=device, precision=precision, workers=workers) as run:
@@ -167,7 +105,7 @@ def evaluate(
             raise typer.BadParameter("--split divides DATA; a score file is evaluated whole")
         from molex_adapt.evaluation import evaluate_files
 
-        report = evaluate_files(scores, key, ties=ties, threshold=threshold)
+        report = evaluate_files(scores, key, ties=ties, threshold=threshold, negate=negate)
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     answer = Answer(report.as_dict(), evaluation_tables(report), report.remarks, failed=broken(report.failed))

@@ -195,7 +195,7 @@ def rollback(
     record = store.rollback(generation)
     data = {"generation": record.number, "before": before, "experts": record.names}
     line = f"Generation {record.number} is active (before: {before}); experts: {', '.join(record.names) or 'none'}"
-    emit(Answer(data, [line]), as_json=as_json)
+    emit(Answer(data, [line], kept=line), as_json=as_json)
 
 
 def remove(
@@ -223,7 +223,7 @@ def remove(
     data = {"removed": name, "purged": purge, "generation": active, "new": number is not None}
     line = f"{name} is {'deleted' if purge else 'out'}; active generation: {'none' if active is None else active}"
     remarks = [] if active is None else ["the routers were not retrained: see molex-adapt retrain-router"]
-    emit(Answer(data, [line], remarks), as_json=as_json, quiet=quiet)
+    emit(Answer(data, [line], remarks, kept=line), as_json=as_json, quiet=quiet)
 
 
 def _generation_view(record: GenerationRecord) -> Any:

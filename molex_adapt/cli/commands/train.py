@@ -276,13 +276,15 @@ def set_threshold(
 
     with running(quiet, device=device, workers=workers) as run:
         report = Registry.open(registry).set_threshold(data, refused=refused, new_voices=new_voices, run=run)
-    answer = Answer(report.as_dict(), threshold_tables(report), failed=broken(report.failed))
+    kept = f"generation {report.generation} is active"
+    answer = Answer(report.as_dict(), threshold_tables(report), failed=broken(report.failed), kept=kept)
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def _answer(report: StageReport) -> Answer:
     view, failed = stage_table(report), broken(report.failed)
-    return Answer(report.as_dict(), view, report.remarks, ok=report.activated, failed=failed)
+    kept = f"generation {report.generation} is active" if report.activated else None
+    return Answer(report.as_dict(), view, report.remarks, ok=report.activated, failed=failed, kept=kept)
 
 
 def _count(experts: str) -> int | str:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import soundfile
 
+from molex_adapt.registry import Store
 from molex_adapt.scorefile import read_scores
 
 NOT_UTF8 = os.fsdecode(b"\xff.wav")
@@ -108,6 +109,21 @@ def test_what_was_done_is_kept_where_nothing_can_be_said(world, speech):
 
 @pytest.mark.parametrize("options", ["", "--json"])
 @pytest.mark.parametrize(
+    ("redirect", "says"),
+    [(">&-", "standard output is closed"), ("> /dev/full", "the disk is full"), ("| true", "")],
+)
+def test_the_status_is_that_of_what_is_in_force_not_of_the_report(world, redirect, options, says):
+    """A generation that is active is no failure, whoever could read of it."""
+    before = Store.open(world.registry).record().active
+    done = _shell(f"rollback --registry {world.registry} {options} {redirect}; echo $? >&2")
+    assert Store.open(world.registry).record().active == before - 1
+    *said, status = done.stderr.splitlines()
+    assert status == "0"
+    assert len(said) == bool(says) and says in "".join(said)
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+@pytest.mark.parametrize(
     ("redirect", "status", "says"),
     [(">&-", 1, "error: standard output is closed"), ("2>&-", 0, ""), ("<&-", 0, ""), (">&- 2>&-", 1, "")],
 )
@@ -149,7 +165,7 @@ def test_a_name_reads_the_same_in_every_locale():
 
 def _shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", "-c", f"exec {sys.executable} -m molex_adapt {line}"],
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m molex_adapt {line}"],
         env=os.environ | {"COLUMNS": "200"} | environment,
         capture_output=True,
         text=True,

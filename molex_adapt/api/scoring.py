@@ -1,0 +1,88 @@
+"""Scores of recordings with what they mean: probability, decision, experts, remarks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from molex_adapt.api.journal import Journal
+from molex_adapt.data import Failed, Table, remarks_on
+from molex_adapt.data.remarks import OUTSIDE, on_table, summary
+from molex_adapt.decision import DecisionRule
+from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
+from molex_adapt.features import UtteranceScore, score_table
+from molex_adapt.registry import GenerationRecord, Store
+from molex_adapt.reports import RecordingScore, ScoreReport
+from molex_adapt.run import Run
+from molex_adapt.version import __version__
+
+
+def score(
+    store: Store,
+    detector: Callable[..., Detector],
+    table: Table,
+    rule: DecisionRule,
+    journal: Path | None,
+    run: Run,
+) -> ScoreReport:
+    """Score a table by the active generation; see `Registry.score`.
+
+    `detector` makes that of a generation, once it is known that there is something to score.
+
+    Raises:
+        DataError: the journal is something else's.
+    """
+    started = time.monotonic()
+    record = store.generation()
+    if journal is None:
+        found, failed = score_table(detector(record.number, run=run), table, run)
+    else:
+        found, failed = _journalled(record, detector, table, journal, run)
+    scores = tuple(_meaning(item, rule) for item in found)
+    return ScoreReport(
+        scores,
+        failed,
+        record.number,
+        record.threshold,
+        time.monotonic() - started,
+        [*summary((item.path, item.remarks) for item in scores), *on_table(table)],
+        passed_over=table.passed_over,
+        rule=rule,
+    )
+
+
+def _journalled(
+    record: GenerationRecord, detector: Callable[..., Detector], table: Table, path: Path, run: Run
+) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
+    """Scores in the order of the table; those that the journal knows are taken from it."""
+    name = sha256(__version__, str(record.calibration), str(run.precision), *sorted(record.files.values()))
+    journal = Journal.open(path, name, run.resume)
+    try:
+        known = {str(item.path): kept for item in table if (kept := journal.known(item)) is not None}
+        left = table.with_utterances(tuple(item for item in table if str(item.path) not in known))
+        failed: tuple[Failed, ...] = ()
+        if known:
+            run.progress.note(f"{len(known)} of {len(table)} recordings were scored before the interruption.")
+        if len(left):
+            scored, failed = score_table(detector(record.number, run=run), left, run, told=journal.add)
+            known |= {str(item.utterance.path): item for item in scored}
+        return [known[str(item.path)] for item in table if str(item.path) in known], failed
+    finally:
+        journal.close()
+
+
+def _meaning(item: UtteranceScore, rule: DecisionRule) -> RecordingScore:
+    remarks = remarks_on(item.heard)
+    outside = any(remark.kind in OUTSIDE for remark in remarks)
+    return RecordingScore(
+        str(item.utterance.path),
+        item.score,
+        item.seconds,
+        item.heard,
+        remarks,
+        rule.outcome(item.score, outside=outside),
+        rule.probability(item.score),
+        item.experts,
+    )

@@ -1,0 +1,91 @@
+"""Whether a data set is one that the mixture learnt from, as far as records tell.
+
+A record holds one digest of a whole data set, over paths, sizes, classes, sources and splits: so the very data set is
+recognised, also when it was moved, and divided as training divided it. Single recordings are not: for a part of it, or
+for copies under other names, records would have to hold a digest of each recording's audio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from molex_adapt.data import Table, Utterance, assign_splits
+from molex_adapt.errors import DataError
+from molex_adapt.recipe import Recipe, validate
+from molex_adapt.registry import DataRecord, GenerationRecord, Store
+from molex_adapt.registry.files import parse_yaml
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What of a table the mixture learnt from."""
+
+    by_expert: dict[str, int]
+    """How many of its recordings each expert was trained on."""
+    heard: frozenset[Path]
+    """Those of the train split."""
+    chosen_on: frozenset[Path]
+    """Those of the development split, on which training stopped and scores were calibrated."""
+
+
+def find_trained(store: Store, generation: int, table: Table, usable: Table) -> Trained | None:
+    """What of a table a generation or its ancestors were trained on; None where no record names this data set.
+
+    Args:
+        store, generation: the registry and its generation.
+        table: as it was read.
+        usable: those of it that can be scored, as training's audit left others out, too.
+    """
+    number: int | None = generation
+    while number is not None:
+        record = store.generation(number)
+        for known in record.data:
+            divided = _divided(store, record, known, (table, usable))
+            if divided is not None:
+                return _of(store, record, divided)
+        number = record.parent
+    return None
+
+
+def _divided(
+    store: Store, record: GenerationRecord, known: DataRecord, tables: tuple[Table, ...]
+) -> Table | None:
+    """The table divided as training did, if its digest is then that of the record."""
+    if not sum(known.counts.get("train", {}).values()):
+        return None  # a threshold was chosen on it; nothing learnt from it
+    text = store.recipe(record.number) or ""
+    options = validate(
+        Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "a generation's recipe", stored=True
+    ).data
+    for table in tables:
+        if len(table) != sum(sum(counts.values()) for counts in known.counts.values()):
+            continue
+        try:
+            divided = assign_splits(
+                table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
+            )
+        except DataError:
+            continue
+        if divided.digest() == known.digest:
+            return divided
+    return None
+
+
+def _of(store: Store, record: GenerationRecord, divided: Table) -> Trained:
+    before = [] if record.parent is None else store.generation(record.parent).names
+    train = divided.select(split="train")
+    counts = {
+        name: sum(_is_for(item, store.expert(name, record.number).data.attacks) for item in train)
+        for name in record.names
+        if name not in before
+    }
+    return Trained(
+        counts,
+        frozenset(item.path for item in train),
+        frozenset(item.path for item in divided.select(split="dev")),
+    )
+
+
+def _is_for(item: Utterance, attacks: list[str]) -> bool:
+    return item.attack is None or item.attack in attacks
