@@ -165,6 +165,8 @@ class RecordingScore:
     """Of bona fide speech, at the report's prior."""
     experts: dict[str, float] = field(default_factory=dict)
     """How much each expert spoke; shares sum to 1."""
+    lowest: float | None = None
+    """The score of the window that speaks most against it; None where all of it was heard in one."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; of a remark, its sentence."""

@@ -59,7 +59,8 @@ class Journal:
         line = self._known.get(str(item.path))
         if line is None or line["stamp"] != _stamp(item.path):
             return None
-        return UtteranceScore(item, line["score"], line["seconds"], Heard(**line["heard"]), line["experts"])
+        heard = Heard(**line["heard"])
+        return UtteranceScore(item, line["score"], line["seconds"], heard, line["experts"], line["lowest"])
 
     def add(self, scored: UtteranceScore) -> None:
         """Keep a score; it survives a kill at any later moment."""
@@ -70,6 +71,7 @@ class Journal:
             "score": scored.score,
             "seconds": scored.seconds,
             "experts": scored.experts,
+            "lowest": scored.lowest,
             "heard": asdict(scored.heard),
         }
         self._file.write(json.dumps(line) + "\n")

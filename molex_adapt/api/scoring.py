@@ -8,7 +8,7 @@ from pathlib import Path
 
 from molex_adapt.api.journal import Journal
 from molex_adapt.data import Failed, Table, remarks_on
-from molex_adapt.data.remarks import OUTSIDE, on_table, summary
+from molex_adapt.data.remarks import OUTSIDE, Remark, on_table, summary
 from molex_adapt.decision import DecisionRule
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
@@ -74,7 +74,7 @@ def _journalled(
 
 
 def _meaning(item: UtteranceScore, rule: DecisionRule) -> RecordingScore:
-    remarks = remarks_on(item.heard)
+    remarks = (*remarks_on(item.heard), *_stretch(item, rule))
     outside = any(remark.kind in OUTSIDE for remark in remarks)
     return RecordingScore(
         str(item.utterance.path),
@@ -85,4 +85,15 @@ def _meaning(item: UtteranceScore, rule: DecisionRule) -> RecordingScore:
         rule.outcome(item.score, outside=outside),
         rule.probability(item.score),
         item.experts,
+        item.lowest,
     )
+
+
+def _stretch(item: UtteranceScore, rule: DecisionRule) -> tuple[Remark, ...]:
+    """A mean over a long recording hides a forged part of it: a window that would read as spoof by itself is told."""
+    if item.lowest is None or rule.threshold is None or item.score < rule.threshold:
+        return ()
+    if item.lowest >= rule.threshold - rule.band:
+        return ()
+    text = f"a stretch of it scores {item.lowest:+.1f} by itself; molex-adapt analyze FILE shows where"
+    return (Remark("stretch", text),)

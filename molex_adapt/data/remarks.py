@@ -28,7 +28,7 @@ PARTLY_CANCELLED: Decibels = 10.0
 
 _NAMED = 3
 
-Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase", "header", "track", "level"]
+Kind = Literal["short", "narrow", "gaps", "clipped", "faint", "phase", "header", "track", "level", "stretch"]
 
 OUTSIDE: frozenset[Kind] = frozenset(("short", "narrow", "gaps", "faint", "phase"))
 """With one of these, a recording is so far outside what the detector learnt from that its score decides nothing."""
@@ -43,6 +43,7 @@ _HEADINGS: dict[Kind, str] = {
     "header": "a header that does not state all of the file",
     "track": "one track of several",
     "level": "samples beyond full scale",
+    "stretch": "bona fide on the whole, with a stretch that reads as spoof",
 }
 
 

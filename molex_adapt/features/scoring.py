@@ -32,6 +32,8 @@ class UtteranceScore:
     heard: Heard
     experts: dict[str, float] = field(default_factory=dict)
     """How much each expert spoke: shares after top-k over all blocks, which sum to 1."""
+    lowest: float | None = None
+    """The score of the window that speaks most against it, nats; None where all was heard in one."""
 
 
 def score_table(
@@ -85,6 +87,7 @@ def _together(
         samples / SAMPLE_RATE,
         heard,
         dict(zip(names, torch.as_tensor(shares).tolist(), strict=True)),
+        min(score for _, score, _ in parts) if len(parts) > 1 else None,
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 
 import molex_adapt
 from molex_adapt import Registry, Run
-from molex_adapt.data import Table, Utterance
+from molex_adapt.api import scoring
+from molex_adapt.data import Heard, Table, Utterance
+from molex_adapt.decision import DecisionRule
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
+from molex_adapt.features import UtteranceScore
 from molex_adapt.progress import Silent
 
 HOW = Run(workers=1, device="cpu")
@@ -161,6 +165,26 @@ def test_devices(monkeypatch):
             Run(device=name).find_device()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert Run().find_device() == torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("score", "lowest", "kinds"),
+    [(1.0, -1.1, ["stretch"]), (1.0, -0.7, []), (1.0, None, []), (-0.1, -3.0, [])],
+)
+def test_a_forged_stretch_of_a_long_recording_is_told(score, lowest, kinds):
+    heard = Heard(30.0, -26.0, 8_000.0, 0.0, 0.0)
+    scored = UtteranceScore(Utterance(Path("a.wav"), "bonafide"), score, 31.0, heard, {}, lowest)
+    found = scoring._meaning(scored, DecisionRule(0.0))  # 0.85 nats on either side are undecided
+    assert [remark.kind for remark in found.remarks] == kinds
+    assert found.lowest == lowest
+
+
+def test_the_lowest_window_of_a_recording_comes_with_its_score(registry, sound, tmp_path):
+    soundfile.write(tmp_path / "long.wav", sound(3, seconds=21.0), 16_000)
+    soundfile.write(tmp_path / "short.wav", sound(3, seconds=2.0), 16_000)
+    long, short = registry.score([tmp_path / "long.wav", tmp_path / "short.wav"], run=HOW).scores
+    assert long.lowest < long.score
+    assert short.lowest is None
 
 
 @pytest.fixture

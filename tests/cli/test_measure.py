@@ -17,7 +17,12 @@ def test_score_prints_the_contract(run, api):
     ran = run("score", "a/", "--json", "--allow-failures")
     assert ran.status == 0
     one = {"path": "a/one.wav", "score": 2.5, "seconds": 3.2, "heard": None, "remarks": []}
-    assert ran.json["scores"][0] == one | {"decision": None, "probability": None, "experts": {}}
+    assert ran.json["scores"][0] == one | {
+        "decision": None,
+        "probability": None,
+        "experts": {},
+        "lowest": None,
+    }
     assert ran.json["failed"] == [{"path": "a/three.mp3", "reason": "too short"}]
     assert api.last("score")["arguments"] == ([Path("a")],)
 
