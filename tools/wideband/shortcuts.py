@@ -19,6 +19,7 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,11 @@ def distillmos() -> Judge:
     # Its command line alone needs torchaudio, which breaks transformers where its version is not that of torch.
     sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))
     try:
-        from distillmos import ConvTransformerSQAModel
+        model = import_module("distillmos").ConvTransformerSQAModel().eval()
     except ImportError:
         raise SystemExit(
             "--quality needs: pip install --no-deps distillmos==0.9.1 xls-r-sqa==0.1.0"
         ) from None
-    model = ConvTransformerSQAModel().eval()
 
     @torch.no_grad()
     def judge(wave: Floats) -> float:
