@@ -37,7 +37,13 @@ def test_shortcuts_find_what_gives_the_answer_away(tmp_path):
         write(f"same{at}", "spoof", "same", float(noise.uniform(1, 2)), cut=False)
     with (tmp_path / "all.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    found = dict(shortcuts.probes(read(tmp_path / "all.csv")))
+    table = read(tmp_path / "all.csv")
+    kept = [item.attack for item in shortcuts.at_most(iter(table), 7)]
+    assert {name: kept.count(name) for name in kept} == {None: 7, "longer": 7, "narrow": 7, "same": 7}
+    judged = dict(shortcuts.probes(table, lambda wave: wave.size / RATE))  # a judge who likes length
+    assert judged["longer"]["quality"] == judged["longer"]["duration"] == 0
+    found = dict(shortcuts.probes(table))
+    assert "quality" not in found["same"]
     assert found["longer"]["duration"] == 0 and found["longer"]["spectrum"] > 0.2
     assert found["narrow"]["band"] < 0.05 and found["narrow"]["spectrum"] < 0.05
     assert min(found["same"].values()) >= shortcuts.EVIDENCE
