@@ -1,4 +1,4 @@
-"""What a detector makes of labelled data: error rates, and which experts fire."""
+"""What a detector makes of labelled data: error rates, and what its experts do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from molex_adapt.analyze import analyse
+from molex_adapt.analysis import analyse_features, analyse_table
 from molex_adapt.api.known import old_domains
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
@@ -14,7 +14,7 @@ from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
-from molex_adapt.features import extract, score_table
+from molex_adapt.features import concatenate, score_table
 from molex_adapt.metrics import Ties
 from molex_adapt.registry import Store
 from molex_adapt.reports import Analysis, EvaluationReport
@@ -56,16 +56,18 @@ def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Anal
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
     if not any(len(item) for item in sets.values()):
         raise DataError(_NOTHING.format("the experts keep no exemplars"))
-    return analyse(detector, sets)
+    return analyse_features(detector, concatenate(list(sets.values())))
 
 
-def analyse_data(detector: Detector, table: Table, run: Run) -> Analysis:
-    """Which experts fire for which attack of a table.
+def analyse_data(detector: Detector, table: Table, ablate: bool, run: Run) -> Analysis:
+    """What the experts do for each attack of a table; with `ablate`, what becomes of it without each of them.
 
     Raises:
         DataError: none of its recordings can be used.
     """
-    features, failed = extract(detector, table, run)
-    if not len(features):
+    if not len(table):
+        raise DataError(_NOTHING.format("the data names none"))
+    found = analyse_table(detector, table, run, ablate=ablate)
+    if not found.attacks:
         raise DataError(_NOTHING.format("none of the recordings can be used"))
-    return replace(analyse(detector, {"data": features}), failed=failed)
+    return found

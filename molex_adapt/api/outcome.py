@@ -8,10 +8,11 @@ from dataclasses import asdict
 
 import torch
 
-from molex_adapt.analyze import analyse
+from molex_adapt.analysis import analyse_features
 from molex_adapt.api.training import Owners, Training
 from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
+from molex_adapt.features import concatenate
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
@@ -31,7 +32,7 @@ def routing_profile(
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
     sets |= {name: item.check for name, item in result.exemplars.items()}
     sets = {key: item for key, item in sets.items() if len(item)}
-    return analyse(detector, sets).usage if sets else {}
+    return analyse_features(detector, concatenate(list(sets.values()))).usage if sets else {}
 
 
 def write_generation(

@@ -238,8 +238,13 @@ class Registry:
         report = evaluate(self.detector(record.number, run=run), table, record.threshold, ties, run)
         return replace(report, generation=record.number)
 
-    def analyze(self, data: Data | None = None, *, run: Run = Run()) -> Analysis:
+    def analyze(self, data: Data | None = None, *, ablate: bool = False, run: Run = Run()) -> Analysis:
         """Which experts fire for which attack, of labelled recordings or else of the experts' own check exemplars.
+
+        Args:
+            data: a folder, manifest, protocol or table.
+            ablate: switch every expert off as well, on a sample of the data; verdicts on attacks need it.
+            run: as for `score`.
 
         Raises:
             DataError: nothing to look at.
@@ -252,7 +257,7 @@ class Registry:
         if data is None:
             found = analyse_exemplars(detector, self.store, number)
         else:
-            found = analyse_data(detector, table_of(data), run)
+            found = analyse_data(detector, table_of(data), ablate, run)
         return replace(found, generation=number)
 
     def train(
