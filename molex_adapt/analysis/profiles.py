@@ -174,7 +174,8 @@ def _resampled(item: Kept, rng: np.random.Generator) -> Profiles:
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=RESAMPLES)
     weights = drawn[:, unit].astype(np.float32)
     summed = weights @ item.gates.reshape(len(unit), -1)
-    return (summed / weights.sum(1, keepdims=True)).reshape(RESAMPLES, *item.gates.shape[1:])
+    profiles: Profiles = summed / weights.sum(1, keepdims=True)
+    return profiles.reshape(RESAMPLES, *item.gates.shape[1:])
 
 
 def _entropy(values: NDArray[np.floating]) -> Profiles:

@@ -72,7 +72,8 @@ def _verdict(
         said = f"shared by {_listed(most)}, {rate}; any one of them can be missing"
         return AttackVerdict(attack, "shared", most, f"{attack}: {said}")
     if errors.readout_alone is not None and errors.readout_alone < MISSED:
-        said = f"caught by the readout alone, {rate}; no expert is needed"
+        first, last = (f"{100 * end:+.1f}" for end in errors.experts_ci)
+        said = f"caught by the readout alone, {rate}; without all experts {first} to {last} points"
         return AttackVerdict(attack, "readout", [], f"{attack}: {said}")
     return AttackVerdict(attack, "unclear", [], f"{attack}: caught, {rate}, but by no part alone")
 

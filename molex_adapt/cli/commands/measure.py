@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from molex_adapt.cli.analysis_view import analysis_view
 from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.evaluation_view import evaluation_tables
 from molex_adapt.cli.options import (
@@ -23,7 +24,7 @@ from molex_adapt.cli.options import (
     running,
 )
 from molex_adapt.cli.output import Answer, broken, emit
-from molex_adapt.cli.tables import analysis_table, failures, score_table
+from molex_adapt.cli.tables import failures, score_table
 from molex_adapt.errors import MolexError
 
 if TYPE_CHECKING:
@@ -181,6 +182,13 @@ def analyze(
             metavar="DATA", help=f"{DATA_HELP} Without it, the experts' exemplars.", show_default=False
         ),
     ] = None,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth?",
+        ),
+    ] = False,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -189,16 +197,17 @@ def analyze(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show which experts fire for which attack, and in which block.
+    """Show which experts act for which attack, and what they are worth.
 
     [bold]Examples[/bold]
 
       molex-adapt analyze
+      molex-adapt analyze data/ --ablate
       molex-adapt analyze data/ --json > routing.json
     """
     from molex_adapt.api import Registry
 
     with running(quiet, device=device, precision=precision, workers=workers) as run:
-        report = Registry.open(registry).analyze(data, run=run)
-    answer = Answer(report.as_dict(), analysis_table(report), report.remarks, failed=broken(report.failed))
+        report = Registry.open(registry).analyze(data, ablate=ablate, run=run)
+    answer = Answer(report.as_dict(), analysis_view(report), report.remarks, failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
