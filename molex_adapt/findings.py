@@ -160,6 +160,18 @@ class AttackVerdict:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreCurves:
+    """How the scores lie, for pictures."""
+
+    edges: list[float]
+    """Of the bins of all histograms, nats; scores beyond the outermost are in the outermost bins."""
+    counts: dict[str, list[int]]
+    """By attack, and of bona fide speech."""
+    det: dict[str, list[tuple[float, float]]]
+    """By attack, false alarms and misses at some thresholds, from accepting all to refusing all."""
+
+
 @dataclass(frozen=True)
 class Findings:
     """Everything beside the shares. Lists and mappings are empty where a thing was not measured."""
@@ -181,6 +193,7 @@ class Findings:
     depth: list[Depth] = field(default_factory=list)
     health: Health | None = None
     verdicts: list[AttackVerdict] = field(default_factory=list)
+    curves: ScoreCurves | None = None
 
     def verdict_on(self, attack: str) -> AttackVerdict | None:
         """Who catches it; None where that was not measured."""

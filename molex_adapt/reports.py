@@ -277,6 +277,8 @@ class Analysis:
     generation: int | None = None
     failed: tuple[Failed, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    threshold: float | None = None
+    """Nats, as in `ScoreReport`; None where it is not known."""
     findings: Findings = field(default_factory=Findings)
     """What is beside the shares."""
 

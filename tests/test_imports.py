@@ -55,7 +55,18 @@ LIGHT = [
     "molex_adapt.scorefile",
     "molex_adapt.simulate",
 ]
-HEAVY = ["torch", "transformers", "peft", "scipy", "av", "pyworld", "sklearn", "matplotlib"]
+HEAVY = [
+    "altair",
+    "vl_convert",
+    "torch",
+    "transformers",
+    "peft",
+    "scipy",
+    "av",
+    "pyworld",
+    "sklearn",
+    "matplotlib",
+]
 
 
 def modules() -> dict[str, Path]:

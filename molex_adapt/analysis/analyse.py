@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from molex_adapt.analysis.corpus import Corpus
+from molex_adapt.analysis.curves import score_curves
 from molex_adapt.analysis.depth import cluster, depth_profile, health
 from molex_adapt.analysis.observe import Observed, observe_features, observe_table
 from molex_adapt.analysis.parts import Parts
@@ -75,6 +76,7 @@ def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: in
         depth=depth_profile(report, _before_bits(report, averages), report.attacks),
         health=health(averages.chosen.numpy(), averages.first.numpy(), experts, unneeded(ablation, experts)),
         verdicts=verdicts(errors, ablation, moved),
+        curves=score_curves(observed.scores, observed.seen, corpus),
     )
     return replace(report, findings=findings, remarks=_remarks(findings))
 

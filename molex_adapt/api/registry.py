@@ -252,13 +252,29 @@ class Registry:
         from molex_adapt.api.inputs import table_of
         from molex_adapt.api.measuring import analyse_data, analyse_exemplars
 
-        number = self.store.generation().number
-        detector = self.detector(number, run=run)
+        record = self.store.generation()
+        detector = self.detector(record.number, run=run)
         if data is None:
-            found = analyse_exemplars(detector, self.store, number)
+            found = analyse_exemplars(detector, self.store, record.number)
         else:
             found = analyse_data(detector, table_of(data), ablate, run)
-        return replace(found, generation=number)
+        return replace(found, generation=record.number, threshold=record.threshold)
+
+    def write_report(self, report: Analysis, out: Path | str) -> None:
+        """Write an analysis as a page, figures and tables; beside it stands what the last expert changed.
+
+        Args:
+            report: of this registry.
+            out: a new folder, or one that an earlier analysis was written to.
+
+        Raises:
+            DataError: the folder holds something else, or cannot be written.
+            RecipeError: Altair or vl-convert is not installed.
+        """
+        from molex_adapt.analysis.files import write_report
+        from molex_adapt.analysis.last import last_expert
+
+        write_report(report, Path(out), last_expert(self.store.history(), report.generation))
 
     def train(
         self,

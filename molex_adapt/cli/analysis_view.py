@@ -87,14 +87,15 @@ def _paged(
     last: tuple[str, Mapping[str, str]] = ("", {}),
 ) -> list[Table]:
     """A table, or several of 80 columns; `rows` are their heading and names, `last` a column of all of them."""
-    shown = {name: whole_words(name, _SHARE + 2) for name in columns}
-    widths = {name: max(_SHARE, _width(text)) for name, text in shown.items()}
     names = {name: whole_words(name) for name in rows[1]}
     beside = max(map(_width, [rows[0], *names.values()])) + GAP
     if last[1]:
         beside += max(map(len, [last[0], *last[1].values()])) + GAP
+    shown, pages = _laid_out({name: name for name in columns}, beside)
+    if len(pages) > 1:
+        shown, pages = _laid_out({name: whole_words(name, _SHARE + 2) for name in columns}, beside)
     tables: list[Table] = []
-    for at, page in enumerate(in_width(widths, beside)):
+    for at, page in enumerate(pages):
         table = empty_table(title if at == 0 else "The same, further experts")
         table.add_column(rows[0], no_wrap=True)
         for name in page:
@@ -106,6 +107,11 @@ def _paged(
             table.add_row(text, *(cell(name, expert) for expert in page), *ends)
         tables.append(table)
     return tables
+
+
+def _laid_out(shown: dict[str, str], beside: int) -> tuple[dict[str, str], list[list[str]]]:
+    widths = {name: max(_SHARE, _width(text)) for name, text in shown.items()}
+    return shown, in_width(widths, beside)
 
 
 def _width(text: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from molex_adapt.cli.analysis_view import analysis_view
 from molex_adapt.cli.commands.train import DATA_HELP
@@ -182,13 +183,23 @@ def analyze(
             metavar="DATA", help=f"{DATA_HELP} Without it, the experts' exemplars.", show_default=False
         ),
     ] = None,
-    ablate: Annotated[
-        bool,
+    out: Annotated[
+        Path | None,
         typer.Option(
-            "--ablate",
-            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth?",
+            "--out",
+            metavar="DIR",
+            help="Write report.html, and every figure and number as files.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
+    ablate: Annotated[
+        bool | None,
+        typer.Option(
+            "--ablate/--no-ablate",
+            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with --out.",
+            show_default=False,
+        ),
+    ] = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -203,11 +214,22 @@ def analyze(
 
       molex-adapt analyze
       molex-adapt analyze data/ --ablate
+      molex-adapt analyze data/ --out report/
       molex-adapt analyze data/ --json > routing.json
     """
-    from molex_adapt.api import Registry
+    from molex_adapt.api import Registry, check_report_folder
 
+    if out is not None:
+        check_report_folder(out, [] if data is None else [data])
+    opened = Registry.open(registry)
     with running(quiet, device=device, precision=precision, workers=workers) as run:
-        report = Registry.open(registry).analyze(data, ablate=ablate, run=run)
-    answer = Answer(report.as_dict(), analysis_view(report), report.remarks, failed=broken(report.failed))
+        report = opened.analyze(data, ablate=out is not None if ablate is None else ablate, run=run)
+        if out is not None:
+            run.progress.start("report", 1)
+            opened.write_report(report, out)
+            run.progress.stop()
+    view = analysis_view(report)
+    if out is not None:
+        view.append(Text(f"Page: {out / 'report.html'}"))
+    answer = Answer(report.as_dict(), view, report.remarks, failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
