@@ -262,7 +262,9 @@ def _last(found: Sequence[LastExpert]) -> Drawing | None:
     ]
     y = alt.Y("domain:N", sort=[item.domain for item in found], title=None)
     colour = alt.Color(
-        "when:N", scale=alt.Scale(domain=["before", "after"], range=[ORANGE, BLUE]), title=None
+        "when:N",
+        scale=alt.Scale(domain=["before", "after"], range=[ORANGE, BLUE]),
+        title=None,
     )
     base = alt.Chart(alt.Data(values=values)).encode(y=y)
     chart = base.mark_rule(color=GREY, strokeWidth=2).encode(x="before:Q", x2="after:Q") + base.mark_point(

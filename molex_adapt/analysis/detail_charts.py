@@ -35,7 +35,11 @@ def ablation_bars(report: Analysis, data: Any) -> Any:
     """Change of the EER without each expert, a bar with its interval."""
     import altair as alt
 
-    colour = alt.Color("heirs:N", scale=alt.Scale(domain=_HEIRS, range=[_BLUE, _ORANGE]), title=None)
+    colour = alt.Color(
+        "heirs:N",
+        scale=alt.Scale(domain=_HEIRS, range=[_BLUE, _ORANGE]),
+        title=None,
+    )
     offset = alt.YOffset("heirs:N", sort=_HEIRS)
     base = alt.Chart(data).encode(y=alt.Y("expert:N", sort=report.experts, title=None), yOffset=offset)
     bars = base.mark_bar().encode(

@@ -83,6 +83,6 @@ def _draw(report: Analysis, last: Sequence[LastExpert], folder: Path) -> None:
     import vl_convert
 
     for figure in [*overview(report, last), *details(report)]:
-        spec = figure.chart.properties(background="white").to_dict()
+        spec = figure.chart.properties(background="white").configure_legend(orient="top").to_dict()
         (folder / f"{figure.key}.svg").write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
         (folder / f"{figure.key}.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=_SCALE))

@@ -104,7 +104,7 @@
     return {
       background: "transparent",
       axis: { labelColor: text, titleColor: text, gridColor: line, domainColor: line, tickColor: line, labelLimit: 220 },
-      legend: { labelColor: text, titleColor: text },
+      legend: { labelColor: text, titleColor: text, labelLimit: 220, orient: "top" },
       text: { color: text }, view: { stroke: line }, style: { "guide-label": { fontSize: 11 } },
     };
   }
@@ -112,6 +112,8 @@
   async function draw(place) {
     const key = place.dataset.chart, detail = place.dataset.detail === "yes";
     const spec = structuredClone((detail ? content.detail : content.charts)[key]);
+    // Heat maps need a width for every column and may be scrolled; all else fits into the page.
+    if (!["usage", "needed", "blocks"].includes(key)) spec.width = Math.max(140, Math.min(spec.width, place.clientWidth - 130));
     if (detail) spec.datasets = { chosen: chosenRows(key, chosen()) };
     else if (spec.data && spec.data.name && !spec.datasets) spec.datasets = { [spec.data.name]: records(spec.data.name) };
     const made = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: config() });
