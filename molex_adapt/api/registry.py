@@ -239,7 +239,10 @@ class Registry:
         return replace(report, generation=record.number)
 
     def analyze(self, data: Data | None = None, *, ablate: bool = False, run: Run = Run()) -> Analysis:
-        """Which experts fire for which attack, of labelled recordings or else of the experts' own check exemplars.
+        """Which experts act for which attack, of labelled recordings or else of the experts' own check exemplars.
+
+        Those were analysed when the generation was made, and are not computed anew; but for a generation that was
+        written before its record kept them by block.
 
         Args:
             data: a folder, manifest, protocol or table.
@@ -249,10 +252,16 @@ class Registry:
         Raises:
             DataError: nothing to look at.
         """
+        record = self.store.generation()
+        if data is None:
+            from molex_adapt.api.profile import stored_analysis
+
+            kept = stored_analysis(record)
+            if kept is not None:
+                return kept
         from molex_adapt.api.inputs import table_of
         from molex_adapt.api.measuring import analyse_data, analyse_exemplars
 
-        record = self.store.generation()
         detector = self.detector(record.number, run=run)
         if data is None:
             found = analyse_exemplars(detector, self.store, record.number)

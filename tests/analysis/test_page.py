@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from molex_adapt.analysis import parts, probe, profiles
 from molex_adapt.analysis.flat import LastExpert
 from molex_adapt.analysis.page import LARGEST_BYTES, page
 from tests.analysis.browser import CHROMIUM, Browser
@@ -158,7 +159,14 @@ def test_a_narrow_page_does_not_scroll_sideways(small, browser):
 
 @needs_chromium
 @pytest.mark.slow
-def test_many_experts_attacks_and_blocks_stay_quick_and_light(tmp_path, browser):
+def test_many_experts_attacks_and_blocks_stay_quick_and_light(tmp_path, browser, monkeypatch):
+    for module, name, few in (
+        (profiles, "SHUFFLES", (9, 9)),
+        (profiles, "RESAMPLES", (9, 9)),
+        (parts, "_RESAMPLES", 9),
+        (probe, "_SHUFFLES", 9),
+    ):
+        monkeypatch.setattr(module, name, few)  # the page does not care
     path = tmp_path / "report.html"
     path.write_text(page(analysed(64, 60, 24, each=10)), encoding="utf-8")
     assert path.stat().st_size <= LARGEST_BYTES

@@ -217,9 +217,11 @@ def analyze(
       molex-adapt analyze data/ --out report/
       molex-adapt analyze data/ --json > routing.json
     """
-    from molex_adapt.api import Registry, check_report_folder
+    from molex_adapt.api import Registry
 
     if out is not None:
+        from molex_adapt.api import check_report_folder  # loads torch; without data, nothing here needs it
+
         check_report_folder(out, [] if data is None else [data])
     opened = Registry.open(registry)
     with running(quiet, device=device, precision=precision, workers=workers) as run:
