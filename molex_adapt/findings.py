@@ -7,10 +7,10 @@ source recordings. None stands for "not measured"; NaN never occurs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
 
-from molex_adapt.conventions import Label
+from molex_adapt.conventions import Label, Seconds
 
 Interval: TypeAlias = tuple[float, float]
 Grid: TypeAlias = list[list[float]]
@@ -158,6 +158,49 @@ class AttackVerdict:
     kind: Catcher
     experts: list[str]
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One window of a recording."""
+
+    begin: Seconds
+    end: Seconds
+    score: float
+    experts: float
+    """What the experts add to the score, nats."""
+    readout: float
+    """What the readout adds, nats."""
+    gates: dict[str, float]
+    """Mean gates over frames and blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a recording, and the mean score of what lies in it and outside it."""
+
+    begin: Seconds
+    end: Seconds
+    inside: float
+    outside: float | None
+    """None where nothing lies outside."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What the detector makes of one recording, window by window."""
+
+    path: str
+    seconds: Seconds
+    moments: list[Moment]
+    stretch: Stretch
+    """What speaks most against the recording being bona fide."""
+    threshold: float | None = None
+    generation: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,33 @@ def observe(
     return notes.close()
 
 
+def frozen_parts(
+    detector: Detector, features: Tensor, frames: Tensor, heard: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """What is left of the scores without experts, from one pass of the frozen base.
+
+    Args:
+        detector: whose head and readout hear it.
+        features, frames: (B, F, C) and (B,) as for `Detector.logit`.
+        heard: (B, statistics) of the low-level view; None where there is no readout.
+
+    Returns:
+        (B,) logits of the head on the frozen base, and (B,) what the readout adds.
+    """
+    mask = frame_mask(frames, features)
+    with detector.mixture.silenced():
+        states = detector.base.hidden_states(features, frames)
+    bare: Tensor = detector.head(states, mask).float()
+    readout = detector.head.readout
+    if readout is None or not readout.has_learnt:
+        return bare, torch.zeros_like(bare)
+    read = pooled(states, mask)
+    if heard is None:
+        heard = read.new_full((len(read), STATISTICS), torch.nan)
+    told: Tensor = readout(Readings(heard, read))
+    return bare, told.float()
+
+
 class _Notes:
     """Tables on the device that a pass fills; their size is known before it begins."""
 
@@ -179,7 +206,7 @@ class _Notes:
         logit = detector.logit(features, frames)
         rows = self._index([int(self.corpus.row_of[i]) for i in portion.at])
         means = self.tally.add(detector.mixture.routings, mask, rows)
-        bare, told = self._frozen(portion, mask)
+        bare, told = frozen_parts(detector, features, frames, portion.heard)
         self.logits.index_copy_(0, self._index(portion.at), torch.stack([logit, bare, told], dim=1))
         self.seen[portion.at] = True
         places = [(at, self.profiled[i]) for at, i in enumerate(portion.at) if i in self.profiled]
@@ -190,22 +217,6 @@ class _Notes:
             if portion.heard is not None:
                 self.spectrum.index_copy_(0, there, portion.heard[here])
         self._switch_off(portion, told)
-
-    def _frozen(self, portion: Portion, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) logits without experts and (B,) what the readout adds, from one pass of the frozen base."""
-        detector = self.detector
-        with detector.mixture.silenced():
-            states = detector.base.hidden_states(portion.features, portion.frames)
-        bare: Tensor = detector.head(states, mask).float()
-        readout = detector.head.readout
-        if readout is None or not readout.has_learnt:
-            return bare, torch.zeros_like(bare)
-        read = pooled(states, mask)
-        heard = portion.heard
-        if heard is None:
-            heard = read.new_full((len(read), STATISTICS), torch.nan)
-        told: Tensor = readout(Readings(heard, read))
-        return bare, told.float()
 
     def _switch_off(self, portion: Portion, told: Tensor) -> None:
         places = [(at, self.ablated[i]) for at, i in enumerate(portion.at) if i in self.ablated]

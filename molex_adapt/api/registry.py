@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from molex_adapt.conventions import Split
     from molex_adapt.data import Table
     from molex_adapt.detector import Detector
+    from molex_adapt.findings import Timeline
     from molex_adapt.hub import Hub
     from molex_adapt.metrics import Ties
     from molex_adapt.recipe import Recipe
@@ -268,6 +269,23 @@ class Registry:
         else:
             found = analyse_data(detector, table_of(data), ablate, run)
         return replace(found, generation=record.number, threshold=record.threshold)
+
+    def timeline(self, recording: Path | str, *, run: Run = Run()) -> Timeline:
+        """Score one recording window by window, and find the stretch that speaks most against it.
+
+        Args:
+            recording: an audio file of any length and format.
+            run: device, precision.
+
+        Raises:
+            AudioError: it cannot be read, or is too short.
+            ExpertError: the mixture has no experts.
+        """
+        from molex_adapt.analysis.timeline import timeline
+
+        record = self.store.generation()
+        found = timeline(self.detector(record.number, run=run), Path(recording))
+        return replace(found, threshold=record.threshold, generation=record.number)
 
     def write_report(self, report: Analysis, out: Path | str) -> None:
         """Write an analysis as a page, figures and tables; beside it stands what the last expert changed.

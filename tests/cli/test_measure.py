@@ -299,3 +299,23 @@ def test_analyze_has_a_row_for_bona_fide_speech(run, api):
     assert (found["blocks"], found["experts"]) == (2, ["world", "codec_x"])
     assert found["usage_by_block"]["world"] == [[0.8, 0.2], [0.9, 0.1]]
     assert api.last("analyze")["arguments"] == (None,)
+
+
+def test_analyze_of_one_recording_shows_it_over_time(run, api, tmp_path):
+    from molex_adapt.findings import Moment, Stretch, Timeline
+
+    moments = [
+        Moment(0.25 * at, 0.25 * at + 1, float(at % 5) - 2, -0.5, 0.25, {"world": 0.8, "codec_x": 0.2})
+        for at in range(100)
+    ]
+    api.answers["timeline"] = Timeline("call.wav", 26.0, moments, Stretch(1.0, 2.5, -2.0, 0.5), 0.25, 5)
+    (tmp_path / "call.wav").write_bytes(b"RIFF")
+    ran = run("analyze", tmp_path / "call.wav")
+    assert ran.status == 0
+    assert max(len(line) for line in ran.out.splitlines()) <= 80
+    assert "Speaks most against it (<): 1.00 to 2.50 s, mean score -2.00, +0.50 elsewhere" in ran.out
+    assert "Below the threshold of +0.25: 60 of 100 windows" in ran.out
+    assert sum("world" in line for line in ran.out.splitlines()) == 50
+    found = run("analyze", tmp_path / "call.wav", "--json").json
+    assert (len(found["moments"]), found["stretch"]["begin"], found["generation"]) == (100, 1.0, 5)
+    assert run("analyze", tmp_path / "call.wav", "--out", tmp_path / "out").status == 2

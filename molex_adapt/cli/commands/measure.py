@@ -26,6 +26,7 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.tables import failures, score_table
+from molex_adapt.cli.timeline_view import timeline_view
 from molex_adapt.errors import MolexError
 
 if TYPE_CHECKING:
@@ -180,7 +181,9 @@ def analyze(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="DATA", help=f"{DATA_HELP} Without it, the experts' exemplars.", show_default=False
+            metavar="DATA",
+            help=f"{DATA_HELP} Or one recording. Without it, what the registry keeps of its experts' exemplars.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -215,10 +218,18 @@ def analyze(
       molex-adapt analyze
       molex-adapt analyze data/ --ablate
       molex-adapt analyze data/ --out report/
+      molex-adapt analyze call.wav
       molex-adapt analyze data/ --json > routing.json
     """
     from molex_adapt.api import Registry
 
+    if data is not None and _is_recording(data):
+        if out is not None or ablate:
+            raise typer.BadParameter("--out and --ablate go with labelled DATA, not with one recording")
+        with running(quiet, device=device, precision=precision, workers=workers) as run:
+            found = Registry.open(registry).timeline(data, run=run)
+        emit(Answer(found.as_dict(), timeline_view(found)), as_json=as_json, quiet=quiet)
+        return
     if out is not None:
         from molex_adapt.api import check_report_folder  # loads torch; without data, nothing here needs it
 
@@ -235,3 +246,9 @@ def analyze(
         view.append(Text(f"Page: {out / 'report.html'}"))
     answer = Answer(report.as_dict(), view, report.remarks, failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+
+
+def _is_recording(data: Path) -> bool:
+    from molex_adapt.data.containers import AUDIO_SUFFIXES
+
+    return data.suffix.lower() in AUDIO_SUFFIXES and data.is_file()
