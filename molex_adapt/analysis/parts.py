@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +144,26 @@ class Parts:
             )
             for number, ((expert, heirs), rate) in enumerate(zip(pairs, rates, strict=True))
         ]
+
+
+def paired_errors(older: Observed, newer: Observed, corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """Of two passes over one corpus, by attack, what a `Handover` says of EER and mean score."""
+    seen = older.seen & newer.seen
+    names = np.array(corpus.attacks, dtype=object)
+    real = np.flatnonzero(corpus.bona_fide & seen)
+    found: dict[str, dict[str, Any]] = {}
+    for name in corpus.names:
+        rows = np.flatnonzero(np.asarray(names == name, dtype=bool) & seen)
+        if not rows.size:
+            continue
+        found[name] = {"mean_score": (float(older.scores[rows].mean()), float(newer.scores[rows].mean()))}
+        if name == BONA_FIDE or not real.size:
+            continue
+        before, after = ((item.scores[real], item.scores[rows]) for item in (older, newer))
+        groups = [corpus.sources[int(i)] for i in real], [corpus.sources[int(i)] for i in rows]
+        ((_, interval),) = paired_changes(before, [after], bootstrap=_RESAMPLES, groups=groups)
+        found[name] |= {"eer": (eer(*before), eer(*after)), "eer_ci": interval}
+    return found
 
 
 def _drawn_means(values: Floats, sources: Sequence[str]) -> Floats:

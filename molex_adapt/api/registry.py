@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molex_adapt.errors import RegistryError
+from molex_adapt.errors import DataError, RegistryError
 from molex_adapt.registry import BaseRecord, Store
 from molex_adapt.run import Run
 from molex_adapt.shipped import registry_path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molex_adapt.conventions import Split
     from molex_adapt.data import Table
     from molex_adapt.detector import Detector
-    from molex_adapt.findings import Timeline
+    from molex_adapt.findings import Handovers, Timeline
     from molex_adapt.hub import Hub
     from molex_adapt.metrics import Ties
     from molex_adapt.recipe import Recipe
@@ -269,6 +269,33 @@ class Registry:
         else:
             found = analyse_data(detector, table_of(data), ablate, run)
         return replace(found, generation=record.number, threshold=record.threshold)
+
+    def compare(self, other: int, data: Data | None = None, *, run: Run = Run()) -> Handovers:
+        """The active generation beside another: what the newer one's experts took over from those of the older one.
+
+        Args:
+            other: number of a generation.
+            data: labelled recordings that both score; without it, the profiles that their records keep.
+            run: as for `score`.
+
+        Raises:
+            RegistryError: there is no such generation.
+            DataError: it is the active one itself, or there is nothing to compare.
+        """
+        from molex_adapt.api.comparing import compare_on, compare_records
+
+        records = sorted(
+            (self.store.generation(), self.store.generation(other)), key=lambda item: item.number
+        )
+        if records[0].number == records[1].number:
+            raise DataError(
+                f"generation {other} is the active one; name another to compare it with (molex-adapt history)"
+            )
+        if data is None:
+            return compare_records(*records)
+        from molex_adapt.api.inputs import table_of
+
+        return compare_on(self.store, records[0], records[1], table_of(data), run)
 
     def timeline(self, recording: Path | str, *, run: Run = Run()) -> Timeline:
         """Score one recording window by window, and find the stretch that speaks most against it.

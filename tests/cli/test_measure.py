@@ -319,3 +319,18 @@ def test_analyze_of_one_recording_shows_it_over_time(run, api, tmp_path):
     found = run("analyze", tmp_path / "call.wav", "--json").json
     assert (len(found["moments"]), found["stretch"]["begin"], found["generation"]) == (100, 1.0, 5)
     assert run("analyze", tmp_path / "call.wav", "--out", tmp_path / "out").status == 2
+
+
+def test_analyze_compares_two_generations(run, api, tmp_path):
+    from molex_adapt.findings import Handover, Handovers
+
+    row = Handover(
+        "opus", {"new": 0.4}, {"old_one": 0.3, "other": 0.1}, (0.2, 0.05), (-0.2, -0.1), (1.0, -2.0)
+    )
+    api.answers["compare"] = Handovers(4, 5, ["new"], [], [row])
+    ran = run("analyze", "data/", "--compare", 4)
+    assert ran.status == 0 and api.last("compare")["arguments"] == (4, Path("data"))
+    assert "20.0 → 5.0  -15.0 (-20.0 -10.0)" in ran.out and "old_one 30" in ran.out
+    assert run("analyze", "--compare", 4, "--json").json["attacks"][0]["took"] == 0.4
+    assert run("analyze", "data/", "--compare", 4, "--out", tmp_path / "out").status == 2
+    assert run("analyze", "data/", "--compare", 0).status == 2

@@ -13,6 +13,7 @@ from rich.text import Text
 from molex_adapt.cli.analysis_view import analysis_view
 from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.evaluation_view import evaluation_tables
+from molex_adapt.cli.handover_view import handover_view
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
     AllowFailures,
@@ -203,6 +204,16 @@ def analyze(
             show_default=False,
         ),
     ] = None,
+    compare: Annotated[
+        int | None,
+        typer.Option(
+            "--compare",
+            metavar="GENERATION",
+            min=1,
+            help="Set another generation beside the active one: what did its experts take over?",
+            show_default=False,
+        ),
+    ] = None,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
     precision: Precision = None,
@@ -219,10 +230,20 @@ def analyze(
       molex-adapt analyze data/ --ablate
       molex-adapt analyze data/ --out report/
       molex-adapt analyze call.wav
+      molex-adapt analyze data/ --compare 1
       molex-adapt analyze data/ --json > routing.json
     """
     from molex_adapt.api import Registry
 
+    if compare is not None:
+        if out is not None or ablate or (data is not None and _is_recording(data)):
+            raise typer.BadParameter("--compare takes labelled DATA or none, and neither --out nor --ablate")
+        with running(quiet, device=device, precision=precision, workers=workers) as run:
+            beside = Registry.open(registry).compare(compare, data, run=run)
+        failed = broken(beside.failed)
+        answer = Answer(beside.as_dict(), handover_view(beside), beside.remarks, failed=failed)
+        emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+        return
     if data is not None and _is_recording(data):
         if out is not None or ablate:
             raise typer.BadParameter("--out and --ablate go with labelled DATA, not with one recording")
