@@ -7,7 +7,7 @@ it is the same in every process that works on a part of the table, and nothing h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -29,6 +29,7 @@ time whatever the size of the corpus."""
 _PROFILED_EACH, _ABLATED_EACH = 250, 40
 """The same of one attack; bona fide speech has several times as many, since every attack is compared with it."""
 _BONA_FIDE_SHARES = 4
+_EVERYONE = 20_000
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Corpus:
     bona_fide: NDArray[np.bool_]
     sources: tuple[str, ...]
     keys: tuple[str, ...]
+    everyone: bool = False
+    """Whether all are profiled, up to 20,000: there are no labels to draw a sample by."""
 
     def __len__(self) -> int:
         return len(self.attacks)
@@ -93,12 +96,18 @@ class Corpus:
     @cached_property
     def profiled(self) -> Indices:
         """Recordings whose gates are kept one by one, in rising order."""
+        if self.everyone:
+            return np.array(sorted(self._order[:_EVERYONE]), dtype=np.intp)
         return self._sample(PROFILED, _PROFILED_EACH)
 
     @cached_property
     def ablated(self) -> Indices:
         """Recordings that every expert is switched off for; they are among `profiled`."""
         return self._sample(ABLATED, _ABLATED_EACH)
+
+    def whole(self) -> Corpus:
+        """The same, with everyone profiled."""
+        return replace(self, everyone=True)
 
     def of(self, which: Sequence[int] | Indices) -> Corpus:
         """Some of the recordings."""

@@ -127,7 +127,7 @@ def observe_table(
     corpus, mine = Corpus.of_table(table), range(number, len(table), parts)
     failed: list[Failed] = []
     run.progress.start("analyze", len(mine))
-    portions = _decoded(detector, table, list(mine), run, failed)
+    portions = decoded(detector, table, list(mine), run, failed)
     observed = observe(detector, corpus, portions, ablate=ablate)
     run.progress.stop()
     return observed, tuple(failed)
@@ -257,9 +257,10 @@ class _Notes:
         return send(torch.tensor(at), self.detector.device)
 
 
-def _decoded(
+def decoded(
     detector: Detector, table: Table, mine: list[int], run: Run, failed: list[Failed]
 ) -> Iterator[Portion]:
+    """First windows of recordings by index, straight from the files; what cannot be read is added to `failed`."""
     items = [table[index] for index in mine]
     for batch in window_batches(detector, items, run, failed, first_window=True):
         wave, lengths = pad([row for _, row in batch])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from molex_adapt.analysis import analyse_features, analyse_table
+from molex_adapt.analysis.unlabelled import known_of_features, known_of_table, novelty
+from molex_adapt.api.inputs import Data, recordings, table_of
 from molex_adapt.api.known import old_domains
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
@@ -15,6 +19,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
 from molex_adapt.features import concatenate, score_table
+from molex_adapt.findings import Novelty
 from molex_adapt.metrics import Ties
 from molex_adapt.registry import Store
 from molex_adapt.reports import Analysis, EvaluationReport
@@ -71,3 +76,29 @@ def analyse_data(detector: Detector, table: Table, ablate: bool, run: Run) -> An
     if not found.attacks:
         raise DataError(_NOTHING.format("none of the recordings can be used"))
     return found
+
+
+def measure_novelty(
+    store: Store,
+    build: Callable[..., Detector],
+    inputs: Sequence[Path | str] | Path | str | Table,
+    known: Data | None,
+    run: Run,
+) -> Novelty:
+    """See `Registry.novelty`."""
+    record, table = store.generation(), recordings(inputs)
+    detector = build(record.number, run=run)
+    if known is not None:
+        found = novelty(detector, table, known_of_table(detector, table_of(known), run), run)
+        return replace(found, generation=record.number)
+    kept = [item.exemplars for item in old_domains(store, record.number).values() if item.exemplars]
+    sets = [part for item in kept for part in (item.replay, item.check) if len(part)]
+    if not sets:
+        raise DataError(
+            "the experts keep no exemplars to compare with; give labelled recordings of known domains by --known DATA"
+        )
+    features = concatenate(sets)
+    # Exemplars are cut short: what is compared with them is heard no longer.
+    longest = max(len(clip) for clip in features.clips)
+    found = novelty(detector, table, known_of_features(detector, features), run, longest=longest)
+    return replace(found, generation=record.number)

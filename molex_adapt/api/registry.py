@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molex_adapt.conventions import Split
     from molex_adapt.data import Table
     from molex_adapt.detector import Detector
-    from molex_adapt.findings import Handovers, Timeline
+    from molex_adapt.findings import Handovers, Novelty, Timeline
     from molex_adapt.hub import Hub
     from molex_adapt.metrics import Ties
     from molex_adapt.recipe import Recipe
@@ -269,6 +269,28 @@ class Registry:
         else:
             found = analyse_data(detector, table_of(data), ablate, run)
         return replace(found, generation=record.number, threshold=record.threshold)
+
+    def novelty(
+        self,
+        inputs: Sequence[Path | str] | Path | str | Table,
+        *,
+        known: Data | None = None,
+        run: Run = Run(),
+    ) -> Novelty:
+        """How much of recordings without labels is unlike anything known; a label that is there is not read.
+
+        Args:
+            inputs: paths, or a table; folders are searched.
+            known: labelled recordings of known domains; without them, the experts' exemplars.
+            run: as for `score`.
+
+        Raises:
+            DataError: nothing can be used, or too little is known.
+            ExpertError: the mixture has no experts.
+        """
+        from molex_adapt.api.measuring import measure_novelty
+
+        return measure_novelty(self.store, self.detector, inputs, known, run)
 
     def compare(self, other: int, data: Data | None = None, *, run: Run = Run()) -> Handovers:
         """The active generation beside another: what the newer one's experts took over from those of the older one.

@@ -14,6 +14,7 @@ from molex_adapt.cli.analysis_view import analysis_view
 from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.evaluation_view import evaluation_tables
 from molex_adapt.cli.handover_view import handover_view
+from molex_adapt.cli.novelty_view import novelty_view
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
     AllowFailures,
@@ -183,7 +184,8 @@ def analyze(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help=f"{DATA_HELP} Or one recording. Without it, what the registry keeps of its experts' exemplars.",
+            help=f"{DATA_HELP} Or one recording, or a folder without labels. Without it, what the registry keeps of "
+            "its experts' exemplars.",
             show_default=False,
         ),
     ] = None,
@@ -201,6 +203,15 @@ def analyze(
         typer.Option(
             "--ablate/--no-ablate",
             help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with --out.",
+            show_default=False,
+        ),
+    ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            "--known",
+            metavar="DATA",
+            help="With recordings without labels: labelled ones of known domains, instead of the experts' exemplars.",
             show_default=False,
         ),
     ] = None,
@@ -230,6 +241,7 @@ def analyze(
       molex-adapt analyze data/ --ablate
       molex-adapt analyze data/ --out report/
       molex-adapt analyze call.wav
+      molex-adapt analyze unknown/
       molex-adapt analyze data/ --compare 1
       molex-adapt analyze data/ --json > routing.json
     """
@@ -242,6 +254,14 @@ def analyze(
             beside = Registry.open(registry).compare(compare, data, run=run)
         failed = broken(beside.failed)
         answer = Answer(beside.as_dict(), handover_view(beside), beside.remarks, failed=failed)
+        emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+        return
+    if data is not None and (known is not None or _is_unlabelled(data)):
+        if out is not None or ablate:
+            raise typer.BadParameter("--out and --ablate go with labelled DATA, and without --known")
+        with running(quiet, device=device, precision=precision, workers=workers) as run:
+            new = Registry.open(registry).novelty(data, known=known, run=run)
+        answer = Answer(new.as_dict(), novelty_view(new), failed=broken(new.failed))
         emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
         return
     if data is not None and _is_recording(data):
@@ -273,3 +293,9 @@ def _is_recording(data: Path) -> bool:
     from molex_adapt.data.containers import AUDIO_SUFFIXES
 
     return data.suffix.lower() in AUDIO_SUFFIXES and data.is_file()
+
+
+def _is_unlabelled(data: Path) -> bool:
+    from molex_adapt.data.read import is_unlabelled
+
+    return is_unlabelled(data)
