@@ -2,7 +2,8 @@
 
 from molex_adapt.analysis.analyse import analyse_features, analyse_table, conclude
 from molex_adapt.analysis.corpus import Corpus
-from molex_adapt.analysis.observe import Observed, observe, observe_features, observe_table
+from molex_adapt.analysis.observe import observe, observe_features, observe_table
+from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.shares import shares
 from molex_adapt.analysis.tally import Tally
 

@@ -9,7 +9,8 @@ import numpy as np
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.curves import score_curves
 from molex_adapt.analysis.depth import cluster, depth_profile, health
-from molex_adapt.analysis.observe import Observed, observe_features, observe_table
+from molex_adapt.analysis.observe import observe_features, observe_table
+from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.probe import probe
 from molex_adapt.analysis.profiles import Kept, controls, distances

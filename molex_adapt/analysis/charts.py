@@ -1,4 +1,4 @@
-"""The figures of an analysis, as Altair charts: for the page, and as pictures.
+"""The figures on all attacks at once, as Altair charts: for the page, and as pictures.
 
 Heat maps have the scale "cividis" or blue against orange, lines and bars the colours of Okabe and Ito, which people
 with any kind of colour vision can distinguish; shapes and dashes say the same again. Altair is imported where a chart
@@ -8,53 +8,17 @@ is made: it takes a second.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from molex_adapt.analysis.detail_charts import ablation_bars, block_map, det_curves, score_histogram
+from molex_adapt.analysis.drawing import Drawing
 from molex_adapt.analysis.flat import LastExpert, flat_tables
-from molex_adapt.analysis.plotted import Records, ablation_rows, block_rows, det_rows, score_rows, tree_rows
-from molex_adapt.errors import RecipeError
+from molex_adapt.analysis.plotted import tree_rows
 from molex_adapt.reports import Analysis
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
 _CELL = 22
 """Pixels of a cell of a heat map, where there is room."""
 _WIDEST = 900
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure.
-
-    Attributes:
-        key: its name in files and on the page.
-        title, says: a heading, and what to see in it, for those too who cannot see it.
-        chart: Altair's.
-        table: the flat table that has its numbers.
-    """
-
-    key: str
-    title: str
-    says: str
-    chart: Any
-    table: str
-
-
-def require_altair() -> None:
-    """Refuse before the work begins.
-
-    Raises:
-        RecipeError: Altair or vl-convert is not installed.
-    """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("altair", "vl_convert") if find_spec(name) is None]
-    if missing:
-        raise RecipeError(
-            f"a report needs {' and '.join(missing)}, which are not installed: pip install 'molex-adapt[report]', or "
-            "leave out --out"
-        )
 
 
 def overview(report: Analysis, last: Sequence[LastExpert] = (), *, apart: bool = False) -> list[Drawing]:
@@ -78,47 +42,6 @@ def overview(report: Analysis, last: Sequence[LastExpert] = (), *, apart: bool =
         lambda: _last(last),
     ]
     return [figure for make in makers if (figure := make()) is not None]
-
-
-_DETAILS: tuple[
-    tuple[str, str, str, Callable[[Analysis, str], Records], Callable[[Analysis, Any], Any]], ...
-] = (
-    ("blocks", "Gates by block and expert", "usage", block_rows, block_map),
-    ("ablation", "What becomes of it without an expert", "ablation", ablation_rows, ablation_bars),
-    ("scores", "Scores beside those of bona fide speech", "scores", score_rows, score_histogram),
-    ("det", "Error curve", "det", det_rows, det_curves),
-)
-_SAYS = {
-    "blocks": "The brighter, the larger the mean gate.",
-    "ablation": "Bars to the right: the EER rises without the expert, so it is needed. Lines are 95 % intervals.",
-    "scores": "Where the two overlap, recordings are taken for the wrong kind. The dashed line is the threshold.",
-    "det": "Bona fide speech refused against spoofed speech accepted, at every threshold; lower is better.",
-}
-
-
-def details(report: Analysis) -> list[Drawing]:
-    """Figures on one attack, small and side by side for all of them."""
-    import altair as alt
-
-    found = []
-    for key, title, table, rows, draw in _DETAILS:
-        values: Records = [row for name in report.attacks for row in rows(report, name)]
-        if values:
-            by = alt.Facet("speech:N", title=None, sort=report.attacks)
-            chart = draw(report, alt.Data(values=values)).facet(by, columns=3)
-            found.append(Drawing(key, title, _SAYS[key], chart, table))
-    return found
-
-
-def details_of_one(report: Analysis) -> list[Drawing]:
-    """The same for one attack at a time, whose rows come in under the name "chosen"."""
-    import altair as alt
-
-    return [
-        Drawing(key, title, _SAYS[key], draw(report, alt.NamedData("chosen")), table)
-        for key, title, table, rows, draw in _DETAILS
-        if any(rows(report, name) for name in report.attacks)
-    ]
 
 
 def _usage(report: Analysis, data: Any) -> Drawing:

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from molex_adapt.analysis.drawing import Drawing
+from molex_adapt.analysis.plotted import Records, ablation_rows, block_rows, det_rows, score_rows
 from molex_adapt.reports import Analysis
 
 _TICKS = {-2.326: "1 %", -1.645: "5 %", -0.842: "20 %", 0.0: "50 %", 0.842: "80 %"}
 """Normal deviates of the error rates at the axes."""
 _HEIRS = ["others take over", "nobody takes over"]
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
+
+
+_SAYS = {
+    "blocks": "The brighter, the larger the mean gate.",
+    "ablation": "Bars to the right: the EER rises without the expert, so it is needed. Lines are 95 % intervals.",
+    "scores": "Where the two overlap, recordings are taken for the wrong kind. The dashed line is the threshold.",
+    "det": "Bona fide speech refused against spoofed speech accepted, at every threshold; lower is better.",
+}
+
+
+def details(report: Analysis) -> list[Drawing]:
+    """Figures on one attack, small and side by side for all of them."""
+    import altair as alt
+
+    found = []
+    for key, title, table, rows, draw in _DETAILS:
+        values: Records = [row for name in report.attacks for row in rows(report, name)]
+        if values:
+            by = alt.Facet("speech:N", title=None, sort=report.attacks)
+            chart = draw(report, alt.Data(values=values)).facet(by, columns=3)
+            found.append(Drawing(key, title, _SAYS[key], chart, table))
+    return found
+
+
+def details_of_one(report: Analysis) -> list[Drawing]:
+    """The same for one attack at a time, whose rows come in under the name "chosen"."""
+    import altair as alt
+
+    return [
+        Drawing(key, title, _SAYS[key], draw(report, alt.NamedData("chosen")), table)
+        for key, title, table, rows, draw in _DETAILS
+        if any(rows(report, name) for name in report.attacks)
+    ]
 
 
 def block_map(report: Analysis, data: Any) -> Any:
@@ -90,3 +126,13 @@ def det_curves(report: Analysis, data: Any) -> Any:
         )
         .properties(width=260, height=260)
     )
+
+
+_DETAILS: tuple[
+    tuple[str, str, str, Callable[[Analysis, str], Records], Callable[[Analysis, Any], Any]], ...
+] = (
+    ("blocks", "Gates by block and expert", "usage", block_rows, block_map),
+    ("ablation", "What becomes of it without an expert", "ablation", ablation_rows, ablation_bars),
+    ("scores", "Scores beside those of bona fide speech", "scores", score_rows, score_histogram),
+    ("det", "Error curve", "det", det_rows, det_curves),
+)

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from molex_adapt.analysis.charts import details, overview, require_altair
+from molex_adapt.analysis.charts import overview
+from molex_adapt.analysis.detail_charts import details
+from molex_adapt.analysis.drawing import require_altair
 from molex_adapt.analysis.flat import FlatTable, LastExpert, flat_tables
 from molex_adapt.analysis.page import page
 from molex_adapt.atomic import write_output

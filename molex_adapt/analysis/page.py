@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from molex_adapt.analysis.charts import details_of_one, overview
+from molex_adapt.analysis.charts import overview
+from molex_adapt.analysis.detail_charts import details_of_one
 from molex_adapt.analysis.flat import FlatTable, LastExpert, Value, flat_tables
 from molex_adapt.analysis.plotted import det_rows, score_rows
 from molex_adapt.conventions import BONA_FIDE

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.analysis.corpus import Corpus, Indices
-from molex_adapt.analysis.observe import HEIRS, Observed
+from molex_adapt.analysis.observe import HEIRS
+from molex_adapt.analysis.observed import Observed
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.findings import Ablation, Errors, Interval
 from molex_adapt.metrics import eer, eer_interval, paired_changes

@@ -18,7 +18,8 @@ from molex_adapt.analysis.novelty import (
     left_out,
     p_values,
 )
-from molex_adapt.analysis.observe import Observed, Portion, decoded, observe, observe_features, observe_table
+from molex_adapt.analysis.observe import Portion, decoded, observe, observe_features, observe_table
+from molex_adapt.analysis.observed import Observed
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from molex_adapt.analysis import charts, files
+from molex_adapt.analysis import files
 from molex_adapt.analysis.files import check_report_folder, write_report
 from molex_adapt.analysis.flat import LastExpert, flat_tables
 from molex_adapt.analysis.last import last_expert
@@ -75,7 +75,6 @@ def test_what_is_not_installed_is_said_before_the_work(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"altair and vl_convert.*pip install 'molex-adapt\[report\]'"):
         check_report_folder(tmp_path / "out")
-    assert charts.__doc__
 
 
 def record(number: int, parent: int | None, names: str, **figures: tuple[float, float]) -> GenerationRecord:

@@ -1,4 +1,4 @@
-"""Commands that use the mixture: score, evaluate, analyze."""
+"""Commands that use the mixture: score, evaluate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.text import Text
 
-from molex_adapt.cli.analysis_view import analysis_view
 from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.evaluation_view import evaluation_tables
-from molex_adapt.cli.handover_view import handover_view
-from molex_adapt.cli.novelty_view import novelty_view
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
     AllowFailures,
@@ -28,7 +24,6 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.tables import failures, score_table
-from molex_adapt.cli.timeline_view import timeline_view
 from molex_adapt.errors import MolexError
 
 if TYPE_CHECKING:
@@ -177,125 +172,3 @@ def evaluate(
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     answer = Answer(report.as_dict(), evaluation_tables(report), report.remarks, failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-
-
-def analyze(
-    data: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DATA",
-            help=f"{DATA_HELP} Or one recording, or a folder without labels. Without it, what the registry keeps of "
-            "its experts' exemplars.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Write report.html, and every figure and number as files.",
-            show_default=False,
-        ),
-    ] = None,
-    ablate: Annotated[
-        bool | None,
-        typer.Option(
-            "--ablate/--no-ablate",
-            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with --out.",
-            show_default=False,
-        ),
-    ] = None,
-    known: Annotated[
-        Path | None,
-        typer.Option(
-            "--known",
-            metavar="DATA",
-            help="With recordings without labels: labelled ones of known domains, instead of the experts' exemplars.",
-            show_default=False,
-        ),
-    ] = None,
-    compare: Annotated[
-        int | None,
-        typer.Option(
-            "--compare",
-            metavar="GENERATION",
-            min=1,
-            help="Set another generation beside the active one: what did its experts take over?",
-            show_default=False,
-        ),
-    ] = None,
-    registry: RegistryFolder = DEFAULT_REGISTRY,
-    device: Device = "auto",
-    precision: Precision = None,
-    workers: Workers = None,
-    allow_failures: AllowFailures = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Show which experts act for which attack, and what they are worth.
-
-    [bold]Examples[/bold]
-
-      molex-adapt analyze
-      molex-adapt analyze data/ --ablate
-      molex-adapt analyze data/ --out report/
-      molex-adapt analyze call.wav
-      molex-adapt analyze unknown/
-      molex-adapt analyze data/ --compare 1
-      molex-adapt analyze data/ --json > routing.json
-    """
-    from molex_adapt.api import Registry
-
-    if compare is not None:
-        if out is not None or ablate or (data is not None and _is_recording(data)):
-            raise typer.BadParameter("--compare takes labelled DATA or none, and neither --out nor --ablate")
-        with running(quiet, device=device, precision=precision, workers=workers) as run:
-            beside = Registry.open(registry).compare(compare, data, run=run)
-        failed = broken(beside.failed)
-        answer = Answer(beside.as_dict(), handover_view(beside), beside.remarks, failed=failed)
-        emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-        return
-    if data is not None and (known is not None or _is_unlabelled(data)):
-        if out is not None or ablate:
-            raise typer.BadParameter("--out and --ablate go with labelled DATA, and without --known")
-        with running(quiet, device=device, precision=precision, workers=workers) as run:
-            new = Registry.open(registry).novelty(data, known=known, run=run)
-        answer = Answer(new.as_dict(), novelty_view(new), failed=broken(new.failed))
-        emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-        return
-    if data is not None and _is_recording(data):
-        if out is not None or ablate:
-            raise typer.BadParameter("--out and --ablate go with labelled DATA, not with one recording")
-        with running(quiet, device=device, precision=precision, workers=workers) as run:
-            found = Registry.open(registry).timeline(data, run=run)
-        emit(Answer(found.as_dict(), timeline_view(found)), as_json=as_json, quiet=quiet)
-        return
-    if out is not None:
-        from molex_adapt.api import check_report_folder  # loads torch; without data, nothing here needs it
-
-        check_report_folder(out, [] if data is None else [data])
-    opened = Registry.open(registry)
-    with running(quiet, device=device, precision=precision, workers=workers) as run:
-        report = opened.analyze(data, ablate=out is not None if ablate is None else ablate, run=run)
-        if out is not None:
-            run.progress.start("report", 1)
-            opened.write_report(report, out)
-            run.progress.stop()
-    view = analysis_view(report)
-    if out is not None:
-        view.append(Text(f"Page: {out / 'report.html'}"))
-    answer = Answer(report.as_dict(), view, report.remarks, failed=broken(report.failed))
-    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-
-
-def _is_recording(data: Path) -> bool:
-    from molex_adapt.data.containers import AUDIO_SUFFIXES
-
-    return data.suffix.lower() in AUDIO_SUFFIXES and data.is_file()
-
-
-def _is_unlabelled(data: Path) -> bool:
-    from molex_adapt.data.read import is_unlabelled
-
-    return is_unlabelled(data)

@@ -1,4 +1,4 @@
-"""What an analysis finds beside the shares of the experts: plain figures, for reports and pages.
+"""What an analysis of labelled recordings finds beside the shares of the experts.
 
 Rates and shares are fractions, scores nats, entropies and divergences bits; intervals are 95 % bootstrap intervals over
 source recordings. None stands for "not measured"; NaN never occurs.
@@ -7,11 +7,10 @@ source recordings. None stands for "not measured"; NaN never occurs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from molex_adapt.conventions import Label, Seconds
-from molex_adapt.data.table import Failed
+from molex_adapt.conventions import Label
 
 Interval: TypeAlias = tuple[float, float]
 Grid: TypeAlias = list[list[float]]
@@ -159,160 +158,6 @@ class AttackVerdict:
     kind: Catcher
     experts: list[str]
     sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One window of a recording."""
-
-    begin: Seconds
-    end: Seconds
-    score: float
-    experts: float
-    """What the experts add to the score, nats."""
-    readout: float
-    """What the readout adds, nats."""
-    gates: dict[str, float]
-    """Mean gates over frames and blocks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of a recording, and the mean score of what lies in it and outside it."""
-
-    begin: Seconds
-    end: Seconds
-    inside: float
-    outside: float | None
-    """None where nothing lies outside."""
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """What the detector makes of one recording, window by window."""
-
-    path: str
-    seconds: Seconds
-    moments: list[Moment]
-    stretch: Stretch
-    """What speaks most against the recording being bona fide."""
-    threshold: float | None = None
-    generation: int | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """How well recordings of an attack are found to be new when nothing of it is known."""
-
-    attack: str
-    auroc: float
-    """Against all other known speech; 0.5 is chance."""
-    ci: Interval
-    recordings: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unlike:
-    """One recording that is unlike what is known."""
-
-    path: str
-    p: float
-    """Share of known recordings that are at least as far from what is known without them."""
-    distance: float
-    nearest: str
-    """The kind of known speech that it is nearest to."""
-
-
-@dataclass(frozen=True, slots=True)
-class NovelGroup:
-    """Recordings that are alike in routing and spectrum."""
-
-    recordings: int
-    unlike: float
-    """Share of them that is unlike anything known."""
-    nearest: str
-    busiest: str
-    share: float
-    """Mean gate of the busiest expert."""
-
-
-@dataclass(frozen=True)
-class Novelty:
-    """What recordings without labels have in common with known speech."""
-
-    recordings: int
-    unlike: int
-    """Recordings with a p-value of at most `expected`."""
-    expected: float
-    """Share of known speech that is called unlike anything known."""
-    p: float
-    """Of a binomial test: whether more are unlike than chance brings, if recordings are independent."""
-    most_unlike: list[Unlike]
-    families: list[NovelGroup]
-    left_out: list[LeftOut]
-    auroc: float | None
-    """Mean over attacks that are left out; None where each has too few recordings."""
-    known: int
-    """Recordings that it is compared with."""
-    sentence: str = ""
-    generation: int | None = None
-    failed: tuple[Failed, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        failed = [{"path": item.path, "reason": item.reason} for item in self.failed]
-        return {
-            "novelty": {**asdict(self), "failed": failed},
-            "generation": self.generation,
-            "failed": failed,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Handover:
-    """What the experts that one generation has and another has not took over for one attack."""
-
-    attack: str
-    new: dict[str, float]
-    """Mean gate of each new expert."""
-    lost: dict[str, float]
-    """How much smaller the mean gate of each old expert is; below 0, larger. Experts that went lost all of theirs."""
-    eer: tuple[float, float] | None = None
-    """In the older and in the newer generation; None where no recordings were scored, and for bona fide speech."""
-    eer_ci: Interval | None = None
-    """Of the newer one's minus the older one's, on the same recordings."""
-    mean_score: tuple[float, float] | None = None
-    """In the older and in the newer generation, nats."""
-
-    @property
-    def took(self) -> float:
-        """Gate mass that moved to new experts."""
-        return sum(self.new.values())
-
-
-@dataclass(frozen=True)
-class Handovers:
-    """Two generations side by side, attack by attack."""
-
-    older: int
-    newer: int
-    added: list[str]
-    removed: list[str]
-    attacks: list[Handover]
-    failed: tuple[Failed, ...] = ()
-    remarks: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {
-            **asdict(self),
-            "attacks": [{**asdict(item), "took": item.took} for item in self.attacks],
-            "failed": [{"path": item.path, "reason": item.reason} for item in self.failed],
-        }
 
 
 @dataclass(frozen=True, slots=True)
