@@ -19,6 +19,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
 _CELL = 22
 """Pixels of a cell of a heat map, where there is room."""
 _WIDEST = 900
+_MOST_NAMED = 20
 
 
 def overview(report: Analysis, last: Sequence[LastExpert] = (), *, apart: bool = False) -> list[Drawing]:
@@ -47,13 +48,15 @@ def overview(report: Analysis, last: Sequence[LastExpert] = (), *, apart: bool =
 def _usage(report: Analysis, data: Any) -> Drawing:
     import altair as alt
 
+    # Among many experts no gate comes near 1.
+    most = max(share for row in report.usage.values() for share in row.values())
     chart = (
         alt.Chart(data)
         .mark_rect()
         .encode(
             x=alt.X("expert:N", sort=report.experts, title="expert", axis=alt.Axis(labelAngle=-60)),
             y=alt.Y("attack:N", sort=report.attacks, title=None),
-            color=alt.Color("gate:Q", scale=alt.Scale(scheme="cividis", domain=[0, 1]), title="mean gate"),
+            color=alt.Color("gate:Q", scale=alt.Scale(scheme="cividis", domain=[0, most]), title="mean gate"),
             tooltip=["attack:N", "expert:N", alt.Tooltip("gate:Q", format=".1%")],
         )
         .properties(width=_wide(len(report.experts)), height=_high(len(report.attacks)))
@@ -131,7 +134,7 @@ def _tree(report: Analysis) -> Drawing | None:
     lines, names = tree_rows(clustering)
     tree = (
         alt.Chart(alt.Data(values=lines))
-        .mark_line(color=BLUE, interpolate="linear")
+        .mark_line(color=BLUE, strokeWidth=1.5)
         .encode(x=alt.X("x:Q", title="distance"), y=y, detail="join:N", order="at:Q")
     )
     leaves = (
@@ -140,8 +143,9 @@ def _tree(report: Analysis) -> Drawing | None:
         .encode(x=alt.datum(0), y=y, text="speech:N")
     )
     chart = (tree + leaves).properties(width=420, height=_high(len(names)))
-    order = ", ".join(clustering.order)
-    says = f"Kinds of speech that are routed alike join near the left. From top to bottom: {order}."
+    says = "Kinds of speech that are routed alike join near the left."
+    if len(clustering.order) <= _MOST_NAMED:
+        says += f" From top to bottom: {', '.join(clustering.order)}."
     return Drawing("families", "Which attacks are routed alike", says, chart, "distances")
 
 

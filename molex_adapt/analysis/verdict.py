@@ -56,7 +56,7 @@ def _verdict(
     low, high = errors.eer_ci
     rate = f"EER {100 * errors.eer:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
     if errors.spoof < _FEWEST:
-        said = f"cannot be told from {errors.spoof} recordings"
+        said = f"cannot be told from {errors.spoof} recording{'s' if errors.spoof > 1 else ''}"
         return AttackVerdict(attack, "unclear", [], f"{attack}: {said}")
     if errors.eer >= MISSED:
         return AttackVerdict(attack, "nobody", [], f"{attack}: nobody's, {rate}: add an expert")
