@@ -14,6 +14,7 @@ from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.probe import probe
 from molex_adapt.analysis.profiles import Kept, controls, distances
+from molex_adapt.analysis.shards import gathered, place
 from molex_adapt.analysis.shares import cells, co_firing, shares
 from molex_adapt.analysis.tally import Averages
 from molex_adapt.analysis.verdict import unneeded, verdicts
@@ -31,6 +32,8 @@ _BEYOND_CHANCE = 0.05
 def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate: bool = False) -> Analysis:
     """Observe every recording of a table in one pass, and conclude.
 
+    Of several processes each observes a part; all conclude on the whole.
+
     Args:
         detector: with experts.
         table: labelled recordings; nothing of them is kept.
@@ -40,7 +43,9 @@ def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate:
     Raises:
         ExpertError: there is no expert.
     """
-    observed, failed = observe_table(detector, table, run, ablate=ablate)
+    part = place()
+    observed, failed = observe_table(detector, table, run, ablate=ablate, part=part)
+    observed, failed = gathered(observed, failed, part[1])
     found = conclude(observed, Corpus.of_table(table), detector.mixture.names, seed=run.seed)
     return replace(found, failed=failed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -120,7 +121,13 @@ def analyze(
             answer = _over_time(opened, data, run)
         else:
             answer = _analysed(opened, data, out, out is not None if ablate is None else ablate, run)
-    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+    if _is_first():
+        emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks; of several that `accelerate launch` starts, one does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _kind_of(
@@ -141,7 +148,7 @@ def _kind_of(
 def _analysed(registry: Registry, data: Path | None, out: Path | None, ablate: bool, run: Run) -> Answer:
     report = registry.analyze(data, ablate=ablate, run=run)
     view = analysis_view(report)
-    if out is not None:
+    if out is not None and _is_first():
         run.progress.start("report", 1)
         registry.write_report(report, out)
         run.progress.stop()
