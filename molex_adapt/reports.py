@@ -14,6 +14,7 @@ from molex_adapt.data.heard import Heard
 from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
 from molex_adapt.decision import DecisionRule, Outcome
+from molex_adapt.findings import Findings
 from molex_adapt.metrics import Rates, Refusals, RefusalsChange, Ties
 
 
@@ -307,12 +308,18 @@ class Analysis:
     usage_before_top_k: dict[str, dict[str, float]] = field(default_factory=dict)
     top_1: dict[str, dict[str, float]] = field(default_factory=dict)
     """How often each expert has the largest share."""
+    selected: dict[str, dict[str, float]] = field(default_factory=dict)
+    """How often each expert is among the top k."""
     entropy_bits: dict[str, float] = field(default_factory=dict)
     utterances: dict[str, int] = field(default_factory=dict)
     """How many each row was averaged over."""
     generation: int | None = None
     failed: tuple[Failed, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    threshold: float | None = None
+    """Nats, as in `ScoreReport`; None where it is not known."""
+    findings: Findings = field(default_factory=Findings)
+    """What is beside the shares."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""

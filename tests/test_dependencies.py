@@ -22,6 +22,7 @@ EXTRAS = {
     "simulate": "simulate",
     "tts": "simulate",
     "parquet": "data",
+    "report": "analysis",
     "demo": "simulate",
 }
 """Which sub-package needs an extra; `dev` is what tests, tools and benchmarks need besides."""

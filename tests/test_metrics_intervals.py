@@ -265,3 +265,15 @@ def test_paired_refusals_count_the_same_recordings_under_two_detectors():
     assert found.as_dict()["interval"] == list(found.interval)
     with pytest.raises(DataError, match="same utterances in the same order"):
         metrics.paired_refusals(before, after, 0.0, ["a"])
+
+
+def test_changes_to_several_detectors_are_those_to_each_of_them():
+    rng = np.random.default_rng(5)
+    real, fake = rng.normal(1, 1, 50), rng.normal(-1, 1, 70)
+    groups = [str(at % 25) for at in range(50)], [str(at % 25) for at in range(70)]
+    others = [(real + rng.normal(0, 0.5, 50), fake + shift) for shift in (0.0, 0.5, 2.0)]
+    found = metrics.paired_changes((real, fake), others, bootstrap=80, seed=3, groups=groups)
+    for other, change in zip(others, found, strict=True):
+        assert change == metrics.paired_change(real, fake, *other, bootstrap=80, seed=3, groups=groups)
+    assert found[2][1][0] > 0
+    assert metrics.paired_changes((real, fake), []) == []

@@ -17,6 +17,7 @@ from molex_adapt.conventions import PER_ATTACK
 from molex_adapt.run import Run
 
 if TYPE_CHECKING:
+    from molex_adapt.analysis.files import check_report_folder
     from molex_adapt.api.inputs import Data
     from molex_adapt.hub import read_token
     from molex_adapt.prefix_cache import CacheReport, cache_report, clear_cache
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from molex_adapt.registry.forgetting import Course, Figure, Forgetting, GenerationStep
 
 _ELSEWHERE = {
+    "molex_adapt.analysis.files": ("check_report_folder",),
     "molex_adapt.api.inputs": ("Data",),
     "molex_adapt.hub": ("read_token",),
     "molex_adapt.prefix_cache": ("CacheReport", "cache_report", "clear_cache"),
@@ -45,6 +47,7 @@ __all__ = [
     "Registry",
     "Run",
     "cache_report",
+    "check_report_folder",
     "clear_cache",
     "read_token",
 ]

@@ -1,12 +1,16 @@
-"""What a detector makes of labelled data: error rates, and which experts fire."""
+"""What a detector makes of labelled data: error rates, and what its experts do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from molex_adapt.analyze import analyse
+from molex_adapt.analysis import analyse_features, analyse_table
+from molex_adapt.analysis.unlabelled import known_of_features, known_of_table, novelty
+from molex_adapt.api.inputs import Data, recordings, table_of
 from molex_adapt.api.known import old_domains
 from molex_adapt.api.trained import Trained, find_trained
 from molex_adapt.conventions import BONA_FIDE
@@ -16,7 +20,8 @@ from molex_adapt.data.remarks import on_table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
-from molex_adapt.features import extract, score_table
+from molex_adapt.features import concatenate, score_table
+from molex_adapt.findings import Novelty
 from molex_adapt.metrics import Ties, measure
 from molex_adapt.registry import GenerationRecord, Store
 from molex_adapt.reports import Analysis, EvaluationReport, HeardInTraining
@@ -88,17 +93,44 @@ def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Anal
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
     if not any(len(item) for item in sets.values()):
         raise DataError(_NOTHING.format("the experts keep no exemplars"))
-    return analyse(detector, sets)
+    return analyse_features(detector, concatenate(list(sets.values())))
 
 
-def analyse_data(detector: Detector, table: Table, run: Run) -> Analysis:
-    """Which experts fire for which attack of a table.
+def analyse_data(detector: Detector, table: Table, ablate: bool, run: Run) -> Analysis:
+    """What the experts do for each attack of a table; with `ablate`, what becomes of it without each of them.
 
     Raises:
         DataError: none of its recordings can be used.
     """
-    features, failed = extract(detector, table, run)
-    if not len(features):
+    if not len(table):
+        raise DataError(_NOTHING.format("the data names none"))
+    found = analyse_table(detector, table, run, ablate=ablate)
+    if not found.attacks:
         raise DataError(_NOTHING.format("none of the recordings can be used"))
-    found = analyse(detector, {"data": features})
-    return replace(found, failed=failed, remarks=[*found.remarks, *on_table(table)])
+    return replace(found, remarks=[*found.remarks, *on_table(table)])
+
+
+def measure_novelty(
+    store: Store,
+    build: Callable[..., Detector],
+    inputs: Sequence[Path | str] | Path | str | Table,
+    known: Data | None,
+    run: Run,
+) -> Novelty:
+    """See `Registry.novelty`."""
+    record, table = store.generation(), recordings(inputs)
+    detector = build(record.number, run=run)
+    if known is not None:
+        found = novelty(detector, table, known_of_table(detector, table_of(known), run), run)
+        return replace(found, generation=record.number)
+    kept = [item.exemplars for item in old_domains(store, record.number).values() if item.exemplars]
+    sets = [part for item in kept for part in (item.replay, item.check) if len(part)]
+    if not sets:
+        raise DataError(
+            "the experts keep no exemplars to compare with; give labelled recordings of known domains by --known DATA"
+        )
+    features = concatenate(sets)
+    # Exemplars are cut short: what is compared with them is heard no longer.
+    longest = max(len(clip) for clip in features.clips)
+    found = novelty(detector, table, known_of_features(detector, features), run, longest=longest)
+    return replace(found, generation=record.number)

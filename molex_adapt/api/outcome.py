@@ -5,13 +5,16 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
 
-from molex_adapt.analyze import analyse
+from molex_adapt.analysis import analyse_features
+from molex_adapt.api.profile import profile_of
 from molex_adapt.api.training import Owners, Training
 from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
+from molex_adapt.features import concatenate
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
@@ -24,14 +27,12 @@ from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 
 
-def routing_profile(
-    detector: Detector, result: Adapted, old: Mapping[str, OldDomain]
-) -> dict[str, dict[str, float]]:
-    """Routing shares on the check exemplars, old and new; empty where none are kept."""
+def routing_profile(detector: Detector, result: Adapted, old: Mapping[str, OldDomain]) -> dict[str, Any]:
+    """How the check exemplars are routed, old and new; empty where none are kept."""
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
     sets |= {name: item.check for name, item in result.exemplars.items()}
     sets = {key: item for key, item in sets.items() if len(item)}
-    return analyse(detector, sets).usage if sets else {}
+    return profile_of(analyse_features(detector, concatenate(list(sets.values())))) if sets else {}
 
 
 def write_generation(

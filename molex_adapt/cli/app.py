@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import molex_adapt
-from molex_adapt.cli.commands import cache, hub, make, measure, registry, reproduce, score, train
+from molex_adapt.cli.commands import analyze, cache, hub, make, measure, registry, reproduce, score, train
 from molex_adapt.cli.errors import reported
 from molex_adapt.cli.output import show
 from molex_adapt.cli.terminal import open_streams
@@ -31,7 +31,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "retrain-router": train.retrain_router,
         "set-threshold": train.set_threshold,
     },
-    "Use": {"score": score.score, "evaluate": measure.evaluate, "analyze": measure.analyze},
+    "Use": {"score": score.score, "evaluate": measure.evaluate, "analyze": analyze.analyze},
     "Make": {"simulate": make.simulate, "demo": make.demo},
     "Hub": {"push": hub.push, "pull": hub.pull, "outdated": hub.outdated},
     "Registry": {

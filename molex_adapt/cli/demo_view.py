@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from molex_adapt.cli.tables import eer_cell, empty_table, points_cell, share_tables
+from molex_adapt.cli.analysis_view import share_tables
+from molex_adapt.cli.tables import eer_cell, empty_table, points_cell
 
 if TYPE_CHECKING:
     from molex_adapt.demo import DemoReport

@@ -20,17 +20,12 @@ if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.api import Course, Figure, Forgetting, GenerationStep
     from molex_adapt.data import Failed
     from molex_adapt.metrics import Rates
-    from molex_adapt.reports import Analysis, Change, Comparison, StageReport
+    from molex_adapt.reports import Change, Comparison, StageReport
 
-_BLOCKS = " ▏▎▍▌▋▊▉█"
-_HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
 MOST_LISTED = 10
 COLUMNS = 80
 GAP = 2
 """Characters between two columns."""
-_SHARE = 8
-"""Characters of a share with its bar."""
-_MOST_COLUMNS = 7
 _MOST_LAID_OUT = 500
 _MOST_STEPS = 12
 _TITLE_WIDTH = 78
@@ -80,33 +75,6 @@ def _real_speech(report: Comparison) -> list[RenderableType]:
         Text(f"Bona fide speech refused: {shares} of {found.bona_fide} recordings, ").append(rise),
         Text(),
     ]
-
-
-def analysis_table(report: Analysis) -> list[RenderableType]:
-    """Shares of the experts, a row per attack, and the blocks in which they differ most."""
-    tables = share_tables("Which experts fire: mean share over all blocks, after top-k", report)
-    by_block = [_block_table(report)] if len(report.attacks) <= _MOST_COLUMNS else []
-    return [*tables, *by_block, *failures(report.failed)]
-
-
-def share_tables(title: str, report: Analysis) -> list[Table]:
-    """Mean shares of the gates, a row per attack and a column per expert; as many tables as 80 columns ask for."""
-    tables: list[Table] = []
-    widths = {expert: max(len(expert), _SHARE) for expert in report.experts}
-    beside = max(map(len, report.attacks), default=0) + 12  # the counts as well
-    for at, experts in enumerate(in_width(widths, beside)):
-        table = empty_table(title if at == 0 else "The same, further experts")
-        table.add_column("speech", no_wrap=True)
-        for expert in experts:
-            table.add_column(expert, justify="right", no_wrap=True)
-        if report.utterances:
-            table.add_column("n", justify="right", no_wrap=True)
-        for row in report.attacks:
-            cells = [share_cell(report.usage[row][expert]) for expert in experts]
-            count = [str(report.utterances.get(row, ""))] if report.utterances else []
-            table.add_row(row, *cells, *count)
-        tables.append(table)
-    return tables
 
 
 def in_width(widths: Mapping[str, int], beside: int) -> list[list[str]]:
@@ -318,26 +286,3 @@ def _percentage(figure: Figure | None) -> str:
 
 def _difference(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f}"
-
-
-def share_cell(share: float) -> Text:
-    """A percentage with a bar of two cells, coloured by its height."""
-    eighths = max(0, min(16, round(16 * share)))
-    bar = "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
-    style = _HEAT[min(len(_HEAT) - 1, int(share * len(_HEAT)))]
-    return Text(f"{bar:<2}{100 * share:4.0f} %", style=style)
-
-
-def _block_table(report: Analysis) -> Table:
-    table = empty_table("The busiest expert of each block, and its share in %")
-    table.add_column("block", justify="right")
-    for row in report.attacks:
-        table.add_column(row, overflow="fold")
-    for block in range(report.blocks):
-        cells = []
-        for row in report.attacks:
-            shares = report.usage_by_block[row][block]
-            best = max(range(len(shares)), key=shares.__getitem__)
-            cells.append(f"{report.experts[best]} {100 * shares[best]:.0f}")
-        table.add_row(str(block + 1), *cells)
-    return table

@@ -72,6 +72,13 @@ def write_rows(path: Path, columns: list[str], rows: Iterable[list[Any]]) -> Non
         )
 
 
+def has_parquet() -> bool:
+    """Whether Parquet can be written here."""
+    from importlib.util import find_spec
+
+    return find_spec("pyarrow") is not None
+
+
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in UTF-16 with a byte-order mark as spreadsheets write it.
 

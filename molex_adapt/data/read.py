@@ -73,6 +73,18 @@ def read_listed(key: Path) -> list[Utterance]:
     raise DataError(_neither(key))
 
 
+def is_unlabelled(data: Path | str) -> bool:
+    """Whether it is a folder of recordings that says nothing of their labels: no classes, manifest or protocol."""
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        return False
+    names = [item.name for item in folder.iterdir() if item.is_dir()]
+    labelled = any(label_of(name) or nearest_label(name, 0.75) for name in names)
+    if labelled or any((folder / name).exists() for name in MANIFEST_NAMES) or find_protocols(folder):
+        return False
+    return bool(find_audio(folder))
+
+
 def _read_key(key: Path, folder: Path) -> Table:
     if not key.is_file():
         raise DataError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from molex_adapt.analyze import summarise
+from molex_adapt.analysis import Corpus, observe_features, shares
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.demo.domains import DemoData
@@ -16,7 +16,6 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features, extract, logits_of
 from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Analysis, Comparison
-from molex_adapt.routing import collect
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, compare, rates
 
@@ -49,9 +48,9 @@ class Tested:
 
     def scores_and_shares(self, detector: Detector) -> tuple[Scores, Analysis]:
         """The same and the shares of the experts, from one pass."""
-        gates = collect(detector, self.features)
-        scores = np.asarray(detector.calibration.apply(gates.logits.double().numpy()))
-        return scores, summarise(gates, self.features.attacks, detector.mixture.names)
+        observed = observe_features(detector, self.features)
+        corpus = Corpus.of_features(self.features)
+        return observed.scores, shares(observed.tally, corpus, detector.mixture.names)
 
     def compare(
         self,

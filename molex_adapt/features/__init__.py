@@ -1,6 +1,6 @@
 """Prefix features of many utterances, for training, exemplars and measuring; and the scores of recordings."""
 
-from molex_adapt.features.batches import batch_seconds, length_batches
+from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
 from molex_adapt.features.scoring import (
@@ -39,4 +39,5 @@ __all__ = [
     "score_table",
     "source_id",
     "states_of",
+    "window_batches",
 ]

@@ -16,7 +16,7 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 
 from __future__ import annotations
 
-from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change
+from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change, paired_changes
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -71,6 +71,7 @@ __all__ = [
     "measure_grid",
     "min_dcf",
     "paired_change",
+    "paired_changes",
     "paired_refusals",
     "refusals_by_condition",
     "threshold_for_new_voices",

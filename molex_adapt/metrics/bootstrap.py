@@ -95,19 +95,59 @@ def paired_change(
 
     Source: own.
     """
-    before = checked_scores(before_bona_fide, before_spoof)
-    after = checked_scores(after_bona_fide, after_spoof)
-    if (before[0].size, before[1].size) != (after[0].size, after[1].size):
-        raise DataError(
-            f"Before there are {before[0].size} bona fide and {before[1].size} spoof scores, after {after[0].size} and "
-            f"{after[1].size}. A paired comparison needs the same utterances in the same order. Score both on one list."
-        )
+    ((change, interval),) = paired_changes(
+        (before_bona_fide, before_spoof),
+        [(after_bona_fide, after_spoof)],
+        bootstrap=bootstrap,
+        seed=seed,
+        confidence=confidence,
+        groups=groups,
+        ties=ties,
+    )
+    return change, interval
+
+
+def paired_changes(
+    before: tuple[ArrayLike, ArrayLike],
+    others: Sequence[tuple[ArrayLike, ArrayLike]],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Groups | None = None,
+    ties: Ties = "asvspoof5",
+) -> list[tuple[float, tuple[float, float]]]:
+    """`paired_change` of one detector against each of several others, all on the same resamples, which are drawn once.
+
+    Args:
+        before: (N,) bona fide and (M,) spoof scores of the first detector.
+        others: those of the others, in the same order.
+        bootstrap, seed, confidence, groups, ties: see `eer_interval`.
+
+    Raises:
+        DataError: as `paired_change`.
+
+    Source: own.
+    """
+    first = checked_scores(*before)
+    checked = [checked_scores(*pair) for pair in others]
+    for pair in checked:
+        if (first[0].size, first[1].size) != (pair[0].size, pair[1].size):
+            raise DataError(
+                f"Before there are {first[0].size} bona fide and {first[1].size} spoof scores, after {pair[0].size} "
+                f"and {pair[1].size}. A paired comparison needs the same utterances in the same order. Score both on "
+                "one list."
+            )
     _check_settings(bootstrap, confidence)
-    units = _Units.of(before[0].size, before[1].size, groups)
-    curves = [_WeightedCurve.of(real, fake, units, ties) for real, fake in (before, after)]
-    changes = [curves[1].eers(drawn) - curves[0].eers(drawn) for drawn in units.draw(bootstrap, seed)]
-    change = eer(*after, ties=ties) - eer(*before, ties=ties)
-    return change, _percentiles(np.concatenate(changes), confidence)
+    units = _Units.of(first[0].size, first[1].size, groups)
+    curves = [_WeightedCurve.of(*pair, units, ties) for pair in (first, *checked)]
+    rates = [np.stack([curve.eers(drawn) for curve in curves]) for drawn in units.draw(bootstrap, seed)]
+    changes = np.concatenate(rates, axis=1)
+    known = eer(*first, ties=ties)
+    return [
+        (eer(*pair, ties=ties) - known, _percentiles(row - changes[0], confidence))
+        for pair, row in zip(checked, changes[1:], strict=True)
+    ]
 
 
 def mean_eer_interval(

@@ -2,6 +2,6 @@
 
 from molex_adapt.mixture.experts import ExpertLinear, ExpertSpec, ExpertWeights
 from molex_adapt.mixture.mixture import Mixture
-from molex_adapt.mixture.routers import Router, Routing
+from molex_adapt.mixture.routers import Heirs, Router, Routing
 
-__all__ = ["ExpertLinear", "ExpertSpec", "ExpertWeights", "Mixture", "Router", "Routing"]
+__all__ = ["ExpertLinear", "ExpertSpec", "ExpertWeights", "Heirs", "Mixture", "Router", "Routing"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from molex_adapt.base import Base, frame_mask
 from molex_adapt.errors import ExpertError
 from molex_adapt.mixture.experts import ExpertLinear, ExpertSpec, ExpertWeights
-from molex_adapt.mixture.routers import Router, Routing
+from molex_adapt.mixture.routers import Heirs, Router, Routing
 from molex_adapt.recipe import LoraOptions, RouterOptions
 
 
@@ -239,6 +239,18 @@ class Mixture(nn.Module):
         finally:
             for router in self.routers:
                 router.forced = None
+
+    @contextmanager
+    def without(self, name: str, heirs: Heirs = "others") -> Iterator[None]:
+        """Switch one expert off inside the `with` block; `heirs` says who takes its gates."""
+        index = self.index(name)
+        for router in self.routers:
+            router.off = index, heirs
+        try:
+            yield
+        finally:
+            for router in self.routers:
+                router.off = None
 
     def orthogonality(self) -> Tensor:
         """Mean squared cosine between the A rows of different experts; scalar.

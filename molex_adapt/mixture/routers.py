@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from torch.nn import functional as F
 
 from molex_adapt.mixture.stack import Stack
 from molex_adapt.recipe import RouterOptions
+
+Heirs: TypeAlias = Literal["others", "none"]
+"""Who takes the gates of an expert that is switched off: the others, as if it had never been there, or nobody."""
 
 _CLOSED = 40.0
 """By how much `withdraw` lowers a gate logit; trained ones differ by a few."""
@@ -29,7 +33,8 @@ class Routing:
 
     Attributes:
         chosen: (B, N, K) int64, the experts that act.
-        weights: (B, N, K), their gates, which sum to 1.
+        weights: (B, N, K), their gates, which sum to 1; to less where an expert is switched off and nobody takes its
+            gates.
         logits: (B, N, E), without noise.
         spread: the gates as the block's layers multiply by them, kept here by the first layer for the others.
     """
@@ -70,6 +75,8 @@ class Router(nn.Module):
         self.register_buffer("spread", torch.ones(width))
         self.forced: int | None = None
         """The expert that takes every utterance; None to route as usual."""
+        self.off: tuple[int, Heirs] | None = None
+        """The expert that is switched off, and who takes its gates; None to route as usual."""
 
     @torch.no_grad()
     def add(self, row: Tensor | None = None) -> None:
@@ -130,8 +137,23 @@ class Router(nn.Module):
         noisy = logits
         if self.training and self.options.noise > 0:
             noisy = logits + self.options.noise * torch.randn_like(logits)
-        values, chosen = noisy.topk(min(self.options.top_k, len(rows)), dim=-1)
-        return Routing(chosen, values.softmax(-1), logits)
+        if self.off is None:
+            values, chosen = noisy.topk(min(self.options.top_k, len(rows)), dim=-1)
+            return Routing(chosen, values.softmax(-1), logits)
+        return self._without(noisy, *self.off)
+
+    def _without(self, logits: Tensor, off: int, heirs: Heirs) -> Routing:
+        """Route (B, N, E) gate logits with one expert switched off."""
+        count = min(self.options.top_k, logits.shape[-1])
+        if heirs == "others":
+            # Made on the device: an index that is sent there would wait for it.
+            own = torch.arange(logits.shape[-1], device=logits.device) == off
+            logits = logits.masked_fill(own, -torch.inf)
+            count = max(1, min(count, logits.shape[-1] - 1))
+        values, chosen = logits.topk(count, dim=-1)
+        # Where there is no other expert, its softmax over nothing is not a number, and its gate is 0 as well.
+        weights = values.softmax(-1).masked_fill(chosen == off, 0.0)
+        return Routing(chosen, weights, logits)
 
 
 def load_balance(routing: Routing, mask: Tensor) -> Tensor:

@@ -236,7 +236,7 @@ class GenerationRecord(Record):
     changes: Figures = {}
     """Per domain, what this generation changed against its parent, on the same recordings before and after."""
     profile: Figures = {}
-    """How routing falls out: the shares that `analyze` shows."""
+    """How the experts' check exemplars are routed: what `analyze` shows without data."""
     remarks: list[Text] = []
     origin: OriginRecord | None = None
     """Where the whole mixture was pulled from; None for one made here."""

@@ -30,7 +30,8 @@ def test_the_first_expert_brings_head_and_routers_and_is_active(made, registry):
     exemplars = registry.store.exemplar_tensors("buzz")
     assert exemplars["replay.bona_fide"].tolist() == [1] * 4 + [0] * 4
     profile = registry.store.active.profile
-    assert profile == {"bonafide": {"buzz": 1.0}, "buzz": {"buzz": 1.0}}
+    assert profile["usage"] == {"bonafide": {"buzz": 1.0}, "buzz": {"buzz": 1.0}}
+    assert profile["usage_by_block"] == {"bonafide": [[1.0], [1.0]], "buzz": [[1.0], [1.0]]}
 
 
 def test_a_further_expert_leaves_every_old_byte_as_it_was(made, registry, tree, monkeypatch):
@@ -302,7 +303,7 @@ def test_names_that_are_not_utf_8_are_recorded(made, empty, tiny_recipe, tmp_pat
     expert, generation = empty.store.expert("buzz"), empty.store.generation()
     assert (expert.data.attacks, expert.licence) == (["b\\udcff"], "b\\udcff")
     assert generation.command == "molex-adapt add-expert b\\udcff/"
-    assert set(generation.profile) == {"bonafide", "b\\udcff"}
+    assert set(generation.profile["usage"]) == {"bonafide", "b\\udcff"}
     assert set(empty.retrain_router(run=HOW).after) == {"buzz"}
 
 

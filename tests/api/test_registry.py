@@ -138,12 +138,23 @@ def test_evaluation_of_a_split(made, registry):
         registry.evaluate(only, run=HOW)
 
 
+def computed(registry):
+    """The analysis of the exemplars, computed anew and rounded as a record rounds it."""
+    from molex_adapt.api.measuring import analyse_exemplars
+    from molex_adapt.api.profile import profile_of, stored_analysis
+
+    record = registry.store.generation()
+    found = analyse_exemplars(registry.detector(run=HOW), registry.store, record.number)
+    return stored_analysis(record.model_copy(update={"profile": profile_of(found)}))
+
+
 def test_analysis_of_exemplars_and_of_data(made, registry):
     own = registry.analyze(run=HOW)
     assert (own.experts, own.attacks) == (["buzz"], ["buzz", "bonafide"])
     counts = registry.store.expert("buzz").data.counts["test"]
     assert own.utterances == {"buzz": min(4, counts["spoof"]), "bonafide": min(4, counts["bonafide"])}
     assert own.usage == {"buzz": {"buzz": 1.0}, "bonafide": {"buzz": 1.0}}
+    assert own.as_dict() == computed(registry).as_dict()
     data = registry.analyze(made.hum, run=HOW)
     assert data.utterances == {"hum": 12, "bonafide": 12}
     assert len(data.usage_by_block["hum"]) == 2

@@ -165,7 +165,7 @@ def api(monkeypatch):
         notes.calls.append(("create", (path, base), {"revision": revision, "experts": experts}))
         return Registry(Store.create(path, base_record()))
 
-    for name in (*notes.answers, "pull"):
+    for name in (*notes.answers, "pull", "timeline", "compare", "novelty"):
         monkeypatch.setattr(Registry, name, stand_in(name))
     monkeypatch.setattr(Registry, "create", create)
     monkeypatch.setattr(Registry, "open", lambda path: Registry(Store(path)))

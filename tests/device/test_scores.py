@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt.analyze import analyse
+from molex_adapt.analysis import Corpus, conclude, observe_features
 from molex_adapt.features import concatenate, logits_of, pad
 from molex_adapt.routing import collect
 from molex_adapt.train.reads import reads_of
@@ -82,9 +82,17 @@ def test_analysis_and_routers_reads_are_those_of_the_cpu(device, detector_on, ke
         vars(collect(here, kept)).values(), vars(collect(there, kept)).values(), strict=True
     ):
         torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-4)
-    expected, found = analyse(here, {"buzz": kept}), analyse(there, {"buzz": kept})
+    corpus = Corpus.of_features(kept)
+    expected, found = (
+        conclude(observe_features(place, kept, ablate=True), corpus, place.mixture.names)
+        for place in (here, there)
+    )
     for attack, usage in expected.usage.items():
         assert found.usage[attack] == pytest.approx(usage, abs=1e-4)
+    assert len(expected.findings.ablation) == 2 * 3 * 2
+    for one, other in zip(expected.findings.ablation, found.findings.ablation, strict=True):
+        assert other.score_change == pytest.approx(one.score_change, abs=1e-4)
+        assert other.moved == pytest.approx(one.moved, abs=1e-4)
     torch.testing.assert_close(reads_of(there, kept), reads_of(here, kept), atol=1e-4, rtol=1e-4)
 
 

@@ -288,3 +288,24 @@ def test_orthogonality_is_the_mean_squared_cosine_of_pairs(mixed):
             ]
     assert float(mixture.orthogonality()) == pytest.approx(sum(expected) / len(expected), abs=1e-6)
     assert float(mixed(experts={"one": (2, 2.0)}).orthogonality()) == 0.0
+
+
+@pytest.mark.parametrize("routing", ["utterance", "frame"])
+@pytest.mark.parametrize("heirs", ["others", "none"])
+def test_an_expert_that_is_off_takes_no_part(mixed, heard, routing, heirs):
+    mixture = mixed(experts=THREE, routing=routing, top_k=2)
+    before = mixture.hidden_states(*heard)[-1]
+    usual = [routing.gates for routing in mixture.routings]
+    with mixture.without("opus", heirs):
+        off = mixture.hidden_states(*heard)[-1]
+        first = mixture.routings[0].gates
+    assert not first[..., mixture.index("opus")].any()
+    if heirs == "others":
+        torch.testing.assert_close(first.sum(-1), torch.ones(first.shape[:-1]))
+    else:
+        # Routing of the first block is as usual, and the others keep their gates.
+        kept = usual[0].clone()
+        kept[..., mixture.index("opus")] = 0
+        torch.testing.assert_close(first, kept)
+    assert (off - before).abs().max() > 1e-3
+    assert torch.equal(mixture.hidden_states(*heard)[-1], before)

@@ -1,4 +1,4 @@
-"""Commands that measure the mixture: evaluate, analyze."""
+"""The command that measures: evaluate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from molex_adapt.cli.options import (
     running,
 )
 from molex_adapt.cli.output import Answer, broken, emit
-from molex_adapt.cli.tables import analysis_table
 
 Split = Annotated[
     Literal["train", "dev", "test"] | None,
@@ -109,34 +108,4 @@ def evaluate(
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     answer = Answer(report.as_dict(), evaluation_tables(report), report.remarks, failed=broken(report.failed))
-    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-
-
-def analyze(
-    data: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DATA", help=f"{DATA_HELP} Without it, the experts' exemplars.", show_default=False
-        ),
-    ] = None,
-    registry: RegistryFolder = DEFAULT_REGISTRY,
-    device: Device = "auto",
-    precision: Precision = None,
-    workers: Workers = None,
-    allow_failures: AllowFailures = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Show which experts fire for which attack, and in which block.
-
-    [bold]Examples[/bold]
-
-      molex-adapt analyze
-      molex-adapt analyze data/ --json > routing.json
-    """
-    from molex_adapt.api import Registry
-
-    with running(quiet, device=device, precision=precision, workers=workers) as run:
-        report = Registry.open(registry).analyze(data, run=run)
-    answer = Answer(report.as_dict(), analysis_table(report), report.remarks, failed=broken(report.failed))
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)

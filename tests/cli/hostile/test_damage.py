@@ -32,7 +32,7 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, s
     ),
     "expert weights": (WEIGHTS, flip, ["score", "HUM"], "adapter_model", COPY),
     "expert cut off": (WEIGHTS, lambda old: old[:99], ["evaluate", "HUM"], "buzz/adapter_model", COPY),
-    "expert gone": (WEIGHTS, None, ["analyze"], "buzz/adapter_model", COPY),
+    "expert gone": (WEIGHTS, None, ["analyze", "HUM"], "buzz/adapter_model", COPY),
     "expert record": (
         "experts/buzz/expert.yaml",
         lambda _: b"name: ../x",
@@ -92,7 +92,7 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, s
     "base config": (
         "base/config.json",
         lambda _: b"{}",
-        ["analyze"],
+        ["analyze", "HUM"],
         "registry/base. cannot be loaded",
         "restore .*registry/base from a copy",
     ),

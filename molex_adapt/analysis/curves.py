@@ -1,0 +1,52 @@
+"""Histograms of scores and error curves, thinned out to what a picture can show.
+
+Shapes: N recordings.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.analysis.corpus import Corpus
+from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.findings import ScoreCurves
+from molex_adapt.metrics import det_curve
+
+_BINS, _POINTS = 40, 60
+_OUTLIERS = 0.5
+"""Per cent of scores at either end that share the outermost bins."""
+
+
+def score_curves(scores: NDArray[np.float64], seen: NDArray[np.bool_], corpus: Corpus) -> ScoreCurves | None:
+    """From (N,) scores in nats and (N,) whether each was read; None where nothing was."""
+    if not seen.any():
+        return None
+    low, high = np.percentile(scores[seen], [_OUTLIERS, 100 - _OUTLIERS])
+    edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
+    names = np.array(corpus.attacks, dtype=object)
+    own = {name: scores[np.asarray(names == name, dtype=bool) & seen] for name in corpus.names}
+    counts = {
+        name: np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist()
+        for name, values in own.items()
+        if values.size
+    }
+    real = scores[corpus.bona_fide & seen]
+    det = {
+        name: _thinned(real, values)
+        for name, values in own.items()
+        if name != BONA_FIDE and values.size and real.size
+    }
+    return ScoreCurves(edges.tolist(), counts, det)
+
+
+def _thinned(real: NDArray[np.float64], fake: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """At most 60 points; the steps between them are alike on the axes of normal deviates that DET curves have."""
+    from scipy.special import ndtri
+
+    curve = det_curve(real, fake)
+    floor = 0.5 / max(real.size, fake.size)
+    along = ndtri(np.clip(curve.miss, floor, 1 - floor)) - ndtri(np.clip(curve.false_alarm, floor, 1 - floor))
+    wanted = np.linspace(along[0], along[-1], _POINTS)
+    at = np.unique(np.searchsorted(along, wanted).clip(0, along.size - 1))
+    return list(zip(curve.false_alarm[at].tolist(), curve.miss[at].tolist(), strict=True))

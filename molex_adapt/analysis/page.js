@@ -1,0 +1,163 @@
+"use strict";
+(() => {
+  const content = JSON.parse(document.getElementById("content").textContent);
+  const root = document.documentElement;
+  const views = {};
+  const PAGE = 20;
+
+  // Tables: sorted, filtered and shown page by page, so that thousands of rows answer at once.
+  function cellText(value, kind) {
+    if (value === null) return "–";
+    if (typeof value !== "number") return value;
+    if (kind === "percent") return (100 * value).toFixed(1) + " %";
+    return Number.isInteger(value) ? String(value) : String(value);
+  }
+
+  function makeTable(place) {
+    const table = content.tables[place.dataset.table];
+    const state = { rows: table.rows, sorted: -1, falling: false, page: 0 };
+    const texts = table.rows.map((row) => row.map((v, i) => cellText(v, table.kinds[i])).join(" ").toLowerCase());
+    const head = place.querySelector("thead tr"), body = place.querySelector("tbody");
+    const said = place.querySelector("[role=status]"), filter = place.querySelector("input");
+    const [back, on] = place.querySelectorAll(".tools button");
+    const isText = table.columns.map((_, i) => table.rows.some((row) => typeof row[i] === "string"));
+
+    function show() {
+      const pages = Math.max(1, Math.ceil(state.rows.length / PAGE));
+      state.page = Math.min(state.page, pages - 1);
+      const first = state.page * PAGE, part = state.rows.slice(first, first + PAGE);
+      body.replaceChildren(...part.map((row) => {
+        const line = document.createElement("tr");
+        row.forEach((value, i) => {
+          const cell = document.createElement(i === 0 ? "th" : "td");
+          if (i === 0) cell.scope = "row";
+          cell.className = isText[i] ? "text" : "";
+          cell.textContent = cellText(value, table.kinds[i]);
+          line.append(cell);
+        });
+        return line;
+      }));
+      said.textContent = part.length
+        ? `rows ${first + 1} to ${first + part.length} of ${state.rows.length}` : "no row has that text";
+      back.disabled = state.page === 0;
+      on.disabled = state.page >= pages - 1;
+      [...head.children].forEach((cell, i) => {
+        cell.setAttribute("aria-sort", i !== state.sorted ? "none" : state.falling ? "descending" : "ascending");
+      });
+    }
+
+    function arrange() {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      state.rows = table.rows.filter((_, at) => words.every((word) => texts[at].includes(word)));
+      if (state.sorted >= 0) {
+        const i = state.sorted, sign = state.falling ? -1 : 1;
+        // What was not measured stands last either way.
+        state.rows.sort((a, b) => a[i] === null ? 1 : b[i] === null ? -1
+          : sign * (isText[i] ? String(a[i]).localeCompare(String(b[i])) : a[i] - b[i]));
+      }
+      show();
+    }
+
+    table.columns.forEach((name, i) => {
+      const cell = document.createElement("th"), button = document.createElement("button");
+      cell.scope = "col";
+      cell.className = isText[i] ? "text" : "";
+      button.type = "button";
+      button.textContent = name.replaceAll("_", " ");
+      button.addEventListener("click", () => {
+        state.falling = state.sorted === i ? !state.falling : !isText[i];
+        state.sorted = i;
+        arrange();
+      });
+      cell.append(button);
+      head.append(cell);
+    });
+    filter.addEventListener("input", () => { state.page = 0; arrange(); });
+    back.addEventListener("click", () => { state.page -= 1; show(); });
+    on.addEventListener("click", () => { state.page += 1; show(); });
+    show();
+  }
+
+  // Charts: drawn when they come into sight, in the colours of the page.
+  function records(name) {
+    const table = content.tables[name];
+    return table ? table.rows.map((row) => Object.fromEntries(row.map((v, i) => [table.columns[i], v]))) : [];
+  }
+
+  function chosenRows(key, attack) {
+    if (key === "blocks") {
+      return (content.blocks[attack] || []).flatMap((row, block) =>
+        row.map((gate, e) => ({ block: block + 1, expert: content.experts[e], gate })));
+    }
+    if (key === "ablation") {
+      return records("ablation").filter((row) => row.attack === attack && row.eer_change !== null).map((row) => ({
+        expert: row.expert, heirs: row.gates_to === "others" ? "others take over" : "nobody takes over",
+        points: 100 * row.eer_change, low: 100 * row.eer_low, high: 100 * row.eer_high,
+      }));
+    }
+    return content[key][attack] || [];
+  }
+
+  function config() {
+    const style = getComputedStyle(root);
+    const text = style.getPropertyValue("--text").trim(), line = style.getPropertyValue("--line").trim();
+    return {
+      background: "transparent",
+      axis: { labelColor: text, titleColor: text, gridColor: line, domainColor: line, tickColor: line, labelLimit: 220 },
+      legend: { labelColor: text, titleColor: text, labelLimit: 220, orient: "top" },
+      text: { color: text }, view: { stroke: line }, style: { "guide-label": { fontSize: 11 } },
+    };
+  }
+
+  async function draw(place) {
+    const key = place.dataset.chart, detail = place.dataset.detail === "yes";
+    const spec = structuredClone((detail ? content.detail : content.charts)[key]);
+    // Heat maps need a width for every column and may be scrolled; all else fits into the page.
+    if (!["usage", "needed", "blocks"].includes(key)) spec.width = Math.max(140, Math.min(spec.width, place.clientWidth - 130));
+    if (detail) spec.datasets = { chosen: chosenRows(key, chosen()) };
+    else if (spec.data && spec.data.name && !spec.datasets) spec.datasets = { [spec.data.name]: records(spec.data.name) };
+    const made = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: config() });
+    views[place.id] = made.view;
+    made.view.addEventListener("click", (_, item) => {
+      const attack = item && item.datum && item.datum.attack;
+      if (!detail && content.attacks.includes(attack)) choose(attack);
+    });
+  }
+
+  const select = document.getElementById("attack");
+  const chosen = () => select.value;
+
+  async function choose(attack) {
+    select.value = attack;
+    const detail = [...document.querySelectorAll("[data-detail=yes]")].filter((place) => views[place.id]);
+    await Promise.all(detail.map((place) => views[place.id].data("chosen", chosenRows(place.dataset.chart, attack)).runAsync()));
+    document.getElementById("chosen").textContent = attack;
+    for (const place of document.querySelectorAll("[data-detail=yes]")) {
+      place.hidden = !chosenRows(place.dataset.chart, attack).length;
+    }
+  }
+
+  const places = [...document.querySelectorAll("[data-chart]")];
+  const sight = new IntersectionObserver((seen) => {
+    for (const entry of seen) {
+      if (entry.isIntersecting) { sight.unobserve(entry.target); draw(entry.target); }
+    }
+  }, { rootMargin: "600px" });
+
+  function theme(name) {
+    root.dataset.theme = name;
+    document.getElementById("theme").setAttribute("aria-pressed", String(name === "dark"));
+    for (const place of places) if (views[place.id]) draw(place);
+  }
+
+  document.querySelectorAll("[data-table]").forEach(makeTable);
+  select.addEventListener("change", () => choose(chosen()));
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  theme(dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
+  document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
+  places.forEach((place) => sight.observe(place));
+  choose(chosen());
+  // On paper, charts are drawn that were not yet in sight.
+  addEventListener("beforeprint", () => { for (const place of places) if (!views[place.id]) draw(place); });
+})();

@@ -1,0 +1,83 @@
+"""Who catches an attack, in words: an expert, several, the readout alone, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from molex_adapt.conventions import NULL_DOMAIN
+from molex_adapt.findings import Ablation, AttackVerdict, Errors
+
+MISSED = 0.2
+"""An attack with an EER of at least this is caught by nobody: one in five is taken for real."""
+_FEWEST = 10
+"""Recordings of an attack, below which nothing is said of it."""
+_NAMED = 3
+
+
+def verdicts(
+    errors: Mapping[str, Errors],
+    ablation: Sequence[Ablation],
+    moved: Mapping[str, Mapping[str, float]],
+) -> list[AttackVerdict]:
+    """On every attack that was measured; the null control is none.
+
+    Args:
+        errors: by attack.
+        ablation: of every expert; without it nothing is said.
+        moved: shares of the scores' movement, by attack and expert.
+    """
+    return [
+        _verdict(name, found, _needed(name, ablation), moved[name])
+        for name, found in errors.items()
+        if name != NULL_DOMAIN and name in moved
+    ]
+
+
+def unneeded(ablation: Iterable[Ablation], experts: Sequence[str]) -> list[str]:
+    """Experts without which the EER of no attack rises beyond chance; none where no expert was switched off."""
+    tried = [item for item in ablation if item.heirs == "others" and item.eer_ci is not None]
+    needed = {item.expert for item in tried if item.eer_ci is not None and item.eer_ci[0] > 0}
+    return [name for name in experts if name not in needed] if tried else []
+
+
+def _needed(attack: str, ablation: Sequence[Ablation]) -> list[Ablation]:
+    """Experts that the others cannot stand in for, the one that is missed most first."""
+    found = [
+        item
+        for item in ablation
+        if item.attack == attack and item.heirs == "others" and item.eer_ci is not None and item.eer_ci[0] > 0
+    ]
+    return sorted(found, key=lambda item: -(item.eer_change or 0.0))
+
+
+def _verdict(
+    attack: str, errors: Errors, needed: list[Ablation], moved: Mapping[str, float]
+) -> AttackVerdict:
+    low, high = errors.eer_ci
+    rate = f"EER {100 * errors.eer:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    if errors.spoof < _FEWEST:
+        said = f"cannot be told from {errors.spoof} recording{'s' if errors.spoof > 1 else ''}"
+        return AttackVerdict(attack, "unclear", [], f"{attack}: {said}")
+    if errors.eer >= MISSED:
+        return AttackVerdict(attack, "nobody", [], f"{attack}: nobody's, {rate}: add an expert")
+    names = [item.expert for item in needed]
+    if len(names) == 1:
+        rise = 100 * (needed[0].eer_change or 0.0)
+        said = f"caught by {names[0]}, {rate}; without it {rise:+.1f} points"
+        return AttackVerdict(attack, "caught", names, f"{attack}: {said}")
+    if names:
+        return AttackVerdict(attack, "shared", names, f"{attack}: shared by {_listed(names)}, {rate}")
+    if errors.experts_ci[0] > 0:
+        most = sorted(moved, key=lambda name: -moved[name])[:2]
+        said = f"shared by {_listed(most)}, {rate}; any one of them can be missing"
+        return AttackVerdict(attack, "shared", most, f"{attack}: {said}")
+    if errors.readout_alone is not None and errors.readout_alone < MISSED:
+        first, last = (f"{100 * end:+.1f}" for end in errors.experts_ci)
+        said = f"caught by the readout alone, {rate}; without all experts {first} to {last} points"
+        return AttackVerdict(attack, "readout", [], f"{attack}: {said}")
+    return AttackVerdict(attack, "unclear", [], f"{attack}: caught, {rate}, but by no part alone")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [*names[:_NAMED], *([f"{len(names) - _NAMED} more"] if len(names) > _NAMED else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

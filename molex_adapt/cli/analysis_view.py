@@ -1,0 +1,239 @@
+"""An analysis on 80 columns: attacks are rows, experts columns; what is too wide goes on in a further table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from molex_adapt.cli.tables import GAP, empty_table, failures, in_width
+
+if TYPE_CHECKING:
+    from molex_adapt.findings import Ablation, Distance, Findings
+    from molex_adapt.reports import Analysis
+
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
+_SHARE = 8
+"""Characters of a share with its bar, and of a column at least."""
+_NAME = 16
+"""Characters of a name, beyond which it goes on in a further line."""
+_LONGEST_WORD = 24
+_ALIKE = 0.05
+_READOUT = "the readout"
+"""Beside experts, whose names have no spaces."""
+_MOST_LISTED = 8
+
+
+def analysis_view(report: Analysis) -> list[RenderableType]:
+    """Shares, and after them whatever was tested."""
+    found = report.findings
+    return [
+        *_sentences(found),
+        *share_tables("Which experts act: mean gate over all blocks, after top-k", report),
+        *_errors(found),
+        *_ablation(report),
+        *_alike(found),
+        *_by_block(report),
+        *_closing(found),
+        *failures(report.failed),
+    ]
+
+
+def share_tables(title: str, report: Analysis) -> list[Table]:
+    """Mean shares of the gates, a row per attack and a column per expert; as many tables as 80 columns ask for."""
+    counts = {name: str(count) for name, count in report.utterances.items()}
+    return _paged(
+        title,
+        ("speech", report.attacks),
+        report.experts,
+        lambda row, expert: share_cell(report.usage[row][expert]),
+        ("n", counts),
+    )
+
+
+def share_cell(share: float) -> Text:
+    """A percentage with a bar of two cells, coloured by its height."""
+    eighths = max(0, min(16, round(16 * share)))
+    bar = "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
+    style = _HEAT[min(len(_HEAT) - 1, int(share * len(_HEAT)))]
+    return Text(f"{bar:<2}{100 * share:4.0f} %", style=style)
+
+
+def whole_words(name: str, width: int = _NAME) -> str:
+    """A name in lines of at most `width` characters, broken between its words; a word that is longer stays whole.
+
+    Only a word of more than 24 characters is cut, and ends in an ellipsis.
+    """
+    lines = [""]
+    for part in re.findall(r".+?(?:[-_./+, ]|$)", name):
+        word = part if len(part) <= _LONGEST_WORD else f"{part[: _LONGEST_WORD - 1]}…"
+        if lines[-1] and len(lines[-1]) + len(word) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
+
+
+def _paged(
+    title: str,
+    rows: tuple[str, Sequence[str]],
+    columns: Sequence[str],
+    cell: Callable[[str, str], Text],
+    last: tuple[str, Mapping[str, str]] = ("", {}),
+) -> list[Table]:
+    """A table, or several of 80 columns; `rows` are their heading and names, `last` a column of all of them."""
+    names = {name: whole_words(name) for name in rows[1]}
+    beside = max(map(_width, [rows[0], *names.values()])) + GAP
+    if last[1]:
+        beside += max(map(len, [last[0], *last[1].values()])) + GAP
+    shown, pages = _laid_out({name: name for name in columns}, beside)
+    if len(pages) > 1:
+        shown, pages = _laid_out({name: whole_words(name, _SHARE + 2) for name in columns}, beside)
+    tables: list[Table] = []
+    for at, page in enumerate(pages):
+        table = empty_table(title if at == 0 else "The same, further experts")
+        table.add_column(rows[0], no_wrap=True)
+        for name in page:
+            table.add_column(shown[name], justify="right", no_wrap=True)
+        if last[1]:
+            table.add_column(last[0], justify="right", no_wrap=True)
+        for name, text in names.items():
+            ends = [last[1].get(name, "")] if last[1] else []
+            table.add_row(text, *(cell(name, expert) for expert in page), *ends)
+        tables.append(table)
+    return tables
+
+
+def _laid_out(shown: dict[str, str], beside: int) -> tuple[dict[str, str], list[list[str]]]:
+    widths = {name: max(_SHARE, _width(text)) for name, text in shown.items()}
+    return shown, in_width(widths, beside)
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def _sentences(found: Findings) -> list[RenderableType]:
+    styles = {"nobody": "red", "unclear": "yellow"}
+    lines = [Text(item.sentence, style=styles.get(item.kind, "")) for item in found.verdicts]
+    return (
+        [Text("Who catches what", style="bold"), *(Padding(line, (0, 1)) for line in lines), Text()]
+        if lines
+        else []
+    )
+
+
+def _errors(found: Findings) -> list[RenderableType]:
+    if not found.errors:
+        return []
+    title = "EER in %: of the whole, without any expert, of the readout alone"
+    table = empty_table(title)
+    for name, justify in (("attack", "left"), ("whole (95 %)", "right"), ("no experts", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("change (95 %)", justify="right", no_wrap=True)
+    table.add_column("readout", justify="right", no_wrap=True)
+    for name, item in found.errors.items():
+        low, high = item.eer_ci
+        table.add_row(
+            whole_words(name),
+            f"{100 * item.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})",
+            f"{100 * item.without_experts:.1f}",
+            _points(item.experts_change, item.experts_ci),
+            "-" if item.readout_alone is None else f"{100 * item.readout_alone:.1f}",
+        )
+    return [table]
+
+
+def _ablation(report: Analysis) -> list[RenderableType]:
+    found = report.findings
+    of = {(item.attack, item.expert): item for item in found.ablation if item.heirs == "others"}
+    rows = [name for name in report.attacks if any((name, expert) in of for expert in report.experts)]
+    if not rows:
+        return []
+    tables = _paged(
+        "Without an expert: change of the EER in points (bonafide: of the score)",
+        ("speech", rows),
+        report.experts,
+        lambda row, expert: _lost(of[row, expert]),
+    )
+    moved = _paged(
+        "What moves the scores: share of all movement",
+        ("speech", rows),
+        [_READOUT, *report.experts],
+        lambda row, part: share_cell((found.moved[row] | {_READOUT: found.moved_by_readout[row]})[part]),
+    )
+    return [*tables, *moved]
+
+
+def _lost(item: Ablation) -> Text:
+    if item.eer_change is None or item.eer_ci is None:
+        return Text(f"{item.score_change:+.2f}", style="grey50")
+    low, high = item.eer_ci
+    style = "bold red" if low > 0 else "green" if high < 0 else "grey50"
+    return Text(f"{100 * item.eer_change:+.1f}", style=style)
+
+
+def _points(change: float, interval: tuple[float, float]) -> Text:
+    low, high = interval
+    style = "red" if low > 0 else "green" if high < 0 else ""
+    return Text(f"{100 * change:+.1f} ({100 * low:+.1f} {100 * high:+.1f})", style=style)
+
+
+def _alike(found: Findings) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    same = sorted((item for item in found.distances if item.p_corrected > _ALIKE), key=lambda item: -item.p)
+    if found.distances:
+        told = len(found.distances) - len(same)
+        lines.append(Text(f"Routed apart: {told} of {len(found.distances)} pairs (p < 0.05, corrected)"))
+    lines += [Padding(_pair("not apart", item), (0, 1)) for item in same[:_MOST_LISTED]]
+    if len(same) > _MOST_LISTED:
+        lines.append(Text(f" and {len(same) - _MOST_LISTED} more; see --json"))
+    lines += [_pair("control", item) for item in found.controls]
+    return [*lines, Text()] if lines else []
+
+
+def _pair(what: str, item: Distance) -> Text:
+    style = "red" if what == "control" and item.p <= _ALIKE else ""
+    return Text(
+        f"{what}: {item.one} and {item.other}, distance {item.distance:.2f}, p = {item.p:.3f}", style=style
+    )
+
+
+def _by_block(report: Analysis) -> list[RenderableType]:
+    depth = report.findings.depth
+    if not depth:
+        return []
+    table = empty_table("By block: what routing says of the attack, and the busiest expert")
+    for name in ("block", "bits", "distance", "entropy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("busiest", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    for item in depth:
+        figures = (f"{item.information_bits:.2f}", f"{item.distance:.2f}", f"{item.entropy_bits:.2f}")
+        table.add_row(str(item.block), *figures, whole_words(item.busiest, 24), f"{100 * item.share:.0f} %")
+    return [table]
+
+
+def _closing(found: Findings) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    if found.probe is not None:
+        probe = found.probe
+        lines.append(
+            Text(
+                f"Read from routing alone: {100 * probe.accuracy:.0f} % right, {100 * probe.chance:.0f} % by chance "
+                f"(p = {probe.p:.3f})"
+            )
+        )
+    if found.health is not None:
+        parts = {"dead": found.health.dead, "needed by no attack": found.health.unneeded}
+        lines += [Text(f"Experts {what}: {', '.join(names)}") for what, names in parts.items() if names]
+        if found.health.collapsed:
+            lines.append(
+                Text(f"Blocks with one expert for all: {', '.join(map(str, found.health.collapsed))}")
+            )
+    return lines

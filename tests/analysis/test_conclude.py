@@ -1,0 +1,154 @@
+"""What experts and readout are worth, and the verdicts; on scores whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from molex_adapt import metrics
+from molex_adapt.analysis import Corpus, Observed, Tally, conclude
+from molex_adapt.analysis.parts import Parts
+from molex_adapt.analysis.verdict import MISSED, unneeded, verdicts
+from molex_adapt.cli.output import to_json
+from molex_adapt.findings import Ablation, Errors
+
+EXPERTS = ["one", "two"]
+EACH = 60
+
+
+def seen(lifts: dict[str, tuple[float, float, float]], apart: float = 3.0) -> tuple[Observed, Corpus]:
+    """A pass over bona fide speech at `apart` and attacks at 0, without any detector.
+
+    Per attack, by how much the scores of its recordings rise without expert one, without expert two, and without both.
+    The readout knows the attack "known" alone.
+    """
+    rng = np.random.default_rng(0)
+    names = [name for name in (*lifts, "bonafide") for _ in range(EACH)]
+    real = np.array([name == "bonafide" for name in names])
+    count = len(names)
+    sources = tuple(str(at % EACH) for at in range(count))
+    scores = rng.normal(size=count) + apart * real
+    rise = np.array([lifts.get(name, (0.0, 0.0, 0.0)) for name in names])
+    told = np.where([name == "known" for name in names], -3.0, 0.0) + 0.1 * rng.normal(size=count)
+    without = np.repeat((scores[:, None] + rise[:, :2])[:, :, None], 2, axis=2)
+    gates = np.full((count, 1, 2), 0.5, np.float32)
+    gates[[name == "odd" for name in names]] = (0.9, 0.1)
+    corpus = Corpus(tuple(names), ("",) * count, real, sources, tuple(map(str, range(count))))
+    tally = Tally.empty(len(corpus.rows), 1, 2)
+    for name in ("gates", "before"):
+        values = (torch.from_numpy(gates) * 2.0**32).long()
+        getattr(tally, name).index_add_(0, torch.from_numpy(corpus.row_of), values)
+    tally.counts.index_add_(0, torch.from_numpy(corpus.row_of), torch.ones(count, dtype=torch.int64))
+    everyone = np.arange(count)
+    spectrum = np.zeros((count, 3), np.float32)
+    observed = Observed(
+        tally,
+        real | True,
+        scores,
+        scores + rise[:, 2],
+        told,
+        everyone,
+        gates,
+        gates,
+        spectrum,
+        everyone,
+        without,
+    )
+    return observed, corpus
+
+
+def test_ablation_is_the_paired_change_of_the_eer_and_of_the_mean():
+    observed, corpus = seen({"buzz": (3.0, 0.0, 3.0)})
+    parts = Parts(observed, corpus, EXPERTS)
+    found = {(item.attack, item.expert, item.heirs): item for item in parts.ablation()}
+    assert len(found) == 2 * 2 * 2
+    one, two = found["buzz", "one", "others"], found["buzz", "two", "others"]
+    real, fake = observed.scores[corpus.bona_fide], observed.scores[~corpus.bona_fide]
+    assert one.eer_change == pytest.approx(metrics.eer(real, fake + 3) - metrics.eer(real, fake))
+    assert 0 < one.eer_ci[0] <= one.eer_change <= one.eer_ci[1]
+    assert (one.score_change, one.moved) == (pytest.approx(3.0), pytest.approx(3.0))
+    assert one.score_ci == pytest.approx((3.0, 3.0))
+    assert (two.eer_change, two.eer_ci, two.score_change) == (0.0, (0.0, 0.0), 0.0)
+    assert found["bonafide", "one", "none"].eer_change is None
+    assert unneeded(parts.ablation(), EXPERTS) == ["two"]
+    by_expert, by_readout = parts.moved()
+    assert sum(by_expert["buzz"].values()) + by_readout["buzz"] == pytest.approx(1.0)
+    assert by_expert["buzz"]["one"] > 0.9 and by_expert["buzz"]["two"] == 0.0
+
+
+def test_errors_are_those_of_all_recordings_and_of_parts():
+    observed, corpus = seen({"buzz": (0.0, 0.0, 2.0), "known": (0.0, 0.0, 0.0)})
+    found = Parts(observed, corpus, EXPERTS).errors()
+    real, fake = observed.scores[corpus.bona_fide], observed.scores[:EACH]
+    assert found["buzz"].eer == metrics.eer(real, fake)
+    assert found["buzz"].eer_ci[0] <= found["buzz"].eer <= found["buzz"].eer_ci[1]
+    assert found["buzz"].without_experts == metrics.eer(real, fake + 2)
+    assert found["buzz"].experts_change == pytest.approx(found["buzz"].without_experts - found["buzz"].eer)
+    assert found["known"].readout_alone < 0.05 < 0.3 < found["buzz"].readout_alone
+    only = replace(observed, seen=~corpus.bona_fide)
+    assert Parts(only, corpus, EXPERTS).errors() == {}
+
+
+@pytest.mark.parametrize(
+    ("attack", "lifts", "kind", "experts"),
+    [
+        ("buzz", (3.0, 0.0, 3.0), "caught", ["one"]),
+        ("buzz", (2.0, 3.0, 4.0), "shared", ["two", "one"]),
+        ("buzz", (0.0, 0.0, 3.0), "shared", ["one", "two"]),
+        ("known", (0.0, 0.0, 0.0), "readout", []),
+        ("buzz", (0.0, 0.0, 0.0), "unclear", []),
+    ],
+)
+def test_verdicts(attack, lifts, kind, experts):
+    found = conclude(*seen({attack: lifts}), EXPERTS).findings.verdict_on(attack)
+    assert (found.kind, found.experts) == (kind, experts)
+    assert found.sentence.startswith(f"{attack}: ") and "EER" in found.sentence
+
+
+def test_what_is_missed_is_nobodys():
+    found = conclude(*seen({"buzz": (3.0, 0.0, 3.0)}, apart=0.5), EXPERTS).findings.verdict_on("buzz")
+    assert found.kind == "nobody" and "add an expert" in found.sentence
+
+
+def test_the_control_gets_no_verdict_and_few_recordings_an_honest_one():
+    rates = Errors(0.1, (0.0, 0.2), 0.4, None, 0.3, (0.1, 0.5), -1.0, 100, 5)
+    lost = Ablation("few", "one", "others", 0.3, (0.1, 0.5), 1.0, (0.5, 1.5), 1.0, 5)
+    found = verdicts({"few": rates, "null": rates}, [lost], {"few": {"one": 1.0}, "null": {"one": 1.0}})
+    assert [(item.attack, item.kind) for item in found] == [("few", "unclear")]
+    assert rates.eer < MISSED
+
+
+def test_the_whole_analysis_is_json_and_finds_the_odd_one():
+    report = conclude(*seen({"odd": (3.0, 0.0, 3.0), "null": (0.0, 0.0, 0.0)}), EXPERTS)
+    content = json.loads(to_json(report.as_dict()))
+    assert content["usage"]["odd"] == pytest.approx({"one": 0.9, "two": 0.1})
+    findings = report.findings
+    far = {(item.one, item.other): item.p_corrected for item in findings.distances}
+    assert far["null", "odd"] < 0.05 and far["odd", "bonafide"] < 0.05 and far["null", "bonafide"] > 0.05
+    assert [(item.one, item.p > 0.05) for item in findings.controls] == [("null", True)]
+    assert findings.clustering.merges[0][:2] in ((0, 2), (2, 0))
+    assert findings.clustering.order[0] == "odd" or findings.clustering.order[-1] == "odd"
+    assert findings.depth[0].information_bits > 0.1
+    assert findings.co_firing.keys() == set(report.attacks)
+    assert [cell.utterances for cell in findings.cells] == [EACH] * 3
+    assert not report.remarks or "never act" in report.remarks[0]
+
+
+def test_a_condition_that_is_routed_apart_is_remarked():
+    observed, corpus = seen({"buzz": (0.0, 0.0, 0.0)})
+    real = np.flatnonzero(corpus.bona_fide)
+    conditions = np.array(["none"] * len(corpus), dtype=object)
+    conditions[real[::2]] = "opus"
+    gates = observed.gates.copy()
+    gates[real[::2]] = (0.8, 0.2)
+    heard = replace(corpus, conditions=tuple(conditions.tolist()))
+    tally = Tally.empty(len(heard.rows), 1, 2)
+    tally.counts += 1
+    report = conclude(replace(observed, gates=gates, tally=tally), heard, EXPERTS)
+    (found,) = report.findings.controls
+    assert (found.one, found.p < 0.01) == ("bonafide, opus", True)
+    assert "experts listen to the condition" in report.remarks[0]

@@ -1,0 +1,227 @@
+"""The page in a headless Chromium: drawn, sorted, filtered, silent, alone, and quick where there is much on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from molex_adapt.analysis import parts, probe, profiles
+from molex_adapt.analysis.flat import LastExpert
+from molex_adapt.analysis.page import LARGEST_BYTES, page
+from tests.analysis.browser import CHROMIUM, Browser
+from tests.analysis.reports import analysed
+
+LAST = [LastExpert("attack_00", 0.2, 0.1, (-0.12, -0.05)), LastExpert("attack_01", 0.1, 0.11, None)]
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(replace(analysed(6, 9, 8), threshold=1.5, generation=3), LAST), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def browser(tmp_path) -> Iterator[Browser]:
+    made = Browser(tmp_path / "profile")
+    yield made
+    made.close()
+
+
+def rows(browser: Browser, table: str) -> list[list[str]]:
+    cells = "[...row.cells].map(cell => cell.textContent)"
+    return browser.value(
+        f"[...document.querySelectorAll('[data-table={table}] tbody tr')].map(row => {cells})"
+    )
+
+
+def draw_all(browser: Browser) -> None:
+    browser.value("document.querySelectorAll('[data-chart]').forEach(place => place.scrollIntoView())")
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 1280, "height": 9000, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.wait(
+        "[...document.querySelectorAll('[data-chart]')].every(p => p.hidden || p.querySelector('canvas'))"
+    )
+
+
+@needs_chromium
+def test_every_figure_is_drawn_nothing_complains_and_no_request_leaves_the_file(small, browser):
+    browser.open(small)
+    draw_all(browser)
+    keys = browser.value("[...document.querySelectorAll('[data-chart]')].map(place => place.dataset.chart)")
+    assert keys == [
+        "usage",
+        "errors",
+        "needed",
+        "families",
+        "depth",
+        "last_expert",
+        "blocks",
+        "ablation",
+        "scores",
+        "det",
+    ]
+    blank = """[...document.querySelectorAll('canvas')].filter(canvas => {
+        const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return !seen.some((value, at) => at % 4 === 3 && value > 0);
+    }).length"""
+    assert browser.value("document.querySelectorAll('canvas').length") == 10
+    assert browser.value(blank) == 0
+    assert browser.complaints == []
+    assert browser.requests == [small.as_uri()]
+
+
+@needs_chromium
+def test_tables_sort_both_ways_and_filter(small, browser):
+    browser.open(small)
+    sort = "document.querySelectorAll('[data-table=errors] th[scope=col] button')[1].click()"
+    heading = "document.querySelectorAll('[data-table=errors] th[scope=col]')[1].getAttribute('aria-sort')"
+    browser.value(sort)
+    falling = [float(row[1].split()[0]) for row in rows(browser, "errors")]
+    assert falling == sorted(falling, reverse=True) and falling[0] > falling[-1]
+    assert browser.value(heading) == "descending"
+    browser.value(sort)
+    rising = [float(row[1].split()[0]) for row in rows(browser, "errors")]
+    assert rising == falling[::-1] or rising == sorted(falling)
+    assert browser.value(heading) == "ascending"
+    browser.value(
+        "(() => { const box = document.querySelector('[data-table=usage] input'); box.value = 'attack_03 expert_02';"
+        " box.dispatchEvent(new Event('input')); })()"
+    )
+    assert [row[:2] for row in rows(browser, "usage")] == [["attack_03", "expert_02"]]
+    status = "document.querySelector('[data-table=usage] [role=status]').textContent"
+    assert browser.value(status) == "rows 1 to 1 of 1"
+    assert browser.complaints == []
+
+
+@needs_chromium
+def test_a_long_table_has_pages(small, browser):
+    browser.open(small)
+    first = rows(browser, "usage")
+    browser.value("[...document.querySelectorAll('[data-table=usage] .tools button')][1].click()")
+    second = rows(browser, "usage")
+    assert len(first) == len(second) == 20 and first[0] != second[0]
+    assert (
+        browser.value("document.querySelector('[data-table=usage] [role=status]').textContent")
+        == "rows 21 to 40 of 66"
+    )
+
+
+@needs_chromium
+def test_the_keyboard_reaches_everything_and_charts_are_described(small, browser):
+    browser.open(small)
+    names = """[...document.querySelectorAll('a[href], button, select, input, [tabindex]')].filter(
+        item => !(item.textContent || item.ariaLabel || item.labels?.length)).length"""
+    assert browser.value(names) == 0
+    assert browser.value(
+        "[...document.querySelectorAll('[data-chart]')].every(p => p.closest('[role=img]').ariaLabel.length > 20)"
+    )
+    browser.value("document.getElementById('attack').focus()")
+    browser.call(
+        "Input.dispatchKeyEvent",
+        {"type": "keyDown", "key": "ArrowUp", "code": "ArrowUp", "windowsVirtualKeyCode": 38},
+    )
+    browser.call(
+        "Input.dispatchKeyEvent",
+        {"type": "keyUp", "key": "ArrowUp", "code": "ArrowUp", "windowsVirtualKeyCode": 38},
+    )
+    browser.wait("document.getElementById('chosen').textContent === 'attack_07'")
+    assert browser.value("document.documentElement.lang") == "en"
+
+
+@needs_chromium
+def test_light_and_dark_and_paper(small, browser):
+    browser.open(small)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = browser.value(colour)
+    browser.value("document.getElementById('theme').click()")
+    assert browser.value(colour) != light
+    assert browser.value("document.getElementById('theme').getAttribute('aria-pressed')") == "true"
+    browser.call("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.value("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert browser.complaints == []
+
+
+@needs_chromium
+def test_a_narrow_page_does_not_scroll_sideways(small, browser):
+    browser.resize(400, 800)
+    browser.open(small)
+    assert browser.value("document.documentElement.scrollWidth") <= 400
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_many_experts_attacks_and_blocks_stay_quick_and_light(tmp_path, browser, monkeypatch):
+    for module, name, few in (
+        (profiles, "SHUFFLES", (9, 9)),
+        (profiles, "RESAMPLES", (9, 9)),
+        (parts, "_RESAMPLES", 9),
+        (probe, "_SHUFFLES", 9),
+    ):
+        monkeypatch.setattr(module, name, few)  # the page does not care
+    path = tmp_path / "report.html"
+    path.write_text(page(analysed(64, 60, 24, each=10)), encoding="utf-8")
+    assert path.stat().st_size <= LARGEST_BYTES
+    browser.open(path)
+    draw_all(browser)
+    click = """(async () => {
+        const begin = performance.now();
+        %s;
+        await new Promise(requestAnimationFrame);
+        return performance.now() - begin;
+    })()"""
+    sort = "document.querySelectorAll('[data-table=%s] th[scope=col] button')[%d].click()"
+    # The fastest of four: what else the machine does at the time is not the page's doing.
+    took = {}
+    for table in ("ablation", "usage", "distances"):
+        took[table] = min(browser.value(click % (sort % (table, 2))) for _ in range(4))
+    other = "select.value = 'attack_%d'; select.dispatchEvent(new Event('change'))"
+    change = f"const select = document.getElementById('attack'); {other}"
+    took["another attack"] = min(browser.value(click % (change % number)) for number in (31, 32, 33, 34))
+    browser.wait("document.getElementById('chosen').textContent === 'attack_34'")
+    assert max(took.values()) < 200, took
+    assert browser.complaints == []
+
+
+class Tags(HTMLParser):
+    """Notes every element."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_hostile_names_are_text():
+    plain, report = analysed(2, 2), analysed(2, 2)
+    names = {"attack_00": HOSTILE}
+    report = replace(
+        report,
+        attacks=[names.get(name, name) for name in report.attacks],
+        usage={names.get(name, name): row for name, row in report.usage.items()},
+        usage_by_block={names.get(name, name): row for name, row in report.usage_by_block.items()},
+        remarks=[HOSTILE],
+    )
+    safe, attacked = Tags(), Tags()
+    safe.feed(page(replace(plain, remarks=["a remark"])))
+    attacked.feed(page(report))
+    assert attacked.found == safe.found
+    assert not attacked.handlers
+
+
+def test_a_page_without_tests_says_so():
+    text = page(analysed(2, 2, tested=False))
+    assert "No expert was switched off" in text
+    assert 'data-chart="usage"' in text and 'data-chart="errors"' not in text

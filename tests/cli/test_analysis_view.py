@@ -1,0 +1,56 @@
+"""The analysis on 80 columns, with names that are whole and pages where there are many experts."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console, Group
+
+from molex_adapt.cli.analysis_view import analysis_view, whole_words
+from tests.analysis.reports import analysed
+
+
+def lines(report) -> list[str]:
+    file = io.StringIO()
+    Console(file=file, width=80).print(Group(*analysis_view(report)), crop=False)
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("experts", "attacks"), [(2, 2), (6, 9), (64, 20)])
+def test_every_figure_is_there_on_80_columns(experts, attacks):
+    report = analysed(experts, attacks)
+    shown = lines(report)
+    assert max(map(len, shown)) <= 80
+    text = "\n".join(shown)
+    # A share stands in its row on one of the pages: each expert has one column in each kind of table.
+    rows = [line for line in shown if line.strip().startswith("attack_00")]
+    assert sum(line.count(" %") for line in rows) >= 2 * experts
+    words = {part for name in report.experts for part in name.split("_")}
+    assert words <= set(text.replace("_", " ").split())
+    assert report.findings.verdicts[0].sentence.split(":")[0] in text
+
+
+def test_names_break_between_words_only():
+    assert whole_words("neural_vocoder") == "neural_vocoder"
+    assert whole_words("neural_vocoder", 8) == "neural_\nvocoder"
+    assert whole_words("one-two.three four", 7) == "one-\ntwo.\nthree \nfour"
+    assert whole_words("synthesiser", 4) == "synthesiser"
+    assert whole_words("x" * 30, 8) == "x" * 23 + "…"
+    assert whole_words("", 8) == ""
+
+
+def test_what_was_not_tested_takes_no_room():
+    plain = lines(analysed(2, 2, tested=False))
+    assert not any("EER" in line or "p =" in line for line in plain)
+    assert any("attack_00" in line for line in plain)
+
+
+def test_what_matters_is_told_in_sentences():
+    report = analysed(3, 4)
+    shown = " ".join(" ".join(lines(report)).split())
+    for item in report.findings.verdicts:
+        assert item.sentence in shown
+    probe = report.findings.probe
+    assert f"{100 * probe.accuracy:.0f} % right" in shown and f"p = {probe.p:.3f}" in shown
+    assert "control: null and bonafide" in shown
