@@ -16,6 +16,8 @@ _AUDIO = re.compile(
 
 def holds_audio(path: Path) -> bool:
     """Whether the file begins as a recording in a known container does; False for what cannot be read."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return _AUDIO.match(file.read(_HEAD)) is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,9 @@ def test_order_does_not_depend_on_the_file_system(tmp_path):
     _touch(*(tmp_path / f"bonafide/{name}.wav" for name in ("b", "a", "C")), tmp_path / "spoof/x.wav")
     paths = [item.path for item in read_folder(tmp_path)]
     assert paths == sorted(paths[:3]) + paths[3:]
+
+
+def test_a_pipe_in_a_folder_is_passed_over_and_not_waited_for(recorded, tmp_path):
+    data = recorded(tmp_path / "data", bona_fide=2, buzz=2)
+    os.mkfifo(data / "spoof" / "buzz" / "pipe")
+    assert len(read(data)) == 4
