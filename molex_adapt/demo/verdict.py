@@ -141,6 +141,11 @@ def _working(added: StageReport, analysis: Analysis, attack: str) -> str:
     new = str(added.expert)
     if new not in shares:
         return f"On {attack} the old experts do the work: {told}."
+    if added.withdrawn:
+        return (
+            f"The new expert would have done harm and is withdrawn, its gates closed; what the readout learnt of {attack} "
+            f"stays, beside the old experts: {told}."
+        )
     others = [row for row in analysis.attacks if row not in (attack, BONA_FIDE, NULL_DOMAIN)]
     elsewhere = mean([analysis.usage[row][new] for row in others] or [0.0])
     place = "most" if order[0] == new else "least" if order[-1] == new else "a part"

@@ -61,12 +61,19 @@ def report_of(
     analysis: Analysis,
     novel: str = "novel",
     refused: list[str] | None = None,
+    withdrawn: bool = False,
 ) -> DemoReport:
     """A report about the domain `novel` from comparisons by voice, and shares by attack."""
     refused = refused or []
     known = next(iter(voices.values()))
     added = StageReport(
-        expert=novel, generation=2, activated=not refused, refused=refused, before={}, after=known.after
+        expert=novel,
+        generation=2,
+        activated=not refused,
+        refused=refused,
+        before={},
+        after=known.after,
+        withdrawn=withdrawn,
     )
     verdict = judge(added, voices, analysis, novel, tolerance=0.03)
     seconds = {"simulate": 61.4, "add-expert": 80.0}

@@ -144,3 +144,11 @@ def test_without_a_new_expert_the_old_ones_are_named(report_of):
     shares = analysed(novel={"one": 0.4, "two": 0.6})
     found = report_of(voices, shares, refused=["because"]).verdict
     assert found.sentences[2] == "On novel the old experts do the work: two 60 %, one 40 %."
+
+
+def test_an_expert_that_was_withdrawn_is_not_said_to_work(report_of):
+    voices = {KNOWN: compared("novel", novel=(0.24, 0.01), old=(0.0, 0.0))}
+    shares = analysed(novel={"old": 1.0, "novel": 0.0}, old={"old": 1.0, "novel": 0.0})
+    said = report_of(voices, shares, withdrawn=True).verdict.sentences[2]
+    assert "is withdrawn, its gates closed; what the readout learnt of novel stays" in said
+    assert said.endswith("old 100 %, novel 0 %.")
