@@ -19,6 +19,7 @@ from molex_adapt.errors import AudioError
 from molex_adapt.head import Head
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.mixture import Mixture
+from molex_adapt.mixture.routers import utterance_mean
 from molex_adapt.readout import Readings, pooled
 from molex_adapt.recipe import Recipe
 
@@ -142,8 +143,4 @@ def _mean_gates(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
     """L tensors (B, N, E), N being F or 1, to (B, E), over blocks and valid frames; (B, 0) without experts."""
     if not blocks:
         return mask.new_zeros(len(mask), 0, dtype=torch.float32)
-    means = [
-        gates[:, 0] if gates.shape[1] == 1 else (gates * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        for gates in blocks
-    ]
-    return torch.stack(means).float().mean(0)
+    return torch.stack([utterance_mean(gates, mask) for gates in blocks]).float().mean(0)

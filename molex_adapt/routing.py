@@ -15,6 +15,7 @@ from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips
+from molex_adapt.mixture.routers import utterance_mean
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,4 @@ def collect(detector: Detector, features: Features) -> Gates:
 
 def _utterance_means(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:
     """L tensors (B, N, E) to (B, L, E) on the CPU, over valid frames where N is F."""
-    means = [
-        values[:, 0]
-        if values.shape[1] == 1
-        else (values * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        for values in blocks
-    ]
-    return torch.stack(means, dim=1).float().cpu()
+    return torch.stack([utterance_mean(values, mask) for values in blocks], dim=1).float().cpu()

@@ -156,6 +156,14 @@ class Router(nn.Module):
         return Routing(chosen, weights, logits)
 
 
+def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """(B, N, E) of one block to (B, E), over the valid frames of (B, F) `mask` where N is F."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    mean: Tensor = (values * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    return mean
+
+
 def load_balance(routing: Routing, mask: Tensor) -> Tensor:
     """Load-balancing loss, scalar: 1 when all experts get equal shares, and up to E when one gets everything.
 

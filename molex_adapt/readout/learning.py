@@ -75,7 +75,7 @@ def learn(readout: Readout, lessons: Lessons) -> Learnt:
                 remarks.append(f"the readout has no witness for {attack}: real and spoofed speech look alike")
     readout.domains += len(usable)
     for view, real in zip(readout.views, course.real, strict=True):
-        view.keep(real(None))
+        view.keep(real[None])
     return Learnt(remarks, course.unheard(list(usable)))
 
 
@@ -86,7 +86,7 @@ class _Course:
         whole: the training recordings of all lessons, N of them; of one lesson those in its part.
         features: (N, K + 1) of either view.
         folds: (N,).
-        real: the moments of bona fide speech in either view.
+        real: the moments of bona fide speech in either view, without each fold.
     """
 
     def __init__(self, readout: Readout, lessons: Sequence[Lesson]) -> None:
@@ -98,7 +98,7 @@ class _Course:
         self.parts = [slice(end - len(lesson), end) for end, lesson in zip(ends, lessons, strict=True)]
         self.everything = slice(0, len(self.whole))
         self.real = [
-            _RealSpeech(
+            _real_speech(
                 view,
                 int(readout.domains),
                 [self._moments(rows, self._within(part) & self.whole.bona_fide) for part in self.parts],
@@ -157,7 +157,7 @@ class _Course:
         """(W,) weights of both views, solved without one fold."""
         return torch.cat(
             [
-                view.solve(real(without), own.mean(without))
+                view.solve(real[without], own.mean(without))
                 for view, real, own in zip(self.readout.views, self.real, forged, strict=True)
             ]
         )
@@ -166,16 +166,17 @@ class _Course:
         return _sum(told(weights[None], _on_cpu(self.readout.features(lesson.readings))))[:, 0]
 
 
-class _RealSpeech:
-    """Second moments of bona fide speech in one view: of former domains, and of each new one without a fold."""
+def _real_speech(view: View, known: int, domains: Sequence[Moments]) -> dict[int | None, Tensor]:
+    """Second moments of bona fide speech in one view, the mean over domains: without each fold, and of all (None).
 
-    def __init__(self, view: View, known: int, domains: Sequence[Moments]) -> None:
-        self._former, self._known, self._domains = view.kept, known, domains
-
-    def __call__(self, without: int | None) -> Tensor:
-        """The mean over domains; former ones are whole, as they cannot be divided any more."""
-        own = torch.stack([moments.mean(without) for moments in self._domains]).sum(0)
-        return (self._former * self._known + own) / (self._known + len(self._domains))
+    The `known` former domains are whole, as they cannot be divided any more.
+    """
+    former = view.kept * known
+    return {
+        fold: (former + torch.stack([moments.mean(fold) for moments in domains]).sum(0))
+        / (known + len(domains))
+        for fold in (None, *range(FOLDS))
+    }
 
 
 def folds_of(groups: Sequence[str]) -> Tensor:
