@@ -402,6 +402,7 @@ class Registry:
         recipe: Recipe | None = None,
         licence: str = "other",
         accept: bool = False,
+        if_needed: bool = False,
         run: Run = Run(),
     ) -> StageReport:
         """Add one expert for a new domain; every old one stays bit-identical. Empty registries get a head as well.
@@ -412,6 +413,7 @@ class Registry:
             name: of the expert; the domain's by default.
             recipe: training options; the structure is that of the active generation.
             accept: activate the new generation whatever was found.
+            if_needed: train no expert where the readout alone solves the domain; one with closed gates stands for it.
             licence, run: as for `train`.
 
         Returns:
@@ -447,6 +449,7 @@ class Registry:
                 run,
                 kept,
                 accept=accept,
+                if_needed=if_needed,
             )
             return write_generation(training, result, owners, accept)
 

@@ -143,7 +143,7 @@ def _working(added: StageReport, analysis: Analysis, attack: str) -> str:
         return f"On {attack} the old experts do the work: {told}."
     if added.withdrawn:
         return (
-            "The new expert would have done harm and is withdrawn, its gates closed; what the readout learnt of "
+            "The new expert would not have helped and is withdrawn, its gates closed; what the readout learnt of "
             f"{attack} stays, beside the old experts: {told}."
         )
     others = [row for row in analysis.attacks if row not in (attack, BONA_FIDE, NULL_DOMAIN)]

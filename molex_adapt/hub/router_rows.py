@@ -24,7 +24,7 @@ rows it came with. mean: the mean of the rows here."""
 
 GATE = 4.0
 """Gate logit by which a made row stands above the mean of the others in the middle of its domain, and below it in the
-middle of what this mixture knows; the recipe's `expert.gate_start` is the same."""
+middle of what this mixture knows."""
 
 _CLOSE = 1e-3
 

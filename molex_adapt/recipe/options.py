@@ -55,8 +55,8 @@ class RouterOptions(Options):
     load_balance: float = Field(0.01, ge=0)
     """Weight of the load-balancing loss (joint training and router stage)."""
     domain_loss: float = Field(0.5, ge=0)
-    """Weight of the cross-entropy that teaches routers to send spoofed speech of a domain to the expert of that domain
-    (joint training and router stage)."""
+    """Weight of the loss that teaches routers to send spoofed speech of a domain to the expert of that domain. In the
+    expert stage it also keeps all other speech away from the new one."""
 
 
 class HeadOptions(Options):
@@ -127,31 +127,27 @@ class JointStage(StageOptions):
 
 
 class ExpertStage(StageOptions):
-    """A new expert, its router rows and the shared head (`add-expert`)."""
+    """A new expert and its router rows (`add-expert`)."""
 
-    steps: int = Field(300, ge=0)
+    steps: int = Field(100, ge=0)
     learning_rate: float = Field(3e-3, gt=0)
     """Of the expert."""
     router_learning_rate: float = Field(1e-2, gt=0)
-    head_learning_rate: float = Field(2e-3, gt=0)
+    evaluate_every: int = Field(20, ge=1)
     shortest_crop: float = Field(0.5, gt=0, le=1)
     """Exemplars are no longer than a crop. Without shorter crops every batch would have the same part of them."""
-    gate_start: float = 4.0
-    """How far the new expert's gate logit starts above the mean of the old ones. A high start lets it act on all
-    speech, and it learns where to withdraw. From 0 it would get only what the old experts leave to it."""
-    then_routers: bool = False
-    """Whether a router stage follows."""
     replay_share: float = Field(0.5, ge=0, lt=1)
     """Least share of every batch that is drawn from exemplars of old domains, which divide it by their present loss.
     They get more where the new domain is easier than they are."""
 
 
 class RouterStage(StageOptions):
-    """A short training of all router rows (`retrain-router`, and `add-expert` with `expert.then_routers`)."""
+    """A short training of all router rows (`retrain-router`, and after the expert stage of `add-expert`)."""
 
-    steps: int = Field(60, ge=0)
+    steps: int = Field(30, ge=0)
     learning_rate: float = Field(1e-2, gt=0)
     """Of the router rows."""
+    evaluate_every: int = Field(10, ge=1)
     shortest_crop: float = Field(0.5, gt=0, le=1)
     replay_share: float = Field(0.67, ge=0, lt=1)
     """Share of every batch that is drawn from exemplars, where there is other data as well."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError, ExpertError
 from molex_adapt.features import Features
 from molex_adapt.recipe import Recipe
@@ -111,11 +112,12 @@ def add_expert(
     checkpoints: Checkpoints | None = None,
     *,
     accept: bool = False,
+    if_needed: bool = False,
 ) -> Adapted:
-    """Train one new expert with all old ones frozen, then the routers if the recipe says so, and judge the result.
+    """Train one new expert with all old ones and the head frozen, retrain the routers briefly, and judge the result.
 
-    The readout learns the domain first, in closed form. Where the mixture with the expert is not accepted, and what the
-    readout learnt is accepted alone, the expert is withdrawn: it is kept, and its gates are closed.
+    The readout learns the domain first, in closed form. Where the expert brings nothing, or the mixture with it is not
+    accepted and what the readout learnt is accepted alone, it is withdrawn: it is kept, and its gates are closed.
 
     Args:
         detector: the active mixture; changed in place.
@@ -124,6 +126,7 @@ def add_expert(
         threshold: frozen, in nats.
         recipe, run, checkpoints: how it is trained, with which seed, and where its state is kept.
         accept: keep the expert at work whatever it does.
+        if_needed: train no expert where the readout alone solves the domain.
     """
     result = Adapted([name], threshold)
     # All that is asked of the former mixture comes before `append_expert`: from there on it is another one.
@@ -141,25 +144,37 @@ def add_expert(
         share = replay_share(1 - share, found.loss, losses)
     development = [data.dev, *known.values()]
     # Early stopping then measures both.
-    alone = ReadoutAlone.learn(detector, name, data, development, recipe, run, before, sets, result)
-    append_expert(detector, name, recipe, run.seed, found.gates if found is not None else None)
-    replay = replay_pools(detector, old, replay_weights(losses))
+    alone = ReadoutAlone.learn(
+        detector, name, domain, data, development, recipe, run, before, sets, scored_before, result
+    )
+    solved = alone is not None and alone.solves(domain, recipe.gate)
+    # By the name as well: experts that were not trained would be one and the same otherwise.
+    append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)
+    result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
+    if alone is not None and solved and if_needed:
+        alone.take_over(detector, name, result, "the readout alone solves the domain, and it was not trained")
+        return result
+    if solved:
+        result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
+    replay = replay_pools(detector, old, replay_weights(losses))
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
     stage = expert_stage(detector, name, with_replay([new], replay, share), development, recipe, run.seed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
-    if recipe.expert.then_routers:
-        pools = with_replay([new], replay, recipe.router_stage.replay_share)
-        stage = router_stage(detector, pools, development, recipe, run.seed)
-        result.stages["router"] = fit(detector, stage, run, checkpoints)
+    if alone is not None and not result.stages["expert"].best_step and not accept:
+        result.seconds["expert"] = result.stages["expert"].seconds
+        alone.take_over(detector, name, result, "its training brought nothing on the development split")
+        return result
+    pools = with_replay([new], replay, recipe.router_stage.replay_share)
+    stage = router_stage(detector, pools, development, recipe, run.seed)
+    result.stages["router"] = fit(detector, stage, run, checkpoints)
     result.remarks += weigh_readout(detector, development)
     # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
     recalibrate(detector, development, recipe, result, before)
     judge(detector, sets, scored_before, domain, recipe, result)
-    if result.refused and alone is not None and not accept:
-        alone.take_over(detector, name, scored_before, domain, recipe, result)
-    result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
+    if result.refused and alone is not None and alone.accepted and not accept:
+        alone.take_over(detector, name, result, f"with it {'; '.join(result.refused)}")
     return result
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
@@ -24,7 +22,6 @@ class Likeness:
         eer, interval: fractions.
         loss: logistic loss of calibrated scores, both classes with the same weight; nats.
         expert, share: the expert with the largest mean gate on the domain's spoofed speech, and that gate.
-        gates: (L, E) mean gates over the whole split.
     """
 
     eer: float
@@ -32,7 +29,6 @@ class Likeness:
     interval: tuple[float, float]
     expert: str
     share: float
-    gates: Tensor
 
     def remark(self, domain: str) -> str:
         """What a user should know before training."""
@@ -60,5 +56,4 @@ def likeness(detector: Detector, development: Features, options: AcceptanceOptio
         interval,
         detector.mixture.names[most],
         float(shares[most]),
-        found.gates.mean(0),
     )

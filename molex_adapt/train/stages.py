@@ -13,29 +13,24 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.mixture.merged import merged
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe, StageOptions
 from molex_adapt.train.loop import ParameterGroup, Stage
 from molex_adapt.train.losses import balance_loss, development_loss, domain_loss, logits_and_loss
+from molex_adapt.train.opening import gate_loss, open_gates
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import caught_reads
 
 
-def append_expert(
-    detector: Detector, name: str, recipe: Recipe, seed: int, gates: Tensor | None = None
-) -> None:
+def append_expert(detector: Detector, name: str, recipe: Recipe, seed: int) -> None:
     """Append an untrained expert to every block, and prove that every adapted layer can be trained.
-
-    By (L, E) `gates` the old experts are merged into its initial weights. Without, it changes nothing at first.
 
     Raises:
         ExpertError: the name is taken, or an adapted layer has no effect.
     """
     generator = torch.Generator().manual_seed(seed)
     spec = ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha)
-    weights = None if gates is None else merged(detector.mixture, gates, spec, generator)
-    detector.mixture.add(spec, weights, generator=generator)
+    detector.mixture.add(spec, generator=generator)
     detector.requires_grad_(False)
     try:
         check_attached(detector.mixture, name)
@@ -80,21 +75,22 @@ def expert_stage(
     recipe: Recipe,
     seed: int = 0,
 ) -> Stage:
-    """Expert stage: the new expert, its router rows and the head; all other experts and the base stay frozen.
+    """Expert stage: the new expert and its router rows; all other experts, their rows, the head and the base stay.
 
-    The new domain is the first of pools and of development sets, which are weighted as the pools are.
+    Its gates open for its own attack first, in closed form. The new domain is the first of pools and of development
+    sets, which are weighted as the pools are.
     """
     mixture, options = detector.mixture, recipe.expert
+    row = mixture.index(name)
     groups = [
         ParameterGroup(mixture.expert_parameters(name), options.learning_rate),
         ParameterGroup(mixture.router_rows(name), options.router_learning_rate),
-        ParameterGroup(list(detector.head.parameters()), options.head_learning_rate),
     ]
-    for router in mixture.routers:
-        router.lift(mixture.index(name), options.gate_start)
+    open_gates(detector, row, pools, crop_frames(recipe), seed)
 
     def loss(batch: Batch) -> Tensor:
-        return logits_and_loss(detector, batch, options.twin_loss)[1]
+        _, value = logits_and_loss(detector, batch, options.twin_loss)
+        return value + recipe.router.domain_loss * gate_loss(detector, batch, row)
 
     shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
     return _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)

@@ -1,4 +1,4 @@
-"""The new generation without its expert: what stands where the expert would do harm."""
+"""The new generation without its expert: what stands where the expert brings nothing, or harm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
-from molex_adapt.recipe import Recipe
+from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, score_sets
 from molex_adapt.train.calibrate import DevelopmentScores
@@ -26,14 +26,14 @@ class ReadoutAlone:
     """The mixture as it was, with a readout that has learnt the new domain: what is left without the expert.
 
     Attributes:
+        judged: every domain before and with it, and what speaks against it.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
 
     head: dict[str, torch.Tensor]
     calibration: Calibration
-    remarks: list[str]
-    scored: dict[str, DomainScores]
+    judged: Adapted
     told: torch.Tensor | None
 
     @classmethod
@@ -41,50 +41,60 @@ class ReadoutAlone:
         cls,
         detector: Detector,
         name: str,
+        domain: str,
         data: DomainData,
         development: list[Features],
         recipe: Recipe,
         run: Run,
         before: DevelopmentScores,
         sets: Mapping[str, Features],
+        scored_before: Mapping[str, DomainScores],
         result: Adapted,
     ) -> ReadoutAlone | None:
-        """Let the readout learn, weigh it, calibrate and measure; None where there is no readout, or nothing learnt."""
+        """Let the readout learn, weigh it, calibrate and judge; None where there is no readout, or nothing learnt."""
         started = time.monotonic()
         learnt = learn_readout(detector, {name: data}, run)
-        remarks = learnt.remarks
         readout = detector.head.readout
         if readout is None or not readout.has_learnt:
-            result.remarks += remarks
+            result.remarks += learnt.remarks
             return None
-        remarks += weigh_readout(detector, development)
+        judged = Adapted(result.experts, result.threshold)
+        judged.remarks += [*learnt.remarks, *weigh_readout(detector, development)]
         result.seconds["readout"] = time.monotonic() - started
-        recalibrate(detector, development, recipe, result, before)
-        scored = timed(result, lambda: score_sets(detector, sets))
+        recalibrate(detector, development, recipe, judged, before)
+        timed(
+            result,
+            lambda: compare_all(scored_before, score_sets(detector, sets), domain, recipe, judged),
+        )
         told = told_to_experts(detector, data, learnt.unheard.get(name))
-        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, remarks, scored, told)
+        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, judged, told)
 
-    def take_over(
-        self,
-        detector: Detector,
-        name: str,
-        before: Mapping[str, DomainScores],
-        domain: str,
-        recipe: Recipe,
-        result: Adapted,
-    ) -> None:
-        """Withdraw the expert if the readout alone is accepted; change nothing otherwise."""
-        alone = Adapted(result.experts, result.threshold)
-        compare_all(before, self.scored, domain, recipe, alone)
-        if alone.refused:
-            return
+    @property
+    def accepted(self) -> bool:
+        """Whether it could be activated as it is."""
+        return not self.judged.refused
+
+    def solves(self, domain: str, options: AcceptanceOptions) -> bool:
+        """Whether it is accepted, and leaves an expert no more of the domain to learn than `gate.known`."""
+        rates = self.judged.after.get(domain)
+        return self.accepted and rates is not None and rates.eer <= options.known
+
+    def take_over(self, detector: Detector, name: str, result: Adapted, why: str) -> None:
+        """Withdraw the expert: the detector is then as this one, and so are the figures of the result."""
         detector.head.load_state_dict(self.head)
         detector.calibration = self.calibration
         detector.mixture.withdraw(name)
-        result.before, result.after, result.changes = alone.before, alone.after, alone.changes
-        result.real_speech, result.withdrawn = alone.real_speech, True
+        result.before, result.after, result.changes = (
+            self.judged.before,
+            self.judged.after,
+            self.judged.changes,
+        )
+        result.real_speech, result.refused, result.withdrawn = (
+            self.judged.real_speech,
+            self.judged.refused,
+            True,
+        )
         result.remarks += [
-            f"expert {name} is withdrawn: kept, with closed gates, for with it {'; '.join(result.refused)}",
-            *self.remarks,
+            f"expert {name} is withdrawn: kept, with closed gates, for {why}",
+            *self.judged.remarks,
         ]
-        result.refused = []

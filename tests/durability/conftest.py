@@ -168,9 +168,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Made:
     folder = tmp_path_factory.mktemp("durability")
     stage = {"steps": 4, "evaluate_every": 2}
-    recipe = tiny_recipe(
-        joint=stage, expert=stage | {"then_routers": True}, router_stage=stage, gate={"tolerance": 1.0}
-    )
+    recipe = tiny_recipe(joint=stage, expert=stage, router_stage=stage, gate={"tolerance": 1.0})
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     buzz = recorded(folder / "buzz", bona_fide=8, buzz=8)
     registry.add_expert(buzz, accept=True, domain="buzz", recipe=recipe, run=HOW)

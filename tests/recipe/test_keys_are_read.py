@@ -23,9 +23,8 @@ INTERVALS = {"gate.bootstrap", "gate.confidence"}
 MEANT: dict[str, set[str]] = {
     "train": {"lora.*", "router.*", "head.*", "data.*", "joint.*", "exemplars.*", "precision", "refused"}
     | INTERVALS,
-    "add-expert": {"lora.*", "router.noise", "data.*", "expert.*", "exemplars.*", "gate.*", "calibration"}
-    | {"precision", *STRUCTURE},
-    "add-expert, then routers": {"router.load_balance", "router.domain_loss", "router_stage.*"},
+    "add-expert": {"lora.*", "router.*", "data.*", "expert.*", "router_stage.*", "exemplars.*", "gate.*"}
+    | {"calibration", "precision", *STRUCTURE},
     "retrain-router": {
         "router.*",
         "router_stage.*",
@@ -98,10 +97,7 @@ def run(command: str, learnt: Learnt, folder: Path) -> None:
     elif command == "retrain-router":
         registry.retrain_router(learnt.data, recipe=recipe, run=HOW)
     else:
-        routers = command == "add-expert, then routers"
-        expert = recipe.expert.model_copy(update={"then_routers": routers})
-        changed = recipe.model_copy(update={"expert": expert})
-        registry.add_expert(learnt.data, domain="hum", recipe=changed, run=HOW)
+        registry.add_expert(learnt.data, domain="hum", recipe=recipe, run=HOW)
 
 
 @pytest.mark.parametrize("command", MEANT)

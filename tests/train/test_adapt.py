@@ -76,24 +76,23 @@ def test_the_seed_decides_a_first_mixture_to_the_bit(detector_of, domain_of, tin
     assert not torch.equal(made[0]["head classify.weight"], made[2]["head classify.weight"])
 
 
-@pytest.mark.parametrize("then_routers", [False, True])
-def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, changed, then_routers):
-    recipe = tiny_recipe(expert={"then_routers": then_routers}, router_stage={"steps": 0})
+def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, changed):
+    recipe = tiny_recipe(router_stage={"steps": 0})
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     result = add_expert(detector, "new", "buzz", domain_of(), old, 0.5, recipe, Run())
-    assert changed(before, detector) == {"head"}  # the router stage had no steps
+    assert changed(before, detector) == set()  # the router stage had no steps
     assert detector.mixture.names == [*OLD, "new"]
     assert set(result.before) == set(result.after) == set(result.changes) == {*OLD, "buzz"}
     assert result.not_measured == ["kept nothing"]
     assert result.threshold == 0.5
-    assert set(result.stages) == ({"expert", "router"} if then_routers else {"expert"})
+    assert set(result.stages) == {"expert", "router"}
     assert set(result.seconds) == {"expert", "router", "evaluate"}
     assert result.exemplars["new"].replay.attacks.count("buzz") == 4
 
 
 def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, tiny_recipe, old):
-    recipe = tiny_recipe(expert={"then_routers": True}, router_stage={"steps": 2, "learning_rate": 1e6})
+    recipe = tiny_recipe(router_stage={"steps": 0})
     detector = detector_of(recipe, *OLD)
     rows = [row.clone() for name in OLD for row in detector.mixture.router_rows(name)]
     result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, Run())

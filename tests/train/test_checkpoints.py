@@ -38,7 +38,7 @@ def training(detector_of, features_of, domain_of, tiny_recipe):
     stage = {"steps": 8, "batch_size": 8, "evaluate_every": 3, "patience": 9}
     recipe = tiny_recipe(
         joint=stage,
-        expert=stage | {"then_routers": True},
+        expert=stage,
         router_stage=stage | {"steps": 5},
         router={"noise": 0.3},
         head={"dropout": 0.2},

@@ -39,9 +39,6 @@ ALTERED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     | {
         "shortest_crop": (1.0, {}),
         "router_learning_rate": (1.0, {}),
-        "head_learning_rate": (1.0, {}),
-        "gate_start": (0.0, {}),
-        "then_routers": (True, {}),
         "replay_share": (0.9, {}),
     },
     "router_stage": STAGE | {"shortest_crop": (1.0, {}), "replay_share": (0.2, {})},
@@ -52,7 +49,7 @@ ALTERED: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     },
 }
 RUNS = [("first", "joint"), ("first", "exemplars"), ("add", "expert"), ("add", "exemplars")] + [
-    (run, "router_stage") for run in ("add then routers", "routers with data")
+    (run, "router_stage") for run in ("add", "routers with data")
 ]
 
 
@@ -103,11 +100,9 @@ def come_to(detector_of, domain_of, features_of, state, known, monkeypatch) -> C
 )
 def test_an_option_changes_what_a_run_comes_to(tiny_recipe, come_to, run, section, option):
     value, others = ALTERED[section][option]
-    then = {"then_routers": run == "add then routers"} if section != "expert" else {}
     sections: dict[str, dict[str, Any]] = {
-        name: {"steps": 4, "evaluate_every": 2} for name in ("joint", "router_stage")
+        name: {"steps": 4, "evaluate_every": 2} for name in ("joint", "expert", "router_stage")
     }
-    sections["expert"] = {"steps": 4, "evaluate_every": 2, **then}
     sections["exemplars"] = {"replay": 4, "check": 4, "seconds": 0.4}
     sections[section] = sections[section] | others
     changed = sections | {section: sections[section] | {option: value}}

@@ -1,4 +1,4 @@
-"""An expert that does harm is withdrawn where the readout alone is accepted."""
+"""An expert is withdrawn that does harm where the readout alone is accepted, or that brings nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def data_of(domain_of):
 
 @pytest.fixture
 def trained(detector_of, data_of, tiny_recipe):
-    detector = detector_of(tiny_recipe(head={"readout": True}, joint={"steps": 4}))
+    stage = {"steps": 4, "evaluate_every": 1}
+    detector = detector_of(tiny_recipe(head={"readout": True}, joint={"steps": 4}, expert=stage))
     first = train_first(detector, {"hum": data_of("hum")}, detector.recipe, Run())
     return detector, first
 
@@ -44,7 +45,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
 
     def judged(changes, real_speech, new_domain, options):
         calls.append(new_domain)
-        return ["bona fide speech: worse"] if len(calls) == 1 else []
+        return ["bona fide speech: worse"] if len(calls) == 2 else []  # the first is the readout alone
 
     monkeypatch.setattr(judgement, "refusals", judged)
     monkeypatch.setattr(judgement, "unproven", lambda *given: [])
@@ -64,6 +65,39 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     scored = score_sets(detector, {"buzz": new.test})["buzz"]
     again = adapt.rates({"buzz": scored}, detector.recipe.gate)["buzz"]
     assert again.eer == pytest.approx(result.after["buzz"].eer)
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
+    detector, first = trained
+    recipe = detector.recipe.model_copy(
+        update={"expert": detector.recipe.expert.model_copy(update={"steps": 0})}
+    )
+    result = add_expert(
+        detector, "buzz", "buzz", data_of("buzz", seed=3), {}, first.threshold, recipe, Run(), accept=accept
+    )
+    assert result.withdrawn == (not accept)
+    assert all(router.withdrawn.tolist() == [False, not accept] for router in detector.mixture.routers)
+    assert ("router" in result.stages) == accept
+    assert any("its training brought nothing" in line for line in result.remarks) == (not accept)
+
+
+@pytest.mark.parametrize("if_needed", [False, True])
+def test_no_expert_is_trained_where_none_is_needed(trained, data_of, monkeypatch, if_needed):
+    detector, first = trained
+    monkeypatch.setattr(judgement, "refusals", lambda *given: [])
+    monkeypatch.setattr(judgement, "unproven", lambda *given: [])
+    gate = detector.recipe.gate.model_copy(update={"known": 1.0})
+    recipe = detector.recipe.model_copy(update={"gate": gate})
+    new = data_of("buzz", seed=3, shift=1.0)
+    result = add_expert(
+        detector, "buzz", "buzz", new, {}, first.threshold, recipe, Run(), if_needed=if_needed
+    )
+    assert ("expert" in result.stages) == (not if_needed)
+    assert result.withdrawn or not if_needed
+    assert "buzz/buzz" in detector.head.readout.witnesses
+    scored = score_sets(detector, {"buzz": new.test})["buzz"]
+    assert adapt.rates({"buzz": scored}, recipe.gate)["buzz"].eer == pytest.approx(result.after["buzz"].eer)
 
 
 def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of, monkeypatch):

@@ -156,18 +156,22 @@ def add_expert(
     seed: Seed = 0,
     workers: Workers = None,
     accept: Accept = False,
+    if_needed: Annotated[
+        bool,
+        typer.Option("--if-needed", help="Train no expert where the readout alone solves the domain."),
+    ] = False,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one expert on a new attack; every old expert stays as it is.
+    """Train one expert on a new attack, then the routers briefly; every old expert stays as it is.
 
     Every domain is measured before and after. The new generation is active
     if the new domain certainly gains, no old one suffers beyond the recipe's
-    tolerance, and no more real speech is refused. Where the expert does harm,
-    it is withdrawn, and what the readout learnt stays, if that is accepted
-    alone. Otherwise the generation is kept but not activated, and
+    tolerance, and no more real speech is refused. Where the expert brings
+    nothing or does harm, it is withdrawn, and what the readout learnt stays,
+    if that is accepted alone. Otherwise the generation is kept but not activated, and
     the exit status is 1; --accept activates it.
 
     [bold]Examples[/bold]
@@ -188,6 +192,7 @@ def add_expert(
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
             accept=accept,
+            if_needed=if_needed,
             run=run,
         )
     emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)

@@ -265,7 +265,7 @@ def test_data_of_any_name_can_be_learnt_from(world, attempt, monkeypatch):
     for path in sorted(data.rglob("*.wav"))[::5]:
         path.rename(path.with_name(os.fsdecode(b"\xff" + path.name.encode())))
     monkeypatch.setattr(sys, "argv", ["molex-adapt", "add-expert", str(data)])  # what a registry remembers
-    status, _, err = attempt(world.add(data, "--set", "gate.tolerance=1"))
+    status, _, err = attempt(world.add(data, "--set", "gate.tolerance=1", "--accept"))
     assert status == 0, err
     assert attempt(["verify"])[0] == 0
     assert attempt(["history"])[0] == 0

@@ -1,0 +1,80 @@
+"""The gate of a new expert: opened in closed form, kept by a loss."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from molex_adapt.mixture.routers import Routing
+from molex_adapt.routing import collect
+from molex_adapt.train.opening import gate_loss, open_gates
+from molex_adapt.train.pools import Batch, Pool
+from molex_adapt.train.stages import append_expert
+
+OLD = ("world", "opus")
+
+
+class Routed:
+    """Stands in for a detector whose routers have just decided."""
+
+    def __init__(self, logits: torch.Tensor, names: str) -> None:
+        self.mixture, self.names = self, list(names)
+        weights, chosen = logits.softmax(-1).topk(min(2, logits.shape[-1]))
+        self.routings = [Routing(chosen, weights, logits)]
+
+
+def batch(frames: list[int], expert: list[int]) -> Batch:
+    count = len(frames)
+    lengths = torch.tensor(frames)
+    none = torch.full((count,), -1)
+    return Batch(
+        torch.zeros(count, 3, 1),
+        lengths,
+        torch.zeros(count),
+        torch.tensor(expert),
+        none,
+        torch.zeros(count),
+    )
+
+
+@pytest.mark.parametrize("routing", ["utterance", "frame"])
+def test_gates_open_for_the_own_attack_and_for_nothing_else(
+    detector_of, features_of, tiny_recipe, state, changed, routing
+):
+    recipe = tiny_recipe(router={"routing": routing, "top_k": 3})
+    detector = detector_of(recipe, *OLD)
+    append_expert(detector, "new", recipe, seed=0)
+    fresh = state(detector)
+    own, old = features_of(40, channel=3), features_of(40, 1, "a", 5)
+    open_gates(detector, 2, [Pool(own, 1.0, 2), Pool(old, 1.0, 0)], crop=99, seed=0)
+    assert changed(fresh, detector) == {"row new"}
+    shares = [collect(detector, clips).probabilities[:, :, 2] for clips in (own, old)]
+    on_own, on_real, on_old = (
+        float(found[clips.bona_fide == label].mean())
+        for found, clips, label in (
+            (shares[0], own, False),
+            (shares[0], own, True),
+            (shares[1], old, False),
+        )
+    )
+    assert on_own > 2 * max(on_real, on_old)
+
+
+def test_an_expert_alone_has_no_gate_to_open(detector_of, features_of, tiny_recipe, state, changed):
+    recipe = tiny_recipe()
+    detector = detector_of(recipe, "world")
+    before = state(detector)
+    open_gates(detector, 0, [Pool(features_of(8), 1.0, 0)], crop=99, seed=0)
+    assert changed(before, detector) == set()
+
+
+def test_the_loss_tells_an_expert_to_fire_on_its_own_attack_alone():
+    logits = torch.randn(4, 1, 3, generator=torch.Generator().manual_seed(0))
+    rows = batch([3] * 4, [2, -1, 0, 2])  # expert 2's own speech, bona fide speech, another's, its own
+    odds = logits[:, 0, 2] - logits[:, 0, :2].logsumexp(1)
+    expected = F.softplus(-odds[[0, 3]]).mean() / 2 + F.softplus(odds[[1, 2]]).mean() / 2
+    torch.testing.assert_close(gate_loss(Routed(logits, "abc"), rows, 2), expected)
+    by_frame = torch.randn(1, 3, 2, generator=torch.Generator().manual_seed(0))
+    odds = (by_frame[0, :2, 1] - by_frame[0, :2, 0]).mean()
+    found = gate_loss(Routed(by_frame, "ab"), batch([2], [1]), 1)
+    torch.testing.assert_close(found, F.softplus(-odds))
+    assert float(gate_loss(Routed(torch.randn(2, 1, 1), "a"), batch([3, 3], [0, -1]), 0)) == 0.0
