@@ -12,6 +12,7 @@ import torch
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
+from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, score_sets
@@ -27,6 +28,7 @@ class ReadoutAlone:
 
     Attributes:
         judged: every domain before and with it, and what speaks against it.
+        eer: on the new domain's development split, a fraction.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -34,6 +36,7 @@ class ReadoutAlone:
     head: dict[str, torch.Tensor]
     calibration: Calibration
     judged: Adapted
+    eer: float
     told: torch.Tensor | None
 
     @classmethod
@@ -54,46 +57,44 @@ class ReadoutAlone:
         """Let the readout learn, weigh it, calibrate and judge; None where there is no readout, or nothing learnt."""
         started = time.monotonic()
         learnt = learn_readout(detector, {name: data}, run)
+        result.remarks += learnt.remarks
         readout = detector.head.readout
         if readout is None or not readout.has_learnt:
-            result.remarks += learnt.remarks
             return None
         judged = Adapted(result.experts, result.threshold)
-        judged.remarks += [*learnt.remarks, *weigh_readout(detector, development)]
+        judged.remarks += weigh_readout(detector, development)
         result.seconds["readout"] = time.monotonic() - started
         recalibrate(detector, development, recipe, judged, before)
         timed(
             result,
             lambda: compare_all(scored_before, score_sets(detector, sets), domain, recipe, judged),
         )
-        told = told_to_experts(detector, data, learnt.unheard.get(name))
-        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, judged, told)
+        own = score_sets(detector, {domain: data.dev})[domain]
+        return cls(
+            copy.deepcopy(detector.head.state_dict()),
+            detector.calibration,
+            judged,
+            float(equal_error_rate(*own.classes)),
+            told_to_experts(detector, data, learnt.unheard.get(name)),
+        )
 
     @property
     def accepted(self) -> bool:
         """Whether it could be activated as it is."""
         return not self.judged.refused
 
-    def solves(self, domain: str, options: AcceptanceOptions) -> bool:
+    def solves(self, options: AcceptanceOptions) -> bool:
         """Whether it is accepted, and leaves an expert no more of the domain to learn than `gate.known`."""
-        rates = self.judged.after.get(domain)
-        return self.accepted and rates is not None and rates.eer <= options.known
+        return self.accepted and self.eer <= options.known
 
     def take_over(self, detector: Detector, name: str, result: Adapted, why: str) -> None:
         """Withdraw the expert: the detector is then as this one, and so are the figures of the result."""
         detector.head.load_state_dict(self.head)
         detector.calibration = self.calibration
         detector.mixture.withdraw(name)
-        result.before, result.after, result.changes = (
-            self.judged.before,
-            self.judged.after,
-            self.judged.changes,
-        )
-        result.real_speech, result.refused, result.withdrawn = (
-            self.judged.real_speech,
-            self.judged.refused,
-            True,
-        )
+        for figures in ("before", "after", "changes", "real_speech", "refused"):
+            setattr(result, figures, getattr(self.judged, figures))
+        result.withdrawn = True
         result.remarks += [
             f"expert {name} is withdrawn: kept, with closed gates, for {why}",
             *self.judged.remarks,
