@@ -1,8 +1,8 @@
 """The expert stage against a LoRA by PEFT and transformers' Trainer: same base, clips, batch and LoRA weights.
 
 Each run is a process of its own, so that its peak memory is its own. Clips are decoded beforehand for both. Ours trains
-one expert, its router rows and the head inside a mixture of frozen ones, from prefix features; PEFT trains the same
-LoRA weights under the same frozen head, from waveforms. A cell is a shape of base, whose training, and a precision.
+one expert and its router rows inside a mixture of frozen ones, from prefix features; PEFT trains the same LoRA
+weights under the same frozen head, from waveforms. A cell is a shape of base, whose training, and a precision.
 """
 
 from __future__ import annotations
@@ -113,10 +113,11 @@ def _train_ours(folder: Path, recipe: Recipe, old: int) -> float:
         append_expert(detector, name, recipe, number)
     took = 0.0
     for steps in (1, options.steps):  # the first allocates
-        stage = options.model_copy(update={"steps": steps, "evaluate_every": options.steps + 1})
+        changed = options.model_copy(update={"steps": steps, "evaluate_every": options.steps + 1})
+        own = recipe.model_copy(update={"expert": changed})
+        stage = expert_stage(detector, "new", [Pool(data, 1.0, old)], [data.pick([0, 1])], own)
         started = time.perf_counter()
-        own = recipe.model_copy(update={"expert": stage})
-        fit(detector, expert_stage(detector, "new", [Pool(data, 1.0, old)], [data.pick([0, 1])], own))
+        fit(detector, stage)
         took = time.perf_counter() - started
     return took
 

@@ -81,8 +81,9 @@ def gate_loss(detector: Detector, batch: Batch, row: int) -> Tensor:
 
 def _rivals(logits: Tensor, row: int) -> Tensor:
     """(B, N, E) gate logits to (B, N, 1): what one expert has to exceed for half of the share."""
-    others = [at for at in range(logits.shape[-1]) if at != row]
-    return logits[..., others].logsumexp(-1, keepdim=True)
+    # Made on the device: an index that is sent there would wait for it.
+    own = torch.arange(logits.shape[-1], device=logits.device) == row
+    return logits.masked_fill(own, -torch.inf).logsumexp(-1, keepdim=True)
 
 
 def _ridge(rows: Tensor, target: Tensor, mine: Tensor) -> Tensor:
