@@ -184,6 +184,7 @@ def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Mad
     for operation in ("retrain-router", "remove", "purge", "rollback"):
         made.after[operation] = made.copy(folder / f"after {operation}")
         assert server.run(operation, made.after[operation], **made.request(operation)) == 0, server.said()
+        assert weights(made.after[operation]) != weights(made.path)
     assert server.run("push", made.after["add-expert"]) == 0, server.said()
     made.after["pull"] = made.copy(folder / "after pull")
     assert server.run("pull", made.after["pull"]) == 0, server.said()

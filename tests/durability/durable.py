@@ -131,7 +131,9 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "add-expert": _add,
     "write": _write,
     "retrain-router": lambda registry, request: registry.retrain_router(
-        run=replace(HOW, resume=request.get("resume", False))
+        # Where four steps bring nothing, the calibration is another one at least.
+        recipe=registry.recipe().model_copy(update={"calibration": "refit"}),
+        run=replace(HOW, resume=request.get("resume", False)),
     ),
     "remove": lambda registry, _: registry.store.remove("hum"),
     "purge": lambda registry, _: registry.store.remove("hum", purge=True),
