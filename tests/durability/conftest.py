@@ -184,7 +184,7 @@ def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Mad
     for operation in ("retrain-router", "remove", "purge", "rollback"):
         made.after[operation] = made.copy(folder / f"after {operation}")
         assert server.run(operation, made.after[operation], **made.request(operation)) == 0, server.said()
-        assert weights(made.after[operation]) != weights(made.path)
+        assert weights(made.after[operation]) != weights(made.path), operation
     assert server.run("push", made.after["add-expert"]) == 0, server.said()
     made.after["pull"] = made.copy(folder / "after pull")
     assert server.run("pull", made.after["pull"]) == 0, server.said()
@@ -195,12 +195,13 @@ def made(tmp_path_factory, server, tiny_folder_of, tiny_recipe, recorded) -> Mad
 
 
 def weights(path: Path) -> tuple[str, ...]:
-    """What the active mixture is made of: hashes of its experts, router and head, and its calibration."""
+    """What the active mixture is made of: hashes of its experts, router, head and recipe, and its calibration."""
     found = Store.open(path).generation()
     return (
         *(entry.sha256 for entry in found.experts),
         found.files["router.safetensors"],
         found.files["head.safetensors"],
+        found.files["recipe.yaml"],
         str(found.calibration),
     )
 

@@ -131,7 +131,7 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "add-expert": _add,
     "write": _write,
     "retrain-router": lambda registry, request: registry.retrain_router(
-        # Where four steps bring nothing, the calibration is another one at least.
+        # Another recipe, so that the states before and after differ even where four steps bring nothing.
         recipe=registry.recipe().model_copy(update={"calibration": "refit"}),
         run=replace(HOW, resume=request.get("resume", False)),
     ),
