@@ -1,8 +1,7 @@
 """The figures on all attacks at once, as Altair charts: for the page, and as pictures.
 
-Heat maps have the scale "cividis" or blue against orange, lines and bars the colours of Okabe and Ito, which people
-with any kind of colour vision can distinguish; shapes and dashes say the same again. Altair is imported where a chart
-is made: it takes a second.
+Heat maps have the scale "cividis" or blue against orange, lines and bars the colours of `drawing`; shapes and dashes
+say the same again. Altair is imported where a chart is made: it takes a second.
 """
 
 from __future__ import annotations
@@ -10,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from molex_adapt.analysis.drawing import Drawing
-from molex_adapt.analysis.flat import LastExpert, flat_tables
+from molex_adapt.analysis.change_chart import change_chart
+from molex_adapt.analysis.drawing import BLUE, CELL, GREEN, ORANGE, Drawing, height_of
+from molex_adapt.analysis.flat import DomainChange, flat_tables
 from molex_adapt.analysis.plotted import tree_rows
 from molex_adapt.reports import Analysis
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
-_CELL = 22
-"""Pixels of a cell of a heat map, where there is room."""
 _WIDEST = 900
 _MOST_NAMED = 20
 
 
-def overview(report: Analysis, last: Sequence[LastExpert] = (), *, apart: bool = False) -> list[Drawing]:
+def overview(report: Analysis, last: Sequence[DomainChange] = (), *, apart: bool = False) -> list[Drawing]:
     """Figures on all attacks at once; those without numbers are left out.
 
     With `apart` the two heat maps come without their numbers: they ask for data that is called like their table.
@@ -59,7 +56,7 @@ def _usage(report: Analysis, data: Any) -> Drawing:
             color=alt.Color("gate:Q", scale=alt.Scale(scheme="cividis", domain=[0, most]), title="mean gate"),
             tooltip=["attack:N", "expert:N", alt.Tooltip("gate:Q", format=".1%")],
         )
-        .properties(width=_wide(len(report.experts)), height=_high(len(report.attacks)))
+        .properties(width=_wide(len(report.experts)), height=height_of(len(report.attacks)))
     )
     says = (
         "Rows are kinds of speech, columns experts; the brighter, the larger the mean gate over all blocks."
@@ -93,7 +90,7 @@ def _errors(report: Analysis) -> Drawing | None:
         shape=alt.Shape("part:N", scale=alt.Scale(domain=list(parts)), title=None),
         tooltip=["attack:N", "part:N", alt.Tooltip("eer:Q", format=".1%")],
     )
-    chart = chart.properties(width=480, height=_high(len(report.findings.errors)))
+    chart = chart.properties(width=480, height=height_of(len(report.findings.errors)))
     says = (
         "The EER of the whole detector with its 95 % interval, without any expert, and of the readout alone."
     )
@@ -118,7 +115,9 @@ def _ablation_map(report: Analysis, data: Any) -> Drawing | None:
             color=alt.Color("eer_change:Q", scale=scale, title="EER", legend=alt.Legend(format="+.0%")),
             tooltip=["attack:N", "expert:N", alt.Tooltip("eer_change:Q", format="+.1%")],
         )
-        .properties(width=_wide(len(report.experts)), height=_high(len({item.attack for item in changes})))
+        .properties(
+            width=_wide(len(report.experts)), height=height_of(len({item.attack for item in changes}))
+        )
     )
     says = "How much the EER rises (orange) or falls (blue) when an expert is switched off and the others take over."
     return Drawing("needed", "Which experts are needed", says, chart, "ablation")
@@ -142,7 +141,7 @@ def _tree(report: Analysis) -> Drawing | None:
         .mark_text(align="right", dx=-6)
         .encode(x=alt.datum(0), y=y, text="speech:N")
     )
-    chart = (tree + leaves).properties(width=420, height=_high(len(names)))
+    chart = (tree + leaves).properties(width=420, height=height_of(len(names)))
     says = "Kinds of speech that are routed alike join near the left."
     if len(clustering.order) <= _MOST_NAMED:
         says += f" From top to bottom: {', '.join(clustering.order)}."
@@ -177,41 +176,13 @@ def _depth(report: Analysis) -> Drawing | None:
     return Drawing("depth", "What each block does", says, chart, "blocks")
 
 
-def _last(found: Sequence[LastExpert]) -> Drawing | None:
-    import altair as alt
-
+def _last(found: Sequence[DomainChange]) -> Drawing | None:
     if not found:
         return None
-    values = [
-        {"domain": item.domain, "when": when, "eer": rate, "before": item.before, "after": item.after}
-        for item in found
-        for when, rate in (("before", item.before), ("after", item.after))
-    ]
-    y = alt.Y("domain:N", sort=[item.domain for item in found], title=None)
-    colour = alt.Color(
-        "when:N",
-        scale=alt.Scale(domain=["before", "after"], range=[ORANGE, BLUE]),
-        title=None,
-    )
-    base = alt.Chart(alt.Data(values=values)).encode(y=y)
-    chart = base.mark_rule(color=GREY, strokeWidth=2).encode(x="before:Q", x2="after:Q") + base.mark_point(
-        filled=True, size=80
-    ).encode(
-        x=alt.X("eer:Q", axis=alt.Axis(format="%"), title="EER"),
-        color=colour,
-        shape=alt.Shape("when:N", scale=alt.Scale(domain=["before", "after"]), title=None),
-        tooltip=["domain:N", "when:N", alt.Tooltip("eer:Q", format=".1%")],
-    )
     says = "The EER of every domain before and after the last expert was added, on the same recordings."
     title = "Before and after the last expert"
-    return Drawing(
-        "last_expert", title, says, chart.properties(width=480, height=_high(len(found))), "last_expert"
-    )
+    return Drawing("last_expert", title, says, change_chart(found), "last_expert")
 
 
 def _wide(columns: int) -> int:
-    return max(120, min(_WIDEST, _CELL * columns))
-
-
-def _high(rows: int) -> int:
-    return max(60, _CELL * rows if rows <= 40 else 16 * rows)
+    return max(120, min(_WIDEST, CELL * columns))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from molex_adapt.analysis.drawing import Drawing
+from molex_adapt.analysis.drawing import BLUE, GREY, ORANGE, Drawing
 from molex_adapt.analysis.plotted import Records, ablation_rows, block_rows, det_rows, score_rows
 from molex_adapt.reports import Analysis
 
 _TICKS = {-2.326: "1 %", -1.645: "5 %", -0.842: "20 %", 0.0: "50 %", 0.842: "80 %"}
 """Normal deviates of the error rates at the axes."""
 _HEIRS = ["others take over", "nobody takes over"]
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 _SAYS = {
@@ -73,7 +72,7 @@ def ablation_bars(report: Analysis, data: Any) -> Any:
 
     colour = alt.Color(
         "heirs:N",
-        scale=alt.Scale(domain=_HEIRS, range=[_BLUE, _ORANGE]),
+        scale=alt.Scale(domain=_HEIRS, range=[BLUE, ORANGE]),
         title=None,
     )
     offset = alt.YOffset("heirs:N", sort=_HEIRS)
@@ -83,7 +82,7 @@ def ablation_bars(report: Analysis, data: Any) -> Any:
         color=colour,
         tooltip=["expert:N", "heirs:N", "points:Q", "low:Q", "high:Q"],
     )
-    lines = base.mark_rule(strokeWidth=1.5, color="#7f7f7f").encode(x="low:Q", x2="high:Q")
+    lines = base.mark_rule(strokeWidth=1.5, color=GREY).encode(x="low:Q", x2="high:Q")
     return alt.layer(bars, lines).properties(width=260, height=max(80, 18 * len(report.experts)))
 
 
@@ -91,7 +90,7 @@ def score_histogram(report: Analysis, data: Any) -> Any:
     """Densities of the scores of one attack and of bona fide speech, with the threshold where it is known."""
     import altair as alt
 
-    kinds = alt.Scale(domain=["bona fide", "this attack"], range=[_BLUE, _ORANGE])
+    kinds = alt.Scale(domain=["bona fide", "this attack"], range=[BLUE, ORANGE])
     base = alt.Chart(data).encode(
         x=alt.X("score:Q", title="score, nats"),
         y=alt.Y("density:Q", stack=None, title="density"),
@@ -104,7 +103,7 @@ def score_histogram(report: Analysis, data: Any) -> Any:
         base.mark_line(interpolate="step").encode(strokeDash=dash),
     ]
     if report.threshold is not None:
-        rule = alt.Chart(data).mark_rule(strokeDash=[4, 3], color="#7f7f7f", strokeWidth=2)
+        rule = alt.Chart(data).mark_rule(strokeDash=[4, 3], color=GREY, strokeWidth=2)
         layers.append(rule.encode(x=alt.datum(report.threshold)))
     return alt.layer(*layers).properties(width=260, height=180)
 
@@ -118,7 +117,7 @@ def det_curves(report: Analysis, data: Any) -> Any:
     scale = alt.Scale(domain=[-3.1, 1.6], clamp=True)
     return (
         alt.Chart(data)
-        .mark_line(color=_BLUE)
+        .mark_line(color=BLUE)
         .encode(
             x=alt.X("x:Q", scale=scale, axis=axis, title="spoof accepted"),
             y=alt.Y("y:Q", scale=scale, axis=axis, title="bona fide refused"),

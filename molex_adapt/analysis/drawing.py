@@ -1,4 +1,4 @@
-"""One figure, and whether figures can be drawn here."""
+"""One figure, the colours and heights that figures share, and whether figures can be drawn here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from molex_adapt.errors import RecipeError
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7f7f7f"
+"""Of Okabe and Ito, which people with any kind of colour vision can distinguish."""
+CELL = 22
+"""Pixels of a row, or of a cell of a heat map, where there is room."""
+INSTALL = "pip install 'molex-adapt[report]'"
 
 
 @dataclass(frozen=True)
@@ -26,17 +32,25 @@ class Drawing:
     table: str
 
 
+def height_of(rows: int) -> int:
+    """Pixels for so many rows."""
+    return max(60, CELL * rows if rows <= 40 else 16 * rows)
+
+
+def missing_libraries() -> list[str]:
+    """What is needed to draw and is not installed."""
+    from importlib.util import find_spec
+
+    return [name for name in ("altair", "vl_convert") if find_spec(name) is None]
+
+
 def require_altair() -> None:
     """Refuse before the work begins.
 
     Raises:
         RecipeError: Altair or vl-convert is not installed.
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("altair", "vl_convert") if find_spec(name) is None]
-    if missing:
+    if missing := missing_libraries():
         raise RecipeError(
-            f"a report needs {' and '.join(missing)}, which are not installed: pip install 'molex-adapt[report]', or "
-            "leave out --out"
+            f"a report needs {' and '.join(missing)}, which are not installed: {INSTALL}, or leave out --out"
         )

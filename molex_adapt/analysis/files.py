@@ -10,7 +10,7 @@ from pathlib import Path
 from molex_adapt.analysis.charts import overview
 from molex_adapt.analysis.detail_charts import details
 from molex_adapt.analysis.drawing import require_altair
-from molex_adapt.analysis.flat import FlatTable, LastExpert, flat_tables
+from molex_adapt.analysis.flat import DomainChange, FlatTable, flat_tables
 from molex_adapt.analysis.page import page
 from molex_adapt.atomic import write_output
 from molex_adapt.data.formats import has_parquet, write_rows
@@ -42,7 +42,7 @@ def check_report_folder(out: Path, inputs: Sequence[Path] = ()) -> None:
     check_folder(out, _REPORTED, [item for item in inputs if item.exists()])
 
 
-def write_report(report: Analysis, out: Path, last: Sequence[LastExpert] = ()) -> None:
+def write_report(report: Analysis, out: Path, last: Sequence[DomainChange] = ()) -> None:
     """Write all files into a folder, in place of those of an earlier analysis.
 
     Args:
@@ -81,7 +81,7 @@ def _write_table(folder: Path, table: FlatTable) -> None:
         write_rows(folder / f"{table.name}{suffix}", list(table.columns), rows)
 
 
-def _draw(report: Analysis, last: Sequence[LastExpert], folder: Path) -> None:
+def _draw(report: Analysis, last: Sequence[DomainChange], folder: Path) -> None:
     import vl_convert
 
     for figure in [*overview(report, last), *details(report)]:

@@ -26,7 +26,7 @@ class FlatTable:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-def flat_tables(report: Analysis, last_expert: Sequence[LastExpert] = ()) -> list[FlatTable]:
+def flat_tables(report: Analysis, last_expert: Sequence[DomainChange] = ()) -> list[FlatTable]:
     """All tables that have rows, the most telling first."""
     found = [
         _table(
@@ -54,8 +54,8 @@ def flat_tables(report: Analysis, last_expert: Sequence[LastExpert] = ()) -> lis
 
 
 @dataclass(frozen=True, slots=True)
-class LastExpert:
-    """EER of one domain before and after the generation that brought the last expert, on the same recordings."""
+class DomainChange:
+    """EER of one domain before and after something was done to the detector, on the same recordings."""
 
     domain: str
     before: float
@@ -156,7 +156,7 @@ def _depth(report: Analysis) -> Iterable[Sequence[Value]]:
         yield item.block, item.information_bits, item.distance, item.entropy_bits, item.busiest, item.share
 
 
-def _last(found: Iterable[LastExpert]) -> Iterable[Sequence[Value]]:
+def _last(found: Iterable[DomainChange]) -> Iterable[Sequence[Value]]:
     for item in found:
         yield item.domain, item.before, item.after, *(item.change_ci or (None, None))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from molex_adapt.analysis.flat import LastExpert
+from molex_adapt.analysis.flat import DomainChange
 from molex_adapt.registry import GenerationRecord
 
 
-def last_expert(history: Sequence[GenerationRecord], number: int | None) -> list[LastExpert]:
+def last_expert(history: Sequence[GenerationRecord], number: int | None) -> list[DomainChange]:
     """EER by domain before and after the newest expert among the ancestors of a generation, itself included.
 
     Empty where no expert was added to others, or nothing was measured then.
@@ -27,14 +27,14 @@ def last_expert(history: Sequence[GenerationRecord], number: int | None) -> list
     return []
 
 
-def _read(domain: str, figures: Any, change: Any) -> LastExpert | None:
+def _read(domain: str, figures: Any, change: Any) -> DomainChange | None:
     """None where the record lacks a figure."""
     after, rise = (_rate(item, "eer") for item in (figures, change))
     if after is None or rise is None:
         return None
     interval = change.get("eer_ci") if isinstance(change, Mapping) else None
     ends = tuple(interval) if isinstance(interval, list) and len(interval) == 2 else None
-    return LastExpert(domain, min(1.0, max(0.0, after - rise)), after, ends)
+    return DomainChange(domain, min(1.0, max(0.0, after - rise)), after, ends)
 
 
 def _rate(item: Any, key: str) -> float | None:

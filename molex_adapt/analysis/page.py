@@ -9,8 +9,9 @@ from typing import Any
 
 from molex_adapt.analysis.charts import overview
 from molex_adapt.analysis.detail_charts import details_of_one
-from molex_adapt.analysis.flat import FlatTable, LastExpert, Value, flat_tables
+from molex_adapt.analysis.flat import DomainChange, FlatTable, Value, flat_tables
 from molex_adapt.analysis.plotted import det_rows, score_rows
+from molex_adapt.analysis.preface import PLAIN, Preface, change_drawings
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.pages import markup, render
 from molex_adapt.reports import Analysis
@@ -31,21 +32,22 @@ _LEFT_OUT = {"score_low", "score_high", "moved", "utterances", "sentence"}
 """Columns that the files have and the page does without, for its weight and width."""
 
 
-def page(report: Analysis, last: Sequence[LastExpert] = (), *, title: str = "What the experts do") -> str:
+def page(report: Analysis, last: Sequence[DomainChange] = (), preface: Preface = PLAIN) -> str:
     """The whole page as HTML.
 
     Args:
         report: an analysis of labelled recordings.
         last: domains before and after the last expert.
-        title: heading of the page.
+        preface: what stands above the findings.
     """
     import vl_convert
 
     tables = [table for table in flat_tables(report, last) if table.name in _SHOWN]
     figures, detail = overview(report, last, apart=True), details_of_one(report)
+    changes = change_drawings(preface)
     content = {
         "tables": {table.name: _compact(table) for table in tables},
-        "charts": {item.key: item.chart.to_dict() for item in figures},
+        "charts": {item.key: item.chart.to_dict() for item in (*changes, *figures)},
         "detail": {item.key: item.chart.to_dict() for item in detail},
         "attacks": report.attacks,
         "experts": report.experts,
@@ -59,7 +61,8 @@ def page(report: Analysis, last: Sequence[LastExpert] = (), *, title: str = "Wha
     library = library.replace("</script", "<\\/script")
     return render(
         "analysis/report.html.j2",
-        title=title,
+        preface=preface,
+        changes=changes,
         report=report,
         tables=tables,
         figures=figures,

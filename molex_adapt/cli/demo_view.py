@@ -20,20 +20,21 @@ _CHANGES = ("before", "after", "change")
 
 def demo_view(report: DemoReport) -> list[RenderableType]:
     """All of it."""
+    _, _, work = report.questions
     answers = [Padding(Text(sentence), (0, 0, 1, 0)) for sentence in report.verdict.sentences]
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
     return [
         *(_catching(report), _forgetting(report)),
-        *share_tables("Which experts did the work? Mean share of the gates", report.analysis),
+        *share_tables(f"{work} Mean share of the gates", report.analysis),
         *answers,
         *_left_out(report),
-        Text(f"Page: {report.page}   Adapted registry: {report.registry}"),
+        *_places(report),
         Text(f"Took {sum(report.seconds.values()):.0f} s ({took})", style="dim"),
     ]
 
 
 def _catching(report: DemoReport) -> Table:
-    title = f"Does it catch {report.novel}? EER in %, with 95 % intervals"
+    title = f"{report.questions[0]} EER in %, with 95 % intervals"
     table = empty_table(title, "recordings", *_CHANGES, whole=True)
     for words, voice in report.voices.items():
         after = voice.after[report.novel]
@@ -43,7 +44,7 @@ def _catching(report: DemoReport) -> Table:
 
 
 def _forgetting(report: DemoReport) -> Table:
-    title = "Did it forget? The same for what it knew; null, no attack, must stay near 50"
+    title = f"{report.questions[1]} The same for what it knew; null, no attack, must stay near 50"
     table = empty_table(title, "domain", *_CHANGES, whole=True)
     for words, voice in report.voices.items():
         table.add_section()
@@ -63,3 +64,10 @@ def _left_out(report: DemoReport) -> list[RenderableType]:
         return []
     first = report.failed[0]
     return [Text(f"Left out: {len(report.failed)} recordings, the first {first.path} ({first.reason})")]
+
+
+def _places(report: DemoReport) -> list[RenderableType]:
+    registry = f"Adapted registry: {report.registry}"
+    if report.page is not None:
+        return [Text(f"Page: {report.page}   {registry}")]
+    return [*map(Text, report.remarks), Text(registry)]

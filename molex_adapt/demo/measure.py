@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molex_adapt.analysis import Corpus, observe_features, shares
+from molex_adapt.analysis import Corpus, conclude, observe_features
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.demo.domains import DemoData
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, extract, logits_of
 from molex_adapt.recipe import AcceptanceOptions
+from molex_adapt.registry import GenerationRecord
 from molex_adapt.reports import Analysis, Comparison
 from molex_adapt.run import Run
-from molex_adapt.train.acceptance import DomainScores, compare, rates
+from molex_adapt.train.acceptance import DomainScores, compare, compare_refused, rates
 
 Scores = NDArray[np.float64]
 
@@ -46,11 +47,20 @@ class Tested:
         """(N,) calibrated scores of all, nats."""
         return np.asarray(detector.calibration.apply(logits_of(detector, self.features).double().numpy()))
 
-    def scores_and_shares(self, detector: Detector) -> tuple[Scores, Analysis]:
-        """The same and the shares of the experts, from one pass."""
+    def scores_and_analysis(
+        self, detector: Detector, record: GenerationRecord, seed: int
+    ) -> tuple[Scores, Analysis]:
+        """The same and what the experts do, from one pass; no expert is switched off, which takes minutes.
+
+        Args:
+            detector: that of `record`.
+            record: the generation, whose number and threshold the analysis shows.
+            seed: of the tests.
+        """
         observed = observe_features(detector, self.features)
         corpus = Corpus.of_features(self.features)
-        return observed.scores, shares(observed.tally, corpus, detector.mixture.names)
+        found = conclude(observed, corpus, detector.mixture.names, seed=seed)
+        return observed.scores, replace(found, generation=record.number, threshold=record.threshold)
 
     def compare(
         self,
@@ -72,6 +82,7 @@ class Tested:
             after=rates(new, options),
             change=compare(old, new, threshold, options),
             novel=novel,
+            real_speech=compare_refused(old, new, threshold, options),
         )
 
     def _scored(self, table: Table, scores: Scores) -> DomainScores:

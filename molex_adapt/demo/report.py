@@ -1,4 +1,4 @@
-"""What the demonstration showed: as JSON values, and as a page of one file without scripts."""
+"""What the demonstration showed: as JSON values, and at the top of the page."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molex_adapt.analysis.drawing import INSTALL
+from molex_adapt.analysis.page import page
+from molex_adapt.analysis.preface import Preface, Statement
+from molex_adapt.atomic import write_output
 from molex_adapt.conventions import NULL_DOMAIN, Seconds
 from molex_adapt.data import Failed
 from molex_adapt.demo.verdict import Verdict
-from molex_adapt.pages import render
 from molex_adapt.reports import Analysis, Comparison, StageReport
 
 
@@ -24,12 +27,26 @@ class DemoReport:
     """Every domain before and after, by the words for whose voices were measured: test recordings of voices that
     training heard, and of the voice nobody heard, where there is one."""
     analysis: Analysis
+    """Of all these recordings together, by the mixture with the new expert."""
     verdict: Verdict
     seconds: Mapping[str, Seconds]
     """Wall-clock per step."""
-    page: Path
+    page: Path | None
+    """None where what draws it is not installed."""
     registry: Path
     failed: tuple[Failed, ...]
+
+    @property
+    def questions(self) -> tuple[str, str, str]:
+        """What the sentences of the verdict answer."""
+        return f"Does it catch {self.novel}?", "Did it forget?", "Which experts did the work?"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is missing, and how to get it."""
+        if self.page is not None:
+            return []
+        return [f"No page, for what draws it is not installed: {INSTALL}, and run the demonstration again"]
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -42,12 +59,39 @@ class DemoReport:
             "analysis": self.analysis.as_dict(),
             "verdict": self.verdict.as_dict(),
             "seconds": dict(self.seconds),
-            "report": str(self.page),
+            "report": None if self.page is None else str(self.page),
+            "remarks": self.remarks,
             "failed": [{"path": item.path, "reason": item.reason} for item in self.failed],
         }
 
 
-def write_report(report: DemoReport) -> None:
-    """Write the page to `report.page`, as UTF-8."""
-    text = render("demo/report.html.j2", report=report, control=NULL_DOMAIN)
-    report.page.write_text(text, encoding="utf-8")
+def write_page(report: DemoReport) -> None:
+    """Write the page of the analysis, the story above it, to `report.page`; nothing where that is None."""
+    if report.page is not None:
+        write_output(
+            report.page, page(report.analysis, preface=preface_of(report)).encode("utf-8", "replace")
+        )
+
+
+def preface_of(report: DemoReport) -> Preface:
+    """The story: what was done, the three answers, every domain before and after."""
+    known = next(iter(report.voices.values()))
+    remarks = []
+    if len(report.voices) > 1:
+        remarks.append(
+            "The shipped detector was trained on real speech of the known voices, of the other on none."
+        )
+    if NULL_DOMAIN in known.after:
+        remarks.append(f"{NULL_DOMAIN} is processing without an attack: it must stay near 50.")
+    remarks.append(
+        "What follows is measured on all these recordings together, after the new expert was added."
+    )
+    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
+    return Preface(
+        title=f"molex-adapt meets {report.novel}",
+        lead=f"The shipped detector had never met {report.novel}. The readout learnt it in closed form, and one new "
+        "expert was trained on what that left; the base, the head and every old expert stayed frozen.",
+        statements=tuple(map(Statement, report.questions, report.verdict.sentences)),
+        changes=report.voices,
+        remarks=(" ".join(remarks), f"It took: {took}."),
+    )

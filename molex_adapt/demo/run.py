@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from molex_adapt.analysis.drawing import missing_libraries
 from molex_adapt.api import EMBEDDED, Registry
 from molex_adapt.conventions import Seconds
 from molex_adapt.data import Table
 from molex_adapt.demo.domains import DemoData, attack_order, find_speech, make_domains
 from molex_adapt.demo.measure import Tested
-from molex_adapt.demo.report import DemoReport, write_report
+from molex_adapt.demo.report import DemoReport, write_page
 from molex_adapt.demo.story import Step, Story
 from molex_adapt.demo.verdict import judge
 from molex_adapt.outputs import Kind, check_folder
@@ -79,20 +80,22 @@ def run_demo(
     added = registry.add_expert(data.novel, domain=recipe.novel, recipe=changed, run=run)
     clock.lap("add-expert")
     story.enter()
-    after, analysis = tested.scores_and_shares(registry.detector(run=run))
-    threshold = registry.store.generation().threshold
+    record = registry.store.generation()
+    after, analysis = tested.scores_and_analysis(registry.detector(record.number, run=run), record, run.seed)
     voices = {
-        words: tested.compare(tables, before, after, recipe.novel, threshold, options.gate)
+        words: tested.compare(tables, before, after, recipe.novel, record.threshold, options.gate)
         for words, tables in _voices(data, recipe).items()
     }
     clock.lap("score after")
     attack = recipe.domains[recipe.novel].attack
     verdict = judge(added, voices, analysis, attack, options.gate.tolerance)
     failed = (*data.failed, *tested.failed, *added.failed)
+    page = None if missing_libraries() else out / PAGE
     report = DemoReport(
-        recipe.novel, added, voices, analysis, verdict, clock.laps, out / PAGE, registry.store.path, failed
+        recipe.novel, added, voices, analysis, verdict, clock.laps, page, registry.store.path, failed
     )
-    write_report(report)
+    write_page(report)
+    clock.lap("page")
     (out / FIGURES).write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
     return report
 

@@ -9,7 +9,7 @@ import pytest
 
 from molex_adapt.analysis import files
 from molex_adapt.analysis.files import check_report_folder, write_report
-from molex_adapt.analysis.flat import LastExpert, flat_tables
+from molex_adapt.analysis.flat import DomainChange, flat_tables
 from molex_adapt.analysis.last import last_expert
 from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.registry import GenerationRecord
@@ -19,9 +19,9 @@ from tests.analysis.reports import analysed
 def test_every_number_and_figure_is_there_as_a_file(tmp_path):
     report = analysed(3, 2)
     out = tmp_path / "made" / "report"
-    write_report(report, out, [LastExpert("attack_00", 0.2, 0.1, None)])
+    write_report(report, out, [DomainChange("attack_00", 0.2, 0.1, None)])
     assert json.loads((out / "analysis.json").read_text()) == json.loads(json.dumps(report.as_dict()))
-    tables = {table.name: table for table in flat_tables(report, [LastExpert("attack_00", 0.2, 0.1, None)])}
+    tables = {table.name: table for table in flat_tables(report, [DomainChange("attack_00", 0.2, 0.1, None)])}
     assert len(tables) == 14
     assert {path.stem for path in (out / "tables").glob("*.csv")} == set(tables)
     assert {path.stem for path in (out / "tables").glob("*.parquet")} == set(tables)

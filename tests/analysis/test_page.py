@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from molex_adapt.analysis import parts, probe, profiles
-from molex_adapt.analysis.flat import LastExpert
+from molex_adapt.analysis.flat import DomainChange
 from molex_adapt.analysis.page import LARGEST_BYTES, page
 from tests.analysis.browser import CHROMIUM, Browser
 from tests.analysis.reports import analysed
 
-LAST = [LastExpert("attack_00", 0.2, 0.1, (-0.12, -0.05)), LastExpert("attack_01", 0.1, 0.11, None)]
+LAST = [DomainChange("attack_00", 0.2, 0.1, (-0.12, -0.05)), DomainChange("attack_01", 0.1, 0.11, None)]
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
 
