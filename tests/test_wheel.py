@@ -73,7 +73,7 @@ def test_the_wheel_carries_every_module_and_template(installed: Path) -> None:
     ours = {path.relative_to(package) for kind in ("*.py", "*.j2") for path in package.rglob(kind)}
     here = installed / "molex_adapt"
     theirs = {path.relative_to(here) for kind in ("*.py", "*.j2") for path in here.rglob(kind)}
-    assert Path("demo/report.html.j2") in ours
+    assert Path("analysis/report.html.j2") in ours
     assert theirs == ours
 
 

@@ -12,7 +12,7 @@ from molex_adapt.analysis.detail_charts import details_of_one
 from molex_adapt.analysis.flat import DomainChange, FlatTable, Value, flat_tables
 from molex_adapt.analysis.plotted import det_rows, score_rows
 from molex_adapt.analysis.preface import PLAIN, Preface, change_drawings
-from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
 from molex_adapt.pages import markup, render
 from molex_adapt.reports import Analysis
 
@@ -67,7 +67,7 @@ def page(report: Analysis, last: Sequence[DomainChange] = (), preface: Preface =
         tables=tables,
         figures=figures,
         detail=detail,
-        first=_first(report),
+        first=_first(report, preface),
         content=markup(_embedded(content)),
         library=markup(library),
         style=markup((parts / "page.css").read_text(encoding="utf-8")),
@@ -75,10 +75,12 @@ def page(report: Analysis, last: Sequence[DomainChange] = (), preface: Preface =
     )
 
 
-def _first(report: Analysis) -> str:
-    """The attack that is shown first: the one with the highest EER."""
-    errors = report.findings.errors
-    return max(errors, key=lambda name: errors[name].eer) if errors else report.attacks[0]
+def _first(report: Analysis, preface: Preface) -> str:
+    """The attack that is shown first: the preface's, or the one with the highest EER; the null control is none."""
+    if preface.attack in report.attacks:
+        return preface.attack
+    rates = {name: item.eer for name, item in report.findings.errors.items() if name != NULL_DOMAIN}
+    return max(rates, key=lambda name: rates[name]) if rates else report.attacks[0]
 
 
 def _compact(table: FlatTable) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Preface:
         statements: what it came to.
         changes: domains before and after, by the words for what they were measured on.
         remarks: how to read the changes, a paragraph each.
+        attack: the one that is shown first among the figures on one attack; "" for the one with the highest EER.
     """
 
     title: str = "What the experts do"
@@ -36,6 +37,7 @@ class Preface:
     statements: tuple[Statement, ...] = ()
     changes: Mapping[str, Comparison] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    attack: str = ""
 
 
 PLAIN = Preface()

@@ -22,6 +22,9 @@ class DemoReport:
     """What the demonstration showed."""
 
     novel: str
+    """The new domain."""
+    attack: str
+    """What the analysis calls its forged speech."""
     added: StageReport
     voices: Mapping[str, Comparison]
     """Every domain before and after, by the words for whose voices were measured: test recordings of voices that
@@ -93,5 +96,6 @@ def preface_of(report: DemoReport) -> Preface:
         "expert was trained on what that left; the base, the head and every old expert stayed frozen.",
         statements=tuple(map(Statement, report.questions, report.verdict.sentences)),
         changes=report.voices,
+        attack=report.attack,
         remarks=(" ".join(remarks), f"It took: {took}."),
     )

@@ -92,7 +92,7 @@ def run_demo(
     failed = (*data.failed, *tested.failed, *added.failed)
     page = None if missing_libraries() else out / PAGE
     report = DemoReport(
-        recipe.novel, added, voices, analysis, verdict, clock.laps, page, registry.store.path, failed
+        recipe.novel, attack, added, voices, analysis, verdict, clock.laps, page, registry.store.path, failed
     )
     write_page(report)
     clock.lap("page")

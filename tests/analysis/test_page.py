@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from molex_adapt.analysis import parts, probe, profiles
 from molex_adapt.analysis.flat import DomainChange
 from molex_adapt.analysis.page import LARGEST_BYTES, page
+from molex_adapt.analysis.preface import Preface, Statement
+from molex_adapt.metrics import Rates, RefusalsChange
+from molex_adapt.reports import Change, Comparison
 from tests.analysis.browser import CHROMIUM, Browser
 from tests.analysis.reports import analysed
 
@@ -219,6 +224,71 @@ def test_hostile_names_are_text():
     attacked.feed(page(report))
     assert attacked.found == safe.found
     assert not attacked.handlers
+
+
+def compared(low: float, high: float) -> Comparison:
+    """Two domains, the first of them new; the second has too few recordings for an interval."""
+    before, after = ({"new": rate, "old": replace(rate, spoof=3)} for rate in (rates(high), rates(low)))
+    change = Change(low - high, (-0.2, -0.1), (0.0, 0.1), (high, low), 0.0, 0.0)
+    real = RefusalsChange(0.0, 0.1, (0.0, 0.2), 40, 40)
+    return Comparison(
+        before=before, after=after, change={"new": change, "old": change}, novel="new", real_speech=real
+    )
+
+
+def rates(eer: float) -> Rates:
+    return Rates(eer, (eer - 0.01, eer + 0.01), 0.1, 0.1, 0.1, 40, 40)
+
+
+@needs_chromium
+def test_a_preface_stands_above_the_findings(tmp_path, browser):
+    report = analysed(2, 3)
+    told = Preface(
+        "A story",
+        "It was so.",
+        (Statement("Was it?", "It was."),),
+        {"those known": compared(0.1, 0.3), "others": compared(0.2, 0.6)},
+        ("Read it so.",),
+        attack="attack_01",
+    )
+    path = tmp_path / "report.html"
+    path.write_text(page(report, preface=told), encoding="utf-8")
+    browser.open(path)
+    draw_all(browser)
+    keys = browser.value("[...document.querySelectorAll('[data-chart]')].map(place => place.dataset.chart)")
+    assert keys[:3] == ["changes_0", "changes_1", "usage"]
+    heads = browser.value("[...document.querySelectorAll('h1, h2, h3, dt')].map(item => item.textContent)")
+    above = ["A story", "In short", "Was it?", "Before and after", "those known", "others"]
+    assert heads[: len(above)] == above
+    cells = "[...document.querySelectorAll('#table-changes_0 tbody tr')].map(row => [...row.cells].map(x => x.innerText))"
+    assert browser.value(cells) == [
+        ["new", "30.0 29.0–31.0", "10.0 9.0–11.0", "-20.0 -20.0 to -10.0", "30.0 → 10.0", "40 + 40"],
+        ["old", "30.0", "10.0", "-20.0", "30.0 → 10.0", "40 + 3"],
+    ]
+    assert browser.value("document.getElementById('chosen').textContent") == "attack_01"
+    ends = [
+        chart["layer"][1]["encoding"]["x"]["scale"]
+        for chart in map(spec_of(path), ("changes_0", "changes_1"))
+    ]
+    assert ends == [{"domain": [0, 0.6]}] * 2  # charts that are compared have one axis
+    assert browser.complaints == []
+    assert len(browser.requests) == 1
+
+
+def spec_of(path: Path) -> Callable[[str], Any]:
+    text = path.read_text(encoding="utf-8").partition('id="content">')[2].partition("</script>")[0]
+    return json.loads(text)["charts"].__getitem__
+
+
+def test_a_plain_page_has_no_preface_and_shows_an_attack_before_the_control():
+    text = page(analysed(2, 2))
+    assert "<h1>What the experts do</h1>" in text
+    assert "In short" not in text and "Before and after" not in text
+    report = analysed(2, 2)
+    errors = report.findings.errors
+    worst = replace(errors["null"], eer=0.9)
+    found = replace(report, findings=replace(report.findings, errors=errors | {"null": worst}))
+    assert '<option value="attack_01" selected>' in page(found)
 
 
 def test_a_page_without_tests_says_so():

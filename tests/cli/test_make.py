@@ -139,7 +139,7 @@ def story(monkeypatch, tmp_path):
         shares = {name: dict.fromkeys(experts, 0.2) for name in (*experts, "null", "bona_fide")}
         known = dict.fromkeys(("codec2", "espeak", "lpc", "world"), (0.004, 0.006))
         voices = compared("griffin_lim", griffin_lim=(0.24, 0.01), **known, null=(0.5, 0.498))
-        return replace(
+        made = replace(
             report_of(
                 tmp_path,
                 {"known voices": voices, "june, never heard": voices},
@@ -148,6 +148,7 @@ def story(monkeypatch, tmp_path):
             ),
             failed=(Failed("silent.wav", "it is silent"), Failed("mute.wav", "it is silent")),
         )
+        return replace(made, page=None) if keywords["speech"] == Path("undrawn") else made
 
     module = ModuleType("molex_adapt.demo")
     module.run_demo = run_demo  # type: ignore[attr-defined]
@@ -191,3 +192,13 @@ def test_demo_for_machines_is_one_object(run, story):
     assert {"add_expert", "known_voices", "held_out_voice", "analysis", "seconds"} <= set(ran.json)
     assert story["recipe"].novel in story["recipe"].domains
     assert run("demo", "--speech", "empty", "--json").status == 1
+
+
+def test_demo_without_a_page_says_what_to_install(run, story):
+    ran = run("demo", "--speech", "undrawn", "-q")
+    assert ran.status == 0
+    assert "It catches griffin_lim now" in ran.out
+    assert "No page" in ran.out
+    assert "pip install 'molex-adapt[report]'" in ran.out
+    found = run("demo", "--speech", "undrawn", "--json", "-q").json
+    assert found["report"] is None and "molex-adapt[report]" in found["remarks"][0]

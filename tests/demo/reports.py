@@ -6,7 +6,7 @@ from pathlib import Path
 
 from molex_adapt.demo.report import DemoReport
 from molex_adapt.demo.verdict import judge
-from molex_adapt.metrics import Rates
+from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.reports import Analysis, Change, Comparison, StageReport
 
 
@@ -40,6 +40,7 @@ def compared(name: str, spread: float = 0.01, /, **domains: tuple[float, float])
         after={domain: rates(pair[1]) for domain, pair in domains.items()},
         change={domain: change(*pair, spread) for domain, pair in domains.items()},
         novel=name,
+        real_speech=RefusalsChange(0.012, 0.112, (0.05, 0.15), 150, 150),
     )
 
 
@@ -77,6 +78,5 @@ def report_of(
     )
     verdict = judge(added, voices, analysis, novel, tolerance=0.03)
     seconds = {"simulate": 61.4, "add-expert": 80.0}
-    return DemoReport(
-        novel, added, voices, analysis, verdict, seconds, folder / "report.html", folder / "registry", ()
-    )
+    page = folder / "report.html"
+    return DemoReport(novel, novel, added, voices, analysis, verdict, seconds, page, folder / "registry", ())

@@ -11,6 +11,7 @@ from molex_adapt import Registry, Run
 from molex_adapt.api import registry as api
 from molex_adapt.data import read
 from molex_adapt.demo import domains as demo_domains
+from molex_adapt.demo import run as demo_run
 from molex_adapt.demo import run_demo
 from molex_adapt.demo.run import MARK
 from molex_adapt.errors import DataError, RecipeError, RegistryError
@@ -83,7 +84,7 @@ class Steps(Silent):
         self.shares.append(share)
 
 
-def test_the_whole_story(speech, shipped, tmp_path):
+def test_the_whole_story(speech, shipped, tmp_path, monkeypatch):
     before = bytes_of(shipped)
     heard = Steps()
     out = tmp_path / "out"
@@ -100,9 +101,15 @@ def test_the_whole_story(speech, shipped, tmp_path):
     assert (known.after["lpc"].bona_fide, known.after["lpc"].spoof) == (10, 10)
     assert (unheard.after["buzz"].bona_fide, unheard.after["buzz"].spoof) == (4, 4)
     assert report.analysis.utterances == {"bonafide": 14, "lpc": 14, "griffin_lim": 14, "null": 14}
-    assert set(report.seconds) == {"simulate", "score before", "add-expert", "score after"}
+    assert set(report.seconds) == {"simulate", "score before", "add-expert", "score after", "page"}
+
+    # One pass gives the scores before and after, and the analysis.
+    assert report.analysis.findings.errors.keys() == {"lpc", "griffin_lim", "null"}
+    assert report.analysis.findings.curves is not None
+    assert known.real_speech.bona_fide == 10
 
     registry = Registry.open(out / "registry")
+    assert report.analysis.threshold == registry.store.generation().threshold
     assert registry.store.verify() == []
     assert registry.store.generation(2).names == ["buzz", "lpc"]
     assert registry.recipe().expert.steps == (4 if report.added.activated else 6)
@@ -115,12 +122,14 @@ def test_the_whole_story(speech, shipped, tmp_path):
     assert json.loads((out / "demo.json").read_text()) == json.loads(json.dumps(report.as_dict()))
     page = (out / "report.html").read_text()
     assert "molex-adapt meets lpc" in page
-    assert "June, never heard" in page
+    assert "june, never heard" in page
     assert [label[:3] for label in heard.labels] == ["1/4", "2/4", "3/4", "4/4"]
     assert heard.shares == sorted(heard.shares)
 
-    # A second time in the same folder, which is its own; and then one that is not.
+    # A second time in the same folder, which is its own, without what draws the page; and then one that is not.
+    monkeypatch.setattr(demo_run, "missing_libraries", lambda: ["altair"])
     again = demonstrate(out, speech)
+    assert again.page is None and not (out / "report.html").exists()
     assert again.added.after == report.added.after
     assert again.voices == report.voices
     (out / "mine.txt").write_text("precious")
