@@ -107,7 +107,7 @@ def _steps(recipe: DemoRecipe) -> list[Step]:
         Step("forging real speech by every attack", [*forging, 0.0]),
         Step(f"meeting {recipe.novel} unprepared", [12.0, 12.0]),
         Step(f"training one expert on {recipe.novel}", [4.0, 4.0, 1.0, 1.0, 40.0, 20.0]),
-        Step("measuring everything again", [15.0]),
+        Step("measuring everything again", [20.0]),
     ]
 
 

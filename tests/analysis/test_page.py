@@ -260,8 +260,8 @@ def test_a_preface_stands_above_the_findings(tmp_path, browser):
     heads = browser.value("[...document.querySelectorAll('h1, h2, h3, dt')].map(item => item.textContent)")
     above = ["A story", "In short", "Was it?", "Before and after", "those known", "others"]
     assert heads[: len(above)] == above
-    cells = "[...document.querySelectorAll('#table-changes_0 tbody tr')].map(row => [...row.cells].map(x => x.innerText))"
-    assert browser.value(cells) == [
+    lines = "[...document.querySelectorAll('#table-changes_0 tbody tr')]"
+    assert browser.value(f"{lines}.map(row => [...row.cells].map(cell => cell.innerText))") == [
         ["new", "30.0 29.0–31.0", "10.0 9.0–11.0", "-20.0 -20.0 to -10.0", "30.0 → 10.0", "40 + 40"],
         ["old", "30.0", "10.0", "-20.0", "30.0 → 10.0", "40 + 3"],
     ]
