@@ -18,10 +18,8 @@ def demo(found: Found) -> list[str]:
     """Every domain before and after, a column a voice and seed."""
     lines = []
     for cell, figures in found.by_method.get("seed", {}).items():
-        seconds = figures["seconds"]
-        lines.append(
-            f"Seed {cell.arguments[0]}, {seconds / 60:.0f} min {seconds % 60:.0f} s. EER before → after:\n"
-        )
+        minutes, seconds = divmod(round(figures["seconds"]), 60)
+        lines.append(f"Seed {cell.arguments[0]}, {minutes} min {seconds} s. EER before → after:\n")
         voices = figures["eer"]
         domains = dict.fromkeys(domain for own in voices.values() for domain in own)
         rows = [[domain, *(_arrow(own.get(domain)) for own in voices.values())] for domain in domains]

@@ -58,6 +58,9 @@ def test_pages_show_them(told):
     found = Found("demo", plan, results)
     page = "\n".join(demo(found))
     assert "3 min 1 s" in page
+    results.add(plan, plan.cells[0], figures_of(told, 231.7))
+    assert "3 min 52 s" in "\n".join(demo(Found("demo", plan, results)))
+    results.add(plan, plan.cells[0], figures_of(told, 181.0))
     assert "| new | 30.0 → 2.0 | 40.0 → 5.0 |" in page
     assert "| b | 2.0 → 1.0 | – |" in page
     readme = with_table("<!-- measured -->\n<!-- /measured -->\n", {"demo": found})
