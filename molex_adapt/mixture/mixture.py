@@ -160,10 +160,15 @@ class Mixture(nn.Module):
         del self.specs[index]
 
     def withdraw(self, name: str) -> None:
-        """Keep an expert that does not act: its gates are closed. Routers that are retrained may open them again."""
+        """Keep an expert that does not act: its gates are closed."""
         index = self.index(name)
         for router in self.routers:
             router.withdraw(index)
+
+    def has_withdrawn(self, name: str) -> bool:
+        """Whether an expert's gates were closed by `withdraw`."""
+        index = self.index(name)
+        return all(bool(router.withdrawn[index]) for router in self.routers)
 
     def weights(self, name: str) -> ExpertWeights:
         """A copy of an expert's LoRA weights, float32 on the CPU."""

@@ -94,13 +94,9 @@ class Router(nn.Module):
         self.rows.replace(torch.cat([former, rows.to(former)]), {at: at for at in range(len(former))})
 
     @torch.no_grad()
-    def lift(self, index: int, logit: float) -> None:
-        """Raise an expert's gate logit by `logit` for every input."""
-        self.rows[index][-1] += logit * self.width**0.5  # logits are divided by the root of the width
-
     def withdraw(self, index: int) -> None:
         """Close an expert's gate: its share becomes 1e-13 at most, and the others route as if it were not there."""
-        self.lift(index, -_CLOSED)
+        self.rows[index][-1] -= _CLOSED * self.width**0.5  # logits are divided by the root of the width
 
     @property
     def withdrawn(self) -> Tensor:

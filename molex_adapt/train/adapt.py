@@ -147,7 +147,7 @@ def add_expert(
     alone = ReadoutAlone.learn(
         detector, name, domain, data, development, recipe, run, before, sets, scored_before, result
     )
-    solved = alone is not None and alone.solves(recipe.gate)
+    solved = alone is not None and alone.solves(detector, data.dev, recipe.gate)
     # By the name as well: experts that were not trained would be one and the same otherwise.
     append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)

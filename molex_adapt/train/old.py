@@ -80,8 +80,14 @@ def replay_pools(
 
 
 def row_of(detector: Detector, domain: OldDomain) -> int | None:
-    """The router row of a domain's expert; None where several experts share the domain."""
-    return None if domain.expert is None else detector.mixture.index(domain.expert)
+    """The router row of a domain's expert; None where several share the domain, or it was withdrawn.
+
+    Routers that were led to an expert whose gates are closed would learn nothing else.
+    """
+    mixture = detector.mixture
+    if domain.expert is None or mixture.has_withdrawn(domain.expert):
+        return None
+    return mixture.index(domain.expert)
 
 
 def with_replay(data: Sequence[Pool], replay: Sequence[Pool], share: float) -> list[Pool]:

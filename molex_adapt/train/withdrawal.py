@@ -28,7 +28,6 @@ class ReadoutAlone:
 
     Attributes:
         judged: every domain before and with it, and what speaks against it.
-        eer: on the new domain's development split, a fraction.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -36,7 +35,6 @@ class ReadoutAlone:
     head: dict[str, torch.Tensor]
     calibration: Calibration
     judged: Adapted
-    eer: float
     told: torch.Tensor | None
 
     @classmethod
@@ -69,23 +67,23 @@ class ReadoutAlone:
             result,
             lambda: compare_all(scored_before, score_sets(detector, sets), domain, recipe, judged),
         )
-        own = score_sets(detector, {domain: data.dev})[domain]
-        return cls(
-            copy.deepcopy(detector.head.state_dict()),
-            detector.calibration,
-            judged,
-            float(equal_error_rate(*own.classes)),
-            told_to_experts(detector, data, learnt.unheard.get(name)),
-        )
+        told = told_to_experts(detector, data, learnt.unheard.get(name))
+        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, judged, told)
 
     @property
     def accepted(self) -> bool:
         """Whether it could be activated as it is."""
         return not self.judged.refused
 
-    def solves(self, options: AcceptanceOptions) -> bool:
-        """Whether it is accepted, and leaves an expert no more of the domain to learn than `gate.known`."""
-        return self.accepted and self.eer <= options.known
+    def solves(self, detector: Detector, development: Features, options: AcceptanceOptions) -> bool:
+        """Whether it is accepted, and has at most the EER `gate.known` on the new domain's development split.
+
+        To be asked before the detector has the new expert.
+        """
+        if not self.accepted:
+            return False
+        scored = score_sets(detector, {"": development})[""]
+        return equal_error_rate(*scored.classes) <= options.known
 
     def take_over(self, detector: Detector, name: str, result: Adapted, why: str) -> None:
         """Withdraw the expert: the detector is then as this one, and so are the figures of the result."""

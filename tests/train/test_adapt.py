@@ -6,7 +6,7 @@ import torch
 from molex_adapt import Run
 from molex_adapt.errors import DataError
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.train import pools
+from molex_adapt.train import loop, pools
 from molex_adapt.train.adapt import add_expert, retrain_routers, round_to_half, train_first
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
@@ -91,13 +91,14 @@ def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, chang
     assert result.exemplars["new"].replay.attacks.count("buzz") == 4
 
 
-def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, tiny_recipe, old):
-    recipe = tiny_recipe(router_stage={"steps": 0})
+def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, tiny_recipe, old, monkeypatch):
+    monkeypatch.setattr(loop, "_judge", lambda state, now: None)  # no evaluation is better than the start
+    recipe = tiny_recipe(router_stage={"steps": 2, "learning_rate": 0.1})
     detector = detector_of(recipe, *OLD)
     rows = [row.clone() for name in OLD for row in detector.mixture.router_rows(name)]
     result = add_expert(detector, "new", "buzz", domain_of(), old, 0.0, recipe, Run())
     assert result.stages["router"].best_step == 0
-    assert result.remarks == ["the router stage brought nothing on the development split and was not kept"]
+    assert result.remarks[-1] == "the router stage brought nothing on the development split and was not kept"
     now = [row for name in OLD for row in detector.mixture.router_rows(name)]
     assert len(now) == 4
     assert all(torch.equal(a, b) for a, b in zip(rows, now, strict=True))

@@ -72,3 +72,10 @@ def test_what_is_replayed_is_divided_by_weight(mixed, old, features_of):
     assert [pool.share for pool in several] == pytest.approx([0.3, 0.3, 0.1, 0.3])
     assert with_replay([new], [], 0.5) == [new]
     assert with_replay([], replay, 0.5) == replay
+
+
+def test_nothing_leads_speech_to_an_expert_that_was_withdrawn(mixed, old):
+    assert [pool.expert for pool in replay_pools(mixed, old)] == [0, 1]
+    mixed.mixture.withdraw("world")
+    assert [mixed.mixture.has_withdrawn(name) for name in ("world", "opus")] == [True, False]
+    assert [pool.expert for pool in replay_pools(mixed, old)] == [None, 1]

@@ -171,8 +171,8 @@ def add_expert(
     if the new domain certainly gains, no old one suffers beyond the recipe's
     tolerance, and no more real speech is refused. Where the expert brings
     nothing or does harm, it is withdrawn, and what the readout learnt stays,
-    if that is accepted alone. Otherwise the generation is kept but not activated, and
-    the exit status is 1; --accept activates it.
+    if that is accepted alone. Otherwise the generation is kept but not
+    activated, and the exit status is 1; --accept activates it.
 
     [bold]Examples[/bold]
 
