@@ -34,6 +34,8 @@ class Detector(nn.Module):
         self.head = Head(base.width, len(base.blocks) + 1, recipe.head)
         self.calibration = calibration if calibration is not None else Calibration.identity()
         self.recipe = recipe.model_copy(update={"lora": self.mixture.lora})
+        self.known_logits: dict[int, tuple[Tensor, Tensor]] | None = None
+        """Clips with their logits, by the clips' ids; kept by `features.unmoved`."""
         self.mixture.attach()
         self.eval().requires_grad_(False)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips
+from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips, readings_of
 from molex_adapt.mixture.routers import utterance_mean
 
 
@@ -46,8 +46,10 @@ def collect(detector: Detector, features: Features) -> Gates:
         # All blocks in one copy: every copy to the CPU waits for the device.
         gates[indices] = _utterance_means([routing.gates for routing in routings], mask)
         probabilities[indices] = _utterance_means([routing.probabilities for routing in routings], mask)
-        heard = None if features.statistics is None else features.statistics[indices]
-        logits[indices] = detector.fuse(logit, clips, frames, heard).float().cpu()
+        logits[indices] = logit.cpu()
+    readout = detector.head.readout
+    if readout is not None and readout.has_learnt:
+        logits += readout(readings_of(detector, features)).cpu()
     return Gates(logits, gates, probabilities)
 
 

@@ -24,6 +24,7 @@ from molex_adapt.features import (
     pad,
     score_table,
     source_id,
+    unmoved,
 )
 from molex_adapt.shipped import registry_path
 
@@ -201,3 +202,26 @@ def test_who_stops_early_waits_for_nobody(monkeypatch, workers):
 
     with pytest.raises(KeyboardInterrupt):
         stop_early()
+
+
+def test_what_does_not_move_is_computed_once(detector, table, monkeypatch):
+    """And what is asked for together, in part or again has the logits that it has alone."""
+    features, _ = extract(detector, table, Run(workers=1))
+    alone, heard = logits_of(detector, features), list[int]()
+    compute = detector.logit
+
+    def counted(clips, frames):
+        heard.append(len(clips))
+        return compute(clips, frames)
+
+    monkeypatch.setattr(detector, "logit", counted)
+    with unmoved(detector):
+        first = logits_of(detector, features.pick([4, 1]))
+        whole = logits_of(detector, concatenate([features, features.pick([0])]))
+        assert sum(heard) == len(features)
+        assert torch.equal(first, whole[[4, 1]])
+        assert torch.equal(whole[-1], whole[0])
+        torch.testing.assert_close(whole[:-1], alone, rtol=1e-5, atol=1e-5)
+        assert len(logits_of(detector, features.pick([]))) == 0
+    logits_of(detector, features)
+    assert sum(heard) == 2 * len(features)

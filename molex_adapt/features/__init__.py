@@ -10,6 +10,7 @@ from molex_adapt.features.scoring import (
     readings_of,
     score_table,
     states_of,
+    unmoved,
 )
 from molex_adapt.features.sets import (
     Features,
@@ -39,5 +40,6 @@ __all__ = [
     "score_table",
     "source_id",
     "states_of",
+    "unmoved",
     "window_batches",
 ]

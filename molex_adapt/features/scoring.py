@@ -5,7 +5,8 @@ Shapes: P pooled states of the frozen base.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -91,6 +92,19 @@ def _together(
     )
 
 
+@contextmanager
+def unmoved(detector: Detector) -> Iterator[None]:
+    """While mixture and head stay as they are: compute each clip's logit once, however often it is asked for.
+
+    The readout may learn meanwhile. Its evidence is computed anew each time, from states that sets may carry.
+    """
+    detector.known_logits = {}
+    try:
+        yield
+    finally:
+        detector.known_logits = None
+
+
 def logits_of(detector: Detector, features: Features) -> Tensor:
     """(N,) logits of whole utterances with the readout, on the CPU, in evaluation mode."""
     logits, evidence = parts_of(detector, features)
@@ -103,12 +117,26 @@ def parts_of(detector: Detector, features: Features) -> tuple[Tensor, Tensor]:
     readout = detector.head.readout
     silent = readout is None or not readout.has_learnt
 
-    logits = _of_all(detector, features, lambda clips, frames: detector.logit(clips, frames)[:, None], 1)[
-        :, 0
-    ]
+    logits = _mixture_logits(detector, features)
     if readout is None or silent:
         return logits, torch.zeros_like(logits)
     return logits, readout.evidence(readings_of(detector, features)).cpu()
+
+
+def _mixture_logits(detector: Detector, features: Features) -> Tensor:
+    """(N,) on the CPU; those that are known are not computed again."""
+
+    def compute(asked: Features) -> Tensor:
+        return _of_all(detector, asked, lambda clips, frames: detector.logit(clips, frames)[:, None], 1)[:, 0]
+
+    known = detector.known_logits
+    if known is None or isinstance(features.clips, StoredClips):
+        return compute(features)
+    new = [at for at, clip in enumerate(features.clips) if id(clip) not in known]
+    for at, logit in zip(new, compute(features.pick(new)), strict=True):
+        # The clip is kept beside its logit: while it lives, no other can have its id.
+        known[id(features.clips[at])] = features.clips[at], logit
+    return torch.stack([known[id(clip)][1] for clip in features.clips]) if len(features) else torch.zeros(0)
 
 
 def readings_of(detector: Detector, features: Features) -> Readings:

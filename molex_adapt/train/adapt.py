@@ -10,23 +10,21 @@ import torch
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError, ExpertError
-from molex_adapt.features import Features
+from molex_adapt.features import Features, unmoved
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import rates, score_sets
 from molex_adapt.train.calibrate import calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
+from molex_adapt.train.former import ask_former
 from molex_adapt.train.judgement import Adapted, judge, recalibrate, timed
-from molex_adapt.train.likeness import likeness
 from molex_adapt.train.loop import fit
 from molex_adapt.train.old import (
     OldDomain,
     check_sets,
     development_sets,
     replay_pools,
-    replay_share,
-    replay_weights,
     row_of,
     with_replay,
 )
@@ -86,9 +84,10 @@ def train_first(
     result.stages["joint"] = fitted
     result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
-    result.remarks += weigh_readout(detector, development)
-    result.remarks += calibrate(detector, development)
-    result.threshold = frozen_threshold(detector, development, recipe.refused)
+    with unmoved(detector):
+        result.remarks += weigh_readout(detector, development)
+        result.remarks += calibrate(detector, development)
+        result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(
         score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
     )
@@ -129,25 +128,10 @@ def add_expert(
         if_needed: train no expert where the readout alone solves the domain.
     """
     result = Adapted([name], threshold)
-    # All that is asked of the former mixture comes before `append_expert`: from there on it is another one.
-    found = likeness(detector, data.dev, recipe.gate) if detector.mixture.names else None
-    if found is not None and found.eer <= recipe.gate.known:
-        result.remarks.append(found.remark(domain))
-        run.progress.note(result.remarks[-1])
-    sets = {**with_states(detector, check_sets(old)), domain: data.test}
-    result.not_measured = [key for key in old if key not in sets]
-    scored_before = timed(result, lambda: score_sets(detector, sets))
-    known = with_states(detector, development_sets(old))
-    before = score_development(detector, known)
-    losses, share = before.losses(), recipe.expert.replay_share
-    if found is not None:
-        share = replay_share(1 - share, found.loss, losses)
-    development = [data.dev, *known.values()]
-    # Early stopping then measures both.
-    alone = ReadoutAlone.learn(
-        detector, name, domain, data, development, recipe, run, before, sets, scored_before, result
-    )
-    solved = alone is not None and alone.solves(detector, data.dev, recipe.gate)
+    with unmoved(detector):
+        former = ask_former(detector, domain, data, old, recipe, run, result)
+        alone = ReadoutAlone.learn(detector, name, data, former, recipe, run, result)
+        solved = alone is not None and alone.solves(detector, data.dev, recipe.gate)
     # By the name as well: experts that were not trained would be one and the same otherwise.
     append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)
@@ -157,9 +141,10 @@ def add_expert(
         return result
     if solved:
         result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
-    replay = replay_pools(detector, old, replay_weights(losses))
+    replay = replay_pools(detector, old, former.replay_weights)
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
-    stage = expert_stage(detector, name, with_replay([new], replay, share), development, recipe, run.seed)
+    pools = with_replay([new], replay, former.replay_share)
+    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
     if alone is not None and not result.stages["expert"].best_step and not accept:
@@ -167,12 +152,13 @@ def add_expert(
         alone.take_over(detector, name, result, "its training brought nothing on the development split")
         return result
     pools = with_replay([new], replay, recipe.router_stage.replay_share)
-    stage = router_stage(detector, pools, development, recipe, run.seed)
+    stage = router_stage(detector, pools, former.development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
-    result.remarks += weigh_readout(detector, development)
-    # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
-    recalibrate(detector, development, recipe, result, before)
-    judge(detector, sets, scored_before, domain, recipe, result)
+    with unmoved(detector):
+        result.remarks += weigh_readout(detector, former.development)
+        # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
+        recalibrate(detector, former.development, recipe, result, former.held)
+        judge(detector, former.sets, former.scored, domain, recipe, result)
     if result.refused and alone is not None and alone.accepted and not accept:
         alone.take_over(detector, name, result, f"with it {'; '.join(result.refused)}")
     return result
@@ -208,8 +194,9 @@ def retrain_routers(
     development = [*known.values(), *(item.dev for item in data.values())]
     stage = router_stage(detector, pools, development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
-    recalibrate(detector, development, recipe, result, before)
-    judge(detector, sets, scored_before, None, recipe, result)
+    with unmoved(detector):
+        recalibrate(detector, development, recipe, result, before)
+        judge(detector, sets, scored_before, None, recipe, result)
     return result
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +14,8 @@ from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
-from molex_adapt.train.acceptance import DomainScores, score_sets
-from molex_adapt.train.calibrate import DevelopmentScores
+from molex_adapt.train.acceptance import score_sets
+from molex_adapt.train.former import Former
 from molex_adapt.train.judgement import Adapted, compare_all, recalibrate, timed
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts, weigh_readout
@@ -42,14 +41,10 @@ class ReadoutAlone:
         cls,
         detector: Detector,
         name: str,
-        domain: str,
         data: DomainData,
-        development: list[Features],
+        former: Former,
         recipe: Recipe,
         run: Run,
-        before: DevelopmentScores,
-        sets: Mapping[str, Features],
-        scored_before: Mapping[str, DomainScores],
         result: Adapted,
     ) -> ReadoutAlone | None:
         """Let the readout learn, weigh it, calibrate and judge; None where there is no readout, or nothing learnt."""
@@ -60,12 +55,14 @@ class ReadoutAlone:
         if readout is None or not readout.has_learnt:
             return None
         judged = Adapted(result.experts, result.threshold)
-        judged.remarks += weigh_readout(detector, development)
+        judged.remarks += weigh_readout(detector, former.development)
         result.seconds["readout"] = time.monotonic() - started
-        recalibrate(detector, development, recipe, judged, before)
+        recalibrate(detector, former.development, recipe, judged, former.held)
         timed(
             result,
-            lambda: compare_all(scored_before, score_sets(detector, sets), domain, recipe, judged),
+            lambda: compare_all(
+                former.scored, score_sets(detector, former.sets), former.domain, recipe, judged
+            ),
         )
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, judged, told)

@@ -1,0 +1,66 @@
+"""What is asked of the former mixture before a new expert comes: from then on it is another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from molex_adapt.detector import Detector
+from molex_adapt.features import Features
+from molex_adapt.recipe import Recipe
+from molex_adapt.run import Run
+from molex_adapt.train.acceptance import DomainScores, score_sets
+from molex_adapt.train.calibrate import DevelopmentScores, score_development
+from molex_adapt.train.judgement import Adapted, timed
+from molex_adapt.train.likeness import likeness
+from molex_adapt.train.old import OldDomain, check_sets, development_sets, replay_share, replay_weights
+from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.readout_stage import with_states
+
+
+@dataclass(frozen=True)
+class Former:
+    """How the former mixture does on a new domain and on the old ones.
+
+    Attributes:
+        domain: the new one.
+        sets: what acceptance measures on: exemplars of every old domain, and the new one's test split.
+        scored: the scores of these.
+        development: sets for early stopping and calibration; the new domain's is the first.
+        held: the old ones of them, with their scores.
+        replay_share: least share of every batch that exemplars get.
+        replay_weights: by old domain, how they divide it.
+    """
+
+    domain: str
+    sets: Mapping[str, Features]
+    scored: Mapping[str, DomainScores]
+    development: list[Features]
+    held: DevelopmentScores
+    replay_share: float
+    replay_weights: Mapping[str, float]
+
+
+def ask_former(
+    detector: Detector,
+    domain: str,
+    data: DomainData,
+    old: Mapping[str, OldDomain],
+    recipe: Recipe,
+    run: Run,
+    result: Adapted,
+) -> Former:
+    """Measure the former mixture; a new domain that it knows already is a remark."""
+    found = likeness(detector, data.dev, recipe.gate) if detector.mixture.names else None
+    if found is not None and found.eer <= recipe.gate.known:
+        result.remarks.append(found.remark(domain))
+        run.progress.note(result.remarks[-1])
+    sets = {**with_states(detector, check_sets(old)), domain: data.test}
+    result.not_measured = [key for key in old if key not in sets]
+    scored = timed(result, lambda: score_sets(detector, sets))
+    held = score_development(detector, with_states(detector, development_sets(old)))
+    losses, share = held.losses(), recipe.expert.replay_share
+    if found is not None:
+        share = replay_share(1 - share, found.loss, losses)
+    development = [data.dev, *held.sets.values()]
+    return Former(domain, sets, scored, development, held, share, replay_weights(losses))
