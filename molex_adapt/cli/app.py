@@ -80,11 +80,12 @@ def options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed or refused, 2 wrong usage, 130 interrupted."""
-    spare_the_collector()
+    if arguments is None:  # nobody else's process
+        spare_the_collector()
+        arguments = sys.argv[1:]
     open_streams()
-    words = sys.argv[1:] if arguments is None else arguments
     with reported():
-        program(words[0] if words else None)(args=arguments, prog_name="molex-adapt")
+        program(arguments[0] if arguments else None)(args=arguments, prog_name="molex-adapt")
 
 
 if __name__ == "__main__":
