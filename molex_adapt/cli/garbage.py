@@ -6,8 +6,6 @@ import atexit
 import gc
 import sys
 
-_loaded = 0
-
 
 def spare_the_collector() -> None:
     """Put aside what libraries bring: torch and transformers make 600 000 objects, and they stay.
@@ -15,14 +13,18 @@ def spare_the_collector() -> None:
     To look at them again and again takes a seventh of a short command's time, and once more at the end as long as
     scoring does. What is put aside is still freed as soon as nothing refers to it.
     """
-    if _put_aside not in gc.callbacks:
-        gc.callbacks.append(_put_aside)
-        atexit.register(gc.freeze)
+    gc.callbacks.append(PutAside())
+    atexit.register(gc.freeze)
 
 
-def _put_aside(phase: str, _found: dict[str, int]) -> None:
-    """After a collection in the midst of imports, which are over where no module has come since the last one."""
-    global _loaded
-    if phase == "stop" and len(sys.modules) > _loaded:
-        _loaded = len(sys.modules)
-        gc.freeze()
+class PutAside:
+    """Called by the collector. Imports are over where no module has come since it last looked."""
+
+    def __init__(self) -> None:
+        self._modules = 0
+
+    def __call__(self, phase: str, _found: dict[str, int]) -> None:
+        """After a collection in the midst of imports, put aside what it left."""
+        if phase == "stop" and len(sys.modules) > self._modules:
+            self._modules = len(sys.modules)
+            gc.freeze()
