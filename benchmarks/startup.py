@@ -6,10 +6,12 @@ of experts.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -19,6 +21,7 @@ import numpy as np
 
 from benchmarks.plan import Cell, Plan
 from benchmarks.workbench import Candidate, in_turns
+from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.digest import sha256
 from molex_adapt.recipe import Options
 from molex_adapt.registry import Store, files, layout
@@ -27,13 +30,20 @@ from molex_adapt.registry.draft import summaries
 from molex_adapt.registry.records import ExpertEntry
 
 SHIPPED = Path("registry")
+OVER = {"list": "bare", "score": "torch"}
+"""Processes that are held against another: what they cannot do without."""
 HELLO = "import typer; app = typer.Typer(rich_markup_mode='rich'); app.command()(lambda: None); app()"
 PROCESSES = {
     "bare": ("-c", "import typer, rich"),
     "hello": ("-c", HELLO, "--help"),
-    "help": ("-m", "molex_adapt.cli.app", "--help"),
+    "help": ("-m", "molex_adapt", "--help"),
+    "list": ("-m", "molex_adapt", "list", "--registry", str(SHIPPED)),
+    "torch": ("-c", "import torch"),
+    "transformers": ("-c", "import torch, transformers.models.wavlm.modeling_wavlm"),
+    "score": ("-m", "molex_adapt", "score", "--registry", str(SHIPPED)),
 }
-"""What `process` runs; `hello` is the help of a program with no command of its own."""
+"""What `process` runs; `hello` is the help of a program with no command of its own, and `score` gets a recording."""
+SECONDS = 3
 
 
 class Settings(Options):
@@ -49,13 +59,15 @@ def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any
             {cell.name: _candidate(cell, Path(folder)) for cell in cells}, plan.settings_as(Settings).rounds
         )
     for cell in cells:
-        yield cell, {"seconds": median(times[cell.name])}
+        figures = {"seconds": median(times[cell.name])}
+        least = times.get(f"process {OVER.get(str(cell.arguments[0]))}") if cell.method == "process" else None
+        yield cell, figures if least is None else figures | {"over": figures["seconds"] / median(least)}
 
 
 def _candidate(cell: Cell, folder: Path) -> Candidate:
     what = cell.arguments[0]
     if cell.method == "process":
-        return _process(*PROCESSES[str(what)])
+        return _process(*PROCESSES[str(what)], *([str(_recording(folder))] if what == "score" else []))
     made = _registry(folder / cell.name, int(what), loadable=cell.method == "load")
     if cell.method == "load":
         return lambda: build_detector(Store.open(made))
@@ -63,7 +75,19 @@ def _candidate(cell: Cell, folder: Path) -> Candidate:
 
 
 def _process(*arguments: str) -> Candidate:
-    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    # An installed package is compiled; a checkout too after the first round, unless that is forbidden.
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=own)
+
+
+def _recording(folder: Path) -> Path:
+    """Noise: what is in it takes no part in the time."""
+    path = folder / "noise.wav"
+    noise = np.random.default_rng(0).normal(0, 3000, SECONDS * SAMPLE_RATE).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes(noise.tobytes())
+    return path
 
 
 def _registry(folder: Path, count: int, *, loadable: bool) -> Path:

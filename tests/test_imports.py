@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import molex_adapt
+from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.shipped import registry_path
 
 PACKAGE = Path(molex_adapt.__file__).parent
 
@@ -175,11 +179,40 @@ def test_the_command_line_calls_the_api_and_never_reaches_around_it():
     assert not around
 
 
+def loaded(code: str, *names: str) -> list[str]:
+    """Which of some libraries a new process has loaded after running code; what it prints goes nowhere."""
+    code = (
+        "import contextlib, io, sys\n"
+        f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    {code}\n"
+        f"print(*[name for name in {names!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_do_not_load_heavy_libraries(module):
-    code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    assert loaded(f"import {module}", *HEAVY) == []
+
+
+@pytest.mark.parametrize("command", ["--help", "list", "show", "history", "analyze"])
+def test_commands_that_need_no_model_load_no_heavy_libraries(command):
+    arguments = [command] if command == "--help" else [command, "--registry", str(registry_path())]
+    assert loaded(f"from molex_adapt.cli.app import main; main({arguments!r})", *HEAVY) == []
+
+
+def test_a_listing_loads_neither_numpy_nor_what_writes():
+    code = f"from molex_adapt.cli.app import main; main(['list', '--registry', {str(registry_path())!r}])"
+    assert loaded(code, "typer", "numpy", "filelock", "molex_adapt.cli.commands.train") == ["typer"]
+
+
+def test_scoring_loads_only_the_libraries_that_it_needs(tmp_path):
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE), SAMPLE_RATE)
+    arguments = ["score", str(path), "--quiet", "--registry", str(registry_path())]
+    others = ["peft", "sklearn", "pandas", "pyarrow", "altair", "vl_convert", "matplotlib", "pyworld"]
+    needed = ["torch", "transformers.models.wavlm.modeling_wavlm"]
+    assert loaded(f"from molex_adapt.cli.app import main; main({arguments!r})", *needed, *others) == needed
 
 
 def test_only_typer_is_imported_never_click():

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from molex_adapt import Run
 from molex_adapt.base import load_base
 from molex_adapt.cache import cache_root
-from molex_adapt.cli.app import app
+from molex_adapt.cli.app import program
 from molex_adapt.data import read
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RecipeError
@@ -61,7 +61,7 @@ def test_only_what_the_cache_made_is_deleted(cache):
         path.write_text("precious")
     rest = cache.folder / "ab" / ".staging-0123.npy"
     rest.touch()
-    ran = CliRunner().invoke(app, ["cache", "clear"])
+    ran = CliRunner().invoke(program(), ["cache", "clear"])
     assert ran.exit_code == 0
     assert cache.info().recordings == 0
     assert not rest.exists()
@@ -159,7 +159,7 @@ def test_off_is_off(monkeypatch, detector, recorded, tmp_path):
 def test_the_commands_show_and_delete(cache):
     cache.store(KEY, clip())
     run = CliRunner().invoke
-    shown = json.loads(run(app, ["cache", "info", "--json"]).stdout)
+    shown = json.loads(run(program(), ["cache", "info", "--json"]).stdout)
     assert shown == {
         "folder": str(cache.folder),
         "recordings": 1,
@@ -171,9 +171,9 @@ def test_the_commands_show_and_delete(cache):
     packed = cache_root() / "experts" / f"{KEY}.safetensors"
     packed.parent.mkdir(parents=True)
     packed.write_bytes(b"1234")
-    assert json.loads(run(app, ["cache", "info", "--json"]).stdout)["packed_bytes"] == 4
-    assert "MiB of at most 20.0 GiB" in run(app, ["cache", "info"]).stdout
-    assert json.loads(run(app, ["cache", "clear", "--json"]).stdout)["recordings"] == 1
+    assert json.loads(run(program(), ["cache", "info", "--json"]).stdout)["packed_bytes"] == 4
+    assert "MiB of at most 20.0 GiB" in run(program(), ["cache", "info"]).stdout
+    assert json.loads(run(program(), ["cache", "clear", "--json"]).stdout)["recordings"] == 1
     assert cache.info().recordings == 0 and not packed.exists()
 
 

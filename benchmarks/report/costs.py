@@ -33,13 +33,19 @@ def startup(found: Found) -> list[str]:
         "process bare": "import of typer and rich, nothing else",
         "process hello": "`--help` of a typer program without commands",
         "process help": "`molex-adapt --help`",
+        "process list": "`molex-adapt list`; times the bare import",
+        "process torch": "import of torch, nothing else",
+        "process transformers": "import of torch and of transformers' class for the base, nothing else",
+        "process score": "`molex-adapt score` of one file of 3 s; times the import of torch",
     }
     rows = []
     for method, cells in found.by_method.items():
         for cell, figures in cells.items():
             what = names.get(cell.name, f"{method}, {cell.arguments[0]} experts")
-            rows.append([what, f"{figures['seconds']:.3f}"])
-    return table(["", "seconds"], rows)
+            rows.append(
+                [what, f"{figures['seconds']:.3f}", f"{figures['over']:.2f}" if "over" in figures else ""]
+            )
+    return table(["", "seconds", "times"], rows)
 
 
 def cost(found: Found) -> list[str]:

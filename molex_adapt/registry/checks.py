@@ -5,15 +5,15 @@ Shapes: S statistics of the low-level view.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, ExpertRecord
 from molex_adapt.text import short
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PEFT_PREFIX = "base_model.model."
 
@@ -111,6 +111,8 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
 
 
 def _check_utterances(exemplars: Arrays, part: str, where: str) -> None:
+    import numpy as np
+
     own = {name for name in exemplars if name.startswith(f"{part}.")}
     if unknown := sorted(own - {f"{part}.{name}" for name in _OF_UTTERANCES}):
         raise ExpertError(
@@ -174,6 +176,8 @@ def _check_values(
     where: str,
     error: type[ExpertError | RegistryError],
 ) -> None:
+    import numpy as np
+
     if weight.dtype.name not in kinds:
         raise error(
             f"{where}: {name} holds {weight.dtype.name}; {' or '.join(kinds)} is expected. Convert it."

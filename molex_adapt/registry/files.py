@@ -6,12 +6,11 @@ import json
 import stat
 import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from molex_adapt.digest import sha256
@@ -20,12 +19,13 @@ from molex_adapt.plain import load_json, load_yaml
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
 from molex_adapt.text import short, shown
 
-Arrays = dict[str, NDArray[Any]]
-"""Tensors of a safetensors file by name."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"
+"""Tensors of a safetensors file by name. Numpy comes with the first of them: records are read without it."""
 
 R = TypeVar("R", bound=Record)
-
-_SUMMARIES = TypeAdapter(list[ExpertSummary])
 
 _MOST_YAML_BYTES = 16 * 2**20
 _MOST_HEADER_BYTES = 16 * 2**20
@@ -105,9 +105,14 @@ def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
 def parse_summaries(content: bytes, path: Path) -> list[ExpertSummary]:
     """A generation's experts.json; else RegistryError."""
     try:
-        return _SUMMARIES.validate_json(content)
+        return _summaries().validate_json(content)
     except ValidationError as error:
         raise RegistryError(f"{path} is no list of experts: {error.errors()[0]['msg']}. {RESTORE}") from None
+
+
+@cache
+def _summaries() -> TypeAdapter[list[ExpertSummary]]:
+    return TypeAdapter(list[ExpertSummary])
 
 
 def parse_yaml(content: bytes, path: Path) -> dict[str, Any]:
@@ -160,6 +165,7 @@ def read_tensors(path: Path, root: Path) -> Arrays:
 
 def dump_tensors(arrays: Arrays) -> bytes:
     """A safetensors file; little-endian, in the arrays' own precision."""
+    import numpy as np
     from safetensors.numpy import save
 
     whole = {name: np.array(array, order="C", copy=True) for name, array in arrays.items()}
@@ -179,6 +185,8 @@ def _check_header(content: bytes, path: Path) -> None:
 
 
 def _array(name: str, view: Any, path: Path) -> NDArray[Any]:
+    import numpy as np
+
     kind, shape = view["dtype"], view["shape"]
     if kind == "BF16":
         wide = np.frombuffer(view["data"], "<u2").astype("<u4") << 16

@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from typing import TYPE_CHECKING
 
 from molex_adapt.atomic import PREFIX
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry.records import now
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 LOCK_NAME = ".lock"
 HOLDER_NAME = ".lock-holder"
@@ -28,6 +30,8 @@ _WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 def file_lock(path: Path) -> BaseFileLock:
     """A lock of the file system; where it has none, a file that is there as long as the lock is held."""
+    from filelock import FileLock, SoftFileLock
+
     if not _lacks_locks(path.parent):
         return FileLock(path)
     with suppress(OSError):
@@ -39,6 +43,8 @@ def file_lock(path: Path) -> BaseFileLock:
 @contextmanager
 def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Hold the write lock; RegistryError where another process holds it, or the folder is not writable."""
+    from filelock import Timeout
+
     lock = file_lock(folder / LOCK_NAME)
     try:
         lock.acquire(timeout=seconds)
@@ -79,6 +85,8 @@ def _lacks_locks(folder: Path) -> bool:
 
 def _stale(lock: BaseFileLock, folder: Path) -> str:
     """A file that stands for a lock outlives a process that was killed."""
+    from filelock import SoftFileLock
+
     if not isinstance(lock, SoftFileLock):
         return ""
     return (

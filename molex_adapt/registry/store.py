@@ -2,6 +2,8 @@
 
 Everything below `experts/` and `generations/` is written once and never changed. `registry.yaml` alone is replaced,
 by one rename: that is what activates, adds or forgets a generation.
+
+What only writes is imported by the method that writes: reading is to be there at once.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.registry import create, layout, verify, write
+from molex_adapt.registry import layout
 from molex_adapt.registry.draft import GenerationDraft
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.forgetting import Forgetting, chain_to, forgetting
@@ -43,12 +45,16 @@ class Store:
         Raises:
             RegistryError: something is there already, or the copied weights have another hash.
         """
+        from molex_adapt.registry import create
+
         create.create(Path(path), base, embedded_from)
         return cls.open(path)
 
     @classmethod
     def copy(cls, source: Path | str, path: Path | str) -> Store:
         """A copy of a whole registry, in a folder that does not exist yet or is empty; else RegistryError."""
+        from molex_adapt.registry import create
+
         cls.open(source)
         create.copy(Path(source), Path(path))
         return cls.open(path)
@@ -58,6 +64,8 @@ class Store:
         """An existing registry; RegistryError where there is none, or it is damaged or of another format."""
         folder = Path(path)
         if not (folder / layout.REGISTRY).exists():
+            from molex_adapt.registry import create
+
             broken = " Its creation was interrupted." if (folder / create.CREATING).exists() else ""
             raise RegistryError(
                 f"{folder} holds no registry ({layout.REGISTRY} is missing).{broken} Make one with "
@@ -156,10 +164,14 @@ class Store:
             RegistryError: another writer was first, a name is taken, or the draft does not fit the registry.
             ExpertError: an expert's weights do not fit its record, or its base is another.
         """
+        from molex_adapt.registry import write
+
         return write.add_generation(self.path, draft, activate, self.lock_seconds)
 
     def activate(self, number: int) -> GenerationRecord:
         """Make an existing generation the active one, once it is found whole."""
+        from molex_adapt.registry import write
+
         return write.activate(self.path, number, self.lock_seconds)
 
     def rollback(self, number: int | None = None) -> GenerationRecord:
@@ -176,6 +188,8 @@ class Store:
         Raises:
             ExpertError: there is no such expert.
         """
+        from molex_adapt.registry import write
+
         return write.remove(self.path, name, purge, command, self.lock_seconds)
 
     def verify(self, repair: bool = False) -> list[str]:
@@ -184,6 +198,8 @@ class Store:
         With `repair`, delete what interrupted writes left behind, and the checkpoints of training that no process is
         at. Nothing that a generation names is touched.
         """
+        from molex_adapt.registry import verify
+
         return verify.verify(self.path, repair, self.lock_seconds)
 
     def _parent(self) -> int:

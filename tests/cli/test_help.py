@@ -10,11 +10,11 @@ import pytest
 import typer.main
 
 import molex_adapt
-from molex_adapt.cli.app import app
+from molex_adapt.cli.app import program
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(program()).commands  # type: ignore[attr-defined]
 
 
 def examples(text: str) -> list[str]:
