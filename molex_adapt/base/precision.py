@@ -12,15 +12,18 @@ from molex_adapt.conventions import Precision
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type that a precision stands for. `auto` is bfloat16 where the device has instructions for it."""
+    """The type that a precision stands for; `auto` is bfloat16 where the device multiplies matrices in it.
+
+    Of processors those are the ones with AMX. AVX-512 alone has instructions for it too, and they hardly pay: with them
+    the embedded base trained 0.67 times as fast on an Intel processor, and on an AMD one it scored as fast as without
+    (WavLM-Base 1.3 times as fast).
+    """
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else torch.float32
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and (
-            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        )
+        fast = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Annotated
 
@@ -39,6 +40,7 @@ _COMMANDS = {
 """By panel and name: the module in `commands`, and what in it runs, a function or a Typer with commands of its own."""
 
 
+@cache
 def program(name: str | None = None) -> typer.Typer:
     """The command line: with the one command of that name, which is there sooner; else with all of them."""
     app = typer.Typer(

@@ -202,7 +202,7 @@ class Recipe(Options):
     development split's: choose it on voices that training did not hear, and below what users may suffer."""
     precision: Precision = "auto"
     """Number format of the base's blocks and the experts, in training and scoring. `auto` is bfloat16 where the
-    processor or GPU has instructions for it. Prefix, weights in training, routers, head and losses are float32."""
+    processor or GPU multiplies matrices in it (AMX). Prefix, weights in training, routers, head and losses are float32."""
 
 
 class DemoDomain(Options):

@@ -44,8 +44,7 @@ def test_the_choice_is_the_users_and_else_the_machines(monkeypatch):
     cpu = torch.device("cpu")
     assert compute_dtype("fp32", cpu) == torch.float32
     assert compute_dtype("bf16", cpu) == torch.bfloat16
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     for fast in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast)
         assert compute_dtype("auto", cpu) == (torch.bfloat16 if fast else torch.float32)
     assert compute_dtype("auto", torch.device("mps")) == torch.float32
