@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from peft import get_peft_model
@@ -31,6 +32,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features, source_id
 from molex_adapt.head import Head
 from molex_adapt.recipe import Options, Recipe, dump, load
+from molex_adapt.train import stages
 from molex_adapt.train.loop import fit
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
@@ -82,8 +84,13 @@ def _run(settings: Settings, recipe: Recipe, base: str, kind: str, precision: st
     imports = _peak_mib()
     clips, seconds, steps = settings.bases[base]
     data = recipe.data.model_copy(update={"crop_seconds": seconds})
-    expert = recipe.expert.model_copy(update={"steps": steps, "batch_size": clips, "development": 1})
-    recipe = recipe.model_copy(update={"data": data, "expert": expert, "precision": precision})
+    changed = {
+        "data": data,
+        "training": recipe.training.model_copy(update={"batch_size": clips}),
+        "expert": recipe.expert.model_copy(update={"steps": steps}),
+        "precision": precision,
+    }
+    recipe = recipe.model_copy(update=changed)
     train = _train_ours if kind == "ours" else _train_peft
     took = train(shape_folder(base), recipe, settings.old_experts)
     return {"clips_per_second": clips * steps / took, "peak_mib": _peak_mib(), "imports_mib": imports}
@@ -102,7 +109,7 @@ def _train_ours(folder: Path, recipe: Recipe, old: int) -> float:
     options = recipe.expert
     detector = Detector(load_base(folder), recipe)
     detector.base.compute_in(recipe.precision)
-    waves, found = _waves(4 * options.batch_size, recipe.data.crop_seconds), []
+    waves, found = _waves(4 * recipe.training.batch_size, recipe.data.crop_seconds), []
     for some in waves.split(8):
         features, frames = detector.base.prefix(some, torch.full((len(some),), some.shape[1]))
         found += [clip[:count].half() for clip, count in zip(features, frames.tolist(), strict=True)]
@@ -115,7 +122,8 @@ def _train_ours(folder: Path, recipe: Recipe, old: int) -> float:
     for steps in (1, options.steps):  # the first allocates
         changed = options.model_copy(update={"steps": steps, "evaluate_every": options.steps + 1})
         own = recipe.model_copy(update={"expert": changed})
-        stage = expert_stage(detector, "new", [Pool(data, 1.0, old)], [data.pick([0, 1])], own)
+        with patch.object(stages, "SHORTEST_CROP", 1.0):  # the peer hears whole clips as well
+            stage = expert_stage(detector, "new", [Pool(data, 1.0, old)], [data.pick([0, 1])], own)
         started = time.perf_counter()
         fit(detector, stage)
         took = time.perf_counter() - started
@@ -155,11 +163,11 @@ class _Clock(TrainerCallback):
 
 def _train_peft(folder: Path, recipe: Recipe, old: int) -> float:
     options = recipe.expert
-    waves = _waves(4 * options.batch_size, recipe.data.crop_seconds)
+    waves = _waves(4 * recipe.training.batch_size, recipe.data.crop_seconds)
     rows = [{"input_values": wave, "labels": torch.tensor(at % 2 == 0)} for at, wave in enumerate(waves)]
     arguments = TrainingArguments(
         output_dir=str(WORK / "trainer"),
-        per_device_train_batch_size=options.batch_size,
+        per_device_train_batch_size=recipe.training.batch_size,
         max_steps=options.steps + 1,
         learning_rate=options.learning_rate,
         bf16=recipe.precision == "bf16",

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from molex_adapt.readout import Readout
 from molex_adapt.recipe import HeadOptions
 
+DROPOUT = 0.1
+
 
 class Head(nn.Module):
     """From all hidden states to one uncalibrated score per utterance.
@@ -25,11 +27,11 @@ class Head(nn.Module):
         self.layer_weights = nn.Parameter(torch.zeros(states))
         self.project = nn.Linear(width, options.width)
         self.attend = nn.Sequential(
-            nn.Linear(options.width, options.attention),
+            nn.Linear(options.width, options.width // 2),
             nn.Tanh(),
-            nn.Linear(options.attention, options.width),
+            nn.Linear(options.width // 2, options.width),
         )
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = nn.Dropout(DROPOUT)
         self.classify = nn.Linear(2 * options.width, 1)
         self.readout = Readout(2 * width * states) if options.readout else None
 

@@ -157,17 +157,17 @@ def tiny_recipe() -> Callable[..., Any]:
     def make(**sections: dict[str, object]) -> Any:
         from molex_adapt.recipe import Recipe
 
-        stage = {"steps": 6, "batch_size": 8, "evaluate_every": 3}
+        stage = {"steps": 6, "evaluate_every": 3}
         content: dict[str, Any] = {
             "precision": "fp32",
             "lora": {"rank": 2, "alpha": 4.0},
-            "head": {"width": 8, "attention": 4},
+            "head": {"width": 8},
             "data": {"crop_seconds": 0.4},
+            "training": {"batch_size": 8},
             "joint": {**stage},
             "expert": {**stage},
             "router_stage": {**stage, "steps": 3},
-            "exemplars": {"replay": 4, "check": 4, "seconds": 0.4},
-            "gate": {"bootstrap": 20},
+            "exemplars": {"replay": 4, "check": 4},
         }
         for name, values in sections.items():
             content[name] = content.get(name, {}) | values

@@ -6,10 +6,10 @@ from molex_adapt.head import Head
 from molex_adapt.recipe import HeadOptions
 
 
-def head(dropout: float = 0.0) -> Head:
+def head() -> Head:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = Head(32, 3, HeadOptions(width=8, attention=4, dropout=dropout))
+        made = Head(32, 3, HeadOptions(width=8))
         torch.nn.init.normal_(made.layer_weights)
     return made.eval()
 
@@ -57,7 +57,7 @@ def test_one_frame_and_constant_speech_have_finite_gradients():
 
 
 def test_dropout_is_for_training():
-    made, states, mask = head(0.5), heard(6), torch.ones(1, 6, dtype=torch.bool)
+    made, states, mask = head(), heard(6), torch.ones(1, 6, dtype=torch.bool)
     assert torch.equal(made(states, mask), made(states, mask))
     made.train()
     assert len({float(made(states, mask)) for _ in range(9)}) > 1

@@ -20,14 +20,8 @@ from molex_adapt.cli.app import main
 from molex_adapt.conventions import Seconds
 
 SMALL = (
-    *("lora.rank=2", "head.width=8", "head.attention=4", "data.crop_seconds=1", "gate.bootstrap=20"),
-    *(
-        "joint.steps=4",
-        "joint.batch_size=4",
-        "expert.batch_size=4",
-        "exemplars.replay=4",
-        "exemplars.check=4",
-    ),
+    *("lora.rank=2", "head.width=8", "data.crop_seconds=1", "training.batch_size=4", "joint.steps=4"),
+    *("exemplars.replay=4", "exemplars.check=4"),
 )
 
 

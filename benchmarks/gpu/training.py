@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from peft import get_peft_model
@@ -25,6 +26,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features, source_id
 from molex_adapt.head import Head
 from molex_adapt.recipe import HeadOptions, Recipe
+from molex_adapt.train import stages
 from molex_adapt.train.loop import fit
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Pool
@@ -77,7 +79,7 @@ def _ours(setting: Setting, precision: str, steps: int) -> Seconds:
             "precision": precision,
             "lora": LORA.model_dump(),
             "data": {"crop_seconds": seconds},
-            "expert": {"batch_size": setting.clips, "development": 1, "shortest_crop": 1.0},
+            "training": {"batch_size": setting.clips},
         }
     )
     detector = Detector(base_of(setting), recipe).to(setting.device)
@@ -89,7 +91,8 @@ def _ours(setting: Setting, precision: str, steps: int) -> Seconds:
     for count in (WARM, steps):
         options = recipe.expert.model_copy(update={"steps": count, "evaluate_every": count + 1})
         own = recipe.model_copy(update={"expert": options})
-        stage = expert_stage(detector, "new", [Pool(data, 1.0, 4)], [data.pick([0, 1])], own)
+        with patch.object(stages, "SHORTEST_CROP", 1.0):  # the peer hears whole clips as well
+            stage = expert_stage(detector, "new", [Pool(data, 1.0, 4)], [data.pick([0, 1])], own)
         setting.wait()
         started = time.perf_counter()
         fit(detector, stage)

@@ -39,12 +39,13 @@ TITLES = {
 def sequence(found: Found) -> list[str]:
     """Claims, summary, thresholds, costs, domains."""
     plan, by_method = found.plan, found.by_method
-    stage = plan.resolved("").joint
+    recipe = plan.resolved("")
+    steps, clips = recipe.joint.steps, recipe.training.batch_size
     domains = plan.settings["domains"]
     learning = {method: runs for method, runs in by_method.items() if method not in PROBES}
     return [
         (
-            f"Each method learns one domain after the other, {stage.steps} steps of {stage.batch_size} clips for each, "
+            f"Each method learns one domain after the other, {steps} steps of {clips} clips for each, "
             f"from {plan.settings['train']} recordings and their forgeries, and is measured on all of them after every "
             "step. EER in per cent; of several runs the median, and all runs in brackets (orders, then seeds); changes "
             "are in points, positive is worse. No method sees the measured recordings. All of it was measured on the "

@@ -14,7 +14,6 @@ from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.demo.domains import DemoData
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, extract, logits_of
-from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.registry import GenerationRecord
 from molex_adapt.reports import Analysis, Comparison
 from molex_adapt.run import Run
@@ -69,7 +68,6 @@ class Tested:
         after: Scores,
         novel: str,
         threshold: float,
-        options: AcceptanceOptions,
     ) -> Comparison:
         """Domain by domain, the novel one first and the control last; `threshold` is the frozen one, in nats."""
         names = [novel, *(name for name in tables if name not in (novel, NULL_DOMAIN)), NULL_DOMAIN]
@@ -78,11 +76,11 @@ class Tested:
             {name: self._scored(tables[name], scores) for name in order} for scores in (before, after)
         )
         return Comparison(
-            before=rates(old, options),
-            after=rates(new, options),
-            change=compare(old, new, threshold, options),
+            before=rates(old),
+            after=rates(new),
+            change=compare(old, new, threshold),
             novel=novel,
-            real_speech=compare_refused(old, new, threshold, options),
+            real_speech=compare_refused(old, new, threshold),
         )
 
     def _scored(self, table: Table, scores: Scores) -> DomainScores:

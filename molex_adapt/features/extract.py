@@ -62,7 +62,7 @@ def extract(
         elif key is None or not cache.holds(key):
             raise DataError(
                 f"features cannot be kept in {cache.folder}: free some space there or name another folder by "
-                "MOLEX_CACHE, or let them stay in memory: --set data.memory_gib=64"
+                "MOLEX_CACHE. With MOLEX_CACHE=off they are computed anew for every batch"
             )
     run.progress.stop()
     order = sorted(found)

@@ -20,6 +20,7 @@ from molex_adapt.recipe.options import (
     RouterOptions,
     RouterStage,
     StageOptions,
+    TrainingOptions,
 )
 from molex_adapt.recipe.reading import (
     dump,
@@ -48,6 +49,7 @@ __all__ = [
     "RouterOptions",
     "RouterStage",
     "StageOptions",
+    "TrainingOptions",
     "dump",
     "load",
     "parse_overrides",

@@ -62,19 +62,16 @@ class RouterOptions(Options):
 class HeadOptions(Options):
     """Layer weights, projection, attentive statistics pooling, classifier; and the readout beside them."""
 
-    width: int = Field(128, ge=4)
-    attention: int = Field(64, ge=4)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    width: int = Field(128, ge=4, le=2**14)
     readout: bool = False
     """Whether closed-form evidence from spectra and the frozen base's states has a say in the score, too."""
 
 
 class DataOptions(Options):
-    """Which recordings are used, how they are divided into splits, and how much of each is used."""
+    """How recordings are divided into splits, and how much of each is used."""
 
-    min_seconds: Seconds = Field(0.5, gt=0)
     crop_seconds: Seconds = Field(2.0, ge=0.1)
-    """Length of a training crop; shorter recordings are used whole."""
+    """Length of a training crop, and of an exemplar; shorter recordings are used whole."""
     window_seconds: Seconds = Field(10.0, ge=0.5)
     """Longer recordings are scored in windows, and the scores are averaged by the windows' lengths."""
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
@@ -82,9 +79,6 @@ class DataOptions(Options):
     split_by: Literal["auto", "speaker", "source"] = "auto"
     split_seed: int = 0
     """Decides the splits. It is not the training seed, so that runs with different seeds share their test set."""
-    memory_gib: float = Field(4.0, gt=0)
-    """Training features up to this size stay in memory. Larger ones are read from the cache on disk; where the cache is
-    off or too small, they are computed anew for every batch."""
 
     @model_validator(mode="after")
     def _fractions_make_a_whole(self) -> Self:
@@ -93,35 +87,33 @@ class DataOptions(Options):
         return self
 
 
+class TrainingOptions(Options):
+    """What all stages of training have in common."""
+
+    batch_size: int = Field(32, ge=2)
+    router_learning_rate: float = Field(1e-2, gt=0)
+    """Of router rows, in every stage."""
+    replay_share: float = Field(0.5, ge=0, lt=1)
+    """Share of every batch that is drawn from exemplars of old domains. In the expert stage they divide it by their
+    present loss, and it is the least: they get more where the new domain is easier than they are."""
+    patience: int = Field(4, ge=1)
+    """Evaluations on the development split without an improvement, after which a stage stops early."""
+
+
 class StageOptions(Options):
     """One run of the optimiser."""
 
     steps: int = Field(ge=0)
-    batch_size: int = Field(32, ge=2)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps in which the learning rates rise. Afterwards they fall as a cosine."""
-    gradient_clip: float = Field(1.0, gt=0)
-    evaluate_every: int = Field(50, ge=1)
-    patience: int = Field(4, ge=1)
-    """Evaluations on the development split without an improvement, after which the stage stops early."""
-    development: int = Field(64, ge=1)
-    """Utterances of each class and domain in such an evaluation."""
-    twin_loss: float = Field(1.0, ge=0)
-    """Weight of a loss that ranks every recording above its forged copy in the same batch."""
-    shortest_crop: float = Field(1.0, gt=0, le=1)
-    """As a share of `data.crop_seconds`. Each batch has one crop length, drawn between this and the whole."""
+    evaluate_every: int = Field(ge=1)
 
 
 class JointStage(StageOptions):
     """Joint training of experts, router and head (`train`)."""
 
     steps: int = Field(600, ge=0)
+    evaluate_every: int = Field(50, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
-    """Of the experts."""
-    router_learning_rate: float = Field(1e-2, gt=0)
-    head_learning_rate: float = Field(2e-3, gt=0)
+    """Of the experts and the head."""
     orthogonality: float = Field(1e-3, ge=0)
     """Weight of the penalty on the overlap between the A matrices of experts."""
 
@@ -130,27 +122,16 @@ class ExpertStage(StageOptions):
     """A new expert and its router rows (`add-expert`)."""
 
     steps: int = Field(100, ge=0)
+    evaluate_every: int = Field(20, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     """Of the expert."""
-    router_learning_rate: float = Field(1e-2, gt=0)
-    evaluate_every: int = Field(20, ge=1)
-    shortest_crop: float = Field(0.5, gt=0, le=1)
-    """Exemplars are no longer than a crop. Without shorter crops every batch would have the same part of them."""
-    replay_share: float = Field(0.5, ge=0, lt=1)
-    """Least share of every batch that is drawn from exemplars of old domains, which divide it by their present loss.
-    They get more where the new domain is easier than they are."""
 
 
 class RouterStage(StageOptions):
     """A short training of all router rows (`retrain-router`, and after the expert stage of `add-expert`)."""
 
     steps: int = Field(30, ge=0)
-    learning_rate: float = Field(1e-2, gt=0)
-    """Of the router rows."""
     evaluate_every: int = Field(10, ge=1)
-    shortest_crop: float = Field(0.5, gt=0, le=1)
-    replay_share: float = Field(0.67, ge=0, lt=1)
-    """Share of every batch that is drawn from exemplars, where there is other data as well."""
 
 
 class ExemplarOptions(Options):
@@ -160,23 +141,18 @@ class ExemplarOptions(Options):
     """Utterances of each class from the training split, for the training of later experts."""
     check: int = Field(64, ge=0)
     """Utterances of each class from the test split, for later gates."""
-    seconds: Seconds = Field(2.0, ge=0.1)
-    """Longest part of an utterance that is kept."""
 
 
 class AcceptanceOptions(Options):
     """When a new generation is activated."""
 
     tolerance: float = Field(0.03, ge=0, le=1)
-    """Largest rise of an old domain's EER, as a fraction, that is still accepted."""
-    confidence: float = Field(0.95, gt=0, lt=1)
-    bootstrap: int = Field(1000, ge=1)
+    """Largest rise of an old domain's EER, as a fraction, that is still accepted. A larger one is refused where its
+    paired bootstrap interval is above zero as well."""
     known: float = Field(0.03, ge=0, le=1)
     """A new domain with at most this EER under the active mixture is reported as known before training."""
     refused: float = Field(0.01, ge=0, le=1)
-    """Largest rise of the share of bona fide speech that the frozen threshold refuses, as a fraction."""
-    certain: bool = True
-    """Refuse only where the paired bootstrap interval of the rise is above zero as well."""
+    """Largest rise of the share of bona fide speech that the frozen threshold refuses, as a fraction; judged alike."""
 
 
 class Recipe(Options):
@@ -186,23 +162,21 @@ class Recipe(Options):
     router: RouterOptions = RouterOptions()
     head: HeadOptions = HeadOptions()
     data: DataOptions = DataOptions()
+    training: TrainingOptions = TrainingOptions()
     joint: JointStage = JointStage()
     expert: ExpertStage = ExpertStage()
     router_stage: RouterStage = RouterStage()
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: AcceptanceOptions = AcceptanceOptions()
     """Of the acceptance. The key is older than the word: stored recipes have it."""
-    calibration: Literal["hold", "refit", "keep"] = "hold"
-    """After a new expert or new routers: `refit` fits the calibration anew on development splits and exemplars; `hold`
-    does the same, and then moves the offset until old domains have their former error rates at the frozen threshold;
-    `keep` leaves the calibration of the first mixture."""
     refused: float | None = Field(None, ge=0, lt=0.5)
     """Largest share of bona fide development speech that the threshold of a first mixture refuses; later generations
     keep that threshold. Without it both error rates are equal there. Unheard voices are refused more often than the
     development split's: choose it on voices that training did not hear, and below what users may suffer."""
     precision: Precision = "auto"
     """Number format of the base's blocks and the experts, in training and scoring. `auto` is bfloat16 where the
-    processor or GPU multiplies matrices in it (AMX). Prefix, weights in training, routers, head and losses are float32."""
+    processor (AMX) or GPU multiplies matrices in it. Prefix, weights in training, routers, head and losses are
+    float32."""
 
 
 class DemoDomain(Options):

@@ -44,7 +44,10 @@ def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -
     Raises:
         RecipeError: unknown keys or bad values (all of them in one message).
     """
-    content = without_retired(content) if stored else content
+    try:
+        content = without_retired(content) if stored else content
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}. Mend it")
     try:
@@ -69,7 +72,7 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
     fixed = (
         ("lora", ("targets",)),
         ("router", ("routing", "top_k")),
-        ("head", ("width", "attention")),
+        ("head", ("width",)),
         ("data", ("window_seconds",)),
     )
     updates, conflicts = {}, []

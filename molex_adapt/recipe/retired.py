@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from molex_adapt.plain import load_yaml
+from molex_adapt.text import short
 
 RETIRED = {
     "joint.head": "joint training always trains the head",
@@ -28,18 +29,62 @@ RETIRED = {
     "expert.replay_by": "old domains are replayed by their present loss",
     "expert.distillation": "no stage holds on to old scores; old domains are replayed",
     "exemplars.directions": "no statistics of router inputs are kept; exemplars.replay keeps features",
+    "exemplars.seconds": "exemplars are as long as a crop, data.crop_seconds",
+    "head.attention": "half of head.width",
+    "head.dropout": "a constant of the head",
+    "data.min_seconds": "a constant of the audit",
+    "data.memory_gib": "a quarter of the machine's memory",
+    "joint.head_learning_rate": "the head learns at joint.learning_rate",
+    "router_stage.learning_rate": "router rows learn at training.router_learning_rate",
+    **{
+        f"{stage}.{key}": f"all stages have training.{key}"
+        for stage in ("joint", "expert", "router_stage")
+        for key in ("batch_size", "patience", "router_learning_rate", "replay_share")
+        if (stage, key) not in {("joint", "replay_share"), ("router_stage", "router_learning_rate")}
+    },
+    **{
+        f"{stage}.{key}": "a constant of training"
+        for stage in ("joint", "expert", "router_stage")
+        for key in ("weight_decay", "warmup", "gradient_clip", "development", "twin_loss", "shortest_crop")
+    },
+    **{
+        f"gate.{key}": "a constant of the acceptance: 1000 draws, 95 %, and a rise counts when its interval does"
+        for key in ("confidence", "bootstrap", "certain")
+    },
+    "calibration": "old domains always keep their error rates at the frozen threshold",
 }
 """By key: what holds in its place. Stored recipes may have these keys; in a recipe that a user gives they are wrong."""
 
+_CARRIED = ("batch_size", "patience", "router_learning_rate", "replay_share")
+"""What each stage had for itself, and `training` has for all. Of a stored recipe the expert stage's values hold."""
+
 
 def without_retired(content: Any) -> Any:
-    """Parsed YAML without retired keys; the content itself is left as it is."""
+    """Parsed YAML without retired keys; the content itself is left as it is.
+
+    Raises:
+        ValueError: the recipe describes a mixture that this version cannot build.
+    """
     if not isinstance(content, dict):
         return content
     kept = dict(content)
     for key in retired_keys(content):
-        section, _, name = key.partition(".")
-        kept[section] = {other: value for other, value in kept[section].items() if other != name}
+        section, _, name = key.rpartition(".")
+        if section:
+            kept[section] = {other: value for other, value in kept[section].items() if other != name}
+        else:
+            del kept[name]
+    expert, head = content.get("expert"), content.get("head")
+    if isinstance(expert, dict) and "training" not in content:
+        carried = {name: expert[name] for name in _CARRIED if name in expert}
+        kept |= {"training": carried} if carried else {}
+    if isinstance(head, dict) and "attention" in head:
+        width, attention = head.get("width"), head["attention"]
+        if not (isinstance(attention, int) and 2 * attention == width):
+            raise ValueError(
+                f"head.attention = {short(attention, 40)} with head.width = {short(width, 40)}: this version builds "
+                "heads whose attention is half of their width. Use this registry with the version that made it"
+            )
     return kept
 
 
@@ -49,8 +94,9 @@ def retired_keys(content: Any) -> list[str]:
         return []
     found = []
     for key in RETIRED:
-        section, _, name = key.partition(".")
-        if isinstance(content.get(section), dict) and name in content[section]:
+        section, _, name = key.rpartition(".")
+        holder = content.get(section) if section else content
+        if isinstance(holder, dict) and name in holder:
             found.append(key)
     return found
 
@@ -62,7 +108,8 @@ def readable(text: str) -> tuple[str, list[str]]:
     """
     try:
         content = load_yaml(text)
+        kept = without_retired(content)
     except ValueError:
         return text, []
     gone = retired_keys(content)
-    return (yaml.safe_dump(without_retired(content), sort_keys=False) if gone else text), gone
+    return (yaml.safe_dump(kept, sort_keys=False) if gone else text), gone

@@ -59,33 +59,21 @@ def score_sets(detector: Detector, sets: Mapping[str, Features]) -> dict[str, Do
     return found
 
 
-def rates(scored: Mapping[str, DomainScores], options: AcceptanceOptions) -> dict[str, Rates]:
+def rates(scored: Mapping[str, DomainScores]) -> dict[str, Rates]:
     """Figures per domain, with intervals drawn over source recordings."""
-    return {
-        domain: measure(
-            *item.classes, bootstrap=options.bootstrap, confidence=options.confidence, groups=item.groups
-        )
-        for domain, item in scored.items()
-    }
+    return {domain: measure(*item.classes, groups=item.groups) for domain, item in scored.items()}
 
 
 def compare(
     before: Mapping[str, DomainScores],
     after: Mapping[str, DomainScores],
     threshold: float,
-    options: AcceptanceOptions,
 ) -> dict[str, Change]:
     """Paired comparison of the same utterances under the old and the new mixture; the threshold is in nats."""
     found = {}
     for domain, old in before.items():
         new = after[domain]
-        delta, interval = paired_change(
-            *old.classes,
-            *new.classes,
-            bootstrap=options.bootstrap,
-            confidence=options.confidence,
-            groups=old.groups,
-        )
+        delta, interval = paired_change(*old.classes, *new.classes, groups=old.groups)
         miss_before, alarm_before = error_rates(*old.classes, threshold)
         miss_after, alarm_after = error_rates(*new.classes, threshold)
         shifts = [float(np.mean(b - a)) for a, b in zip(old.classes, new.classes, strict=True)]
@@ -99,7 +87,6 @@ def compare_refused(
     before: Mapping[str, DomainScores],
     after: Mapping[str, DomainScores],
     threshold: float,
-    options: AcceptanceOptions,
 ) -> RefusalsChange | None:
     """How much bona fide speech of all domains the threshold refuses; None where there is none.
 
@@ -116,14 +103,7 @@ def compare_refused(
     if not seen:
         return None
     sources, first, second = zip(*seen, strict=True)
-    return paired_refusals(
-        first,
-        second,
-        threshold,
-        sources,
-        bootstrap=options.bootstrap,
-        confidence=options.confidence,
-    )
+    return paired_refusals(first, second, threshold, sources)
 
 
 def refusals(
@@ -134,24 +114,22 @@ def refusals(
 ) -> list[str]:
     """Why the new generation may not be activated; empty when it may.
 
-    An old domain is worse when its EER rose by more than the tolerance, and real speech when more of it is refused.
-    With `gate.certain` the interval of the rise must lie above zero as well.
+    An old domain is worse when its EER rose by more than the tolerance, and real speech when more of it is refused. The
+    interval of the rise must lie above zero as well: a point of EER is one utterance of a hundred, and on small check
+    sets chance alone exceeds the tolerance.
     """
     found = []
     if real_speech is not None:
-        surely = real_speech.interval[0] if options.certain else real_speech.rise
-        if real_speech.rise > options.refused and surely > 0:
-            low, high = real_speech.interval
+        low, high = real_speech.interval
+        if real_speech.rise > options.refused and low > 0:
             found.append(
                 f"bona fide speech: {100 * real_speech.before:.1f} % of {real_speech.bona_fide} recordings were "
                 f"refused at the frozen threshold, now {100 * real_speech.after:.1f} % (interval of the rise "
                 f"{100 * low:+.1f} to {100 * high:+.1f} points); the tolerance is {100 * options.refused:.1f}"
             )
     for domain, change in changes.items():
-        # A point of EER is one utterance of a hundred: on small check sets chance alone exceeds the tolerance.
-        surely = change.interval[0] if options.certain else change.eer
-        if domain != new_domain and change.eer > options.tolerance and surely > 0:
-            low, high = change.interval
+        low, high = change.interval
+        if domain != new_domain and change.eer > options.tolerance and low > 0:
             found.append(
                 f"{domain}: EER rose by {100 * change.eer:.1f} points (interval {100 * low:+.1f} to "
                 f"{100 * high:+.1f}); the tolerance is {100 * options.tolerance:.1f}"

@@ -37,7 +37,7 @@ from molex_adapt.train.readout_stage import (
     weigh_readout,
     with_states,
 )
-from molex_adapt.train.stages import append_expert, crop_frames, expert_stage, joint_stage, router_stage
+from molex_adapt.train.stages import append_expert, expert_stage, joint_stage, router_stage
 from molex_adapt.train.withdrawal import ReadoutAlone
 
 
@@ -88,9 +88,7 @@ def train_first(
         result.remarks += weigh_readout(detector, development)
         result.remarks += calibrate(detector, development)
         result.threshold = frozen_threshold(detector, development, recipe.refused)
-    result.after = rates(
-        score_sets(detector, {name: data.test for name, data in domains.items()}), recipe.gate
-    )
+    result.after = rates(score_sets(detector, {name: data.test for name, data in domains.items()}))
     result.seconds["evaluate"] = time.monotonic() - started
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
@@ -151,13 +149,13 @@ def add_expert(
         result.seconds["expert"] = result.stages["expert"].seconds
         alone.take_over(detector, name, result, "its training brought nothing on the development split")
         return result
-    pools = with_replay([new], replay, recipe.router_stage.replay_share)
+    pools = with_replay([new], replay, recipe.training.replay_share)
     stage = router_stage(detector, pools, former.development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         result.remarks += weigh_readout(detector, former.development)
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
-        recalibrate(detector, former.development, recipe, result, former.held)
+        recalibrate(detector, former.development, result, former.held)
         judge(detector, former.sets, former.scored, domain, recipe, result)
     if result.refused and alone is not None and alone.accepted and not accept:
         alone.take_over(detector, name, result, f"with it {'; '.join(result.refused)}")
@@ -185,17 +183,17 @@ def retrain_routers(
     sets = with_states(detector, check_sets(old)) | {domain: item.test for domain, item in data.items()}
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
     given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
-    pools = with_replay(given, replay_pools(detector, old), recipe.router_stage.replay_share)
+    pools = with_replay(given, replay_pools(detector, old), recipe.training.replay_share)
     _require_material(pools, sets, old)
     result.not_measured = [key for key in old if key not in sets]
     scored_before = timed(result, lambda: score_sets(detector, sets))
     known = with_states(detector, development_sets(old))
-    before = score_development(detector, known if recipe.calibration == "hold" else {})
+    before = score_development(detector, known)
     development = [*known.values(), *(item.dev for item in data.values())]
     stage = router_stage(detector, pools, development, recipe, run.seed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
-        recalibrate(detector, development, recipe, result, before)
+        recalibrate(detector, development, result, before)
         judge(detector, sets, scored_before, None, recipe, result)
     return result
 
@@ -230,7 +228,7 @@ def _exemplars(data: DomainData, recipe: Recipe, seed: int) -> Exemplars:
 
     Domains of one corpus share its bona fide speech. With draws of their own they keep more of it together.
     """
-    return choose_exemplars(data.train, data.test, recipe.exemplars, crop_frames(recipe), seed)
+    return choose_exemplars(data.train, data.test, recipe.exemplars, recipe.data.crop_seconds, seed)
 
 
 def _reset(parameter: torch.nn.Parameter) -> None:

@@ -30,7 +30,7 @@ def adopt_expert(
     recipe: Recipe,
     head: Mapping[str, Tensor] | None = None,
 ) -> Adapted:
-    """Add the expert with its router rows, fit the calibration if the recipe says so, and judge. Nothing is trained.
+    """Add the expert with its router rows, fit the calibration, and judge. Nothing is trained.
 
     Args:
         detector: the active mixture; changed in place.
@@ -49,20 +49,19 @@ def adopt_expert(
     result.not_measured = [key for key in known if key not in sets]
     measurable = bool(sets) and bool(detector.mixture.names)
     before = score_sets(detector, sets) if measurable else {}
-    holds = recipe.calibration == "hold" and bool(detector.mixture.names)
-    held = score_development(detector, development_sets(old)) if holds else None
+    held = score_development(detector, development_sets(old)) if detector.mixture.names else None
     detector.mixture.add(spec, weights, list(rows))
     check_attached(detector.mixture, spec.name)
     if head is not None:
         detector.head.load_state_dict(dict(head))
     development = list(development_sets(known).values())
-    if recipe.calibration != "keep" and development:
+    if held is not None and development:  # what comes to an empty mixture brings its calibration
         result.remarks += calibrate(detector, development, threshold, held)
     after = score_sets(detector, sets) if sets else {}
-    result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
+    result.before, result.after = rates(before), rates(after)
     if measurable:
-        result.changes = compare(before, after, threshold, recipe.gate)
-        result.real_speech = compare_refused(before, after, threshold, recipe.gate)
+        result.changes = compare(before, after, threshold)
+        result.real_speech = compare_refused(before, after, threshold)
     result.refused = refusals(result.changes, result.real_speech, domain, recipe.gate)
     if exemplars is not None:
         result.exemplars[spec.name] = exemplars

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.features import Features, OnlineFeatures, source_id
 from molex_adapt.recipe import ExemplarOptions
 
@@ -22,16 +23,16 @@ class Exemplars:
 
 
 def choose_exemplars(
-    train: Features | OnlineFeatures, test: Features, options: ExemplarOptions, crop: int, seed: int
+    train: Features | OnlineFeatures, test: Features, options: ExemplarOptions, seconds: Seconds, seed: int
 ) -> Exemplars:
     """Choose exemplars of both classes at random, forged copies of chosen recordings first.
 
-    `crop` is for training sets that are not in memory: frames of a training crop.
+    They are at most `seconds` long.
     """
     generator = torch.Generator().manual_seed(seed)
     return Exemplars(
-        _in_memory(train, _pick(train, options.replay, generator), crop).cut(options.seconds),
-        test.pick(_pick(test, options.check, generator)).cut(options.seconds),
+        _in_memory(train, _pick(train, options.replay, generator), seconds),
+        test.pick(_pick(test, options.check, generator)).cut(seconds),
     )
 
 
@@ -63,13 +64,13 @@ def _pick(clips: Features | OnlineFeatures, count: int, generator: torch.Generat
     return sorted(chosen) + sorted(order[:count])
 
 
-def _in_memory(train: Features | OnlineFeatures, indices: list[int], crop: int) -> Features:
+def _in_memory(train: Features | OnlineFeatures, indices: list[int], seconds: Seconds) -> Features:
     if isinstance(train, Features):
-        return train.pick(indices)
+        return train.pick(indices).cut(seconds)
     if not indices:
         return Features((), torch.zeros(0, dtype=torch.bool), (), ())
     places = torch.rand(len(indices), generator=torch.Generator().manual_seed(0)).tolist()
-    clips, frames = train.batch(indices, crop, places)
+    clips, frames = train.batch(indices, int(seconds * SAMPLE_RATE) // FRAME_SAMPLES, places)
     items = [train.utterances[i] for i in indices]
     return Features(
         tuple(clip[:count].half().cpu() for clip, count in zip(clips, frames.tolist(), strict=True)),

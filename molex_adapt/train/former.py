@@ -51,7 +51,7 @@ def ask_former(
     result: Adapted,
 ) -> Former:
     """Measure the former mixture; a new domain that it knows already is a remark."""
-    found = likeness(detector, data.dev, recipe.gate) if detector.mixture.names else None
+    found = likeness(detector, data.dev) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
         run.progress.note(result.remarks[-1])
@@ -59,7 +59,7 @@ def ask_former(
     result.not_measured = [key for key in old if key not in sets]
     scored = timed(result, lambda: score_sets(detector, sets))
     held = score_development(detector, with_states(detector, development_sets(old)))
-    losses, share = held.losses(), recipe.expert.replay_share
+    losses, share = held.losses(), recipe.training.replay_share
     if found is not None:
         share = replay_share(1 - share, found.loss, losses)
     development = [data.dev, *held.sets.values()]

@@ -85,9 +85,9 @@ def compare_all(
     result: Adapted,
 ) -> None:
     """Fill the result from the scores of all sets before and after."""
-    result.before, result.after = rates(before, recipe.gate), rates(after, recipe.gate)
-    result.changes = compare(before, after, result.threshold, recipe.gate)
-    result.real_speech = compare_refused(before, after, result.threshold, recipe.gate)
+    result.before, result.after = rates(before), rates(after)
+    result.changes = compare(before, after, result.threshold)
+    result.real_speech = compare_refused(before, after, result.threshold)
     result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate)
     if new_domain is not None:
         result.refused += unproven(result.changes, result.after, new_domain)
@@ -96,14 +96,11 @@ def compare_all(
 def recalibrate(
     detector: Detector,
     development: list[Features],
-    recipe: Recipe,
     result: Adapted,
     before: DevelopmentScores,
 ) -> None:
-    """Fit the calibration anew as the recipe says; what fails is a remark."""
-    if recipe.calibration != "keep":
-        held = before if recipe.calibration == "hold" else None
-        result.remarks += calibrate(detector, development, result.threshold, held)
+    """Fit the calibration anew and hold the old domains' error rates; what fails is a remark."""
+    result.remarks += calibrate(detector, development, result.threshold, before)
 
 
 T = TypeVar("T")

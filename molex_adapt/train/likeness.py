@@ -8,7 +8,6 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.metrics import eer_interval
-from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.routing import collect
 from molex_adapt.train.acceptance import DomainScores
 from molex_adapt.train.losses import scored_loss
@@ -40,14 +39,12 @@ class Likeness:
         )
 
 
-def likeness(detector: Detector, development: Features, options: AcceptanceOptions) -> Likeness:
+def likeness(detector: Detector, development: Features) -> Likeness:
     """Score a new domain's development split with the active mixture, and find the expert that does the work."""
     found = collect(detector, development)
     scores = found.logits.double().numpy()
     scored = DomainScores(scores, development.bona_fide.numpy(), development.sources)
-    interval = eer_interval(
-        *scored.classes, bootstrap=options.bootstrap, confidence=options.confidence, groups=scored.groups
-    )
+    interval = eer_interval(*scored.classes, groups=scored.groups)
     shares = found.gates[~development.bona_fide].mean((0, 1))
     most = int(shares.argmax())
     return Likeness(

@@ -23,6 +23,11 @@ from molex_adapt.schedule import warmup_cosine
 from molex_adapt.train.checkpoints import Checkpoints, StageState, Standing
 from molex_adapt.train.pools import Batch, Sampler
 
+WEIGHT_DECAY = 1e-2
+WARMUP = 0.05
+"""Share of the steps in which the learning rates rise. Afterwards they fall as a cosine."""
+GRADIENT_CLIP = 1.0
+
 
 @dataclass(frozen=True)
 class ParameterGroup:
@@ -37,7 +42,7 @@ class Stage:
     """What moves, on which data, towards what; `name` is that of its checkpoint and in messages.
 
     `groups` are the weights in training, all others stay as they are. The loss of a batch is a scalar; the development
-    loss, in nats, decides early stopping.
+    loss, in nats, decides early stopping: after so many evaluations (`patience`) without an improvement.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Stage:
     loss: Callable[[Batch], Tensor]
     development_loss: Callable[[], float]
     options: StageOptions
+    patience: int
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,10 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
         if standing.step:
             run.progress.advance(standing.step)
         unread: list[Tensor] = []
-        while standing.step < options.steps and standing.waited < options.patience:
+        while standing.step < options.steps and standing.waited < stage.patience:
             detector.train()
             _differentiate(stage, detector.device, unread)
-            torch.nn.utils.clip_grad_norm_(state.trained, options.gradient_clip)
+            torch.nn.utils.clip_grad_norm_(state.trained, GRADIENT_CLIP)
             state.optimiser.step()
             state.optimiser.zero_grad(set_to_none=True)
             state.schedule.step()
@@ -106,9 +112,9 @@ def _at_start(detector: Detector, stage: Stage) -> StageState:
     trained = [parameter for group in stage.groups for parameter in group.parameters]
     optimiser = torch.optim.AdamW(
         [{"params": list(group.parameters), "lr": group.learning_rate} for group in stage.groups],
-        weight_decay=options.weight_decay,
+        weight_decay=WEIGHT_DECAY,
     )
-    schedule = warmup_cosine(optimiser, options.steps, options.warmup)
+    schedule = warmup_cosine(optimiser, options.steps, WARMUP)
     standing = Standing(math.nan, math.nan)
     return StageState(trained, _copy(trained), optimiser, schedule, stage.sampler, standing, detector.device)
 
@@ -150,11 +156,11 @@ def _require_finite(stage: Stage, unread: list[Tensor]) -> None:
     while unread:
         value = float(unread.pop())
         if not math.isfinite(value):
-            section = "router_stage" if stage.name == "router" else stage.name
-            rate = stage.options.learning_rate
+            key = "training.router_learning_rate" if stage.name == "router" else f"{stage.name}.learning_rate"
+            rate = stage.groups[0].learning_rate
             raise MolexError(
                 f"the {stage.name} stage diverged: the loss became {value} at learning rate {rate:g}. "
-                f"Lower it, e.g. --set {section}.learning_rate={rate / 3:.1g}"
+                f"Lower it, e.g. --set {key}={rate / 3:.1g}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
-    checked = audit(table, run, min_seconds=recipe.data.min_seconds)
+    checked = audit(table, run)
     checked.table.require_usable("training", table, checked.failed)
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
@@ -103,11 +104,11 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
 
     train: Features | OnlineFeatures
     heard = divided.select(split="train")
-    resident = _gib(heard, detector) <= recipe.data.memory_gib
+    resident = _gib(heard, detector) <= (room := memory_gib())
     kept = PrefixCache.standard(run.cache).takes(int(_gib(divided, detector) * 2**30))
     if not resident:
         run.progress.note(
-            f"features of {len(heard)} recordings do not fit into {recipe.data.memory_gib:g} GiB of memory: "
+            f"features of {len(heard)} recordings do not fit into {room:.3g} GiB, a quarter of the memory: "
             + (
                 "read from the cache on disk"
                 if kept
@@ -119,6 +120,17 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     else:
         train = OnlineFeatures(detector, heard.utterances, run.workers)
     return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
+
+
+def memory_gib() -> float:
+    """Training features up to this size stay in memory: a quarter of the machine's, and 4 GiB where that is unknown.
+
+    Larger ones are read from the cache on disk; where it is off or too small, they are computed anew for every batch.
+    """
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**32)
+    except (AttributeError, OSError, ValueError):  # Windows has no such call
+        return 4.0
 
 
 def _require_most(table: Table, failed: Sequence[Failed]) -> None:

@@ -21,6 +21,14 @@ from molex_adapt.train.opening import gate_loss, open_gates
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import caught_reads
 
+TWIN_LOSS = 1.0
+"""Weight of the loss that ranks every recording above its forged copy in the same batch."""
+DEVELOPMENT = 64
+"""Utterances of each class and domain in an evaluation on the development split."""
+SHORTEST_CROP = 0.5
+"""Share of a crop. Where exemplars are replayed, each batch has one crop length between this and the whole: exemplars
+are no longer than a crop, and every batch would have the same part of them."""
+
 
 def append_expert(detector: Detector, name: str, recipe: Recipe, seed: int) -> None:
     """Append an untrained expert to every block, and prove that every adapted layer can be trained.
@@ -54,15 +62,14 @@ def joint_stage(
             [w for name in mixture.names for w in mixture.expert_parameters(name)], options.learning_rate
         ),
         ParameterGroup(
-            [row for name in mixture.names for row in mixture.router_rows(name)], options.router_learning_rate
+            [row for name in mixture.names for row in mixture.router_rows(name)],
+            recipe.training.router_learning_rate,
         ),
-        ParameterGroup(list(detector.head.parameters()), options.head_learning_rate),
+        ParameterGroup(list(detector.head.parameters()), options.learning_rate),
     ]
 
     def loss(batch: Batch) -> Tensor:
-        return (
-            _routed_loss(detector, batch, recipe, options) + options.orthogonality * mixture.orthogonality()
-        )
+        return _routed_loss(detector, batch, recipe) + options.orthogonality * mixture.orthogonality()
 
     return _stage(detector, groups, pools, loss, development, recipe, "joint", seed)
 
@@ -84,12 +91,12 @@ def expert_stage(
     row = mixture.index(name)
     groups = [
         ParameterGroup(mixture.expert_parameters(name), options.learning_rate),
-        ParameterGroup(mixture.router_rows(name), options.router_learning_rate),
+        ParameterGroup(mixture.router_rows(name), recipe.training.router_learning_rate),
     ]
     open_gates(detector, row, pools, crop_frames(recipe), seed)
 
     def loss(batch: Batch) -> Tensor:
-        _, value = logits_and_loss(detector, batch, options.twin_loss)
+        _, value = logits_and_loss(detector, batch, TWIN_LOSS)
         return value + recipe.router.domain_loss * gate_loss(detector, batch, row)
 
     shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
@@ -104,18 +111,18 @@ def router_stage(
     seed: int = 0,
 ) -> Stage:
     """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay."""
-    mixture, options = detector.mixture, recipe.router_stage
+    mixture = detector.mixture
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
-    groups = [ParameterGroup(rows, options.learning_rate)]
+    groups = [ParameterGroup(rows, recipe.training.router_learning_rate)]
 
     def loss(batch: Batch) -> Tensor:
-        return _routed_loss(detector, batch, recipe, options)
+        return _routed_loss(detector, batch, recipe)
 
     return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
 
 
-def _routed_loss(detector: Detector, batch: Batch, recipe: Recipe, options: StageOptions) -> Tensor:
-    _, value = logits_and_loss(detector, batch, options.twin_loss)
+def _routed_loss(detector: Detector, batch: Batch, recipe: Recipe) -> Tensor:
+    _, value = logits_and_loss(detector, batch, TWIN_LOSS)
     value = value + recipe.router.load_balance * balance_loss(detector, batch)
     return value + recipe.router.domain_loss * domain_loss(detector, batch)
 
@@ -172,11 +179,13 @@ def _stage(
     # Whole long recordings would make early stopping slower than training, and would add little to the figure.
     development = [features.cut(2 * recipe.data.crop_seconds) for features in development]
     crop = crop_frames(recipe)
+    shortest = crop if section == "joint" else round(SHORTEST_CROP * crop)
     return Stage(
         section.removesuffix("_stage"),
         groups,
-        Sampler(pools, options.batch_size, crop, seed, round(options.shortest_crop * crop)),
+        Sampler(pools, recipe.training.batch_size, crop, seed, shortest),
         loss,
-        development_loss(detector, development, options.development, shares),
+        development_loss(detector, development, DEVELOPMENT, shares),
         options,
+        recipe.training.patience,
     )

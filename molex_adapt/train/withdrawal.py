@@ -57,7 +57,7 @@ class ReadoutAlone:
         judged = Adapted(result.experts, result.threshold)
         judged.remarks += weigh_readout(detector, former.development)
         result.seconds["readout"] = time.monotonic() - started
-        recalibrate(detector, former.development, recipe, judged, former.held)
+        recalibrate(detector, former.development, judged, former.held)
         timed(
             result,
             lambda: compare_all(

@@ -218,7 +218,7 @@ def test_routers_retrained_on_data_say_what_was_left_out(made, registry, sound, 
 
 
 def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_recipe):
-    how = {"recipe": tiny_recipe(gate={"bootstrap": 20, "tolerance": 1.0}), "run": HOW}
+    how = {"recipe": tiny_recipe(gate={"tolerance": 1.0}), "run": HOW}
     reports = [
         made.report,
         registry.add_expert(made.hum, accept=True, domain="buzz", name="again", **how),

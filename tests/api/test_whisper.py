@@ -25,7 +25,7 @@ def test_only_the_encoder_is_embedded(whisper, tiny_folder_of):
 
 
 def test_a_registry_learns_scores_and_verifies(whisper, made, tiny_recipe, tmp_path):
-    recipe = tiny_recipe(gate={"tolerance": 1.0, "bootstrap": 20}, router_stage={"steps": 2})
+    recipe = tiny_recipe(gate={"tolerance": 1.0}, router_stage={"steps": 2})
     whisper.train(made.buzz, domain="buzz", experts=2, recipe=recipe, run=RUN)
     # A recipe that was written out states the default targets; they mean Whisper's own.
     (tmp_path / "recipe.yaml").write_text(dump(recipe))

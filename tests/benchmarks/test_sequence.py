@@ -33,11 +33,11 @@ ORDER = ["lpc", "gsm", "calls"]
 
 @pytest.fixture(scope="module")
 def plan(tiny_folder_of) -> Plan:
-    steps = [f"{stage}.{key}" for stage in ("joint", "expert") for key in ("steps=2", "batch_size=8")]
+    steps = ["joint.steps=2", "expert.steps=2", "training.batch_size=8"]
     return Plan.model_validate(
         {
             "measurement": "sequence",
-            "reads": ["lora", "router", "joint", "expert"],
+            "reads": ["lora", "router", "training", "joint", "expert"],
             "options": [*steps, "precision=fp32", "exemplars.check=0"],
             "code": ["benchmarks/sequence"],
             "settings": {

@@ -74,7 +74,7 @@ def test_options_reach_the_library(run, api, registry, monkeypatch):
             "--registry",
             registry,
         ),
-        *("--set", "expert.batch_size=4", "--device", "cpu", "--seed", 7, "--workers", 1, "-q"),
+        *("--set", "training.batch_size=4", "--device", "cpu", "--seed", 7, "--workers", 1, "-q"),
     )
     assert (ran.status, ran.err) == (0, "")
     asked = api.last("add_expert")
@@ -84,7 +84,7 @@ def test_options_reach_the_library(run, api, registry, monkeypatch):
     assert asked["registry"] == registry
     assert asked["run"].command == "molex-adapt add-expert 'my data'"
     assert asked["licence"] == "cc-by-4.0"
-    assert asked["recipe"].expert.batch_size == 4
+    assert asked["recipe"].training.batch_size == 4
     assert asked["recipe"].expert.steps == 123  # the registry's own recipe, overridden in one place
 
 

@@ -34,19 +34,9 @@ def data(recorded, tmp_path):
 
 SHIPPED = Path(__file__).parents[2] / "registry"
 SMALL = [
-    *("lora.rank=2", "head.width=8", "head.attention=4", "data.crop_seconds=0.4", "gate.bootstrap=20"),
-    *(
-        "exemplars.replay=4",
-        "exemplars.check=4",
-        "exemplars.seconds=0.4",
-        "gate.tolerance=1",
-        "precision=fp32",
-    ),
-    *(
-        f"{stage}.{key}"
-        for stage in ("joint", "expert")
-        for key in ("steps=6", "batch_size=8", "evaluate_every=3")
-    ),
+    *("lora.rank=2", "head.width=8", "data.crop_seconds=0.4", "training.batch_size=8", "precision=fp32"),
+    *("exemplars.replay=4", "exemplars.check=4", "gate.tolerance=1"),
+    *(f"{stage}.{key}" for stage in ("joint", "expert") for key in ("steps=6", "evaluate_every=3")),
 ]
 
 

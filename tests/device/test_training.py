@@ -79,7 +79,7 @@ def test_that_device_shows_what_waits_and_what_mixes():
 
 
 def stage_recipe(tiny_recipe, routing: str):
-    stage = {"steps": 6, "batch_size": 8, "evaluate_every": 3}
+    stage = {"steps": 6, "evaluate_every": 3}
     return tiny_recipe(
         router={"top_k": 2, "routing": routing},
         data={"crop_seconds": 0.2},

@@ -132,7 +132,7 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
     "write": _write,
     "retrain-router": lambda registry, request: registry.retrain_router(
         # Another recipe, so that the states before and after differ even where four steps bring nothing.
-        recipe=registry.recipe().model_copy(update={"calibration": "refit"}),
+        recipe=registry.recipe().model_copy(update={"refused": 0.1}),
         run=replace(HOW, resume=request.get("resume", False)),
     ),
     "remove": lambda registry, _: registry.store.remove("hum"),

@@ -172,7 +172,7 @@ def put(loopback: LoopbackHub) -> Callable[..., Repository]:
 def _labs(tmp_path_factory: Any, tiny_folder_of: Any, tiny_recipe: Any, recorded: Any) -> dict[str, Path]:
     """`ours` has learnt buzz and then hum; `theirs` tick, with a head and routers of its own; `bare` nothing."""
     folder = tmp_path_factory.mktemp("labs")
-    recipe = tiny_recipe(exemplars={"replay": 8, "check": 8}, gate={"tolerance": 1.0, "bootstrap": 20})
+    recipe = tiny_recipe(exemplars={"replay": 8, "check": 8}, gate={"tolerance": 1.0})
     base = str(tiny_folder_of())
     buzz = recorded(folder / "buzz", bona_fide=16, buzz=16)
     hum = recorded(folder / "hum", bona_fide=16, first=200, a=1, hum=16)

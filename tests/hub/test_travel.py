@@ -182,7 +182,7 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
 def test_what_the_readout_knows_of_its_attacks_comes_along(
     hub, data, tiny_folder_of, tiny_recipe, tmp_path, alike
 ):
-    gate = {"tolerance": 1.0, "refused": 1.0, "bootstrap": 20}
+    gate = {"tolerance": 1.0, "refused": 1.0}
     recipe = tiny_recipe(head={"readout": True}, exemplars={"replay": 8, "check": 8}, gate=gate)
     ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
     ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)

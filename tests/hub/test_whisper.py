@@ -21,7 +21,7 @@ def test_a_mixture_on_whisper_travels(hub, recorded, tiny_folder_of, tiny_recipe
         data,
         accept=True,
         domain="buzz",
-        recipe=tiny_recipe(gate={"tolerance": 1.0, "bootstrap": 20}),
+        recipe=tiny_recipe(gate={"tolerance": 1.0}),
         run=CPU,
     )
     single, whole = hub.name("buzz"), hub.name("mixture")

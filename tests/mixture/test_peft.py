@@ -39,7 +39,7 @@ def hear(kind: str, model: torch.nn.Module, wave: torch.Tensor) -> BaseModelOutp
 @pytest.mark.parametrize(("kind", "norm", "stable", "targets"), CASES)
 def test_a_forced_expert_is_plain_peft(tiny_folder_of, tmp_path, kind, norm, stable, targets):
     folder = tiny_folder_of(kind, norm, stable)
-    recipe = Recipe.model_validate({"lora": {"targets": targets}, "head": {"width": 8, "attention": 4}})
+    recipe = Recipe.model_validate({"lora": {"targets": targets}, "head": {"width": 8}})
     base = load_base(folder)
     record = BaseRecord(id="tiny", revision="local", sha256=base.identity.sha256, embedded=True)
     with embeddable(folder, base) as source:

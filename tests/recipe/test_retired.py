@@ -17,7 +17,11 @@ from molex_adapt.recipe import Recipe, dump, load, readable, validate
 from molex_adapt.recipe.retired import RETIRED, retired_keys, without_retired
 from molex_adapt.shipped import registry_path
 
-KEPT = {"joint": "steps", "expert": "steps", "router_stage": "steps", "exemplars": "replay"}
+KEPT = {"joint": "steps", "expert": "steps", "router_stage": "steps", "exemplars": "replay", "head": "width"}
+KEPT |= {"data": "window_seconds", "gate": "tolerance"}
+VALUES = {"head.attention": 64, "expert.batch_size": 24, "expert.patience": 3, "expert.replay_share": 0.25}
+VALUES |= {"expert.router_learning_rate": 0.5}
+"""Of retired options that are looked at: what they are carried to, or what cannot be built, depends on them."""
 
 
 @pytest.fixture
@@ -40,14 +44,19 @@ def former(recipe: str) -> str:
     """A stored recipe with every retired option."""
     content = yaml.safe_load(recipe)
     for key in RETIRED:
-        section, _, name = key.partition(".")
-        content[section][name] = "frozen"
+        section, _, name = key.rpartition(".")
+        (content[section] if section else content)[name] = VALUES.get(key, "frozen")
     return yaml.safe_dump(content, sort_keys=False)
 
 
 def with_retired(key: str) -> dict[str, object]:
-    section, _, name = key.partition(".")
-    return {section: {name: "frozen", KEPT[section]: 3}}
+    section, _, name = key.rpartition(".")
+    value = VALUES.get(key, "frozen")
+    return {section: {name: value, KEPT[section]: kept_in(section)}} if section else {name: value}
+
+
+def kept_in(section: str) -> float:
+    return {"head": 128, "gate": 0.5}.get(section, 3)
 
 
 def test_no_retired_option_is_one_that_there_is():
@@ -75,7 +84,8 @@ def test_a_user_learns_that_an_option_is_gone_and_what_holds_in_its_place(key, t
     with pytest.raises(RecipeError) as caught:
         load(Recipe, tmp_path / "mine.yaml")
     assert "1 wrong option" in str(caught.value)
-    assert f"{key} = 'frozen': this option is gone, leave it out; {RETIRED[key]}" in str(caught.value)
+    value = repr(VALUES.get(key, "frozen"))
+    assert f"{key} = {value}: this option is gone, leave it out; {RETIRED[key]}" in str(caught.value)
     with pytest.raises(RecipeError, match="this option is gone"):
         load(Recipe, None, [f"{key}=1"])
 
@@ -84,9 +94,26 @@ def test_a_user_learns_that_an_option_is_gone_and_what_holds_in_its_place(key, t
 def test_what_is_stored_is_read_without_it(key):
     content = with_retired(key)
     recipe = validate(Recipe, content, "stored", stored=True)
-    section = key.partition(".")[0]
-    assert getattr(getattr(recipe, section), KEPT[section]) == 3
+    if section := key.rpartition(".")[0]:
+        assert getattr(getattr(recipe, section), KEPT[section]) == kept_in(section)
     assert content == with_retired(key)
+
+
+def test_what_the_expert_stage_had_for_itself_holds_for_all(shipped):
+    training = shipped.recipe().training
+    assert (training.batch_size, training.patience) == (24, 3)
+    assert (training.replay_share, training.router_learning_rate) == (0.25, 0.5)
+    stored = {"expert": {"batch_size": 8}, "training": {"patience": 2}}  # of a version that has the section
+    assert "batch_size" not in without_retired(stored)["training"]
+
+
+@pytest.mark.parametrize("attention", [5, "8", None, {}])
+def test_a_head_that_cannot_be_built_any_more_is_refused(attention):
+    stored = {"head": {"width": 16, "attention": attention}}
+    with pytest.raises(RecipeError, match="stored: head.attention = .* builds heads whose attention is half"):
+        validate(Recipe, stored, "stored", stored=True)
+    text = yaml.safe_dump(stored)
+    assert readable(text) == (text, [])
 
 
 @pytest.mark.parametrize("content", [None, [], {"joint": 3}, {"joint": None}, {"router_stage": ["head"]}])
@@ -111,7 +138,8 @@ def test_a_recipe_to_reproduce_with_is_one_that_this_version_takes(shipped, tmp_
                 str(tmp_path / "r.yaml"),
             ]
         )
-    stored = (shipped.store.path / "generations" / "1" / "recipe.yaml").read_text()
+    record = yaml.safe_load((shipped.store.path / "experts" / "world" / "expert.yaml").read_text())
+    stored = record["recipe"]
     assert load(Recipe, tmp_path / "r.yaml") == validate(Recipe, yaml.safe_load(stored), "r", stored=True)
     assert f"this version has no {', '.join(RETIRED)} any more" in " ".join(capsys.readouterr().err.split())
     text = dump(Recipe())

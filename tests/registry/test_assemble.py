@@ -41,7 +41,7 @@ from molex_adapt.registry.layout import generation_folder, read_generation
 RECIPE = Recipe.model_validate(
     {
         "lora": {"rank": 2, "alpha": 4},
-        "head": {"width": 8, "attention": 4},
+        "head": {"width": 8},
         "router": {"top_k": 2},
         "precision": "fp32",
     }
@@ -242,15 +242,15 @@ def rewrite(store: Store, name: str, content: bytes) -> None:
     ("recipe", "message"),
     [
         (
-            {"head": {"width": 10**9, "attention": 10**9}},
-            "attend.0.bias has shape .4,.; .* need .1000000000,.",
+            {"head": {"width": 10_000}},
+            "attend.0.bias has shape .4,.; .* need .5000,.",
         ),
         ({"head": {"width": 8}, "router": {"top": 1}}, "did you mean 'top_k'"),
         (
-            {"lora": {"targets": ["feed_forward.output_dense"]}, "head": {"width": 8, "attention": 4}},
+            {"lora": {"targets": ["feed_forward.output_dense"]}, "head": {"width": 8}},
             "does not fit",
         ),
-        ({"lora": {"targets": ["nowhere"]}, "head": {"width": 8, "attention": 4}}, "not a linear layer"),
+        ({"lora": {"targets": ["nowhere"]}, "head": {"width": 8}}, "not a linear layer"),
     ],
 )
 def test_a_recipe_that_does_not_fit_its_generation(made, recipe, message):

@@ -35,13 +35,13 @@ class Ear(Silent):
 @pytest.fixture
 def training(detector_of, features_of, domain_of, tiny_recipe):
     """Each kind of run as a function of its checkpoints and progress that returns the detector it leaves."""
-    stage = {"steps": 8, "batch_size": 8, "evaluate_every": 3, "patience": 9}
+    stage = {"steps": 8, "evaluate_every": 3}
     recipe = tiny_recipe(
         joint=stage,
         expert=stage,
         router_stage=stage | {"steps": 5},
         router={"noise": 0.3},
-        head={"dropout": 0.2},
+        training={"patience": 9},
     )
 
     def old(name: str, channel: int):

@@ -9,8 +9,10 @@ from molex_adapt.recipe import ExemplarOptions
 from molex_adapt.train.exemplars import choose_exemplars, divide_replay
 
 
-def choose(train, test, seed=0, **options):
-    return choose_exemplars(train, test, ExemplarOptions(**{"replay": 5, "check": 3, **options}), 20, seed)
+def choose(train, test, seed=0, seconds=0.4, **options):
+    return choose_exemplars(
+        train, test, ExemplarOptions(**{"replay": 5, "check": 3, **options}), seconds, seed
+    )
 
 
 def test_so_many_of_each_class_cut_to_length(features_of):

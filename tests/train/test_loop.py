@@ -13,15 +13,15 @@ from molex_adapt.train.loop import ParameterGroup, Stage, fit
 class Course:
     """A stage whose development losses are given; it notes the weight after every step."""
 
-    def __init__(self, detector, losses: list[float], **options: object) -> None:
+    def __init__(self, detector, losses: list[float], steps: int, patience: int = 4, evaluate_every: int = 1):
         self.weight = detector.head.layer_weights
         self.start = self.weight.detach().clone()
         self.seen: list[torch.Tensor] = []
         self.losses = iter(losses)
         self.trainable: set[str] = set()
         self.detector = detector
-        given = {"learning_rate": 0.1, "warmup": 0.0, "evaluate_every": 1, **options}
-        self.options = StageOptions.model_validate(given)
+        self.options = StageOptions(steps=steps, evaluate_every=evaluate_every)
+        self.patience = patience
 
     def draw(self, _device):
         return None
@@ -35,8 +35,9 @@ class Course:
         return next(self.losses)
 
     def run(self, run=Run()):
-        groups = [ParameterGroup([self.weight], self.options.learning_rate)]
-        return fit(self.detector, Stage("x", groups, self, self.loss, self.development, self.options), run)
+        groups = [ParameterGroup([self.weight], 0.1)]
+        stage = Stage("x", groups, self, self.loss, self.development, self.options, self.patience)
+        return fit(self.detector, stage, run)
 
 
 @pytest.fixture
@@ -83,7 +84,9 @@ def test_divergence_is_an_error_and_the_best_weights_stay(detector):
     course = Course(detector, [1.0, 0.5], steps=9)
     sound, factors = course.loss, iter([1.0, float("nan")])
     course.loss = lambda batch: sound(batch) * next(factors)
-    with pytest.raises(MolexError, match=r"stage diverged: the loss became nan.*learning_rate"):
+    with pytest.raises(
+        MolexError, match=r"stage diverged: the loss became nan.* 0.1.*--set x.learning_rate=0.03"
+    ):
         course.run()
     assert torch.equal(course.weight, course.seen[1])
     assert not any(weight.requires_grad for weight in detector.parameters())

@@ -153,7 +153,7 @@ def test_overconfidence_alone_does_not_count(detector_of, features_of, tiny_reci
 
 
 def test_logits_are_of_the_evaluation_mode_and_of_each_row_alone(detector_of, features_of, tiny_recipe):
-    detector = detector_of(tiny_recipe(head={"dropout": 0.5}, router={"noise": 2.0}), "world", "opus")
+    detector = detector_of(tiny_recipe(router={"noise": 2.0}), "world", "opus")
     features = features_of(6)
     detector.train()
     logits = logits_of(detector, features)

@@ -50,8 +50,9 @@ def test_one_attack_with_all_bona_fide_speech(detector_of, tiny_recipe, folder):
         assert int(part.bona_fide.sum()) == int(all_of_it.bona_fide.sum())
 
 
-def test_what_does_not_fit_into_memory_is_computed_anew(detector_of, tiny_recipe, folder):
-    recipe = tiny_recipe(data={"memory_gib": 1e-9})
+def test_what_does_not_fit_into_memory_is_computed_anew(detector_of, tiny_recipe, folder, monkeypatch):
+    recipe = tiny_recipe()
+    monkeypatch.setattr(module, "memory_gib", lambda: 1e-9)
     heard: list[str] = []
 
     class Ear(Silent):
@@ -73,7 +74,8 @@ def test_what_does_not_fit_into_memory_stays_in_the_cache_where_there_is_one(
     monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
     detector = detector_of(tiny_recipe())
     resident = prepare(detector, folder, tiny_recipe(), Run(workers=1)).train
-    stored = prepare(detector, folder, tiny_recipe(data={"memory_gib": 1e-9}), Run(workers=1)).train
+    monkeypatch.setattr(module, "memory_gib", lambda: 1e-9)
+    stored = prepare(detector, folder, tiny_recipe(), Run(workers=1)).train
     assert isinstance(resident.clips, tuple)
     assert isinstance(stored.clips, StoredClips)
     indices = [3, 0, 5]
@@ -95,8 +97,21 @@ def test_a_cache_that_is_too_small_keeps_no_training_set(
 ):
     monkeypatch.setenv("MOLEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MOLEX_CACHE_GIB", "1e-7")
-    recipe = tiny_recipe(data={"memory_gib": 1e-9})
+    recipe = tiny_recipe()
+    monkeypatch.setattr(module, "memory_gib", lambda: 1e-9)
     assert isinstance(prepare(detector_of(recipe), folder, recipe, Run(workers=1)).train, OnlineFeatures)
+
+
+def test_a_quarter_of_the_memory_is_for_training_features(monkeypatch):
+    pages = {"SC_PHYS_PAGES": 2**23, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(module.os, "sysconf", pages.__getitem__)
+    assert module.memory_gib() == 8.0
+
+    def unknown(name):
+        raise ValueError(name)
+
+    monkeypatch.setattr(module.os, "sysconf", unknown)
+    assert module.memory_gib() == 4.0
 
 
 def test_large_measuring_sets_are_halved_by_class(detector_of, tiny_recipe, folder, monkeypatch):

@@ -54,7 +54,9 @@ def test_the_router_stage_moves_rows_and_nothing_else(detector_of, features_of, 
 def test_the_router_stage_keeps_the_start_where_nothing_is_better(
     detector_of, features_of, tiny_recipe, state, changed
 ):
-    recipe = tiny_recipe(router_stage={"steps": 12, "learning_rate": 0.1}, router={"load_balance": 0})
+    recipe = tiny_recipe(
+        router_stage={"steps": 12}, training={"router_learning_rate": 0.1}, router={"load_balance": 0}
+    )
     detector = detector_of(recipe, *OLD)
     before = state(detector)
     pools = [Pool(features_of(8), 1.0)]

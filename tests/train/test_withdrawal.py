@@ -63,7 +63,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     assert "expert buzz is withdrawn: kept, with closed gates, for with it bona fide" in result.remarks[-2]
     # What is reported is what the detector does now.
     scored = score_sets(detector, {"buzz": new.test})["buzz"]
-    again = adapt.rates({"buzz": scored}, detector.recipe.gate)["buzz"]
+    again = adapt.rates({"buzz": scored})["buzz"]
     assert again.eer == pytest.approx(result.after["buzz"].eer)
 
 
@@ -97,7 +97,7 @@ def test_no_expert_is_trained_where_none_is_needed(trained, data_of, monkeypatch
     assert result.withdrawn or not if_needed
     assert "buzz/buzz" in detector.head.readout.witnesses
     scored = score_sets(detector, {"buzz": new.test})["buzz"]
-    assert adapt.rates({"buzz": scored}, recipe.gate)["buzz"].eer == pytest.approx(result.after["buzz"].eer)
+    assert adapt.rates({"buzz": scored})["buzz"].eer == pytest.approx(result.after["buzz"].eer)
 
 
 def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of, monkeypatch):

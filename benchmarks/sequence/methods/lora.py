@@ -25,7 +25,14 @@ from molex_adapt.train.loop import Fitted, ParameterGroup, Stage, fit
 from molex_adapt.train.losses import detection_loss, development_loss, logits_and_loss
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.stages import append_expert, crop_frames, standardise_routers
+from molex_adapt.train.stages import (
+    DEVELOPMENT,
+    SHORTEST_CROP,
+    TWIN_LOSS,
+    append_expert,
+    crop_frames,
+    standardise_routers,
+)
 
 
 @dataclass
@@ -119,7 +126,7 @@ class OneLora:
 
     def _fit(self, pools: list[Pool], development: list[Features]) -> Fitted:
         def loss(batch: Batch) -> Tensor:
-            logit, value = logits_and_loss(self.detector, batch, self.setting.recipe.joint.twin_loss)
+            logit, value = logits_and_loss(self.detector, batch, TWIN_LOSS)
             for clips in (pool.clips for pool in pools):
                 if isinstance(clips, Remembering):
                     value = value + self.lwf * clips.distance(logit)
@@ -164,8 +171,7 @@ class OneLora:
         if not self.replay:
             return
         each = self.replay // (2 * (len(self.kept) + 1))
-        seconds = self.setting.recipe.exemplars.seconds
-        self.kept[name] = train.cut(seconds)
+        self.kept[name] = train.cut(self.setting.recipe.data.crop_seconds)
         for old, features in self.kept.items():
             rows = [at for label in (True, False) for at in features.of_class(label)[:each]]
             self.kept[old] = features.pick(rows)
@@ -203,7 +209,7 @@ class Joint:
         development = [data.dev for data in self.seen.values()]
 
         def loss(batch: Batch) -> Tensor:
-            return logits_and_loss(self.detector, batch, self.setting.recipe.joint.twin_loss)[1]
+            return logits_and_loss(self.detector, batch, TWIN_LOSS)[1]
 
         fit_weights(self.setting, self.detector, lora, pools, development, loss, 0, times)
         if times == 1:
@@ -227,23 +233,21 @@ def fit_weights(
 ) -> Fitted:
     """The package's own loop over a LoRA and a head, at the recipe's joint rates and `times` its steps."""
     recipe = setting.recipe
-    options: JointStage = recipe.joint.model_copy(
-        update={"steps": times * recipe.joint.steps, "patience": times * recipe.joint.patience}
-    )
+    options: JointStage = recipe.joint.model_copy(update={"steps": times * recipe.joint.steps})
     groups = [ParameterGroup(lora, options.learning_rate)] if lora is not None else []
     if head:
-        groups.append(ParameterGroup(list(detector.head.parameters()), options.head_learning_rate))
+        groups.append(ParameterGroup(list(detector.head.parameters()), options.learning_rate))
     crop = crop_frames(recipe)
     sampler = Sampler(
-        pools, options.batch_size, crop, setting.seed + number, round(recipe.expert.shortest_crop * crop)
+        pools, recipe.training.batch_size, crop, setting.seed + number, round(SHORTEST_CROP * crop)
     )
     develop = development_loss(
         detector,
         [item.cut(2 * recipe.data.crop_seconds) for item in development],
-        options.development,
+        DEVELOPMENT,
         [pool.share for pool in pools],  # one pool a development set, in the same order
     )
-    stage = Stage("lora", groups, sampler, loss, develop, options)  # type: ignore[arg-type]
+    stage = Stage("lora", groups, sampler, loss, develop, options, times * recipe.training.patience)  # type: ignore[arg-type]
     return fit(detector, stage, Run(seed=setting.seed + number, progress=setting.progress))
 
 

@@ -16,7 +16,7 @@ from molex_adapt.mixture import ExpertLinear
 from molex_adapt.train.losses import logits_and_loss
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.stages import append_expert, standardise_routers
+from molex_adapt.train.stages import TWIN_LOSS, append_expert, standardise_routers
 
 
 class Alone:
@@ -54,7 +54,7 @@ class Arrow:
             standardise_routers(self.detector, pools)
 
         def loss(batch: Batch) -> Tensor:
-            return logits_and_loss(self.detector, batch, setting.recipe.joint.twin_loss)[1]
+            return logits_and_loss(self.detector, batch, TWIN_LOSS)[1]
 
         weights = mixture.expert_parameters(name)
         with mixture.forcing(name):
