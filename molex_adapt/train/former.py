@@ -27,7 +27,8 @@ class Former:
         sets: what acceptance measures on: exemplars of every old domain, and the new one's test split.
         scored: the scores of these.
         development: sets for early stopping and calibration; the new domain's is the first.
-        held: the old ones of them, with their scores.
+        held: what is to keep its error rates at the frozen threshold, with its scores: the old ones of these, and the
+            new domain's bona fide speech, which is as real as theirs.
         replay_share: least share of every batch that exemplars get.
         replay_weights: by old domain, how they divide it.
     """
@@ -58,9 +59,10 @@ def ask_former(
     sets = {**with_states(detector, check_sets(old)), domain: data.test}
     result.not_measured = [key for key in old if key not in sets]
     scored = timed(result, lambda: score_sets(detector, sets))
-    held = score_development(detector, with_states(detector, development_sets(old)))
-    losses, share = held.losses(), recipe.training.replay_share
+    known = with_states(detector, development_sets(old))
+    losses, share = score_development(detector, known).losses(), recipe.training.replay_share
     if found is not None:
         share = replay_share(1 - share, found.loss, losses)
-    development = [data.dev, *held.sets.values()]
-    return Former(domain, sets, scored, development, held, share, replay_weights(losses))
+    heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
+    held = score_development(detector, heard)
+    return Former(domain, sets, scored, [data.dev, *known.values()], held, share, replay_weights(losses))
