@@ -304,5 +304,8 @@ def test_the_check_fails_in_a_checkout_with_a_stale_row(tmp_path):
     recipe.write_text(recipe.read_text().replace("rank: 8", "rank: 9"))
     status, said = check()
     assert status == 1
-    assert "results/sequence.json: alone 0 0, alone 0 1 and 16 more rows: of another" in said
-    assert "of another recipe: lora.rank was 8, is 9. Measure it anew (python -m benchmarks sequence)" in said
+    assert (
+        "results/cost.json: embedded bf16, embedded fp32 and 2 more rows: of another recipe: lora.rank was 8"
+        in said
+    )
+    assert "is 9. Measure it anew (python -m benchmarks cost)" in said
