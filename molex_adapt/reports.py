@@ -112,6 +112,26 @@ class StageReport(Comparison):
         }
 
 
+@dataclass(frozen=True)
+class Unheard:
+    """What a threshold refused of real speech by voices that it was not chosen on, when it was measured."""
+
+    refused: float
+    """Share of the recordings."""
+    recordings: int
+    voices: int
+    generation: int
+    """The one that it was measured with; later ones keep the threshold, and may refuse another share."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        told = f"{100 * self.refused:.1f} % of {self.recordings:,} real recordings by {self.voices} voices"
+        return f"{told} that it was not chosen on were below it, measured with generation {self.generation}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ThresholdReport:
     """What another threshold does; pairs are before and after."""
@@ -129,6 +149,8 @@ class ThresholdReport:
     """Of forged recordings beside them, by attack; they decide nothing."""
     change: dict[str, Change]
     """Of the known domains, on the exemplars kept of them."""
+    unheard: Unheard | None = None
+    """Each voice at the threshold that the others choose; None where fewer than two are named."""
     failed: tuple[Failed, ...] = ()
     seconds: Seconds = 0.0
     """Wall-clock time."""
@@ -143,6 +165,7 @@ class ThresholdReport:
             "voices": {name: [item.as_dict() for item in both] for name, both in self.voices.items()},
             "accepted": {name: list(both) for name, both in self.accepted.items()},
             "drift": {domain: item.drift() for domain, item in self.change.items()},
+            "unheard": None if self.unheard is None else self.unheard.as_dict(),
             "failed": _failures(self.failed),
             "seconds": self.seconds,
         }
@@ -196,6 +219,8 @@ class ScoreReport:
     """Files beside them that hold no audio."""
     rule: DecisionRule | None = None
     """How the scores were read: prior, and the error from which on nothing is decided."""
+    unheard: Unheard | None = None
+    """How often the threshold calls real speech of unheard voices forged, as far as that was measured."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -207,6 +232,7 @@ class ScoreReport:
             "most_error": None if self.rule is None else self.rule.error,
             "generation": self.generation,
             "threshold": self.threshold,
+            "unheard": None if self.unheard is None else self.unheard.as_dict(),
             "seconds": self.seconds,
             "remarks": list(self.remarks),
         }

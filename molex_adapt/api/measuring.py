@@ -36,7 +36,7 @@ def evaluate(
 ) -> EvaluationReport:
     """Score and measure: overall, per attack, per condition and both, and what the generation's threshold refuses.
 
-    Where the mixture learnt from this data set, that is said, with figures of what it did not hear.
+    Where the mixture learnt from some of the recordings, that is said, with figures of those that it did not hear.
 
     Raises:
         DataError: of a class, nothing can be scored.
@@ -57,7 +57,7 @@ def evaluate(
     sources = [item.source for item in items]
     report = evaluate_scores(joined, sources=sources, ties=ties, threshold=record.threshold)
     report = replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
-    trained = find_trained(store, record.number, table, usable)
+    trained = find_trained(store, record.number, table, usable, run)
     return report if trained is None else _told(report, trained, joined, items, ties)
 
 
@@ -74,13 +74,13 @@ def _told(
         split = ([g for g, r in zip(groups, real, strict=True) if r == wanted] for wanted in (True, False))
         rest = measure(scores[real], scores[~real], groups=(next(split), next(split)), ties=ties)
     experts = ", ".join(f"{name} {count}" for name, count in trained.by_expert.items())
-    line = f"{heard} of {len(items)} were heard in training (expert {experts})"
+    line = f"{heard} of {len(items)} were heard in training" + (f" (expert {experts})" if experts else "")
     if rest is not None:
         low, high = rest.eer_ci
         line += f"; the {len(places)} that played no part in it have an EER of {100 * rest.eer:.2f} %"
         line += f" ({100 * low:.1f}–{100 * high:.1f})" if rest.has_interval else ""
     found = HeardInTraining(heard, dict(trained.by_expert), rest)
-    return replace(report, remarks=[f"{line}; see --split test", *report.remarks], heard_in_training=found)
+    return replace(report, remarks=[line, *report.remarks], heard_in_training=found)
 
 
 def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Analysis:

@@ -18,7 +18,7 @@ from molex_adapt.features import concatenate
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
-from molex_adapt.registry.exemplars import features_to_arrays
+from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
 from molex_adapt.train.exemplars import Exemplars
@@ -132,11 +132,13 @@ def machine_of(detector: Detector) -> dict[str, str]:
     }
 
 
-def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays | None:
+def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays:
+    heard = heard_to_arrays(data.table)
     if recipe.exemplars.replay + recipe.exemplars.check == 0:
-        return None
+        return heard
     attacks = data.table.attacks
     return {
+        **heard,
         **features_to_arrays(exemplars.replay, "replay", attacks),
         **features_to_arrays(exemplars.check, "check", attacks),
     }

@@ -53,6 +53,7 @@ def _draft(fetched: FetchedMixture, command: str) -> GenerationDraft:
         head=mixture.head,
         recipe=mixture.recipe,
         calibration=(generation.calibration.scale, generation.calibration.offset),
+        unheard=generation.unheard,
         threshold=generation.threshold,
         new_experts=mixture.experts,
         command=command,

@@ -14,7 +14,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.features import UtteranceScore, score_table
 from molex_adapt.registry import GenerationRecord, Store
-from molex_adapt.reports import RecordingScore, ScoreReport
+from molex_adapt.reports import RecordingScore, ScoreReport, Unheard
 from molex_adapt.run import Run
 from molex_adapt.version import __version__
 
@@ -50,6 +50,19 @@ def score(
         [*summary((item.path, item.remarks) for item in scores), *on_table(table)],
         passed_over=table.passed_over,
         rule=rule,
+        unheard=_unheard(store, record),
+    )
+
+
+def _unheard(store: Store, record: GenerationRecord) -> Unheard | None:
+    """Of the generation in which the threshold was chosen; later ones keep it."""
+    while record.unheard is None and record.parent is not None:
+        former = store.generation(record.parent)
+        if former.threshold != record.threshold:
+            return None
+        record = former
+    return (
+        None if record.unheard is None else Unheard(**record.unheard.model_dump(), generation=record.number)
     )
 
 

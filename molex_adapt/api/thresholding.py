@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from molex_adapt.errors import DataError
 from molex_adapt.features import UtteranceScore, score_table
 from molex_adapt.metrics import Refusals, count_refusals, error_rates, threshold_for_new_voices
 from molex_adapt.registry import DataRecord, GenerationDraft, Store
-from molex_adapt.reports import Change, ThresholdReport
+from molex_adapt.registry.records import UnheardRecord
+from molex_adapt.reports import Change, ThresholdReport, Unheard
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.calibrate import refusing_threshold
@@ -65,7 +67,10 @@ def change_threshold(
             f"{table.root}: {len(real)} real recordings could be scored, {len(failed)} failed; to refuse at most "
             f"{100 * refused:g} % of them takes {needed} or more. Give more real speech, or a larger share"
         )
-    threshold = _for_new_voices(real, refused) if new_voices else refusing_threshold(_scores(real), refused)
+    if new_voices:
+        _require_voices(real)
+    choose = partial(_chosen, refused=refused, new_voices=new_voices)
+    threshold, unheard = choose(real), _of_unheard(real, choose)
     both = (active.threshold, threshold)
     changes = _changes(detector, store, active.number, *both)
     record = DataRecord(
@@ -84,6 +89,7 @@ def change_threshold(
             recipe=store.recipe(active.number) or "",
             calibration=(active.calibration.scale, active.calibration.offset),
             threshold=threshold,
+            unheard=unheard,
             command=run.command,
             data=[record],
             machine=machine_of(detector),
@@ -105,6 +111,7 @@ def change_threshold(
         voices={name: _refusals(items, both) for name, items in _voices(real).items()},
         accepted={name: _accepted(items, both) for name, items in _by_attack(scored).items()},
         change=changes,
+        unheard=None if unheard is None else Unheard(**unheard.model_dump(), generation=number),
         failed=failed,
         seconds=time.monotonic() - started,
     )
@@ -122,15 +129,38 @@ def _changes(
     return found
 
 
-def _for_new_voices(real: list[UtteranceScore], refused: float) -> float:
-    known = [item for item in real if item.utterance.speaker]
-    voices = [str(item.utterance.speaker) for item in known]
-    if len(set(voices)) < FEWEST_VOICES:
+def _require_voices(real: list[UtteranceScore]) -> None:
+    voices = {item.utterance.speaker for item in real if item.utterance.speaker}
+    if len(voices) < FEWEST_VOICES:
         raise DataError(
-            f"{len(set(voices))} voices are named, which do not tell what other voices will be like; it takes "
+            f"{len(voices)} voices are named, which do not tell what other voices will be like; it takes "
             f"{FEWEST_VOICES} or more. Name them in the column speaker of a manifest, or leave --new-voices out"
         )
-    return threshold_for_new_voices(_scores(known), voices, refused)
+
+
+def _chosen(real: list[UtteranceScore], refused: float, new_voices: bool) -> float:
+    if not new_voices:
+        return refusing_threshold(_scores(real), refused)
+    known = [item for item in real if item.utterance.speaker]
+    return threshold_for_new_voices(_scores(known), [str(item.utterance.speaker) for item in known], refused)
+
+
+def _of_unheard(
+    real: list[UtteranceScore], choose: Callable[[list[UtteranceScore]], float]
+) -> UnheardRecord | None:
+    """What is refused of each voice by the threshold that the others choose; None where nobody else is named."""
+    voices: dict[str, list[UtteranceScore]] = defaultdict(list)
+    for item in real:
+        if item.utterance.speaker:
+            voices[item.utterance.speaker].append(item)
+    if len(voices) < 2:
+        return None
+    refused = 0
+    for name, own in voices.items():
+        others = [item for item in real if item.utterance.speaker not in (None, name)]
+        refused += int((_scores(own) < choose(others)).sum())
+    count = sum(map(len, voices.values()))
+    return UnheardRecord(refused=refused / count, recordings=count, voices=len(voices))
 
 
 def _scores(items: Iterable[UtteranceScore]) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
-"""Whether a data set is one that the mixture learnt from, as far as records tell.
+"""What of a data set the mixture learnt from.
 
-A record holds one digest of a whole data set, over paths, sizes, classes, sources and splits: so the very data set is
-recognised, also when it was moved, and divided as training divided it. Single recordings are not: for a part of it, or
-for copies under other names, records would have to hold a digest of each recording's audio.
+An expert keeps a digest of the decoded audio of every recording that it was trained or chosen on: such a recording is
+found again under any name, in any container and beside any others. Experts that were made before that was kept, and
+retrained routers, have one digest of their whole data set, over paths, sizes, classes, sources and splits: that very
+data set is recognised, also when it was moved, and divided as training divided it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molex_adapt.data import Table, Utterance, assign_splits
+from molex_adapt.data.audit import fingerprints
 from molex_adapt.errors import DataError
 from molex_adapt.recipe import Recipe, validate
 from molex_adapt.registry import DataRecord, GenerationRecord, Store
+from molex_adapt.registry.exemplars import HEARD, arrays_to_heard
 from molex_adapt.registry.files import parse_yaml
+from molex_adapt.run import Run
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,42 @@ class Trained:
     """Those of the development split, on which training stopped and scores were calibrated."""
 
 
-def find_trained(store: Store, generation: int, table: Table, usable: Table) -> Trained | None:
-    """What of a table a generation or its ancestors were trained on; None where no record names this data set.
+def find_trained(store: Store, generation: int, table: Table, usable: Table, run: Run) -> Trained | None:
+    """What of a table a generation or its ancestors were trained on; None where they heard nothing of it.
 
     Args:
         store, generation: the registry and its generation.
         table: as it was read.
         usable: those of it that can be scored, as training's audit left others out, too.
+        run: its workers decode where recordings are compared.
     """
+    by_recording = _by_recording(store, generation, usable, run)
+    return by_recording or _by_data_set(store, generation, table, usable)
+
+
+def _by_recording(store: Store, generation: int, usable: Table, run: Run) -> Trained | None:
+    kept = {
+        record.name: store.exemplar_tensors(record.name, generation) or {}
+        for record in store.experts(generation)
+    }
+    trained_on, chosen_on = (
+        {name: heard for name, arrays in kept.items() if (heard := arrays_to_heard(arrays, split))}
+        for split in HEARD
+    )
+    if not trained_on:
+        return None
+    audio = fingerprints(usable, run)
+    by_expert = {name: sum(own in heard for own in audio.values()) for name, heard in trained_on.items()}
+    every, chosen = (frozenset().union(*sets.values()) for sets in (trained_on, chosen_on))
+    found = Trained(
+        {name: count for name, count in by_expert.items() if count},
+        frozenset(path for path, own in audio.items() if own in every),
+        frozenset(path for path, own in audio.items() if own in chosen),
+    )
+    return found if found.heard | found.chosen_on else None
+
+
+def _by_data_set(store: Store, generation: int, table: Table, usable: Table) -> Trained | None:
     number: int | None = generation
     while number is not None:
         record = store.generation(number)

@@ -68,4 +68,5 @@ def _read(report: ScoreReport) -> list[RenderableType]:
             f"; cannot tell: within {rule.band:.2f} of it, where more than {100 * rule.error:g} % would be wrong "
             "(--error), or outside what was learnt; --decide decides all"
         )
-    return [Text(f"{told}."), Text()]
+    told += "." if report.unheard is None else f". {report.unheard}."
+    return [Text(told), Text()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from molex_adapt.cli.tables import MOST_LISTED, drift_table, empty_table, failures, pairs
 
@@ -35,6 +36,8 @@ def threshold_tables(report: ThresholdReport) -> list[RenderableType]:
         for attack, shares in report.accepted.items():
             forged.add_row(attack, *(f"{100 * share:.1f}" for share in shares))
         parts.append(forged)
+    if report.unheard is not None:
+        parts.append(Text(f"Each voice at the threshold that the others choose: {report.unheard}."))
     return [*parts, *drift_table(report.change), *failures(report.failed)]
 
 

@@ -25,7 +25,7 @@ _FEWEST_FOR_WORKERS = 4 * _BATCH  # starting processes takes longer than decodin
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A table of usable recordings with their `seconds`, what was left out, and what else was noticed."""
+    """A table of usable recordings with `seconds` and `audio`, what was left out, and what else was noticed."""
 
     table: Table
     failed: tuple[Failed, ...]
@@ -39,6 +39,11 @@ class _Finding:
     clipped: bool = False
     reason: str | None = None
     broken: bool = False
+
+    @property
+    def audio(self) -> str:
+        """See `Utterance`."""
+        return self.digest[:16]
 
 
 def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audit:
@@ -56,7 +61,7 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
         min_seconds: the shortest recording to keep.
 
     Returns:
-        The usable utterances in their order with `seconds` set, the others, and remarks such as clipping.
+        The usable utterances in their order with `seconds` and `audio` set, the others, and remarks such as clipping.
 
     Raises:
         DataError: the same audio stands under both labels (the null control excepted, whose classes are
@@ -73,9 +78,25 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
     return _conclude(table, _without_repeats(table, ordered))
 
 
+def fingerprints(table: Table, run: Run = Run()) -> dict[Path, str]:
+    """What tells each recording's decoded samples from all others, as `Utterance.audio`; broken ones are left out."""
+    run.progress.start(
+        f"Comparing {len(table)} recordings with those that were heard in training", len(table)
+    )
+    try:
+        found = dict(_examine_all([item.path for item in table], 0.0, run))
+    finally:
+        run.progress.stop()
+    return {item.path: found[at].audio for at, item in enumerate(table) if not found[at].broken}
+
+
 def _conclude(table: Table, findings: list[_Finding]) -> Audit:
     pairs = list(zip(table, findings, strict=True))
-    good = tuple(replace(item, seconds=found.seconds) for item, found in pairs if found.reason is None)
+    good = tuple(
+        replace(item, seconds=found.seconds, audio=found.audio)
+        for item, found in pairs
+        if found.reason is None
+    )
     failed = tuple(
         Failed(str(item.path), found.reason, by_rule=not found.broken)
         for item, found in pairs

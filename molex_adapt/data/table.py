@@ -21,7 +21,8 @@ class Utterance:
     separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
     noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file. `forged`
     says from when to when a partly forged recording is forged; None: all of a spoofed one, as far as is known. `domain`
-    is the one that an attack belongs to; None: one of its own.
+    is the one that an attack belongs to; None: one of its own. `audio` is what tells its decoded samples from all
+    others, 16 hexadecimal digits; None until an audit decoded the file.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Utterance:
     seconds: Seconds | None = None
     forged: tuple[Seconds, Seconds] | None = None
     domain: str | None = None
+    audio: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

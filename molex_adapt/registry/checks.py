@@ -19,6 +19,7 @@ PEFT_PREFIX = "base_model.model."
 
 _LARGEST_HALF = 65504.0
 _PARTS = ("replay", "check")
+_OF_TRAINING = ("train", "dev")
 _OF_UTTERANCES = ("frames", "lengths", "bona_fide", "sources", "attacks", "statistics")
 
 
@@ -99,14 +100,28 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
     """For `replay` and `check`: frames (ΣF, C) float16, lengths (N,) that sum to ΣF, bona_fide (N,); else ExpertError.
 
     Where there are `sources` they are (N, 8) bytes, `attacks` (N,) integers, and `statistics` (N, S). `reads`, which
-    were kept once, are passed over: nothing uses them.
+    were kept once, are passed over: nothing uses them. `heard.train` and `.dev` are (N, 8) bytes: which recordings.
     """
     for part in sorted({name.partition(".")[0] for name in exemplars}):
         if part in _PARTS:
             _check_utterances(exemplars, part, where)
+        elif part == "heard":
+            _check_heard(exemplars, where)
         elif part != "reads":
             raise ExpertError(
                 f"{where}: {part!r} is no part of exemplars; replay and check are. Train the expert again."
+            )
+
+
+def _check_heard(exemplars: Arrays, where: str) -> None:
+    for name, rows in exemplars.items():
+        part, _, split = name.partition(".")
+        if part != "heard":
+            continue
+        if split not in _OF_TRAINING or str(rows.dtype) != "uint8" or rows.ndim != 2 or rows.shape[1] != 8:
+            raise ExpertError(
+                f"{where}: {name} must be heard.train or heard.dev of (N, 8) bytes, and is {rows.dtype} of "
+                f"{rows.shape}. Restore the file from a copy."
             )
 
 

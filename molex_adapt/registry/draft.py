@@ -33,6 +33,7 @@ from molex_adapt.registry.records import (
     ExpertSummary,
     GenerationRecord,
     OriginRecord,
+    UnheardRecord,
     package_versions,
     plain,
 )
@@ -62,6 +63,7 @@ class GenerationDraft:
         new_experts: those of them that are not in the registry yet.
         router: `blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32.
         calibration: (scale, offset).
+        threshold, unheard: in nats, and what it refuses of voices that it was not chosen on, if that was measured.
         recipe: the resolved recipe as YAML; its structure is the generation's.
         command: what the user typed.
         seed, data, machine: what training was decided by besides the recipe; see the record.
@@ -77,6 +79,7 @@ class GenerationDraft:
     recipe: str
     calibration: tuple[float, float] = (1.0, 0.0)
     threshold: float = 0.0
+    unheard: UnheardRecord | None = None
     new_experts: list[NewExpert] = field(default_factory=list)
     command: str = ""
     seed: int | None = None
@@ -175,6 +178,7 @@ def generation_files(
         experts=[ExpertEntry(name=item.name, sha256=str(item.weights_sha256)) for item in experts],
         calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),
         threshold=float(draft.threshold),
+        unheard=draft.unheard,
         metrics=plain(draft.metrics),
         changes=plain(draft.changes),
         profile=plain(draft.profile),

@@ -1,4 +1,4 @@
-"""What an expert keeps of its domain: prefix features as arrays, sources as ids, no audio.
+"""What an expert keeps of its domain: prefix features as arrays, sources as ids, which recordings it heard; no audio.
 
 Shapes: S statistics of the low-level view.
 """
@@ -11,10 +11,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from molex_adapt.conventions import Split
+from molex_adapt.data import Table
 from molex_adapt.features import Features, source_id
 from molex_adapt.registry.files import Arrays
 
 Part = Literal["replay", "check"]
+HEARD: tuple[Split, ...] = ("train", "dev")
 
 
 def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -> Arrays:
@@ -34,6 +37,20 @@ def features_to_arrays(features: Features, part: Part, attacks: Sequence[str]) -
         f"{part}.sources": np.frombuffer(sources, np.uint8).reshape(-1, 8),
         f"{part}.attacks": np.array([place.get(name or "", -1) for name in features.attacks], dtype=np.int32),
     }
+
+
+def heard_to_arrays(table: Table) -> Arrays:
+    """`heard.train` and `heard.dev`, (N, 8) bytes: by `Utterance.audio`, what was trained and chosen on."""
+    found = {}
+    for split in HEARD:
+        audio = sorted({item.audio for item in table.select(split=split) if item.audio is not None})
+        found[f"heard.{split}"] = np.frombuffer(bytes.fromhex("".join(audio)), np.uint8).reshape(-1, 8)
+    return found
+
+
+def arrays_to_heard(arrays: Arrays, split: Split) -> frozenset[str]:
+    """The inverse, of checked arrays; empty where an expert does not say what it heard."""
+    return frozenset(bytes(row).hex() for row in arrays.get(f"heard.{split}", np.zeros((0, 8), np.uint8)))
 
 
 def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Features | None:

@@ -216,6 +216,15 @@ class CalibrationRecord(Record):
     offset: Finite
 
 
+class UnheardRecord(Record):
+    """What the threshold refused of real speech by voices that it was not chosen on, when that was measured."""
+
+    refused: Annotated[float, Field(ge=0, le=1)]
+    """Share of the recordings."""
+    recordings: Number
+    voices: Number
+
+
 class GenerationRecord(Record):
     """generation.yaml."""
 
@@ -234,6 +243,8 @@ class GenerationRecord(Record):
     calibration: CalibrationRecord
     threshold: Finite
     """Decision threshold in nats; frozen when the mixture changes."""
+    unheard: UnheardRecord | None = None
+    """Of the threshold, when it was chosen; None where it was not measured, as in generations that only keep it."""
     metrics: Figures = {}
     changes: Figures = {}
     """Per domain, what this generation changed against its parent, on the same recordings before and after."""

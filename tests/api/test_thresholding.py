@@ -17,6 +17,19 @@ from molex_adapt.metrics import threshold_for_new_voices
 HOW = Run(workers=1, device="cpu", command="molex-adapt set-threshold data/")
 
 
+@pytest.fixture
+def voices_of():
+    """A data set with its recordings divided among so many speakers."""
+
+    def divide(folder, count):
+        table = read(folder)
+        return table.with_utterances(
+            replace(item, speaker=f"voice {at % count}") for at, item in enumerate(table)
+        )
+
+    return divide
+
+
 def test_it_refuses_what_was_asked_for_and_changes_nothing_else(registry, made):
     before = registry.store.generation()
     scores = {item.path: item.score for item in registry.score(made.buzz, run=HOW).scores}
@@ -107,3 +120,32 @@ def test_a_folder_without_classes_is_real_speech(registry, made, tmp_path):
     report = registry.set_threshold(folder, refused=0.25, run=HOW)
     assert report.refused[1].bona_fide == len(real)
     assert report.as_dict()["bona_fide_refused"][1]["refused"] == int(0.25 * len(real))
+
+
+def test_what_it_refuses_of_unheard_voices_is_measured_by_leaving_each_out(registry, made, voices_of):
+    table = voices_of(made.buzz, 3)
+    report = registry.set_threshold(table, refused=0.2, run=HOW)
+    scores = {item.path: item.score for item in registry.score(made.buzz, run=HOW).scores}
+    real = [item for item in table if item.label == BONA_FIDE]
+    refused = 0
+    for voice in {item.speaker for item in real}:
+        others = sorted(scores[str(item.path)] for item in real if item.speaker != voice)
+        refused += sum(
+            scores[str(item.path)] < others[int(0.2 * len(others))] for item in real if item.speaker == voice
+        )
+    assert (report.unheard.recordings, report.unheard.voices) == (len(real), 3)
+    assert report.unheard.refused == refused / len(real)
+    assert registry.store.generation().unheard.refused == report.unheard.refused
+
+
+def test_scores_say_so_as_long_as_the_threshold_is_kept(registry, made, voices_of, tiny_recipe):
+    assert registry.score(made.buzz, run=HOW).unheard is None
+    report = registry.set_threshold(voices_of(made.buzz, 3), refused=0.2, run=HOW)
+    assert registry.score(made.buzz, run=HOW).unheard == report.unheard
+    registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(), accept=True, run=HOW)
+    later = registry.score(made.buzz, run=HOW)
+    assert later.generation > report.generation
+    assert later.unheard == report.unheard  # with the generation that it was measured with
+    assert later.as_dict()["unheard"]["generation"] == report.generation
+    registry.set_threshold(voices_of(made.buzz, 1), refused=0.3, run=HOW)
+    assert registry.score(made.buzz, run=HOW).unheard is None  # one voice tells nothing of others
