@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from molex_adapt.errors import RecipeError
 from molex_adapt.plain import load_yaml
 from molex_adapt.recipe.options import FEED_FORWARD, FEED_FORWARD_OF_WHISPER, Options, Recipe
-from molex_adapt.recipe.retired import RETIRED, without_retired
+from molex_adapt.recipe.retired import RETIRED, unsupported, without_retired
 from molex_adapt.text import short, shown
 
 R = TypeVar("R", bound=Options)
@@ -39,15 +39,17 @@ def with_overrides(recipe: R, overrides: list[str] | None) -> R:
 def validate(kind: type[R], content: Any, where: str, *, stored: bool = False) -> R:
     """Validate parsed YAML; `where` names its origin in messages.
 
-    What is `stored` is a registry's own: options that are gone since are passed over in it.
+    What is `stored` is a registry's own: options that are gone since are passed over in it, or taken from their old
+    places.
 
     Raises:
-        RecipeError: unknown keys or bad values (all of them in one message).
+        RecipeError: unknown keys or bad values (all of them in one message), or a stored structure that this version
+            cannot build.
     """
-    try:
-        content = without_retired(content) if stored else content
-    except ValueError as error:
-        raise RecipeError(f"{where}: {error}") from None
+    if stored:
+        if (reason := unsupported(content)) is not None:
+            raise RecipeError(f"{where}: {reason}")
+        content = without_retired(content)
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: expected a mapping of options, found {type(content).__name__}. Mend it")
     try:

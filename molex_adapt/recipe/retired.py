@@ -7,11 +7,17 @@ from typing import Any
 import yaml
 
 from molex_adapt.plain import load_yaml
-from molex_adapt.text import short
+from molex_adapt.recipe.options import HeadOptions
+from molex_adapt.text import shown
 
-RETIRED = {
+_STAGES = ("joint", "expert", "router_stage")
+ATTENTION, MEMORY = "head.attention", "data.memory_gib"
+
+GONE = {
+    ATTENTION: "it is half of head.width",
+    MEMORY: "a quarter of the machine's memory is for features",
     "joint.head": "joint training always trains the head",
-    "router_stage.router_learning_rate": "the router stage learns at router_stage.learning_rate",
+    "router_stage.router_learning_rate": "all stages share training.router_learning_rate",
     "router_stage.head": "the router stage moves router rows and nothing else",
     "router_stage.head_learning_rate": "the router stage moves router rows and nothing else",
     "router_stage.distillation": "no stage holds on to old scores; old domains are replayed",
@@ -29,87 +35,123 @@ RETIRED = {
     "expert.replay_by": "old domains are replayed by their present loss",
     "expert.distillation": "no stage holds on to old scores; old domains are replayed",
     "exemplars.directions": "no statistics of router inputs are kept; exemplars.replay keeps features",
-    "exemplars.seconds": "exemplars are as long as a crop, data.crop_seconds",
-    "head.attention": "half of head.width",
-    "head.dropout": "a constant of the head",
-    "data.min_seconds": "a constant of the audit",
-    "data.memory_gib": "a quarter of the machine's memory",
-    "joint.head_learning_rate": "the head learns at joint.learning_rate",
-    "router_stage.learning_rate": "router rows learn at training.router_learning_rate",
-    **{
-        f"{stage}.{key}": f"all stages have training.{key}"
-        for stage in ("joint", "expert", "router_stage")
-        for key in ("batch_size", "patience", "router_learning_rate", "replay_share")
-        if (stage, key) not in {("joint", "replay_share"), ("router_stage", "router_learning_rate")}
-    },
-    **{
-        f"{stage}.{key}": "a constant of training"
-        for stage in ("joint", "expert", "router_stage")
-        for key in ("weight_decay", "warmup", "gradient_clip", "development", "twin_loss", "shortest_crop")
-    },
-    **{
-        f"gate.{key}": "a constant of the acceptance: 1000 draws, 95 %, and a rise counts when its interval does"
-        for key in ("confidence", "bootstrap", "certain")
-    },
-    "calibration": "old domains always keep their error rates at the frozen threshold",
 }
+"""By key: what is done without it."""
+MOVED = {
+    "expert.batch_size": "training.batch_size",
+    "expert.patience": "training.patience",
+    "expert.router_learning_rate": "training.router_learning_rate",
+    "expert.replay_share": "training.replay_share",
+    "joint.batch_size": "training.batch_size",
+    "joint.patience": "training.patience",
+    "joint.router_learning_rate": "training.router_learning_rate",
+    "router_stage.batch_size": "training.batch_size",
+    "router_stage.patience": "training.patience",
+    "router_stage.learning_rate": "training.router_learning_rate",
+    "router_stage.replay_share": "training.replay_share",
+}
+"""By key: the option that says it now. A stored value goes there; of several the first here, and none where a recipe
+has the new option already."""
+FOLLOWING = {"joint.head_learning_rate": "joint.learning_rate", "exemplars.seconds": "data.crop_seconds"}
+"""By key: the option that decides it now, and whose own value a stored one does not replace."""
+FIXED: dict[str, float | bool | str] = {
+    "head.dropout": 0.1,
+    "data.min_seconds": 0.5,
+    **{f"{stage}.weight_decay": 1e-2 for stage in _STAGES},
+    **{f"{stage}.warmup": 0.05 for stage in _STAGES},
+    **{f"{stage}.gradient_clip": 1.0 for stage in _STAGES},
+    **{f"{stage}.development": 64 for stage in _STAGES},
+    **{f"{stage}.twin_loss": 1.0 for stage in _STAGES},
+    "joint.shortest_crop": 1.0,
+    "expert.shortest_crop": 0.5,
+    "router_stage.shortest_crop": 0.5,
+    "gate.confidence": 0.95,
+    "gate.bootstrap": 1000,
+    "gate.certain": True,
+    "calibration": "hold",
+}
+"""By key: the value that it always has now."""
+RETIRED = (
+    GONE
+    | {key: f"{new} says it now" for key, new in (MOVED | FOLLOWING).items()}
+    | {key: f"it is always {value}" for key, value in FIXED.items()}
+)
 """By key: what holds in its place. Stored recipes may have these keys; in a recipe that a user gives they are wrong."""
-
-_CARRIED = ("batch_size", "patience", "router_learning_rate", "replay_share")
-"""What each stage had for itself, and `training` has for all. Of a stored recipe the expert stage's values hold."""
 
 
 def without_retired(content: Any) -> Any:
-    """Parsed YAML without retired keys; the content itself is left as it is.
-
-    Raises:
-        ValueError: the recipe describes a mixture that this version cannot build.
-    """
+    """Parsed YAML without retired keys, moved values in their new places; the content itself is left as it is."""
     if not isinstance(content, dict):
         return content
-    kept = dict(content)
+    kept = {name: dict(value) if isinstance(value, dict) else value for name, value in content.items()}
     for key in retired_keys(content):
-        section, _, name = key.rpartition(".")
-        if section:
-            kept[section] = {other: value for other, value in kept[section].items() if other != name}
-        else:
-            del kept[name]
-    expert, head = content.get("expert"), content.get("head")
-    if isinstance(expert, dict) and "training" not in content:
-        carried = {name: expert[name] for name in _CARRIED if name in expert}
-        kept |= {"training": carried} if carried else {}
-    if isinstance(head, dict) and "attention" in head:
-        width, attention = head.get("width"), head["attention"]
-        if not (isinstance(attention, int) and 2 * attention == width):
-            raise ValueError(
-                f"head.attention = {short(attention, 40)} with head.width = {short(width, 40)}: this version builds "
-                "heads whose attention is half of their width. Use this registry with the version that made it"
-            )
+        section, name = _split(key)
+        value = (kept[section] if section else kept).pop(name)
+        if key in MOVED:
+            section, name = _split(MOVED[key])
+            place = kept.setdefault(section, {})
+            if isinstance(place, dict):
+                place.setdefault(name, value)
     return kept
 
 
 def retired_keys(content: Any) -> list[str]:
     """The retired keys that parsed YAML has, in the order of `RETIRED`."""
-    if not isinstance(content, dict):
-        return []
-    found = []
-    for key in RETIRED:
-        section, _, name = key.rpartition(".")
-        holder = content.get(section) if section else content
-        if isinstance(holder, dict) and name in holder:
-            found.append(key)
-    return found
+    return [key for key in RETIRED if _has(content, key)]
+
+
+def unsupported(content: Any) -> str | None:
+    """Why a mixture of a stored recipe cannot be built by this version; None where it can, as far as keys tell."""
+    if not _has(content, ATTENTION):
+        return None
+    width, attention = content["head"].get("width", HeadOptions().width), content["head"]["attention"]
+    if not isinstance(width, int) or attention == width // 2:
+        return None
+    return (
+        f"head.attention is {shown(attention)} where head.width is {shown(width)}; in this version it is always half "
+        "of the width. Use the registry with the version of molex-adapt that made it"
+    )
 
 
 def readable(text: str) -> tuple[str, list[str]]:
-    """A stored recipe as a user can give it to this version, and the keys that it lost.
+    """A stored recipe as a user can give it to this version, and the keys whose values are lost.
 
     A recipe without retired keys comes back verbatim, and so does text that is no plain YAML.
     """
     try:
         content = load_yaml(text)
-        kept = without_retired(content)
     except ValueError:
         return text, []
     gone = retired_keys(content)
-    return (yaml.safe_dump(kept, sort_keys=False) if gone else text), gone
+    if not gone:
+        return text, []
+    kept = without_retired(content)
+    return yaml.safe_dump(kept, sort_keys=False), [key for key in gone if not _holds(key, content, kept)]
+
+
+def _holds(key: str, content: dict[str, Any], kept: dict[str, Any]) -> bool:
+    """Whether this version does what a stored retired key says."""
+    value, now = _value(content, key), (MOVED | FOLLOWING).get(key)
+    if now is not None:
+        return bool(value == _value(kept, now))
+    if key == ATTENTION:
+        return unsupported(content) is None
+    # Where features lie decides nothing of what is learnt from them.
+    return key == MEMORY or (key in FIXED and bool(value == FIXED[key]))
+
+
+def _has(content: Any, key: str) -> bool:
+    section, name = _split(key)
+    if section and isinstance(content, dict):
+        content = content.get(section)
+    return isinstance(content, dict) and name in content
+
+
+def _value(content: dict[str, Any], key: str) -> Any:
+    section, name = _split(key)
+    return (content[section] if section else content)[name] if _has(content, key) else None
+
+
+def _split(key: str) -> tuple[str, str]:
+    section, _, name = key.rpartition(".")
+    return section, name

@@ -174,7 +174,7 @@ def _remarks(store: Store, record: ExpertRecord, generation: GenerationRecord) -
         found.append(f"other versions may round otherwise: {'; '.join(differing)}")
     gone = readable(record.recipe)[1]
     if gone:
-        found.append(f"this version has no {', '.join(gone)} any more: it trains as their defaults did")
+        found.append(f"this version has no {', '.join(gone)} any more, and may train otherwise")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shutil
 from pathlib import Path
 
@@ -12,16 +13,44 @@ import yaml
 from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
 from molex_adapt.cli.options import recipe_for
+from molex_adapt.data.audit import audit
 from molex_adapt.errors import RecipeError
+from molex_adapt.head import DROPOUT
+from molex_adapt.metrics import measure
 from molex_adapt.recipe import Recipe, dump, load, readable, validate
-from molex_adapt.recipe.retired import RETIRED, retired_keys, without_retired
+from molex_adapt.recipe.retired import (
+    ATTENTION,
+    FIXED,
+    FOLLOWING,
+    GONE,
+    MEMORY,
+    MOVED,
+    RETIRED,
+    retired_keys,
+    without_retired,
+)
 from molex_adapt.shipped import registry_path
+from molex_adapt.text import shown
+from molex_adapt.train import loop, stages
 
-KEPT = {"joint": "steps", "expert": "steps", "router_stage": "steps", "exemplars": "replay", "head": "width"}
-KEPT |= {"data": "window_seconds", "gate": "tolerance"}
-VALUES = {"head.attention": 64, "expert.batch_size": 24, "expert.patience": 3, "expert.replay_share": 0.25}
-VALUES |= {"expert.router_learning_rate": 0.5}
-"""Of retired options that are looked at: what they are carried to, or what cannot be built, depends on them."""
+KEPT = {
+    "joint": ("steps", 3),
+    "expert": ("steps", 3),
+    "router_stage": ("steps", 3),
+    "exemplars": ("replay", 3),
+    "head": ("width", 12),
+    "data": ("window_seconds", 3.0),
+    "gate": ("tolerance", 0.5),
+}
+"""By section with retired options: one that there still is."""
+VALUES: dict[str, object] = {
+    **dict.fromkeys(GONE, "frozen"),
+    **FIXED,
+    **dict.fromkeys(MOVED | FOLLOWING, 0.25),
+    **{key: 3 for key in MOVED if key.endswith(("batch_size", "patience"))},
+    ATTENTION: 6,
+}
+"""By retired key: what a stored recipe may say."""
 
 
 @pytest.fixture
@@ -45,18 +74,17 @@ def former(recipe: str) -> str:
     content = yaml.safe_load(recipe)
     for key in RETIRED:
         section, _, name = key.rpartition(".")
-        (content[section] if section else content)[name] = VALUES.get(key, "frozen")
+        value = content["head"]["width"] // 2 if key == ATTENTION else VALUES[key]
+        (content[section] if section else content).setdefault(name, value)
     return yaml.safe_dump(content, sort_keys=False)
 
 
 def with_retired(key: str) -> dict[str, object]:
     section, _, name = key.rpartition(".")
-    value = VALUES.get(key, "frozen")
-    return {section: {name: value, KEPT[section]: kept_in(section)}} if section else {name: value}
-
-
-def kept_in(section: str) -> float:
-    return {"head": 128, "gate": 0.5}.get(section, 3)
+    if not section:
+        return {name: VALUES[key]}
+    other, value = KEPT[section]
+    return {section: {name: VALUES[key], other: value}}
 
 
 def test_no_retired_option_is_one_that_there_is():
@@ -84,8 +112,8 @@ def test_a_user_learns_that_an_option_is_gone_and_what_holds_in_its_place(key, t
     with pytest.raises(RecipeError) as caught:
         load(Recipe, tmp_path / "mine.yaml")
     assert "1 wrong option" in str(caught.value)
-    value = repr(VALUES.get(key, "frozen"))
-    assert f"{key} = {value}: this option is gone, leave it out; {RETIRED[key]}" in str(caught.value)
+    said = f"{key} = {shown(VALUES[key])}: this option is gone, leave it out; {RETIRED[key]}"
+    assert said in str(caught.value)
     with pytest.raises(RecipeError, match="this option is gone"):
         load(Recipe, None, [f"{key}=1"])
 
@@ -95,25 +123,81 @@ def test_what_is_stored_is_read_without_it(key):
     content = with_retired(key)
     recipe = validate(Recipe, content, "stored", stored=True)
     if section := key.rpartition(".")[0]:
-        assert getattr(getattr(recipe, section), KEPT[section]) == kept_in(section)
+        option, value = KEPT[section]
+        assert getattr(getattr(recipe, section), option) == value
     assert content == with_retired(key)
 
 
-def test_what_the_expert_stage_had_for_itself_holds_for_all():
-    own = {key.partition(".")[2]: value for key, value in VALUES.items() if key.startswith("expert.")}
-    recipe = validate(Recipe, {"expert": own, "joint": {"batch_size": 7}}, "stored", stored=True)
-    assert recipe.training.model_dump() == own
-    stored = {"expert": {"batch_size": 8}, "training": {"patience": 2}}  # of a version that has the section
-    assert without_retired(stored)["training"] == {"patience": 2}
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_a_stored_value_moves_to_where_the_option_is_now(old, new):
+    section, _, name = new.partition(".")
+    content = with_retired(old)
+    assert getattr(getattr(validate(Recipe, content, "stored", stored=True), section), name) == VALUES[old]
+    own = 7 if VALUES[old] == 3 else 0.75
+    stated = content | {section: {name: own}}
+    assert getattr(getattr(validate(Recipe, stated, "stored", stored=True), section), name) == own
 
 
-@pytest.mark.parametrize("attention", [5, "8", None, {}])
-def test_a_head_that_cannot_be_built_any_more_is_refused(attention):
-    stored = {"head": {"width": 16, "attention": attention}}
-    with pytest.raises(RecipeError, match="stored: head.attention = .* builds heads whose attention is half"):
-        validate(Recipe, stored, "stored", stored=True)
-    text = yaml.safe_dump(stored)
-    assert readable(text) == (text, [])
+def test_of_several_stages_the_experts_values_count():
+    each = {"joint": 16, "router_stage": 24, "expert": 8}
+    content = {name: {"batch_size": size, "patience": size} for name, size in each.items()}
+    training = validate(Recipe, content, "stored", stored=True).training
+    assert (training.batch_size, training.patience) == (8, 8)
+    text, lost = readable(yaml.safe_dump(content))
+    assert yaml.safe_load(text)["training"] == {"batch_size": 8, "patience": 8}
+    assert lost == [
+        f"{name}.{key}" for name in ("joint", "router_stage") for key in ("batch_size", "patience")
+    ]
+
+
+def test_a_moved_value_is_validated_where_it_is_now():
+    with pytest.raises(RecipeError, match="training.batch_size = 'many'"):
+        validate(Recipe, {"expert": {"batch_size": "many"}}, "stored", stored=True)
+    with pytest.raises(RecipeError, match="training = 3"):
+        validate(Recipe, {"training": 3, "expert": {"patience": 3}}, "stored", stored=True)
+
+
+def test_another_attention_than_half_of_the_width_is_refused_by_name():
+    for head in ({"attention": 32}, {"width": 8, "attention": 8}, {"width": 8, "attention": "all"}):
+        with pytest.raises(RecipeError, match=r"its recipe: head.attention is .*version of molex-adapt"):
+            validate(Recipe, {"head": head}, "its recipe", stored=True)
+    assert validate(Recipe, {"head": {"attention": 64}}, "its recipe", stored=True) == Recipe()
+    with pytest.raises(RecipeError, match="head.width = 'wide'"):
+        validate(Recipe, {"head": {"width": "wide", "attention": 8}}, "its recipe", stored=True)
+
+
+def test_only_values_that_do_not_hold_any_more_are_lost():
+    same = {
+        "head": {"width": 8, "attention": 4, "dropout": 0.1},
+        "data": {"crop_seconds": 3.0, "memory_gib": 9},
+        "exemplars": {"seconds": 3.0},
+        "joint": {"learning_rate": 1e-3, "head_learning_rate": 1e-3},
+    }
+    assert readable(yaml.safe_dump(same))[1] == []
+    other = {"exemplars": {"seconds": 1.2}, "gate": {"certain": False}, "head": {"dropout": 0.2}}
+    assert readable(yaml.safe_dump(other))[1] == ["exemplars.seconds", "head.dropout", "gate.certain"]
+
+
+def test_what_is_fixed_is_what_the_code_does():
+    stage = {
+        "weight_decay": loop.WEIGHT_DECAY,
+        "warmup": loop.WARMUP,
+        "gradient_clip": loop.GRADIENT_CLIP,
+        "development": stages.DEVELOPMENT,
+        "twin_loss": stages.TWIN_LOSS,
+    }
+    interval = inspect.signature(measure).parameters
+    shortest = {"joint": 1.0, "expert": stages.SHORTEST_CROP, "router_stage": stages.SHORTEST_CROP}
+    assert {
+        "head.dropout": DROPOUT,
+        "data.min_seconds": inspect.signature(audit).parameters["min_seconds"].default,
+        **{f"{name}.{key}": value for name in shortest for key, value in stage.items()},
+        **{f"{name}.shortest_crop": share for name, share in shortest.items()},
+        "gate.confidence": interval["confidence"].default,
+        "gate.bootstrap": interval["bootstrap"].default,
+        "gate.certain": True,
+        "calibration": "hold",
+    } == FIXED
 
 
 @pytest.mark.parametrize("content", [None, [], {"joint": 3}, {"joint": None}, {"router_stage": ["head"]}])
@@ -138,10 +222,11 @@ def test_a_recipe_to_reproduce_with_is_one_that_this_version_takes(shipped, tmp_
                 str(tmp_path / "r.yaml"),
             ]
         )
-    record = yaml.safe_load((shipped.store.path / "experts" / "world" / "expert.yaml").read_text())
-    stored = record["recipe"]
+    stored = (shipped.store.path / "generations" / "1" / "recipe.yaml").read_text()
     assert load(Recipe, tmp_path / "r.yaml") == validate(Recipe, yaml.safe_load(stored), "r", stored=True)
-    assert f"this version has no {', '.join(RETIRED)} any more" in " ".join(capsys.readouterr().err.split())
+    lost = readable(shipped.store.expert("world").recipe)[1]
+    assert {*GONE} - {ATTENTION, MEMORY} < {*lost}
+    assert f"this version has no {', '.join(lost)} any more" in " ".join(capsys.readouterr().err.split())
     text = dump(Recipe())
     assert readable(text) == (text, [])
     assert readable("[broken") == ("[broken", [])
