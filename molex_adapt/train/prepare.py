@@ -128,9 +128,10 @@ def memory_gib() -> float:
     Larger ones are read from the cache on disk; where it is off or too small, they are computed anew for every batch.
     """
     try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**32)
+        found = [os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE")]
     except (AttributeError, OSError, ValueError):  # Windows has no such call
         return 4.0
+    return float(found[0] * found[1] / 2**32) if min(found) > 0 else 4.0  # -1: known to nobody
 
 
 def _require_most(table: Table, failed: Sequence[Failed]) -> None:

@@ -106,6 +106,8 @@ def test_a_quarter_of_the_memory_is_for_training_features(monkeypatch):
     pages = {"SC_PHYS_PAGES": 2**23, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr(module.os, "sysconf", pages.__getitem__)
     assert module.memory_gib() == 8.0
+    pages["SC_PHYS_PAGES"] = -1
+    assert module.memory_gib() == 4.0
 
     def unknown(name):
         raise ValueError(name)
