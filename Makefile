@@ -21,7 +21,7 @@ CODE := molex_adapt tests benchmarks tools
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 16
 
-demo: $(DEMO_STAMP) ## Show the whole story on real speech, offline, in four minutes
+demo: $(DEMO_STAMP) ## Show the whole story on real speech, offline, in three minutes
 	@case " $(DEMO) " in *" --speech"*) ;; *) tools/install_speech.sh ;; esac
 	$(BIN)/molex-adapt demo $(DEMO)
 
