@@ -1,7 +1,8 @@
 """How fast recordings are scored and analysed, from files to figures, with the shipped mixture; nothing is cached.
 
-Cells: `score`, against real time; `analyze`, against `score` on the same files; `mixed`, recordings of many lengths in
-batches of like length, against one recording after the other. Each with a number of recordings.
+Cells: `score`, against real time and the frozen base's own forward over the same audio; `analyze`, against `score` on
+the same files; `mixed`, recordings of many lengths in batches of like length, against one recording after the other.
+Each with a number of recordings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.data import Table, Utterance, decode
 from molex_adapt.demo.domains import find_speech
 from molex_adapt.detector import Detector
-from molex_adapt.features import score_table
+from molex_adapt.features import pad, score_table, window_batches
 from molex_adapt.recipe import Options
 from molex_adapt.run import Run
 
@@ -52,13 +53,23 @@ def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any
 
 
 def _plain(speech: Speech, count: int, settings: Settings) -> dict[str, Any]:
-    """Seconds of audio per second."""
+    """Seconds of audio per second, and the time over that of the base alone on waveforms that are there already."""
     detector, table = Registry.open("registry").detector(), Table(speech[:count], "speech")
-    audio = sum(item.seconds for item in score_table(detector, table, Run(workers=settings.workers))[0])
-    score = in_turns({"score": lambda: score_table(detector, table, Run(workers=settings.workers))}, 3)[
-        "score"
-    ]
-    return {"times_real_time": audio / median(score)}
+    run = Run(workers=settings.workers)
+    audio = sum(item.seconds for item in score_table(detector, table, run)[0])
+    rows = [[row for _, row in batch] for batch in window_batches(detector, list(table), run, [], False)]
+    batches = [pad(batch) for batch in rows]
+
+    def base() -> None:
+        with torch.no_grad(), detector.mixture.silenced():
+            for wave, lengths in batches:
+                detector.base.hidden_states(*detector.base.prefix(wave, lengths))
+
+    times = in_turns({"score": lambda: score_table(detector, table, run), "base": base}, settings.rounds)
+    return {
+        "times_real_time": audio / median(times["score"]),
+        "over_base": median(ours / own for ours, own in zip(times["score"], times["base"], strict=True)),
+    }
 
 
 def _analysis(speech: Speech, count: int, settings: Settings) -> dict[str, Any]:

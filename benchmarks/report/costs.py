@@ -11,6 +11,7 @@ def speed(found: Found) -> list[str]:
     rows, text = [], []
     for cell, figures in found.by_method.get("score", {}).items():
         rows.append([f"{cell.arguments[0]} recordings, times real time", f"{figures['times_real_time']:.0f}"])
+        rows.append(["the same over the frozen base's own forward, time", f"{figures['over_base']:.2f}"])
     for cell, figures in found.by_method.get("analyze", {}).items():
         rows.append(
             [f"`analyze` over `score`, {cell.arguments[0]} recordings", f"{figures['over_score']:.2f}"]

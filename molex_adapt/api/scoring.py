@@ -56,14 +56,12 @@ def score(
 
 def _unheard(store: Store, record: GenerationRecord) -> Unheard | None:
     """Of the generation in which the threshold was chosen; later ones keep it."""
-    while record.unheard is None and record.parent is not None:
-        former = store.generation(record.parent)
+    for former in store.ancestry(record.number):
         if former.threshold != record.threshold:
             return None
-        record = former
-    return (
-        None if record.unheard is None else Unheard(**record.unheard.model_dump(), generation=record.number)
-    )
+        if former.unheard is not None:
+            return Unheard(**former.unheard.model_dump(), generation=former.number)
+    return None
 
 
 def _journalled(

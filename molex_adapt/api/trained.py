@@ -69,14 +69,12 @@ def _by_recording(store: Store, generation: int, usable: Table, run: Run) -> Tra
 
 
 def _by_data_set(store: Store, generation: int, table: Table, usable: Table) -> Trained | None:
-    number: int | None = generation
-    while number is not None:
-        record = store.generation(number)
+    chain = list(store.ancestry(generation))
+    for record, parent in zip(chain, [*chain[1:], None], strict=True):
         for known in record.data:
             divided = _divided(store, record, known, (table, usable))
             if divided is not None:
-                return _of(store, record, divided)
-        number = record.parent
+                return _of(store, record, parent, divided)
     return None
 
 
@@ -104,8 +102,8 @@ def _divided(
     return None
 
 
-def _of(store: Store, record: GenerationRecord, divided: Table) -> Trained:
-    before = [] if record.parent is None else store.generation(record.parent).names
+def _of(store: Store, record: GenerationRecord, parent: GenerationRecord | None, divided: Table) -> Trained:
+    before = [] if parent is None else parent.names
     train = divided.select(split="train")
     counts = {
         name: sum(_is_for(item, store.expert(name, record.number).data.attacks) for item in train)

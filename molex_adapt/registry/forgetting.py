@@ -8,7 +8,7 @@ changed against the one before on the same recordings; these changes add up to w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -181,15 +181,6 @@ class Forgetting:
     def _values(self, paired: bool) -> dict[str, float]:
         found = {item.domain: item.forgetting_paired if paired else item.forgetting for item in self.courses}
         return {domain: value for domain, value in found.items() if value is not None}
-
-
-def chain_to(active: GenerationRecord, records: Iterable[GenerationRecord]) -> list[GenerationRecord]:
-    """The generations that led to this one, oldest first, from after a parent that is not in `records`."""
-    known = {record.number: record for record in records}
-    chain = [active]
-    while (parent := chain[-1].parent) in known:
-        chain.append(known[parent])
-    return chain[::-1]
 
 
 def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRecord]) -> Forgetting:

@@ -8,13 +8,14 @@ What only writes is imported by the method that writes: reading is to be there a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import layout
 from molex_adapt.registry.draft import GenerationDraft
 from molex_adapt.registry.files import Arrays
-from molex_adapt.registry.forgetting import Forgetting, chain_to, forgetting
+from molex_adapt.registry.forgetting import Forgetting, forgetting
 from molex_adapt.registry.lock import LOCK_SECONDS
 from molex_adapt.registry.records import (
     BaseRecord,
@@ -99,14 +100,27 @@ class Store:
         """One generation; None for the active one. RegistryError where there is none, or it is damaged."""
         return layout.find_generation(self.path, self.record(), number)
 
+    def ancestry(self, generation: int | None = None) -> Iterator[GenerationRecord]:
+        """A generation, or the active one, and those that it was made from, newest first, as far as they are there.
+
+        Purging an expert takes generations out of the chain; what is older is not reached then.
+
+        Raises:
+            RegistryError: no such generation, or a file is damaged.
+        """
+        kept, record = set(self.record().generations), self.generation(generation)
+        yield record
+        while record.parent in kept:
+            record = self.generation(record.parent)
+            yield record
+
     def history(self) -> list[GenerationRecord]:
         """All generations, oldest first; those that were refused as well."""
         return [layout.read_generation(self.path, number) for number in self.record().generations]
 
     def forgetting(self) -> Forgetting:
         """Every domain's EER along the generations that led to the active one, as they recorded it."""
-        active = self.generation()
-        chain = chain_to(active, self.history())
+        chain = list(self.ancestry())[::-1]
         base, entries = self.base, {entry.name: entry for record in chain for entry in record.experts}
         return forgetting(
             chain, {name: layout.read_expert(self.path, entry, base) for name, entry in entries.items()}

@@ -83,3 +83,11 @@ def test_experts_of_attacks_are_counted_apart(made, empty, tiny_recipe):
     assert (
         found.recordings == sum(c["spoof"] for c in train.values()) + next(iter(train.values()))["bonafide"]
     )
+
+
+def test_what_was_purged_on_the_way_stops_nothing(made, registry, tiny_recipe, way):
+    registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(), accept=True, run=HOW)
+    registry.store.remove("buzz", purge=True)
+    assert [record.number for record in registry.store.history()] == [3]
+    assert registry.score(made.buzz, run=HOW).unheard is None
+    assert registry.evaluate(made.buzz, run=HOW).heard_in_training is None

@@ -8,7 +8,7 @@ import pytest
 
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationRecord, OriginRecord
-from molex_adapt.registry.forgetting import Course, Forgetting, chain_to, forgetting
+from molex_adapt.registry.forgetting import Course, Forgetting, forgetting
 
 ORIGIN = OriginRecord(repository="lab/x", commit="12" * 20)
 KEPT, SPLIT = 64, 300
@@ -203,12 +203,6 @@ def test_figures_without_counts_or_interval_compare_with_nothing(along):
     course = courses(found)["a"]
     assert (course.present.eer_ci, course.present.bona_fide) == (None, None)
     assert (course.forgetting, course.forgetting_paired) == (0.0, None)
-
-
-def test_a_chain_leaves_out_what_was_refused_or_rolled_back():
-    records = [generation(number, "a", {}, parent) for number, parent in ((1, None), (2, 1), (3, 1), (4, 3))]
-    assert [item.number for item in chain_to(records[3], records)] == [1, 3, 4]
-    assert [item.number for item in chain_to(records[1], records)] == [1, 2]
 
 
 def test_a_removed_domain_is_not_forgotten(along):

@@ -165,7 +165,18 @@ def test_purge_deletes_the_files_and_every_generation_that_names_it(store):
     assert [generation.number for generation in store.history()] == [2]
     assert sorted(item.name for item in (store.path / "experts").iterdir()) == ["opus"]
     assert sorted(item.name for item in (store.path / "generations").iterdir()) == ["2"]
+    assert [record.number for record in store.ancestry()] == [2]  # its parent is gone
     assert store.verify() == []
+
+
+def test_the_ancestry_leaves_out_what_was_rolled_back(store, make_expert, make_draft):
+    for number, name in enumerate(("gsm", "lpc", "mp3"), start=2):
+        store.add_generation(make_draft(1, f"world opus {name}", make_expert(name)), activate=True)
+        if number < 4:
+            store.rollback(1)
+    store.add_generation(make_draft(4, "world opus mp3 amr", make_expert("amr")), activate=True)
+    assert [record.number for record in store.ancestry()] == [5, 4, 1]
+    assert [record.number for record in store.ancestry(3)] == [3, 1]
 
 
 def test_purge_of_a_refused_expert_frees_its_name(store, make_expert, make_draft):
