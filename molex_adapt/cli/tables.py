@@ -111,7 +111,8 @@ def failures(failed: Sequence[Failed]) -> list[RenderableType]:
     table = empty_table(f"Left out: {len(failed)}", "recording")
     table.add_column("reason", overflow="fold")
     for item in failed[:MOST_LISTED]:
-        table.add_row(one_line(item.path), item.reason)
+        # Errors name their file; here it stands beside them.
+        table.add_row(one_line(item.path), item.reason.removeprefix(item.path).lstrip(": "))
     if len(failed) > MOST_LISTED:
         table.add_row(f"... and {len(failed) - MOST_LISTED} more", "--json lists all")
     return [table]
