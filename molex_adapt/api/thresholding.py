@@ -35,6 +35,9 @@ FEWEST_OF_A_VOICE = 20
 """Voices with fewer recordings are not reported by themselves."""
 
 
+MOST_GROUPS = 20
+"""Voices are left out one by one, and in so many groups where there are more: each costs a choice of the threshold."""
+
 FEWEST_VOICES = 8
 """Fewer do not tell how voices differ."""
 
@@ -148,16 +151,17 @@ def _chosen(real: list[UtteranceScore], refused: float, new_voices: bool) -> flo
 def _of_unheard(
     real: list[UtteranceScore], choose: Callable[[list[UtteranceScore]], float]
 ) -> UnheardRecord | None:
-    """What is refused of each voice by the threshold that the others choose; None where nobody else is named."""
+    """What is refused of each voice by the threshold that others choose; None where nobody else is named."""
     voices: dict[str, list[UtteranceScore]] = defaultdict(list)
     for item in real:
         if item.utterance.speaker:
             voices[item.utterance.speaker].append(item)
     if len(voices) < 2:
         return None
-    refused = 0
-    for name, own in voices.items():
-        others = [item for item in real if item.utterance.speaker not in (None, name)]
+    refused, names = 0, sorted(voices)
+    for group in (names[at::MOST_GROUPS] for at in range(min(MOST_GROUPS, len(names)))):
+        own = [item for name in group for item in voices[name]]
+        others = [item for name in names if name not in group for item in voices[name]]
         refused += int((_scores(own) < choose(others)).sum())
     count = sum(map(len, voices.values()))
     return UnheardRecord(refused=refused / count, recordings=count, voices=len(voices))

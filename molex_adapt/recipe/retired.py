@@ -16,6 +16,7 @@ ATTENTION, MEMORY = "head.attention", "data.memory_gib"
 GONE = {
     ATTENTION: "it is half of head.width",
     MEMORY: "a quarter of the machine's memory is for features",
+    **{f"{stage}.development": "64, more where evaluations are far apart" for stage in _STAGES},
     "joint.head": "joint training always trains the head",
     "router_stage.router_learning_rate": "all stages share training.router_learning_rate",
     "router_stage.head": "the router stage moves router rows and nothing else",
@@ -60,7 +61,6 @@ FIXED: dict[str, float | bool | str] = {
     **{f"{stage}.weight_decay": 1e-2 for stage in _STAGES},
     **{f"{stage}.warmup": 0.05 for stage in _STAGES},
     **{f"{stage}.gradient_clip": 1.0 for stage in _STAGES},
-    **{f"{stage}.development": 64 for stage in _STAGES},
     **{f"{stage}.twin_loss": 1.0 for stage in _STAGES},
     "joint.shortest_crop": 1.0,
     "expert.shortest_crop": 0.5,

@@ -24,7 +24,8 @@ from molex_adapt.train.reads import caught_reads
 TWIN_LOSS = 1.0
 """Weight of the loss that ranks every recording above its forged copy in the same batch."""
 DEVELOPMENT = 64
-"""Utterances of each class and domain in an evaluation on the development split."""
+"""Utterances of each class and domain in an evaluation on the development split, at least; where evaluations are far
+apart, one for every 64 clips of the training between: that costs little, and tells more."""
 SHORTEST_CROP = 0.5
 """Share of a crop. Where exemplars are replayed, each batch has one crop length between this and the whole: exemplars
 are no longer than a crop, and every batch would have the same part of them."""
@@ -179,13 +180,14 @@ def _stage(
     # Whole long recordings would make early stopping slower than training, and would add little to the figure.
     development = [features.cut(2 * recipe.data.crop_seconds) for features in development]
     crop = crop_frames(recipe)
+    utterances = max(DEVELOPMENT, options.evaluate_every * recipe.training.batch_size // 64)
     shortest = crop if section == "joint" else round(SHORTEST_CROP * crop)
     return Stage(
         section.removesuffix("_stage"),
         groups,
         Sampler(pools, recipe.training.batch_size, crop, seed, shortest),
         loss,
-        development_loss(detector, development, DEVELOPMENT, shares),
+        development_loss(detector, development, utterances, shares),
         options,
         recipe.training.patience,
     )

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from molex_adapt import Run
+from molex_adapt.api import thresholding
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
@@ -149,3 +150,19 @@ def test_scores_say_so_as_long_as_the_threshold_is_kept(registry, made, voices_o
     assert later.as_dict()["unheard"]["generation"] == report.generation
     registry.set_threshold(voices_of(made.buzz, 1), refused=0.3, run=HOW)
     assert registry.score(made.buzz, run=HOW).unheard is None  # one voice tells nothing of others
+
+
+def test_many_voices_are_left_out_in_groups(registry, made, voices_of, monkeypatch):
+    chosen = []
+    choose = thresholding._chosen
+    monkeypatch.setattr(
+        thresholding, "_chosen", lambda real, **how: chosen.append(len(real)) or choose(real, **how)
+    )
+    monkeypatch.setattr(thresholding, "MOST_GROUPS", 2)
+    table = voices_of(made.buzz, 4)
+    report = registry.set_threshold(table, refused=0.2, run=HOW)
+    real = sum(item.label == BONA_FIDE for item in table)
+    assert len(chosen) == 3 and chosen[0] == real == sum(
+        chosen[1:]
+    )  # each is among the others once, of two groups
+    assert (report.unheard.recordings, report.unheard.voices) == (real, 4)

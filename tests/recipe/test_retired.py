@@ -183,7 +183,6 @@ def test_what_is_fixed_is_what_the_code_does():
         "weight_decay": loop.WEIGHT_DECAY,
         "warmup": loop.WARMUP,
         "gradient_clip": loop.GRADIENT_CLIP,
-        "development": stages.DEVELOPMENT,
         "twin_loss": stages.TWIN_LOSS,
     }
     interval = inspect.signature(measure).parameters

@@ -5,6 +5,7 @@ import torch
 
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
+from molex_adapt.train import stages
 from molex_adapt.train.loop import fit
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.stages import (
@@ -117,3 +118,14 @@ def test_a_dead_layer_leaves_no_expert_behind(detector_of, tiny_recipe):
     with pytest.raises(ExpertError, match="no effect on the output"):
         append_expert(detector, "new", recipe, 0)
     assert detector.mixture.names == []
+
+
+@pytest.mark.parametrize(("every", "heard"), [(3, 64), (1000, 125)])
+def test_evaluations_far_apart_hear_more(detector_of, features_of, tiny_recipe, monkeypatch, every, heard):
+    asked = []
+    monkeypatch.setattr(
+        stages, "development_loss", lambda detector, sets, utterances, shares: asked.append(utterances)
+    )
+    recipe = tiny_recipe(joint={"evaluate_every": every})
+    joint_stage(detector_of(recipe, *OLD), [Pool(features_of(4), 1.0)], [features_of(4)], recipe)
+    assert asked == [heard]
