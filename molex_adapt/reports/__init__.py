@@ -1,0 +1,28 @@
+"""What operations give back: plain figures, and the same as JSON values under the contract's keys.
+
+Rates are fractions, scores and thresholds nats, times seconds. None stands for "not measured"; NaN never occurs.
+"""
+
+from molex_adapt.reports.analyses import Analysis
+from molex_adapt.reports.changes import Change, Comparison, StageReport
+from molex_adapt.reports.evaluations import EvaluationReport, HeardInTraining, OtherTies
+from molex_adapt.reports.scores import RecordingScore, ScoreReport
+from molex_adapt.reports.thresholds import ThresholdReport, Unheard
+from molex_adapt.reports.transfers import PullReport, PushReport, Upstream
+
+__all__ = [
+    "Analysis",
+    "Change",
+    "Comparison",
+    "EvaluationReport",
+    "HeardInTraining",
+    "OtherTies",
+    "PullReport",
+    "PushReport",
+    "RecordingScore",
+    "ScoreReport",
+    "StageReport",
+    "ThresholdReport",
+    "Unheard",
+    "Upstream",
+]

@@ -1,0 +1,45 @@
+"""Which experts act for which attack."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from molex_adapt.data.table import Failed
+from molex_adapt.findings import Findings
+from molex_adapt.reports.failures import failures
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Which experts fire for which attack; rows are named by attack, or "bonafide", in one order throughout."""
+
+    experts: list[str]
+    """In router order."""
+    attacks: list[str]
+    """The rows."""
+    blocks: int
+    """L, the number of routed transformer blocks."""
+    usage: dict[str, dict[str, float]]
+    """Mean share after top-k per row and expert, over all blocks; a row sums to 1."""
+    usage_by_block: dict[str, list[list[float]]]
+    """(L, E) per row; a block's shares sum to 1."""
+    usage_before_top_k: dict[str, dict[str, float]] = field(default_factory=dict)
+    top_1: dict[str, dict[str, float]] = field(default_factory=dict)
+    """How often each expert has the largest share."""
+    selected: dict[str, dict[str, float]] = field(default_factory=dict)
+    """How often each expert is among the top k."""
+    entropy_bits: dict[str, float] = field(default_factory=dict)
+    utterances: dict[str, int] = field(default_factory=dict)
+    """How many each row was averaged over."""
+    generation: int | None = None
+    failed: tuple[Failed, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+    threshold: float | None = None
+    """Nats, as in `ScoreReport`; None where it is not known."""
+    findings: Findings = field(default_factory=Findings)
+    """What is beside the shares."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "failed": failures(self.failed)}

@@ -1,0 +1,110 @@
+"""What training did to each domain: figures before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from molex_adapt.conventions import Seconds
+from molex_adapt.data.table import Failed
+from molex_adapt.metrics import Rates, RefusalsChange
+from molex_adapt.reports.failures import failures
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an operation did to one domain, on the same utterances before and after."""
+
+    eer: float
+    """After minus before; negative is better."""
+    interval: tuple[float, float]
+    """Paired bootstrap interval of `eer`."""
+    miss: tuple[float, float]
+    """Bona fide speech refused at the frozen threshold, before and after."""
+    false_alarm: tuple[float, float]
+    """Spoofed speech accepted at the frozen threshold, before and after."""
+    bona_fide_shift: float
+    """Mean score of bona fide speech, after minus before, in nats."""
+    spoof_shift: float
+    """Mean score of spoofed speech, after minus before, in nats."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"eer": self.eer, "eer_ci": list(self.interval), **self.drift()}
+
+    def drift(self) -> dict[str, Any]:
+        """All but the EER, as JSON values; pairs are [before, after]."""
+        return {
+            "miss": list(self.miss),
+            "false_alarm": list(self.false_alarm),
+            "bona_fide_shift": self.bona_fide_shift,
+            "spoof_shift": self.spoof_shift,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Domains before and after an operation, on the same recordings."""
+
+    before: dict[str, Rates]
+    after: dict[str, Rates]
+    change: dict[str, Change] = field(default_factory=dict)
+    novel: str | None = None
+    """The domain that an expert was added for; None where none was added to others."""
+    real_speech: RefusalsChange | None = None
+    """Bona fide speech of all these domains that the frozen threshold refuses; None where it was not measured."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "bona_fide_refused": None if self.real_speech is None else self.real_speech.as_dict(),
+            "before": _figures(self.before),
+            "after": _figures(self.after),
+            "change": {
+                name: {"eer": item.eer, "eer_ci": list(item.interval)} for name, item in self.change.items()
+            },
+            "drift": {domain: item.drift() for domain, item in self.change.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport(Comparison):
+    """What training (`train`, `add-expert`, `retrain-router`) came to, domain by domain."""
+
+    expert: str | list[str]
+    """The new expert, or several, or an empty list where none is new."""
+    generation: int
+    activated: bool
+    """Whether that generation is the active one now; if not, `refused` says why."""
+    seconds: dict[str, Seconds] = field(default_factory=dict)
+    """Of the stages `expert` and `router`, and of measuring: `evaluate`."""
+    failed: tuple[Failed, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    not_measured: list[str] = field(default_factory=list)
+    """Old domains without anything left to measure on."""
+    withdrawn: bool = False
+    """Whether the new expert did harm, so that it is kept with closed gates."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """How each stage went: steps, best step, losses; JSON values."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "expert": self.expert,
+            "generation": self.generation,
+            "activated": self.activated,
+            **super().as_dict(),
+            "seconds": dict(self.seconds),
+            "failed": failures(self.failed),
+            "remarks": list(self.remarks),
+            "refused": list(self.refused),
+            "not_measured": list(self.not_measured),
+            "withdrawn": self.withdrawn,
+            "training": dict(self.training),
+        }
+
+
+def _figures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
+    return {name: None if item is None else item.as_dict() for name, item in rates.items()}

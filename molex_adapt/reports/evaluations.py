@@ -1,0 +1,99 @@
+"""How good scores are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from molex_adapt.data.table import Failed
+from molex_adapt.metrics import Rates, Refusals, Ties
+from molex_adapt.reports.failures import failures
+
+
+@dataclass(frozen=True, slots=True)
+class OtherTies:
+    """EERs by the other reading of equal scores, where they differ from the report's."""
+
+    ties: Ties
+    """The other reading."""
+    overall: float | None = None
+    by_attack: dict[str, float] = field(default_factory=dict)
+    by_condition: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HeardInTraining:
+    """What of an evaluated data set the mixture was trained on."""
+
+    recordings: int
+    by_expert: dict[str, int]
+    without: Rates | None
+    """Of those that neither training nor calibration heard; None where a class is missing among them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        rest = None if self.without is None else _measured(self.without)
+        return {"recordings": self.recordings, "by_expert": dict(self.by_expert), "without": rest}
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """How good scores are: together, per attack, per condition and per attack in each condition."""
+
+    overall: Rates
+    by_attack: dict[str, Rates]
+    by_condition: dict[str, Rates | None] = field(default_factory=dict)
+    """None: a class is missing there."""
+    by_attack_and_condition: dict[str, dict[str, Rates | None]] = field(default_factory=dict)
+    """By attack, then by condition; None: no bona fide speech in that condition."""
+    threshold: float | None = None
+    """Nats, as in `ScoreReport`; None: none is known, and what it refuses is not measured."""
+    refused: Refusals | None = None
+    """Of all bona fide speech, at the threshold."""
+    refused_by_condition: dict[str, Refusals] = field(default_factory=dict)
+    failed: tuple[Failed, ...] = ()
+    generation: int | None = None
+    remarks: list[str] = field(default_factory=list)
+    ties: Ties = "asvspoof5"
+    """How equal scores were read."""
+    other_ties: OtherTies = OtherTies("step")
+    heard_in_training: HeardInTraining | None = None
+    """None: no record says that the mixture learnt from this data set."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values; of too few recordings, `eer_ci` is None."""
+        return {
+            "overall": _measured(self.overall),
+            "by_attack": _all_measured(self.by_attack),
+            "by_condition": _all_measured(self.by_condition),
+            "by_attack_and_condition": {
+                attack: _all_measured(row) for attack, row in self.by_attack_and_condition.items()
+            },
+            "bona_fide_refused": self._refusals(),
+            "failed": failures(self.failed),
+            "generation": self.generation,
+            "remarks": list(self.remarks),
+            "ties": self.ties,
+            "other_ties": asdict(self.other_ties),
+            "heard_in_training": None if self.heard_in_training is None else self.heard_in_training.as_dict(),
+        }
+
+    def _refusals(self) -> dict[str, Any] | None:
+        """None where there is no threshold."""
+        if self.threshold is None or self.refused is None:
+            return None
+        return {
+            "threshold": self.threshold,
+            "overall": self.refused.as_dict(),
+            "by_condition": {name: item.as_dict() for name, item in self.refused_by_condition.items()},
+        }
+
+
+def _measured(rates: Rates) -> dict[str, Any]:
+    """Without an interval where there are too few recordings for one."""
+    return rates.as_dict() | ({} if rates.has_interval else {"eer_ci": None})
+
+
+def _all_measured(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
+    return {name: None if item is None else _measured(item) for name, item in rates.items()}
