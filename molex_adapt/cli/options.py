@@ -1,4 +1,4 @@
-"""Options that several commands share, each defined once; and what they come to."""
+"""Options and arguments that several commands share, each defined once; and what they come to."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 DEFAULT_REGISTRY = Path("registry")
 
+DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
 _option = partial(typer.Option, rich_help_panel="How to run")
 
+LabelledData = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
 RegistryFolder = Annotated[
     Path,
     _option("--registry", envvar="MOLEX_REGISTRY", help="The registry to work on.", file_okay=False),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from molex_adapt.cli.output import to_json
+from molex_adapt.data import Failed
 from molex_adapt.errors import ExpertError, MolexError
 
 ARGUMENTS = ("add-expert", "data/", "--domain", "d", "--json", "-q")
@@ -118,3 +119,16 @@ def test_the_package_is_a_module_to_run():
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "molex-adapt score" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["evaluate", "analyze", "train", "add-expert", "retrain-router", "set-threshold"]
+)
+def test_a_part_that_failed_means_the_same_to_every_command(run, api, command):
+    name = command.replace("-", "_")
+    arguments = [command, "data/", *(["--domain", "d"] if command in ("train", "add-expert") else [])]
+    assert run(*arguments).status == 0
+    api.answers[name] = replace(api.answers[name], failed=(Failed("data/a.wav", "cannot be decoded"),))
+    ran = run(*arguments, "--json")
+    assert (ran.status, ran.json["failed"]) == (1, [{"path": "data/a.wav", "reason": "cannot be decoded"}])
+    assert run(*arguments, "--allow-failures").status == 0

@@ -10,10 +10,10 @@ import typer
 from rich.text import Text
 
 from molex_adapt.cli.analysis_view import analysis_view
-from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.handover_view import handover_view
 from molex_adapt.cli.novelty_view import novelty_view
 from molex_adapt.cli.options import (
+    DATA_HELP,
     DEFAULT_REGISTRY,
     AllowFailures,
     Device,

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from molex_adapt.cli.commands.train import DATA_HELP
 from molex_adapt.cli.evaluation_view import evaluation_tables
 from molex_adapt.cli.options import (
+    DATA_HELP,
     DEFAULT_REGISTRY,
     AllowFailures,
     Device,

@@ -13,6 +13,7 @@ from molex_adapt.cli.options import (
     Device,
     Domain,
     Json,
+    LabelledData,
     Licence,
     Overrides,
     Quiet,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 Accept = Annotated[
     bool, typer.Option("--accept", help="Activate the new generation whatever acceptance finds.")
 ]
-DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
 
 
 def init(
@@ -79,7 +79,7 @@ def init(
 
 
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    data: LabelledData,
     domain: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +142,7 @@ def train(
 
 
 def add_expert(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    data: LabelledData,
     domain: Domain,
     name: Annotated[
         str | None,

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def files(tmp_path):
+    scores = {"a": 3.0, "b": 2.0, "c": 1.0, "d": -1.0, "e": 1.5, "f": -3.0, "g": -4.0, "h": -5.0}
+    key = {"a": "bonafide -", "b": "bonafide -", "c": "bonafide -", "d": "bonafide -"}
+    key |= {"e": "spoof A01", "f": "spoof A01", "g": "spoof A02", "h": "spoof A02"}
+    (tmp_path / "s.tsv").write_text(
+        "filename\tcm-score\n" + "".join(f"{name}\t{score}\n" for name, score in scores.items())
+    )
+    rows = "".join(f"{name}\t{truth.replace(' ', chr(9))}\n" for name, truth in key.items())
+    (tmp_path / "k.tsv").write_text("filename\tcm-label\tattack\n" + rows)
+    return tmp_path / "s.tsv", tmp_path / "k.tsv"
+
+
+def test_evaluate_files_needs_no_model(run, files):
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], "--json")
+    assert ran.status == 0
+    assert ran.json["overall"]["eer"] == pytest.approx(0.25)
+    assert ran.json["by_attack"]["A02"]["eer"] == 0.0
+    assert (ran.json["overall"]["bona_fide"], ran.json["by_attack"]["A01"]["spoof"]) == (4, 2)
+
+
+def test_a_threshold_is_for_score_files(run, files):
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], "--threshold", "1.5", "--json")
+    assert ran.json["bona_fide_refused"]["overall"]["rate"] == 0.5
+    without = run("evaluate", "--scores", files[0], "--key", files[1], "--json")
+    assert without.json["bona_fide_refused"] is None
+    for wrong in (
+        ["data/", "--threshold", "1"],
+        ["--scores", files[0], "--key", files[1], "--threshold", "nan"],
+    ):
+        assert (run("evaluate", *wrong).status, "--threshold" in run("evaluate", *wrong).err) == (2, True)
+
+
+def test_a_part_of_a_score_file_cannot_be_asked_for(run, files):
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], "--split", "test")
+    assert (ran.status, ran.out) == (2, "")
+    assert "--split divides DATA" in ran.err
+
+
+@pytest.fixture
+def tied_files(tmp_path):
+    """Three bona fide and three spoofed files at 0, two bona fide and a spoofed one at 1, one spoofed at -1."""
+    scores = (
+        [("bonafide", 0)] * 3 + [("bonafide", 1)] * 2 + [("spoof", 0)] * 3 + [("spoof", 1), ("spoof", -1)]
+    )
+    rows = [f"{at}\t{score}" for at, (_, score) in enumerate(scores)]
+    truth = [f"{at}\t{label}" for at, (label, _) in enumerate(scores)]
+    (tmp_path / "s.tsv").write_text("\n".join(["filename\tcm-score", *rows]) + "\n")
+    (tmp_path / "k.tsv").write_text("\n".join(["filename\tcm-label", *truth]) + "\n")
+    return "--scores", tmp_path / "s.tsv", "--key", tmp_path / "k.tsv"
+
+
+def test_equal_scores_give_the_figure_of_the_paper_and_the_table_says_so(run, tied_files):
+    ran = run("evaluate", *tied_files)
+    assert (ran.status, ran.err.startswith("note: too few for an interval")) == (0, True)
+    assert "too few" in ran.out
+    assert "60.00 %*" in ran.out
+    assert "(--ties step): all 40.00 %" in " ".join(ran.out.split())
+    assert run("evaluate", *tied_files, "--json").json["overall"]["eer"] == 0.6
+
+
+def test_equal_scores_are_taken_together_on_request(run, tied_files):
+    ran = run("evaluate", *tied_files, "--ties", "step")
+    assert "40.00 %*" in ran.out
+    assert "(--ties asvspoof5): all 60.00 %" in " ".join(ran.out.split())
+    assert run("evaluate", *tied_files, "--ties", "step", "--json").json["overall"]["eer"] == pytest.approx(
+        0.4
+    )
+
+
+def test_without_equal_scores_the_table_has_nothing_to_say_of_them(run, files):
+    assert "*" not in run("evaluate", "--scores", files[0], "--key", files[1]).out
