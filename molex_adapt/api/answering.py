@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molex_adapt.api.opened import Opened
+from molex_adapt.api.open_registry import OpenRegistry
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR, DecisionRule
 from molex_adapt.errors import DataError
 from molex_adapt.run import Run
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molex_adapt.reports import Analysis, EvaluationReport, ScoreReport
 
 
-class Answering(Opened):
+class Answering(OpenRegistry):
     """Scores, measures and explains."""
 
     def score(

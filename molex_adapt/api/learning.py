@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molex_adapt.api.opened import Opened
+from molex_adapt.api.open_registry import OpenRegistry
 from molex_adapt.errors import RegistryError
 from molex_adapt.run import Run
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from molex_adapt.reports import PullReport, StageReport, ThresholdReport
 
 
-class Learning(Opened):
+class Learning(OpenRegistry):
     """Writes generations."""
 
     def train(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from molex_adapt.recipe import Recipe
 
 
-class Opened:
+class OpenRegistry:
     """A registry folder that is open.
 
     Attributes:
