@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
+from collections import deque
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -96,16 +98,24 @@ def language_of(row: Utterance) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Regular files, not reached through symbolic links."""
-    found = []
-    for entry in folder.iterdir():
-        if entry.is_symlink():
+    """Files below a folder, each once: under its own name, and through a link only where that leads elsewhere."""
+    found: dict[str, Path] = {}
+    entered: set[str] = set()
+    waiting = deque([folder])
+    while waiting:
+        place = waiting.popleft()
+        if (real := os.path.realpath(place)) in entered:
             continue
-        if entry.is_dir():
-            found.extend(_files(entry))
-        elif entry.is_file():
-            found.append(entry)
-    return found
+        entered.add(real)
+        for entry in place.iterdir():
+            # What a link leads to may stand below the folder as well: links come last.
+            if entry.is_dir():
+                (waiting.append if entry.is_symlink() else waiting.appendleft)(entry)
+            elif entry.is_file():
+                known = found.get(key := os.path.realpath(entry))
+                if known is None or known.is_symlink():
+                    found[key] = entry
+    return list(found.values())
 
 
 def _first_folder(path: Path, folder: Path) -> str | None:

@@ -48,6 +48,16 @@ def telephone(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_link_to_another_place_is_followed_and_one_in_a_circle_ends(tmp_path):
+    write(tmp_path / "elsewhere" / "ann" / "hello.wav")
+    folder = tmp_path / "voices"
+    folder.mkdir()
+    (folder / "ann").symlink_to(tmp_path / "elsewhere" / "ann")
+    (tmp_path / "elsewhere" / "ann" / "back").symlink_to(folder)
+    (folder / "one.wav").symlink_to(tmp_path / "elsewhere" / "ann" / "hello.wav")
+    assert [(row.source, row.speaker) for row in prompts(folder)] == [("ann/hello", "ann")]
+
+
 def test_telephone_prompts_are_recognised(telephone):
     table = prompts(telephone, transcripts=telephone.parent / "doc")
     texts = {row.source: row.text for row in table}
