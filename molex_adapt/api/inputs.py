@@ -116,5 +116,11 @@ def recipe_on(
         text = store.recipe(active.number) or ""
         content = parse_yaml(text.encode(), Path("recipe.yaml"))
         own = validate(Recipe, content, "the active generation's recipe", stored=True)
-        recipe = own if given is None else with_structure_of(own, given)
+        recipe = own if given is None else _on_structure(own, given)
     return recipe if precision is None else recipe.model_copy(update={"precision": precision})
+
+
+def _on_structure(own: Recipe, given: Recipe) -> Recipe:
+    from molex_adapt.base.families import FEED_FORWARDS  # loads torch, which a training needs
+
+    return with_structure_of(own, given, FEED_FORWARDS)

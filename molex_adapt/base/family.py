@@ -1,16 +1,19 @@
 """What differs between families of speech models; `Base` is the same for all of them.
 
-A new family is one subclass in a file of its own, and a word in `families.py`.
+A new family is one subclass in a file of its own, and a word in `families.py`; docs/code.md says what to write. What
+nothing is said about here is as in most of them: convolutions over the waveform, `feature_projection`, `encoder`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+
+from molex_adapt.recipe import FEED_FORWARD
 
 
 class Family(ABC):
@@ -20,31 +23,32 @@ class Family(ABC):
         kinds: the `model_type` of the configurations that it is for.
         called: the names of its models, for messages.
         feed_forward: the linear layers of a block's feed-forward, by their path inside the block: the default targets.
-        feed_forward_at: the module inside the block whose input is that of the feed-forward.
+        feed_forward_at: the module inside the block whose input is that of the feed-forward, of the first if it has two.
         rounded: modules with products that `Base.compute_in` rounds; the prefix is in none of them.
         model: the transformers model.
     """
 
     kinds: ClassVar[tuple[str, ...]]
     called: ClassVar[tuple[str, ...]]
-    feed_forward: ClassVar[tuple[str, ...]]
-    feed_forward_at: ClassVar[str]
-    rounded: ClassVar[tuple[str, ...]]
+    feed_forward: ClassVar[tuple[str, ...]] = FEED_FORWARD
+    feed_forward_at: ClassVar[str] = "feed_forward"
+    rounded: ClassVar[tuple[str, ...]] = ("feature_projection", "encoder")
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
 
     @classmethod
-    @abstractmethod
     def read(
         cls, name: str, config: PreTrainedConfig, **options: Any
     ) -> tuple[PreTrainedModel, dict[str, Any]]:
         """The model of a folder or Hub id, and transformers' loading report; options as for `from_pretrained`."""
+        model, report = AutoModel.from_pretrained(name, config=config, output_loading_info=True, **options)
+        return model, report
 
     @classmethod
-    @abstractmethod
     def draw(cls, config: PreTrainedConfig) -> PreTrainedModel:
         """A model of random weights, of the names and shapes that `read` asks for."""
+        return cast(PreTrainedModel, AutoModel.from_config(config))
 
     @classmethod
     @abstractmethod
@@ -82,9 +86,12 @@ class Family(ABC):
         Padded frames may hold anything. Where padding is not exact, all lengths are equal.
         """
 
-    @abstractmethod
     def run(self, features: Tensor, mask: Tensor | None) -> None:
         """Send (B, F, C) features through every block; (B, F) bool says which frames are valid, None: all of them."""
+        hidden = self.part("feature_projection")(features)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        # The residual sum over the blocks stays float32 whatever the products are: its rounding would add up.
+        self.part("encoder")(hidden.float(), attention_mask=mask)
 
     def part(self, name: str) -> nn.Module:
         """A module of the model."""

@@ -1,36 +1,25 @@
-"""WavLM, wav2vec 2.0 / XLS-R and HuBERT: convolutions over the waveform, a projection, transformer blocks."""
+"""WavLM, wav2vec 2.0 with XLS-R and MMS, HuBERT and UniSpeech-SAT: convolutions over the waveform, transformer blocks.
+
+MMS is wav2vec 2.0. Where its config states `adapter_attn_dim`, every block ends in a small adapter for one language, whose
+weights lie in the checkpoint with all others: it is a frozen part of the block. Files with adapters of further languages
+(`adapter.<language>.safetensors`) are not read.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
-import torch
 from torch import Tensor
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 
 from molex_adapt.base.family import Family
-from molex_adapt.recipe import FEED_FORWARD
 
 
 class Wav2Vec2(Family):
     """Any of them, as transformers has it. The prefix is the convolutional feature extractor."""
 
-    kinds = ("wavlm", "wav2vec2", "hubert")
-    called = ("WavLM", "wav2vec 2.0 / XLS-R", "HuBERT")
-    feed_forward = FEED_FORWARD
-    feed_forward_at = "feed_forward"
-    rounded = ("feature_projection", "encoder")
-
-    @classmethod
-    def read(
-        cls, name: str, config: PreTrainedConfig, **options: Any
-    ) -> tuple[PreTrainedModel, dict[str, Any]]:
-        model, report = AutoModel.from_pretrained(name, config=config, output_loading_info=True, **options)
-        return model, report
-
-    @classmethod
-    def draw(cls, config: PreTrainedConfig) -> PreTrainedModel:
-        return cast(PreTrainedModel, AutoModel.from_config(config))
+    kinds = ("wavlm", "wav2vec2", "hubert", "unispeech-sat")
+    called = ("WavLM", "wav2vec 2.0 / XLS-R / MMS", "HuBERT", "UniSpeech-SAT")
 
     @classmethod
     def normalises(cls, config: PreTrainedConfig) -> bool:
@@ -44,11 +33,9 @@ class Wav2Vec2(Family):
     def shortest_samples(self) -> int:
         """All that one frame sees: nothing is padded."""
         samples = 1
-        for kernel, stride in zip(
-            reversed(self.model.config.conv_kernel), reversed(self.model.config.conv_stride), strict=True
-        ):
+        for kernel, stride in reversed(self._convolutions):
             samples = (samples - 1) * stride + kernel
-        return int(samples)
+        return samples
 
     @property
     def exact_padding(self) -> bool:
@@ -56,14 +43,16 @@ class Wav2Vec2(Family):
         return bool(self.model.config.feat_extract_norm == "layer")
 
     def frames(self, lengths: Tensor) -> Tensor:
-        count = cast(Any, self.model)._get_feat_extract_output_lengths
-        return torch.as_tensor(count(lengths)).to(torch.int64)
+        # Counted here and not by transformers, which counts what is left after a downsampling `add_adapter`.
+        for kernel, stride in self._convolutions:
+            lengths = (lengths - kernel) // stride + 1
+        return lengths
 
     def convolve(self, wave: Tensor, lengths: Tensor) -> Tensor:
         return cast(Tensor, self.part("feature_extractor")(wave)).transpose(1, 2)
 
-    def run(self, features: Tensor, mask: Tensor | None) -> None:
-        hidden = self.part("feature_projection")(features)
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        # The residual sum over the blocks stays float32 whatever the products are: its rounding would add up.
-        self.part("encoder")(hidden.float(), attention_mask=mask)
+    @property
+    def _convolutions(self) -> list[tuple[int, int]]:
+        """Kernel and stride of each, from the waveform on."""
+        config = self.model.config
+        return [(int(k), int(s)) for k, s in zip(config.conv_kernel, config.conv_stride, strict=True)]

@@ -18,7 +18,6 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from molex_adapt.base.family import Family
 from molex_adapt.base.log_mel import HOP, WINDOW, log_mel
 from molex_adapt.conventions import FRAME_SAMPLES
-from molex_adapt.recipe import FEED_FORWARD_OF_WHISPER
 
 _BARE = r"^(conv1|conv2|embed_positions|layers|layer_norm)\."
 """How names begin in a checkpoint that was saved from WhisperEncoder itself."""
@@ -38,8 +37,8 @@ class Whisper(Family):
 
     kinds = ("whisper",)
     called = ("Whisper",)
-    feed_forward = FEED_FORWARD_OF_WHISPER
-    feed_forward_at = FEED_FORWARD_OF_WHISPER[0]  # there is no module around the two
+    feed_forward = ("fc1", "fc2")
+    feed_forward_at = "fc1"  # there is no module around the two
     rounded = ("encoder.layers",)
 
     def __init__(self, model: PreTrainedModel) -> None:

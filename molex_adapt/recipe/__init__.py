@@ -5,7 +5,6 @@ They are YAML. The resolved YAML is stored with each expert and each generation 
 
 from molex_adapt.recipe.options import (
     FEED_FORWARD,
-    FEED_FORWARD_OF_WHISPER,
     AcceptanceOptions,
     DataOptions,
     DemoDomain,
@@ -34,7 +33,6 @@ from molex_adapt.recipe.retired import readable
 
 __all__ = [
     "FEED_FORWARD",
-    "FEED_FORWARD_OF_WHISPER",
     "AcceptanceOptions",
     "DataOptions",
     "DemoDomain",

@@ -24,8 +24,7 @@ class Options(BaseModel):
 
 
 FEED_FORWARD = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
-"""The linear layers of a block's feed-forward, as WavLM, wav2vec 2.0 and HuBERT call them."""
-FEED_FORWARD_OF_WHISPER = ("fc1", "fc2")
+"""The linear layers of a block's feed-forward, as WavLM and most others call them."""
 
 
 class LoraOptions(Options):
@@ -34,8 +33,8 @@ class LoraOptions(Options):
     rank: int = Field(8, ge=1, le=512)
     alpha: float = Field(16.0, gt=0)
     targets: tuple[str, ...] = FEED_FORWARD
-    """Linear layers of every block, by their path inside the block. The default stands for the two of the feed-forward
-    on every base, whatever they are called there (in Whisper fc1 and fc2)."""
+    """Linear layers of every block, by their path inside the block. The default stands for those of the
+    feed-forward on every base, whatever they are called there (in Whisper fc1 and fc2)."""
 
     @model_validator(mode="after")
     def _targets_are_different(self) -> Self:

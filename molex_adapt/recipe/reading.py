@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from molex_adapt.errors import RecipeError
 from molex_adapt.plain import load_yaml
-from molex_adapt.recipe.options import FEED_FORWARD, FEED_FORWARD_OF_WHISPER, Options, Recipe
+from molex_adapt.recipe.options import FEED_FORWARD, Options, Recipe
 from molex_adapt.recipe.retired import RETIRED, unsupported, without_retired
 from molex_adapt.text import short, shown
 
@@ -66,10 +67,13 @@ def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
     return _overridden({}, overrides)
 
 
-def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
+def with_structure_of(
+    active: Recipe, given: Recipe, feed_forwards: Collection[tuple[str, ...]] = ()
+) -> Recipe:
     """The given recipe on the structure of an existing mixture; RecipeError where it states another.
 
     Adapted layers, routing, head and window are what the mixture was built with; the rank of a new expert is free.
+    `feed_forwards` are the targets that the default ones may stand for.
     """
     fixed = (
         ("lora", ("targets",)),
@@ -85,7 +89,7 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
             for key in keys
             if section in given.model_fields_set
             and key in here.model_fields_set
-            and not _says(getattr(here, key), getattr(there, key))
+            and not _says(getattr(here, key), getattr(there, key), feed_forwards)
         ]
         # An option that the recipe does not state is a default and no wish: the mixture's value replaces it silently.
         updates[section] = here.model_copy(update={key: getattr(there, key) for key in keys})
@@ -98,9 +102,9 @@ def with_structure_of(active: Recipe, given: Recipe) -> Recipe:
     return given.model_copy(update=updates)
 
 
-def _says(wish: object, own: object) -> bool:
-    """Whether an option means what the mixture has; on Whisper the default targets mean Whisper's own names."""
-    return wish == own or (wish, own) == (FEED_FORWARD, FEED_FORWARD_OF_WHISPER)
+def _says(wish: object, own: object, feed_forwards: Collection[tuple[str, ...]]) -> bool:
+    """Whether an option means what the mixture has; the default targets mean the feed-forward by the base's names."""
+    return wish == own or (wish == FEED_FORWARD and own in feed_forwards)
 
 
 def dump(recipe: Options) -> str:
