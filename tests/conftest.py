@@ -75,43 +75,16 @@ def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Folders of random models of every supported class: 2 blocks, no weight left at a round value.
-
-    They are 32 wide, with a prefix of 16; Whisper is 16 wide, and has positions for 2 s and a decoder.
-    """
+    """Folders of random models of every kind in `tests/families.py`, as save_pretrained leaves them."""
     made: dict[tuple[str, str, bool], Path] = {}
 
     def folder_of(kind: str = "wavlm", norm: str = "layer", stable: bool = True) -> Path:
-        import torch
-        from transformers import AutoConfig, AutoModel
+        from tests.families import draw
 
-        if (kind, norm, stable) in made:
-            return made[kind, norm, stable]
-        sizes: dict[str, Any] = {
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-            "conv_dim": (16,) * 7,
-            "num_conv_pos_embeddings": 16,
-            "num_conv_pos_embedding_groups": 4,
-            "feat_extract_norm": norm,
-            "do_stable_layer_norm": stable,
-        }
-        if kind == "whisper":
-            sizes = {"d_model": 16, "num_mel_bins": 8, "max_source_positions": 100, "vocab_size": 8}
-            sizes |= {f"{token}_token_id": 0 for token in ("pad", "bos", "eos", "decoder_start")}
-            sizes |= {f"{part}_attention_heads": 2 for part in ("encoder", "decoder")}
-            sizes |= {f"{part}_layers": 2 for part in ("encoder", "decoder")}
-            sizes |= {f"{part}_ffn_dim": 32 for part in ("encoder", "decoder")}
-        config = AutoConfig.for_model(kind, **sizes)
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(0)
-            model = AutoModel.from_config(config)
-            for weight in model.parameters():
-                weight.add_(0.05 * torch.randn_like(weight))
-        made[kind, norm, stable] = tmp_path_factory.mktemp("bases") / f"{kind}-{norm}-{stable}"
-        model.save_pretrained(made[kind, norm, stable])
+        if (kind, norm, stable) not in made:
+            folder = tmp_path_factory.mktemp("bases") / f"{kind}-{norm}-{stable}"
+            draw(kind, norm, stable).save_pretrained(folder)
+            made[kind, norm, stable] = folder
         return made[kind, norm, stable]
 
     return folder_of

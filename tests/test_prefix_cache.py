@@ -19,6 +19,7 @@ from molex_adapt.errors import RecipeError
 from molex_adapt.features import batches as module
 from molex_adapt.features import extract
 from molex_adapt.prefix_cache import PrefixCache
+from tests.families import KINDS
 
 KEY = "ab" + "0" * 62
 
@@ -117,12 +118,15 @@ def test_a_limit_that_is_no_size_is_refused(monkeypatch, limit):
         PrefixCache.standard()
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_extraction_computes_nothing_and_is_the_same(
-    cache, detector, recorded, tmp_path, monkeypatch
+    cache, tiny_folder_of, tiny_recipe, recorded, tmp_path, monkeypatch, kind
 ):
+    detector = Detector(load_base(tiny_folder_of(kind)), tiny_recipe())
     table = read(recorded(tmp_path / "data", bona_fide=4, buzz=3))
     first, _ = extract(detector, table)
     assert cache.info().recordings == len(first) == 7
+    assert all(clip.any() for clip in first.clips)
     monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("decoded again"))
     again, failed = extract(detector, table)
     assert failed == ()

@@ -1,8 +1,8 @@
 """The frozen SSL speech model in two parts: the prefix, which experts do not change, and the transformer blocks.
 
-The *prefix* is what no expert changes: the convolutional feature extractor; in Whisper the spectrum and its
-convolutions, in w2v-BERT the spectrum. Its output can be kept and reused. The rest runs once per mixture. The blocks are those of transformers,
-unchanged, and hooks read their output. What differs between families of models lies in their own files, behind `Family`.
+The *prefix* is what no expert changes: the convolutional feature extractor, in Whisper the spectrum and its
+convolutions, in w2v-BERT the spectrum. Its output can be kept and reused. The rest runs once per mixture. The blocks
+are those of transformers, unchanged, and hooks read their output. What differs between families is behind `Family`.
 """
 
 from __future__ import annotations

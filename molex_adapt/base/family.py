@@ -23,7 +23,7 @@ class Family(ABC):
         kinds: the `model_type` of the configurations that it is for.
         called: the names of its models, for messages.
         feed_forward: the linear layers of a block's feed-forward, by their path inside the block: the default targets.
-        feed_forward_at: the module inside the block whose input is that of the feed-forward, of the first if it has two.
+        feed_forward_at: the module inside the block whose input is that of its (first) feed-forward.
         rounded: modules with products that `Base.compute_in` rounds; the prefix is in none of them.
         model: the transformers model.
     """

@@ -1,8 +1,8 @@
 """WavLM, wav2vec 2.0 with XLS-R and MMS, HuBERT and UniSpeech-SAT: convolutions over the waveform, transformer blocks.
 
-MMS is wav2vec 2.0. Where its config states `adapter_attn_dim`, every block ends in a small adapter for one language, whose
-weights lie in the checkpoint with all others: it is a frozen part of the block. Files with adapters of further languages
-(`adapter.<language>.safetensors`) are not read.
+MMS is wav2vec 2.0. Where its config states `adapter_attn_dim`, every block ends in a small adapter for one language:
+its weights lie in the checkpoint with all others, and it is a frozen part of the block. Files with adapters of further
+languages (`adapter.<language>.safetensors`) are not read.
 """
 
 from __future__ import annotations

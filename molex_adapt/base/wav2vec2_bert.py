@@ -18,11 +18,16 @@ _STACKED = 2
 
 
 class Wav2Vec2Bert(Family):
-    """Any w2v-BERT. The prefix is the spectrum, of which two in a row, 20 ms, are one frame; an odd last one is none."""
+    """Any w2v-BERT. The prefix is the spectrum; two in a row, 20 ms, are one frame, and an odd last one is none."""
 
     kinds = ("wav2vec2-bert",)
     called = ("w2v-BERT 2.0",)
-    feed_forward = ("ffn1.intermediate_dense", "ffn1.output_dense", "ffn2.intermediate_dense", "ffn2.output_dense")
+    feed_forward = (
+        "ffn1.intermediate_dense",
+        "ffn1.output_dense",
+        "ffn2.intermediate_dense",
+        "ffn2.output_dense",
+    )
     feed_forward_at = "ffn1"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Every supported class, both kinds of feature extractor, both orders of layer norm, against transformers itself."""
+"""Every family with every norm that it comes with, against transformers itself. Whisper has a file of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from transformers import AutoModel, Wav2Vec2FeatureExtractor
 
 from molex_adapt.base import Base, frames, load_base, normalise
 from molex_adapt.errors import AudioError, ExpertError
+from tests.families import KINDS, TOLERANCE, VARIANTS, hear
 
-KINDS = ["wavlm", "wav2vec2", "hubert"]
-NORMS = ["layer", "group"]
-EVERY = [(kind, norm, stable) for kind in KINDS for norm in NORMS for stable in (True, False)]
+EVERY = [variant for variant in VARIANTS if variant[0] != "whisper"]
 
 
 def waves(*lengths: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,40 +27,35 @@ def ours(base: Base, wave: torch.Tensor, lengths: torch.Tensor) -> tuple[list[to
         return base.hidden_states(features, frames), frames.tolist()
 
 
-def theirs(folder, wave, lengths) -> tuple[list[torch.Tensor], torch.Tensor]:
-    model = AutoModel.from_pretrained(folder).eval()
-    mask = (torch.arange(wave.shape[1])[None] < lengths[:, None]).long()
-    with torch.no_grad():
-        output = model(wave, attention_mask=mask, output_hidden_states=True)
-    return list(output.hidden_states), output.last_hidden_state
-
-
 @pytest.mark.parametrize(("kind", "norm", "stable"), EVERY)
 def test_hidden_states_are_those_of_transformers(tiny_folder_of, kind, norm, stable):
     folder = tiny_folder_of(kind, norm, stable)
     base = load_base(folder)
     assert (base.width, base.prefix_width, len(base.blocks)) == (32, 16, 2)
-    # Group norm hears the padding, in transformers as well: the two can only agree on rows of one length.
-    lengths = (6_400, 4_000) if norm == "layer" else (6_400, 6_400)
+    # Group norm hears the padding in transformers, as do data2vec's positions: it agrees on rows of one length.
+    hears_padding = norm == "group" or kind == "data2vec-audio"
+    lengths = (6_400, 6_400) if hears_padding else (6_400, 4_000)
     states, frames = ours(base, *waves(*lengths))
-    expected, last = theirs(folder, *waves(*lengths))
+    heard = hear(AutoModel.from_pretrained(folder).eval(), *waves(*lengths))
+    expected, last = heard.hidden_states, heard.last_hidden_state
     assert len(states) == len(expected) == 3
+    atol = TOLERANCE.get(kind, 1e-5)
     for row, count in enumerate(frames):
         for left, right in zip(states[:-1], expected[:-1], strict=True):
-            torch.testing.assert_close(left[row, :count], right[row, :count], atol=1e-5, rtol=0)
+            torch.testing.assert_close(left[row, :count], right[row, :count], atol=atol, rtol=0)
         final = states[-1][row, :count]
         # With a stable layer norm the blocks' own output is ours, and what transformers calls last is normalised.
         final = base.model.encoder.layer_norm(final) if stable else final
-        torch.testing.assert_close(final, last[row, :count], atol=1e-5, rtol=0)
+        torch.testing.assert_close(final, last[row, :count], atol=atol, rtol=0)
 
 
 @pytest.mark.parametrize(("kind", "norm", "stable"), EVERY)
 def test_padding_and_company_do_not_change_a_row(tiny_folder_of, kind, norm, stable):
     base = load_base(tiny_folder_of(kind, norm, stable))
     assert base.family.exact_padding == (norm == "layer")
-    features, _ = base.prefix(*waves(9_000, 4_000))
-    assert not features[1, 12:].any()
-    assert features[1, :12].any()
+    features, frames = base.prefix(*waves(9_000, 4_000))
+    assert not features[1, int(frames[1]) :].any()
+    assert features[1, : int(frames[1])].any()
     lengths = (4_000, 9_000, 4_000, 6_001)
     wave, counts = waves(*lengths)
     together, frames = ours(base, wave, counts)
@@ -78,15 +72,16 @@ def test_padding_and_company_do_not_change_a_row(tiny_folder_of, kind, norm, sta
         )
 
 
-def test_padded_samples_that_are_not_zero_are_not_heard(tiny_folder_of):
-    base = load_base(tiny_folder_of())
+@pytest.mark.parametrize(("kind", "frames"), [("wavlm", 12), ("data2vec-audio", 12), ("wav2vec2-bert", 11)])
+def test_padded_samples_that_are_not_zero_are_not_heard(tiny_folder_of, kind, frames):
+    base = load_base(tiny_folder_of(kind))
     wave, lengths = waves(8_000, 4_000)
-    quiet, frames = ours(base, wave, lengths)
+    quiet, counts = ours(base, wave, lengths)
     wave[1, 4_320:] = 5.0  # what follows the last whole frame
     loud, _ = ours(base, wave, lengths)
-    assert frames == base.frames(lengths).tolist()
-    assert frames[1] == 12
-    torch.testing.assert_close(loud[-1][1, :12], quiet[-1][1, :12], atol=1e-5, rtol=0)
+    assert counts == base.frames(lengths).tolist()
+    assert counts[1] == frames
+    torch.testing.assert_close(loud[-1][1, :frames], quiet[-1][1, :frames], atol=1e-5, rtol=0)
 
 
 def test_train_keeps_evaluation_mode_and_nothing_is_trainable(tiny_folder_of):
@@ -99,13 +94,18 @@ def test_train_keeps_evaluation_mode_and_nothing_is_trainable(tiny_folder_of):
     assert torch.equal(first[-1], again[-1])
 
 
-def test_the_receptive_field_is_the_shortest_input(tiny_folder_of):
-    base = load_base(tiny_folder_of())
-    assert base.receptive_samples == 400
-    features, frames = base.prefix(*waves(400))
-    assert (features.shape, frames.tolist()) == ((1, 1, 16), [1])
-    with pytest.raises(AudioError, match="399 samples is shorter than .* 400 samples"):
-        base.prefix(*waves(800, 399))
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "whisper"])
+def test_the_shortest_input_is_one_frame_and_further_ones_take_20_ms_each(tiny_folder_of, kind):
+    base = load_base(tiny_folder_of(kind))
+    shortest = {"wav2vec2-bert": 560}.get(kind, 400)
+    assert base.receptive_samples == shortest
+    for count in (1, 2, 3):
+        least = shortest + 320 * (count - 1)
+        assert base.frames(torch.tensor([least - 1, least])).tolist() == [count - 1, count]
+        features, frames = base.prefix(*waves(least))
+        assert (features.shape, frames.tolist()) == ((1, count, 16), [count])
+    with pytest.raises(AudioError, match=f"{shortest - 1} samples is shorter than .* {shortest} samples"):
+        base.prefix(*waves(800, shortest - 1))
 
 
 def test_normalise_is_that_of_transformers():

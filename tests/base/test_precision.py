@@ -6,9 +6,10 @@ import torch
 from molex_adapt.base import load_base
 from molex_adapt.base.precision import compute_dtype
 from molex_adapt.errors import ExpertError
+from tests.families import KINDS
 
 
-@pytest.mark.parametrize("kind", ["wavlm", "wav2vec2", "hubert", "whisper"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_near_and_leaves_float32(tiny_folder_of, kind):
     exact, fast = (load_base(tiny_folder_of(kind)) for _ in range(2))
     fast.compute_in("bf16")

@@ -21,6 +21,7 @@ from molex_adapt.base.log_mel import log_mel
 from molex_adapt.detector import Detector
 from molex_adapt.errors import AudioError, MolexError, RegistryError
 from tests.base.test_encoder import ours, waves
+from tests.families import hear
 
 FULL = 32_000
 """Samples that the tiny Whisper has positions for."""
@@ -39,11 +40,7 @@ def base(folder) -> Base:
 def test_hidden_states_are_those_of_transformers(folder, base):
     assert (base.width, base.prefix_width, len(base.blocks), base.longest_samples) == (16, 16, 2, FULL)
     wave, lengths = waves(FULL, 9_000)
-    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=2)
-    rows = [row[:length].numpy() for row, length in zip(wave, lengths, strict=True)]
-    heard = extractor(rows, sampling_rate=16_000, return_tensors="pt")["input_features"]
-    with torch.no_grad():
-        expected = AutoModel.from_pretrained(folder).eval().encoder(heard, output_hidden_states=True)
+    expected = hear(AutoModel.from_pretrained(folder).eval(), wave, lengths)
     # Transformers hears the silence behind the shorter one: to do the same, its zeros count as valid here.
     states, frames = ours(base, wave, torch.tensor([FULL, FULL]))
     assert frames == [100, 100]

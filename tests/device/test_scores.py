@@ -9,6 +9,7 @@ from molex_adapt.analysis import Corpus, conclude, observe_features
 from molex_adapt.features import concatenate, logits_of, pad
 from molex_adapt.routing import collect
 from molex_adapt.train.reads import reads_of
+from tests.families import ONE_OF_EACH
 
 WAYS = [("utterance", 3), ("frame", 3), ("frame", 12)]
 """Gathered experts, all of them at once, picked rows."""
@@ -24,7 +25,7 @@ def scored(detector, rows) -> torch.Tensor:
     return detector.score(wave.to(detector.device), lengths).cpu()
 
 
-@pytest.mark.parametrize("kind", ["wavlm", "whisper"])
+@pytest.mark.parametrize("kind", ONE_OF_EACH)
 @pytest.mark.parametrize(("routing", "experts"), WAYS)
 def test_scores_are_those_of_the_cpu(device, detector_on, kind, routing, experts):
     rows = sounds(0.5, 0.8, 0.31)
@@ -65,7 +66,7 @@ def test_lengths_may_lie_beside_the_waveform(device, detector_on):
     )
 
 
-@pytest.mark.parametrize(("kind", "norm"), [("wavlm", "layer"), ("wavlm", "group"), ("whisper", "")])
+@pytest.mark.parametrize(("kind", "norm"), [*((kind, "layer") for kind in ONE_OF_EACH), ("wavlm", "group")])
 def test_prefix_features_are_those_of_the_cpu(device, detector_on, kind, norm):
     wave, lengths = pad(sounds(0.5, 0.31, 0.5))
     expected, frames = detector_on("cpu", 0, kind=kind, norm=norm).base.prefix(wave, lengths)

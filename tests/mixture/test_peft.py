@@ -5,35 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModel, WhisperFeatureExtractor
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import AutoModel
 
 from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.recipe import Recipe, dump
+from molex_adapt.recipe import FEED_FORWARD, Recipe, dump
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
 from molex_adapt.registry.assemble import embeddable, expert_arrays, head_arrays, router_arrays
+from tests.families import ATTENTION, KINDS, TOLERANCE, VARIANTS, hear
 
-FFN = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
-CASES = [
-    ("wavlm", "layer", True, FFN),
-    ("wav2vec2", "layer", True, FFN),
-    ("wav2vec2", "group", False, (*FFN, "attention.q_proj", "attention.v_proj")),
-    ("hubert", "layer", True, FFN),
+FIRST = {kind: next(variant for variant in VARIANTS if variant[0] == kind) for kind in KINDS}
+CASES = [(*FIRST[kind], FEED_FORWARD) for kind in KINDS]
+CASES += [(*FIRST[kind], ATTENTION[kind]) for kind in ("wav2vec2-bert", "whisper")]
+CASES += [
+    ("wav2vec2", "group", False, (*FEED_FORWARD, "attention.v_proj")),
     ("hubert", "group", False, ("attention.k_proj", "attention.out_proj")),
-    ("whisper", "", True, FFN),
-    ("whisper", "", True, ("self_attn.q_proj", "self_attn.out_proj", "fc2")),
+    ("mms", "layer", True, ("adapter_layer.linear_1", "adapter_layer.linear_2")),
 ]
-
-
-def hear(kind: str, model: torch.nn.Module, wave: torch.Tensor) -> BaseModelOutput:
-    """What transformers makes of a waveform: hidden states, and the last one."""
-    if kind != "whisper":
-        return model(wave, output_hidden_states=True)
-    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=2)
-    mel = extractor(list(wave.numpy()), sampling_rate=16_000, return_tensors="pt")["input_features"]
-    return model.get_submodule("encoder")(mel, output_hidden_states=True)
 
 
 @pytest.mark.parametrize(("kind", "norm", "stable", "targets"), CASES)
@@ -66,13 +55,14 @@ def test_a_forced_expert_is_plain_peft(tiny_folder_of, tmp_path, kind, norm, sta
     plain = PeftModel.from_pretrained(AutoModel.from_pretrained(folder), store.expert_folder("mine")).eval()
     wave, lengths = torch.randn(2, 32_000), torch.tensor([32_000, 32_000])
     with torch.no_grad(), detector.mixture.forcing("mine"):
-        theirs = hear(kind, plain.get_base_model(), wave)
-        bare = hear(kind, AutoModel.from_pretrained(folder).eval(), wave).last_hidden_state
+        theirs = hear(plain.get_base_model(), wave, lengths)
+        bare = hear(AutoModel.from_pretrained(folder).eval(), wave, lengths).last_hidden_state
         ours = detector.mixture.hidden_states(*base.prefix(wave, lengths))
     last = base.model.encoder.layer_norm(ours[-1]) if stable else ours[-1]
-    torch.testing.assert_close(last, theirs.last_hidden_state, atol=1e-5, rtol=0)
+    atol = TOLERANCE.get(kind, 1e-5)
+    torch.testing.assert_close(last, theirs.last_hidden_state, atol=atol, rtol=0)
     for left, right in zip(ours[:-1], theirs.hidden_states[:-1], strict=True):
-        torch.testing.assert_close(left, right, atol=1e-5, rtol=0)
+        torch.testing.assert_close(left, right, atol=atol, rtol=0)
     assert float((last - bare).abs().max()) > 1e-2
 
 

@@ -6,16 +6,11 @@ import torch
 from molex_adapt.errors import ExpertError
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.selftest import check_attached
+from molex_adapt.recipe import FEED_FORWARD
+from tests.families import ATTENTION, KINDS
 
-FFN = ("feed_forward.intermediate_dense", "feed_forward.output_dense")
 
-
-@pytest.mark.parametrize(
-    ("kind", "targets"),
-    [(kind, FFN) for kind in ("wavlm", "wav2vec2", "hubert", "whisper")]
-    + [(kind, ("attention.q_proj", "attention.out_proj")) for kind in ("wav2vec2", "hubert")]
-    + [("whisper", ("self_attn.k_proj", "self_attn.out_proj", "fc2"))],
-)
+@pytest.mark.parametrize(("kind", "targets"), [*((kind, FEED_FORWARD) for kind in KINDS), *ATTENTION.items()])
 def test_living_layers_pass_and_nothing_is_changed(mixed, kind, targets):
     mixture = mixed(kind, experts={"old": (2, 4.0)}, targets=targets)
     mixture.add(ExpertSpec("new", 2, 4.0))
@@ -32,7 +27,7 @@ def test_living_layers_pass_and_nothing_is_changed(mixed, kind, targets):
 
 
 def test_attention_of_wavlm_is_dead_and_said_to_be(mixed):
-    mixture = mixed(experts={"new": (2, 4.0)}, targets=("attention.q_proj", FFN[1]))
+    mixture = mixed(experts={"new": (2, 4.0)}, targets=("attention.q_proj", FEED_FORWARD[1]))
     weights = mixture.weights("new")
     with pytest.raises(
         ExpertError, match=r"2 adapted layer.* first encoder.layers.0.attention.q_proj"
