@@ -78,6 +78,18 @@ def test_another_structure_than_the_mixtures_is_refused_and_silence_follows_it()
         with_structure_of(active, load(Recipe, None, ["router.routing=utterance"]))
 
 
+def test_the_default_targets_mean_the_feed_forward_of_any_base_and_no_other_layers(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(dump(Recipe()))
+    written = load(Recipe, tmp_path / "recipe.yaml")
+    own = ("fc1", "fc2")
+    active = load(Recipe, None, ["lora.targets=[fc1,fc2]"])
+    assert with_structure_of(active, written, {own}).lora.targets == own
+    with pytest.raises(RecipeError, match=re.escape("the mixture has ('fc2',)")):
+        with_structure_of(load(Recipe, None, ["lora.targets=[fc2]"]), written, {own})
+    with pytest.raises(RecipeError, match=re.escape("lora.targets = ('fc2',)")):
+        with_structure_of(active, load(Recipe, None, ["lora.targets=[fc2]"]), {own})
+
+
 @pytest.fixture
 def asvspoof5(tmp_path: Path) -> Path:
     """A tree like ASVspoof 5's, of noise: 3 splits, 2 attacks."""

@@ -56,6 +56,8 @@ def init(
 ) -> None:
     """Start a registry on a base; on the embedded one, with the shipped experts.
 
+    A base is any WavLM, wav2vec 2.0, XLS-R, MMS, HuBERT, UniSpeech-SAT, data2vec-audio, w2v-BERT 2.0 or Whisper.
+
     [bold]Examples[/bold]
 
       molex-adapt init embedded
