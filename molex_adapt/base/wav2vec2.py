@@ -7,7 +7,7 @@ languages (`adapter.<language>.safetensors`) are not read.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor
 from transformers import PreTrainedConfig
@@ -18,8 +18,8 @@ from molex_adapt.base.family import Family
 class Wav2Vec2(Family):
     """Any of them, as transformers has it. The prefix is the convolutional feature extractor."""
 
-    kinds = ("wavlm", "wav2vec2", "hubert", "unispeech-sat")
-    called = ("WavLM", "wav2vec 2.0 / XLS-R / MMS", "HuBERT", "UniSpeech-SAT")
+    kinds: ClassVar[tuple[str, ...]] = ("wavlm", "wav2vec2", "hubert", "unispeech-sat")
+    called: ClassVar[tuple[str, ...]] = ("WavLM", "wav2vec 2.0 / XLS-R / MMS", "HuBERT", "UniSpeech-SAT")
 
     @classmethod
     def normalises(cls, config: PreTrainedConfig) -> bool:
