@@ -67,9 +67,12 @@ VARIANTS += [
 
 def config_of(kind: str, norm: str, stable: bool) -> PreTrainedConfig:
     """A configuration of the tiny sizes; the two norms where the kind has a choice."""
+    name = "wav2vec2" if kind == "mms" else kind
     chosen = {"feat_extract_norm": norm, "do_stable_layer_norm": stable}
-    sizes = SIZES[kind] | (chosen if "num_conv_pos_embeddings" in SIZES[kind] else {})
-    return AutoConfig.for_model("wav2vec2" if kind == "mms" else kind, **sizes)
+    known = AutoConfig.for_model(name)
+    return AutoConfig.for_model(
+        name, **SIZES[kind], **{key: value for key, value in chosen.items() if hasattr(known, key)}
+    )
 
 
 def draw(kind: str, norm: str = "layer", stable: bool = True, seed: int = 0) -> torch.nn.Module:

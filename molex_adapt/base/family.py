@@ -1,7 +1,7 @@
 """What differs between families of speech models; `Base` is the same for all of them.
 
-A new family is one subclass in a file of its own, and a word in `families.py`; docs/code.md says what to write. What
-nothing is said about here is as in most of them: convolutions over the waveform, `feature_projection`, `encoder`.
+A new family is one subclass in a file of its own, and a word in `families.py`; docs/code.md says what to write. The
+defaults are what most families have: a model that AutoModel loads, with `feature_projection` and `encoder`.
 """
 
 from __future__ import annotations

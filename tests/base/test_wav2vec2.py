@@ -52,6 +52,17 @@ def test_the_language_inside_a_checkpoint_is_part_of_the_blocks_and_others_are_n
     assert load_base(kept).identity.sha256 == base.identity.sha256
 
 
+def test_another_language_is_taken_by_saving_it_with_transformers(mms, tmp_path):
+    folder, model = mms
+    Wav2Vec2ForCTC.from_pretrained(folder, target_lang="swh", ignore_mismatched_sizes=True).save_pretrained(
+        tmp_path / "swahili"
+    )
+    name = "encoder.layers.1.adapter_layer.linear_1.weight"
+    wanted = load_file(folder / "adapter.swh.safetensors")[f"wav2vec2.{name}"]
+    assert torch.equal(load_base(tmp_path / "swahili").model.get_parameter(name), wanted)
+    assert not torch.equal(wanted, model.wav2vec2.get_parameter(name))
+
+
 def test_a_checkpoint_without_the_language_that_its_config_asks_for_is_refused(mms):
     folder, _ = mms
     weights = {
