@@ -10,7 +10,8 @@ import pytest
 
 from molex_adapt import metrics
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.bootstrap import _Units, _WeightedCurve
+from molex_adapt.metrics.resampling import Units
+from molex_adapt.metrics.weighted_curve import WeightedCurve
 from tests.scores import FAKE, REAL, draw
 
 
@@ -26,8 +27,8 @@ def plain_bootstrap(real, fake, resamples, seed, ties):
 @pytest.mark.parametrize("seed", range(8))
 def test_a_resample_measures_as_its_scores_written_out_would(seed, ties):
     real, fake = draw(seed, decimals=0)
-    units = _Units.of(real.size, fake.size, None)
-    curve = _WeightedCurve.of(real, fake, units, ties)
+    units = Units.of(real.size, fake.size, None)
+    curve = WeightedCurve.of(real, fake, units, ties)
     drawn = next(units.draw(20, seed))
     for weights, found in zip(drawn, curve.eers(drawn), strict=True):
         written = np.repeat(real, weights[: real.size]), np.repeat(fake, weights[real.size :])
@@ -116,7 +117,7 @@ def test_thousand_resamples_of_a_thousand_scores_are_fast():
 def test_large_sets_are_drawn_in_pieces_with_the_same_result(monkeypatch):
     real, fake = draw(13)
     whole = metrics.eer_interval(real, fake, bootstrap=100)
-    monkeypatch.setattr("molex_adapt.metrics.bootstrap._WEIGHTS_AT_ONCE", 7 * (real.size + fake.size))
+    monkeypatch.setattr("molex_adapt.metrics.resampling._WEIGHTS_AT_ONCE", 7 * (real.size + fake.size))
     pieces = metrics.eer_interval(real, fake, bootstrap=100)
     assert pieces == pytest.approx(whole, abs=0.05)
 

@@ -19,7 +19,7 @@ from molex_adapt.analysis.observed import Observed
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.findings import Ablation, Errors, Interval
 from molex_adapt.metrics import eer, eer_interval, paired_changes
-from molex_adapt.metrics.bootstrap import Groups
+from molex_adapt.metrics.resampling import Groups
 
 Floats: TypeAlias = NDArray[np.float64]
 

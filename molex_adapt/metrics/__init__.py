@@ -1,6 +1,6 @@
-"""Metrics of scores: EER, minDCF, actDCF and Cllr, with bootstrap intervals. Higher scores are more bona fide.
+"""Metrics of scores: EER, minDCF, actDCF, Cllr, t-DCF and more, with intervals. Higher scores are more bona fide.
 
-The definitions are those of the ASVspoof 5 evaluation package (track 1), written anew, and so are the figures: the same
+The definitions are those of the ASVspoof 5 evaluation package, written anew, and so are the figures: the same
 scores give what a paper reports. There are two differences, where the package's answer depends on more than the scores:
 
 * Ties. The package sorts single utterances, bona fide before spoof where scores tie, and so visits
@@ -17,6 +17,12 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 from __future__ import annotations
 
 from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change, paired_changes
+from molex_adapt.metrics.cost_intervals import (
+    CostIntervals,
+    a_dcf_interval,
+    cost_intervals,
+    t_dcf_interval,
+)
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -46,18 +52,42 @@ from molex_adapt.metrics.refusals import (
     refusals_by_condition,
     threshold_for_new_voices,
 )
+from molex_adapt.metrics.tandem import (
+    A_DCF,
+    T_DCF,
+    AsvRates,
+    Formula,
+    TandemWeights,
+    TrialCosts,
+    a_dcf,
+    asv_rates,
+    min_t_dcf,
+    t_eer,
+    tandem_weights,
+)
 
 __all__ = [
     "ASVSPOOF5",
+    "A_DCF",
     "FEWEST_FOR_INTERVAL",
+    "T_DCF",
+    "AsvRates",
+    "CostIntervals",
     "Costs",
     "Curve",
+    "Formula",
     "Rates",
     "Refusals",
     "RefusalsChange",
+    "TandemWeights",
     "Ties",
+    "TrialCosts",
+    "a_dcf",
+    "a_dcf_interval",
     "act_dcf",
+    "asv_rates",
     "cllr",
+    "cost_intervals",
     "count_refusals",
     "det_curve",
     "eer",
@@ -70,9 +100,13 @@ __all__ = [
     "measure_by_condition",
     "measure_grid",
     "min_dcf",
+    "min_t_dcf",
     "paired_change",
     "paired_changes",
     "paired_refusals",
     "refusals_by_condition",
+    "t_dcf_interval",
+    "t_eer",
+    "tandem_weights",
     "threshold_for_new_voices",
 ]

@@ -13,23 +13,15 @@ Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.curve import Floats, Ties, checked_scores, curve_positions, eer
-
-Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
-"""Source ids of the bona fide and of the spoof scores; an empty id stands for a source of its own."""
-
-Integers: TypeAlias = NDArray[np.intp]
-
-_WEIGHTS_AT_ONCE = 2_000_000
-"""Bounds memory: some tens of MB for each array of weights."""
+from molex_adapt.metrics.curve import Ties, checked_scores, eer
+from molex_adapt.metrics.resampling import Groups, Units, check_settings, percentiles
+from molex_adapt.metrics.weighted_curve import WeightedCurve
 
 
 def eer_interval(
@@ -58,11 +50,11 @@ def eer_interval(
     Source: own; Efron and Tibshirani 1993, chapter 13; clusters as in Bolle et al. 2004.
     """
     real, fake = checked_scores(bona_fide, spoof)
-    _check_settings(bootstrap, confidence)
-    units = _Units.of(real.size, fake.size, groups)
-    curve = _WeightedCurve.of(real, fake, units, ties)
+    check_settings(bootstrap, confidence)
+    units = Units.of(real.size, fake.size, groups)
+    curve = WeightedCurve.of(real, fake, units, ties)
     rates = np.concatenate([curve.eers(drawn) for drawn in units.draw(bootstrap, seed)])
-    return _percentiles(rates, confidence)
+    return percentiles(rates, confidence)
 
 
 def paired_change(
@@ -138,14 +130,14 @@ def paired_changes(
                 f"and {pair[1].size}. A paired comparison needs the same utterances in the same order. Score both on "
                 "one list."
             )
-    _check_settings(bootstrap, confidence)
-    units = _Units.of(first[0].size, first[1].size, groups)
-    curves = [_WeightedCurve.of(*pair, units, ties) for pair in (first, *checked)]
+    check_settings(bootstrap, confidence)
+    units = Units.of(first[0].size, first[1].size, groups)
+    curves = [WeightedCurve.of(*pair, units, ties) for pair in (first, *checked)]
     rates = [np.stack([curve.eers(drawn) for curve in curves]) for drawn in units.draw(bootstrap, seed)]
     changes = np.concatenate(rates, axis=1)
     known = eer(*first, ties=ties)
     return [
-        (eer(*pair, ties=ties) - known, _percentiles(row - changes[0], confidence))
+        (eer(*pair, ties=ties) - known, percentiles(row - changes[0], confidence))
         for pair, row in zip(checked, changes[1:], strict=True)
     ]
 
@@ -172,19 +164,19 @@ def mean_eer_interval(
 
     Source: own.
     """
-    _check_settings(bootstrap, confidence)
+    check_settings(bootstrap, confidence)
     checked = [(*checked_scores(real, fake), groups) for real, fake, groups in sets]
     numbers: dict[str | tuple[int, int], int] = {}
     curves = []
     for number, (real, fake, groups) in enumerate(checked):
-        alone = _Units.of(real.size, fake.size, groups)
+        alone = Units.of(real.size, fake.size, groups)
         ids = [name or (number, row) for row, name in enumerate((*groups[0], *groups[1]))]
         unit = np.array([numbers.setdefault(name, len(numbers)) for name in ids], dtype=np.intp)
-        units = _Units(unit[: real.size], unit[real.size :], alone.strata, alone.count)
-        curves.append(_WeightedCurve.of(real, fake, units, ties))
+        units = Units(unit[: real.size], unit[real.size :], alone.strata, alone.count)
+        curves.append(WeightedCurve.of(real, fake, units, ties))
     count = len(numbers)
     everyone = np.arange(count)
-    together = _Units(everyone, everyone, (everyone,), count)
+    together = Units(everyone, everyone, (everyone,), count)
     mean = float(np.mean([eer(real, fake, ties=ties) for real, fake, _ in checked]))
     # Strata of one set are none of another, so here a resample can lose a class of a set. That shows as NaN below.
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -198,120 +190,4 @@ def mean_eer_interval(
             f"The {count} sources of {len(curves)} sets are too few: a resample lost a class. Expected some tens of "
             "sources a set."
         )
-    return mean, _percentiles(rates, confidence)
-
-
-@dataclass(frozen=True, slots=True)
-class _Units:
-    """The units of drawing: the unit of each of (N,) and (M,) scores, and the strata of units."""
-
-    real: Integers
-    fake: Integers
-    strata: tuple[Integers, ...]
-    count: int
-
-    @classmethod
-    def of(cls, reals: int, fakes: int, groups: Groups | None) -> _Units:
-        if groups is None:
-            real, fake = np.arange(reals), np.arange(reals, reals + fakes)
-            return cls(real, fake, (real, fake), reals + fakes)
-        if (len(groups[0]), len(groups[1])) != (reals, fakes):
-            raise DataError(
-                f"There are {len(groups[0])} and {len(groups[1])} source ids for {reals} bona fide and "
-                f"{fakes} spoof scores. Expected one id per score. Pass groups=(bona fide ids, spoof ids)."
-            )
-        ids = [name or (row,) for row, name in enumerate((*groups[0], *groups[1]))]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
-        unit = np.array([numbers[name] for name in ids], dtype=np.intp)
-        has_real = np.isin(np.arange(len(numbers)), unit[:reals])
-        has_fake = np.isin(np.arange(len(numbers)), unit[reals:])
-        kinds = (has_real & ~has_fake, has_fake & ~has_real, has_real & has_fake)
-        strata = tuple(np.flatnonzero(kind) for kind in kinds if kind.any())
-        return cls(unit[:reals], unit[reals:], strata, len(numbers))
-
-    def draw(self, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-        """Yield (r, U) counts of each unit in r resamples; r is small enough for the memory."""
-        rng = np.random.default_rng(seed)
-        most = max(1, _WEIGHTS_AT_ONCE // self.count)
-        for start in range(0, resamples, most):
-            rows = min(most, resamples - start)
-            offsets = np.arange(rows)[:, None] * self.count
-            drawn = [
-                stratum[rng.integers(stratum.size, size=(rows, stratum.size))] for stratum in self.strata
-            ]
-            # Every resample has its own range of numbers, so that one count serves all of them.
-            flat = (np.concatenate(drawn, axis=1) + offsets).ravel()
-            yield np.bincount(flat, minlength=rows * self.count).reshape(rows, self.count)
-
-
-@dataclass(frozen=True, slots=True)
-class _WeightedCurve:
-    """Scores in ascending order as units, and how many of them each point of the curve rejects."""
-
-    real_units: Integers  # (N,) in order of score
-    fake_units: Integers  # (M,) in order of score
-    real_below: Integers  # (V,) bona fide scores rejected at each point
-    fake_below: Integers  # (V,) spoof scores rejected at each point
-    single: bool  # whether each step of the curve is one utterance
-
-    @classmethod
-    def of(cls, real: Floats, fake: Floats, units: _Units, ties: Ties) -> _WeightedCurve:
-        real_at, fake_at, values = curve_positions(real, fake, ties)
-        return cls(
-            real_units=units.real[np.argsort(real_at, kind="stable")],
-            fake_units=units.fake[np.argsort(fake_at, kind="stable")],
-            real_below=_running(real_at, values.size),
-            fake_below=_running(fake_at, values.size),
-            single=ties == "asvspoof5",
-        )
-
-    def eers(self, drawn: NDArray[np.int64]) -> Floats:
-        """(R,) EER of each row of (R, U) unit weights."""
-        reals, missed = _running_weights(drawn[:, self.real_units], self.real_below)
-        fakes, caught = _running_weights(drawn[:, self.fake_units], self.fake_below)
-        miss, false_alarm = missed / reals, (fakes - caught) / fakes
-        if self.single:
-            return self._single_eers(miss, false_alarm, reals[:, 0], fakes[:, 0])
-        at = np.argmin(np.abs(miss - false_alarm), axis=1)[:, None]
-        pair = np.take_along_axis(miss, at, axis=1) + np.take_along_axis(false_alarm, at, axis=1)
-        return np.asarray(pair[:, 0] / 2)
-
-    def _single_eers(self, miss: Floats, false_alarm: Floats, reals: Floats, fakes: Floats) -> Floats:
-        """(R,) EER where a score that was drawn several times is several utterances, taken one by one.
-
-        The two rates cross while the copies of one score are taken: one rate stands still, the other moves in
-        steps of one utterance, and the nearest step counts; of two that are equally near, the first.
-        """
-        after = np.argmax(miss >= false_alarm, axis=1)
-        row = np.arange(after.size)
-        rising = self.real_below[after] > self.real_below[after - 1]
-        still = np.where(rising, false_alarm[row, after], miss[row, after])
-        sizes, step = np.where(rising, reals, fakes), np.where(rising, 1, -1)
-        before = step * np.floor(step * still * sizes)
-        first, second = before / sizes, (before + step) / sizes
-        nearest = np.where(np.abs(second - still) < np.abs(first - still), second, first)
-        return np.asarray((still + nearest) / 2)
-
-
-def _running(at: Integers, points: int) -> Integers:
-    return np.concatenate(([0], np.cumsum(np.bincount(at, minlength=points))))
-
-
-def _running_weights(weights: NDArray[np.int64], below: Integers) -> tuple[Floats, Floats]:
-    """Of (R, N) weights in order of score: the (R, 1) totals, and the (R, V) sums that each point rejects."""
-    running = np.zeros((weights.shape[0], weights.shape[1] + 1))
-    np.cumsum(weights, axis=1, out=running[:, 1:])
-    return running[:, -1:], running[:, below]
-
-
-def _percentiles(rates: Floats, confidence: float) -> tuple[float, float]:
-    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _check_settings(bootstrap: int, confidence: float) -> None:
-    if bootstrap < 1 or not 0 < confidence < 1:
-        raise DataError(
-            f"An interval from {bootstrap} resamples at confidence {confidence} does not exist. Expected at "
-            "least 1 resample and a confidence between 0 and 1. For the bare figure call eer()."
-        )
+    return mean, percentiles(rates, confidence)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.bootstrap import Groups, eer_interval
+from molex_adapt.metrics.bootstrap import eer_interval
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -26,6 +26,7 @@ from molex_adapt.metrics.curve import (
     eer,
     min_dcf,
 )
+from molex_adapt.metrics.resampling import Groups
 
 FEWEST_FOR_INTERVAL = 10
 """Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,

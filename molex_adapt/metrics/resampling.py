@@ -1,0 +1,103 @@
+"""Resamples of scores for bootstrap intervals: units drawn with replacement, as integer weights on sorted scores.
+
+Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molex_adapt.errors import DataError
+from molex_adapt.metrics.curve import Floats
+
+Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
+"""Source ids of the bona fide and of the spoof scores; an empty id stands for a source of its own."""
+
+Integers: TypeAlias = NDArray[np.intp]
+
+_WEIGHTS_AT_ONCE = 2_000_000
+"""Bounds memory: some tens of MB for each array of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of drawing: the unit of each of (N,) and (M,) scores, and the strata of units."""
+
+    real: Integers
+    fake: Integers
+    strata: tuple[Integers, ...]
+    count: int
+
+    @classmethod
+    def of(cls, reals: int, fakes: int, groups: Groups | None) -> Units:
+        if groups is None:
+            real, fake = np.arange(reals), np.arange(reals, reals + fakes)
+            return cls(real, fake, (real, fake), reals + fakes)
+        if (len(groups[0]), len(groups[1])) != (reals, fakes):
+            raise DataError(
+                f"There are {len(groups[0])} and {len(groups[1])} source ids for {reals} bona fide and "
+                f"{fakes} spoof scores. Expected one id per score. Pass groups=(bona fide ids, spoof ids)."
+            )
+        ids = [name or (row,) for row, name in enumerate((*groups[0], *groups[1]))]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
+        unit = np.array([numbers[name] for name in ids], dtype=np.intp)
+        has_real = np.isin(np.arange(len(numbers)), unit[:reals])
+        has_fake = np.isin(np.arange(len(numbers)), unit[reals:])
+        kinds = (has_real & ~has_fake, has_fake & ~has_real, has_real & has_fake)
+        strata = tuple(np.flatnonzero(kind) for kind in kinds if kind.any())
+        return cls(unit[:reals], unit[reals:], strata, len(numbers))
+
+    def draw(self, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+        """Yield (r, U) counts of each unit in r resamples; r is small enough for the memory."""
+        return draw_units(self.strata, self.count, resamples, seed)
+
+
+def draw_units(
+    strata: Sequence[Integers], count: int, resamples: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield (r, U) counts of U = `count` units, drawn with replacement within each stratum, r resamples at a time."""
+    rng = np.random.default_rng(seed)
+    most = max(1, _WEIGHTS_AT_ONCE // count)
+    for start in range(0, resamples, most):
+        rows = min(most, resamples - start)
+        offsets = np.arange(rows)[:, None] * count
+        drawn = [stratum[rng.integers(stratum.size, size=(rows, stratum.size))] for stratum in strata]
+        # Every resample has its own range of numbers, so that one count serves all of them.
+        flat = (np.concatenate(drawn, axis=1) + offsets).ravel()
+        yield np.bincount(flat, minlength=rows * count).reshape(rows, count)
+
+
+def running(at: Integers, points: int) -> Integers:
+    """Of N places on V values: how many lie below each of the V + 1 points of the curve."""
+    return np.concatenate(([0], np.cumsum(np.bincount(at, minlength=points))))
+
+
+def running_weights(weights: NDArray[np.int64], below: Integers) -> tuple[Floats, Floats]:
+    """Of (R, N) weights in order of score: the (R, 1) totals, and the (R, V) sums that each point rejects."""
+    running = np.zeros((weights.shape[0], weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=running[:, 1:])
+    return running[:, -1:], running[:, below]
+
+
+def percentiles(rates: Floats, confidence: float) -> tuple[float, float]:
+    """The interval that holds this share of (R,) figures, with equal tails."""
+    low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def check_settings(bootstrap: int, confidence: float) -> None:
+    """Refuse impossible settings.
+
+    Raises:
+        DataError: no resample, or a confidence that is no share.
+    """
+    if bootstrap < 1 or not 0 < confidence < 1:
+        raise DataError(
+            f"An interval from {bootstrap} resamples at confidence {confidence} does not exist. Expected at "
+            "least 1 resample and a confidence between 0 and 1. For the bare figure call eer()."
+        )
