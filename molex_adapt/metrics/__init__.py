@@ -65,6 +65,7 @@ from molex_adapt.metrics.tandem import (
     t_eer,
     tandem_weights,
 )
+from molex_adapt.metrics.tandem_rates import Bounded, TandemRates, measure_tandem
 
 __all__ = [
     "ASVSPOOF5",
@@ -72,6 +73,7 @@ __all__ = [
     "FEWEST_FOR_INTERVAL",
     "T_DCF",
     "AsvRates",
+    "Bounded",
     "CostIntervals",
     "Costs",
     "Curve",
@@ -79,6 +81,7 @@ __all__ = [
     "Rates",
     "Refusals",
     "RefusalsChange",
+    "TandemRates",
     "TandemWeights",
     "Ties",
     "TrialCosts",
@@ -99,6 +102,7 @@ __all__ = [
     "measure_by_attack",
     "measure_by_condition",
     "measure_grid",
+    "measure_tandem",
     "min_dcf",
     "min_t_dcf",
     "paired_change",
