@@ -16,7 +16,9 @@ from molex_adapt.metrics import (
     FEWEST_FOR_INTERVAL,
     Rates,
     Ties,
+    cost_intervals,
     count_refusals,
+    curves_of,
     measure_by_attack,
     measure_by_condition,
     measure_grid,
@@ -25,6 +27,8 @@ from molex_adapt.metrics import (
 from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_scores
 from molex_adapt.scoretable import is_table, read_table
+from molex_adapt.tandem import evaluate_tandem
+from molex_adapt.trialfile import Trials
 from molex_adapt.truth import read_truth
 
 ATTACK_COLUMN = "attack"
@@ -38,16 +42,19 @@ def evaluate_files(
     ties: Ties = "asvspoof5",
     threshold: float | None = None,
     negate: bool = False,
+    trials: Trials | None = None,
+    curves: bool = False,
 ) -> EvaluationReport:
     """Evaluate a score file against its key, both as in the ASVspoof 5 evaluation.
 
     Args:
-        scores: tab-separated `filename`, `cm-score`; or a table as `score --out` writes it.
+        scores: tab-separated `filename`, `cm-score`; lines of name and score; or a table as `score --out` writes it.
         key: tab-separated `filename`, `cm-label`; columns `attack` and `condition` (or `codec`, or `codec_q`) give the
             breakdown. Or a protocol of ASVspoof, or a manifest.
         ties: what becomes of equal scores, see `metrics.Ties`; the default gives the evaluation package's figures.
         threshold: in the scores' unit, which a score file does not say; see `evaluate_scores`.
         negate: turn every score's sign, for files in which a lower score means more bona fide.
+        trials, curves: see `evaluate_scores`.
 
     Raises:
         DataError: a file is not what it should be, they do not fit each other, or a class is missing.
@@ -61,7 +68,7 @@ def evaluate_files(
         )
     command = shlex.join(["molex-adapt", "evaluate", "--scores", str(scores), "--key", str(key)])
     turn = f"to turn the scores: {command}{'' if negate else ' --negate'}"
-    return evaluate_scores(joined, ties=ties, threshold=threshold, turn=turn)
+    return evaluate_scores(joined, ties=ties, threshold=threshold, turn=turn, trials=trials, curves=curves)
 
 
 def evaluate_scores(
@@ -72,6 +79,8 @@ def evaluate_scores(
     ties: Ties = "asvspoof5",
     threshold: float | None = None,
     turn: str = "check the labels",
+    trials: Trials | None = None,
+    curves: bool = False,
 ) -> EvaluationReport:
     """Evaluate scores that stand beside their truth.
 
@@ -82,9 +91,11 @@ def evaluate_scores(
         ties: what becomes of equal scores, see `metrics.Ties`.
         threshold: at least this score is accepted; without it nothing is said of refused bona fide speech.
         turn: what a remark advises where the scores tell the classes apart the wrong way round.
+        trials: of speaker verification, for a-DCF, t-DCF and t-EER.
+        curves: also keep what DET and calibration plots show.
 
     Raises:
-        DataError: a class is missing.
+        DataError: a class is missing, or the trials do not fit.
     """
     attacks = _column(joined, (ATTACK_COLUMN,))
     conditions = _column(joined, CONDITION_COLUMNS)
@@ -119,6 +130,12 @@ def evaluate_scores(
             _other_eers(by_condition, by_other[2]),
         ),
     )
+    report = _with_costs(report, joined, sources, bootstrap)
+    if trials is not None:
+        tandem, remarks = evaluate_tandem(joined, trials, sources=sources, bootstrap=bootstrap)
+        report = replace(report, tandem=tandem, remarks=[*report.remarks, *remarks])
+    if curves:
+        report = replace(report, curves=curves_of(*columns, attacks))
     if threshold is None:
         return report
     return replace(
@@ -127,6 +144,22 @@ def evaluate_scores(
         refused=count_refusals(joined.scores[joined.is_bona_fide], threshold),
         refused_by_condition=refusals_by_condition(*columns, conditions, threshold),
     )
+
+
+def _with_costs(
+    report: EvaluationReport, joined: Joined, sources: Sequence[str] | None, bootstrap: int
+) -> EvaluationReport:
+    """The report with intervals of the costs of all together, where there are enough recordings for any."""
+    if not report.overall.has_interval:
+        return report
+    real = joined.is_bona_fide
+    groups = sources and tuple(
+        [source for source, own in zip(sources, real, strict=True) if own == wanted]
+        for wanted in (True, False)
+    )
+    pair = (groups[0], groups[1]) if groups else None
+    found = cost_intervals(joined.scores[real], joined.scores[~real], bootstrap=bootstrap, groups=pair)
+    return replace(report, intervals=found)
 
 
 def _turned(rates: Rates, turn: str) -> list[str]:

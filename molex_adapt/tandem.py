@@ -79,8 +79,8 @@ def _places(joined: Joined, trials: Trials) -> tuple[NDArray[np.intp], list[str]
     lacking = [kind for kind in KINDS if not (kept & (trials.kinds == kind)).any()]
     if lacking:
         raise DataError(
-            f"{trials.origin}: no {' and no '.join(lacking)} trial is of a recording that was scored. Expected the names "
-            f"of the scores, such as {joined.filenames[0]!r}; the trials have such as {trials.files[0]!r}."
+            f"{trials.origin}: no {' and no '.join(lacking)} trial is of a recording that was scored. Expected the "
+            f"names of the scores, such as {joined.filenames[0]!r}; the trials have such as {trials.files[0]!r}."
         )
     wrong = kept & (joined.is_bona_fide[places] == (trials.kinds == SPOOF))
     if wrong.any():

@@ -137,8 +137,8 @@ def _from_key(
         example = " ".join(strangers[0] if strangers else min(unscored, default=pairs[0]))
         raise DataError(
             f"{path} and {key} do not fit: {len(strangers)} trials are scored but not in the key, {len(unscored)} in "
-            f"the key but not scored, {len(pairs) - len(set(pairs))} scored twice ({example}). Expected the same pairs of "
-            "speaker and recording in both, each once."
+            f"the key but not scored, {len(pairs) - len(set(pairs))} scored twice ({example}). Expected the same pairs "
+            "of speaker and recording in both, each once."
         )
     return np.array([truth[pair] for pair in pairs])
 

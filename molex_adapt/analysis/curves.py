@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.findings import ScoreCurves
-from molex_adapt.metrics import det_curve
+from molex_adapt.metrics.evaluation_curves import thinned_det
 
 _BINS, _POINTS = 40, 60
 _OUTLIERS = 0.5
@@ -33,20 +33,8 @@ def score_curves(scores: NDArray[np.float64], seen: NDArray[np.bool_], corpus: C
     }
     real = scores[corpus.bona_fide & seen]
     det = {
-        name: _thinned(real, values)
+        name: thinned_det(real, values, _POINTS)
         for name, values in own.items()
         if name != BONA_FIDE and values.size and real.size
     }
     return ScoreCurves(edges.tolist(), counts, det)
-
-
-def _thinned(real: NDArray[np.float64], fake: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """At most 60 points; the steps between them are alike on the axes of normal deviates that DET curves have."""
-    from scipy.special import ndtri
-
-    curve = det_curve(real, fake)
-    floor = 0.5 / max(real.size, fake.size)
-    along = ndtri(np.clip(curve.miss, floor, 1 - floor)) - ndtri(np.clip(curve.false_alarm, floor, 1 - floor))
-    wanted = np.linspace(along[0], along[-1], _POINTS)
-    at = np.unique(np.searchsorted(along, wanted).clip(0, along.size - 1))
-    return list(zip(curve.false_alarm[at].tolist(), curve.miss[at].tolist(), strict=True))

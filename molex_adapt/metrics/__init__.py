@@ -36,6 +36,7 @@ from molex_adapt.metrics.curve import (
     error_rates,
     min_dcf,
 )
+from molex_adapt.metrics.evaluation_curves import EvaluationCurves, curves_of
 from molex_adapt.metrics.rates import (
     FEWEST_FOR_INTERVAL,
     Rates,
@@ -77,6 +78,7 @@ __all__ = [
     "CostIntervals",
     "Costs",
     "Curve",
+    "EvaluationCurves",
     "Formula",
     "Rates",
     "Refusals",
@@ -92,6 +94,7 @@ __all__ = [
     "cllr",
     "cost_intervals",
     "count_refusals",
+    "curves_of",
     "det_curve",
     "eer",
     "eer_interval",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molex_adapt.data.table import Failed
-from molex_adapt.metrics import Rates, Refusals, Ties
+from molex_adapt.metrics import CostIntervals, EvaluationCurves, Rates, Refusals, TandemRates, Ties
 from molex_adapt.reports.failures import failures
 
 
@@ -60,6 +60,12 @@ class EvaluationReport:
     other_ties: OtherTies = OtherTies("step")
     heard_in_training: HeardInTraining | None = None
     """None: no record says that the mixture learnt from this data set."""
+    intervals: CostIntervals | None = None
+    """Of the costs of all together; None: too few recordings."""
+    tandem: TandemRates | None = None
+    """Beside speaker verification; None: no trials were given."""
+    curves: EvaluationCurves | None = None
+    """For plots; not among the JSON values."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; of too few recordings, `eer_ci` is None."""
@@ -70,6 +76,9 @@ class EvaluationReport:
             "by_attack_and_condition": {
                 attack: _all_measured(row) for attack, row in self.by_attack_and_condition.items()
             },
+            "pivot": self._pivot(),
+            "intervals": None if self.intervals is None else self.intervals.as_dict(),
+            "tandem": None if self.tandem is None else self.tandem.as_dict(),
             "bona_fide_refused": self._refusals(),
             "failed": failures(self.failed),
             "generation": self.generation,
@@ -78,6 +87,25 @@ class EvaluationReport:
             "other_ties": asdict(self.other_ties),
             "heard_in_training": None if self.heard_in_training is None else self.heard_in_training.as_dict(),
         }
+
+    def cell(self, attack: str | None, condition: str | None) -> Rates | None:
+        """Figures of an attack in a condition; None for either takes all of them. None: not measured, or not there."""
+        if attack is None:
+            return self.overall if condition is None else self.by_condition.get(condition)
+        if condition is None:
+            return self.by_attack.get(attack)
+        return self.by_attack_and_condition.get(attack, {}).get(condition)
+
+    def _pivot(self) -> dict[str, Any]:
+        """The cells as tables with a row per attack and a column per condition; null in either names all together."""
+        attacks: list[str | None] = [*self.by_attack, None]
+        conditions: list[str | None] = [*self.by_condition, None]
+        cells = [[self.cell(attack, condition) for condition in conditions] for attack in attacks]
+        figures = {
+            name: [[None if item is None else getattr(item, name) for item in row] for row in cells]
+            for name in ("eer", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof")
+        }
+        return {"attacks": attacks, "conditions": conditions, **figures}
 
     def _refusals(self) -> dict[str, Any] | None:
         """None where there is no threshold."""
