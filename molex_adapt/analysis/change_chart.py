@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from molex_adapt.analysis.drawing import BLUE, GREY, ORANGE, height_of
 from molex_adapt.analysis.flat import DomainChange
+from molex_adapt.plots.drawing import BLUE, GREY, ORANGE, height_of
 
 
 def change_chart(found: Sequence[DomainChange], highest: float | None = None) -> Any:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from molex_adapt.analysis.change_chart import change_chart
-from molex_adapt.analysis.drawing import BLUE, CELL, GREEN, ORANGE, Drawing, height_of
 from molex_adapt.analysis.flat import DomainChange, flat_tables
 from molex_adapt.analysis.plotted import tree_rows
+from molex_adapt.plots.drawing import BLUE, CELL, GREEN, ORANGE, Drawing, height_of
 from molex_adapt.reports import Analysis
 
 _WIDEST = 900

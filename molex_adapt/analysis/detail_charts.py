@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from molex_adapt.analysis.drawing import BLUE, GREY, ORANGE, Drawing
 from molex_adapt.analysis.plotted import Records, ablation_rows, block_rows, det_rows, score_rows
+from molex_adapt.plots.drawing import BLUE, GREY, ORANGE, Drawing, deviate_axis
 from molex_adapt.reports import Analysis
 
-_TICKS = {-2.326: "1 %", -1.645: "5 %", -0.842: "20 %", 0.0: "50 %", 0.842: "80 %"}
-"""Normal deviates of the error rates at the axes."""
+_TICKS = (0.01, 0.05, 0.2, 0.5, 0.8)
+"""Error rates at the axes."""
 _HEIRS = ["others take over", "nobody takes over"]
 
 
@@ -112,8 +112,7 @@ def det_curves(report: Analysis, data: Any) -> Any:
     """Misses over false alarms, on axes of normal deviates."""
     import altair as alt
 
-    words = "".join(f"abs(datum.value - ({at})) < 0.01 ? '{text}' : " for at, text in _TICKS.items())
-    axis = alt.Axis(values=list(_TICKS), labelExpr=f"{words}''", labelOverlap=False)
+    axis = deviate_axis(_TICKS)
     scale = alt.Scale(domain=[-3.1, 1.6], clamp=True)
     return (
         alt.Chart(data)

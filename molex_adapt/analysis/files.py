@@ -9,13 +9,13 @@ from pathlib import Path
 
 from molex_adapt.analysis.charts import overview
 from molex_adapt.analysis.detail_charts import details
-from molex_adapt.analysis.drawing import require_altair
 from molex_adapt.analysis.flat import DomainChange, FlatTable, flat_tables
 from molex_adapt.analysis.page import page
 from molex_adapt.atomic import write_output
 from molex_adapt.data.formats import has_parquet, write_rows
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_folder
+from molex_adapt.plots.drawing import require_altair, save_picture
 from molex_adapt.reports import Analysis
 from molex_adapt.text import storable
 
@@ -27,8 +27,6 @@ _MADE = {MARK, PAGE, NUMBERS, FIGURES, TABLES}
 _REPORTED = Kind(
     "a folder that analyze made", lambda path: {MARK} <= {item.name for item in path.iterdir()} <= _MADE
 )
-_SCALE = 2.0
-"""Pixels of a picture for one of the page."""
 
 
 def check_report_folder(out: Path, inputs: Sequence[Path] = ()) -> None:
@@ -82,9 +80,5 @@ def _write_table(folder: Path, table: FlatTable) -> None:
 
 
 def _draw(report: Analysis, last: Sequence[DomainChange], folder: Path) -> None:
-    import vl_convert
-
     for figure in [*overview(report, last), *details(report)]:
-        spec = figure.chart.properties(background="white").configure_legend(orient="top").to_dict()
-        (folder / f"{figure.key}.svg").write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-        (folder / f"{figure.key}.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=_SCALE))
+        save_picture(figure.chart, folder, figure.key)

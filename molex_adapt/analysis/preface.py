@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from molex_adapt.analysis.change_chart import change_chart
-from molex_adapt.analysis.drawing import Drawing
 from molex_adapt.analysis.flat import DomainChange
+from molex_adapt.plots.drawing import Drawing
 from molex_adapt.reports import Comparison
 
 

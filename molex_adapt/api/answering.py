@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molex_adapt.metrics import Ties
     from molex_adapt.recipe import Recipe
     from molex_adapt.reports import Analysis, EvaluationReport, ScoreReport
+    from molex_adapt.trialfile import Trials
 
 
 class Answering(OpenRegistry):
@@ -65,6 +66,8 @@ class Answering(OpenRegistry):
         split: Split | None = None,
         recipe: Recipe | None = None,
         ties: Ties = "asvspoof5",
+        trials: Trials | None = None,
+        curves: bool = False,
         run: Run = Run(),
     ) -> EvaluationReport:
         """Score labelled data and measure: overall, per attack, per condition, and per attack in each condition.
@@ -74,10 +77,12 @@ class Answering(OpenRegistry):
             split: only this split of it, divided as training divides where the data does not say.
             recipe: decides how the data is divided; the active generation's by default.
             ties: what becomes of equal scores, see `metrics.Ties`; the default gives the ASVspoof 5 package's figures.
+            trials: of speaker verification, from `trialfile.read_trials`, for a-DCF, t-DCF and t-EER.
+            curves: also keep what `plots.write_plots` draws.
             run: as for `score`.
 
         Raises:
-            DataError: a class is missing, or nothing can be scored.
+            DataError: a class is missing, nothing can be scored, or the trials are of other recordings.
         """
         from molex_adapt.api.inputs import table_of
         from molex_adapt.api.measuring import evaluate
@@ -91,7 +96,8 @@ class Answering(OpenRegistry):
                 table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
             ).select(split=split)
         table.require_both_classes("evaluation")
-        report = evaluate(self.detector(record.number, run=run), table, self.store, record, ties, run)
+        detector = self.detector(record.number, run=run)
+        report = evaluate(detector, table, self.store, record, ties, run, trials=trials, curves=curves)
         return replace(report, generation=record.number)
 
     def analyze(self, data: Data | None = None, *, ablate: bool = False, run: Run = Run()) -> Analysis:

@@ -27,16 +27,26 @@ from molex_adapt.registry import GenerationRecord, Store
 from molex_adapt.reports import Analysis, EvaluationReport, HeardInTraining
 from molex_adapt.run import Run
 from molex_adapt.scorefile import Joined
+from molex_adapt.trialfile import Trials
 
 _NOTHING = "no utterances to analyse: {}; give a folder of recordings"
 
 
 def evaluate(
-    detector: Detector, table: Table, store: Store, record: GenerationRecord, ties: Ties, run: Run
+    detector: Detector,
+    table: Table,
+    store: Store,
+    record: GenerationRecord,
+    ties: Ties,
+    run: Run,
+    *,
+    trials: Trials | None = None,
+    curves: bool = False,
 ) -> EvaluationReport:
     """Score and measure: overall, per attack, per condition and both, and what the generation's threshold refuses.
 
     Where the mixture learnt from some of the recordings, that is said, with figures of those that it did not hear.
+    `trials` and `curves` as in `evaluate_scores`.
 
     Raises:
         DataError: of a class, nothing can be scored.
@@ -55,7 +65,9 @@ def evaluate(
         },
     )
     sources = [item.source for item in items]
-    report = evaluate_scores(joined, sources=sources, ties=ties, threshold=record.threshold)
+    report = evaluate_scores(
+        joined, sources=sources, ties=ties, threshold=record.threshold, trials=trials, curves=curves
+    )
     report = replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
     trained = find_trained(store, record.number, table, usable, run)
     return report if trained is None else _told(report, trained, joined, items, ties)

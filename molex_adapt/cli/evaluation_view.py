@@ -12,7 +12,9 @@ from rich.table import Table
 from molex_adapt.cli.tables import GAP, MOST_LISTED, eer_cell, empty_table, failures, in_width
 
 if TYPE_CHECKING:  # as in tables.py
-    from molex_adapt.metrics import Rates, Refusals
+    from collections.abc import Callable
+
+    from molex_adapt.metrics import Bounded, Rates, Refusals, TandemRates
     from molex_adapt.reports import EvaluationReport
 
 _MOST_CONDITIONS = 24
@@ -32,13 +34,14 @@ def evaluation_tables(report: EvaluationReport) -> list[RenderableType]:
         rates = {name: report.by_condition[name] for name in shown}
         parts.append(_detection(title, "condition", rates, other.by_condition))
     if len(shown) > 1 and len(report.by_attack_and_condition) > 1:
-        parts += _grid(report.by_attack_and_condition, shown)
+        parts += _pivots(report, shown)
     if len(shown) < len(report.by_condition):
         more = len(report.by_condition) - len(shown)
         parts.append(
             Padding(f"... and {more} further conditions, each with fewer recordings: see --json", (0, 1))
         )
-    return [*parts, *_refused(report, shown), *_tied(report), *failures(report.failed)]
+    ends = [*_challenge(report), *_refused(report, shown), *_tied(report), *failures(report.failed)]
+    return [*parts, *ends]
 
 
 def _most_heard(rates: Mapping[str, Rates | None]) -> list[str]:
@@ -48,29 +51,112 @@ def _most_heard(rates: Mapping[str, Rates | None]) -> list[str]:
     return [name for name in rates if name in kept]
 
 
-def _grid(grid: Mapping[str, Mapping[str, Rates | None]], conditions: Sequence[str]) -> list[Table]:
-    """A row per attack and a column per condition, in as many tables as 80 columns ask for."""
+def _pivots(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:
+    """A row per attack and a column per condition, each with one for all together: the EER, and the minDCF."""
+    eers = _pivot(
+        report, conditions, _cell, "EER in % by attack and condition (95 %), and how many are spoofed"
+    )
+    costs = _pivot(report, conditions, _cost_cell, "minDCF by attack and condition")
+    return [*eers, *costs]
+
+
+def _pivot(
+    report: EvaluationReport, conditions: Sequence[str], told: Callable[[Rates | None], str], title: str
+) -> list[Table]:
+    """One figure, in as many tables as 80 columns ask for."""
+    columns: dict[str, str | None] = {**{name: name for name in conditions}, _all_of(conditions): None}
+    attacks = [*report.by_attack_and_condition]
+    rows: dict[str, str | None] = {**{name: name for name in attacks}, _all_of(attacks): None}
     cells = {
-        attack: {name: _cell(row[name]) if name in row else "-" for name in conditions}
-        for attack, row in grid.items()
+        row: {
+            name: "-" if _not_there(report, attack, place) else told(report.cell(attack, place))
+            for name, place in columns.items()
+        }
+        for row, attack in rows.items()
+    }
+    counts = {name: _bona_fide(report.cell(None, place)) for name, place in columns.items()}
+    widths = {
+        name: max(len(name), len(counts[name]), *(len(row[name]) for row in cells.values()))
+        for name in columns
     }
     tables: list[Table] = []
-    widths = {name: max(len(name), *(len(row[name]) for row in cells.values())) for name in conditions}
-    for names in in_width(widths, max(map(len, ["attack", *cells])) + GAP):
-        title = "The same, further conditions"
-        if not tables:
-            title = "EER in % by attack and condition (95 %), and how many are spoofed"
-        table = empty_table(title, "attack", *names, whole=True)
-        for attack, row in cells.items():
-            table.add_row(attack, *(row[name] for name in names))
+    for names in in_width(widths, max(map(len, ["bona fide", *cells])) + GAP):
+        table = empty_table("The same, further conditions" if tables else title, "attack", *names, whole=True)
+        for row, attack in rows.items():
+            if attack is None:
+                table.add_section()
+            table.add_row(row, *(cells[row][name] for name in names), style=None if attack else "bold")
+        table.add_row("bona fide", *(counts[name] for name in names))
         tables.append(table)
     return tables
+
+
+def _all_of(names: Sequence[str]) -> str:
+    """What all of them together are called; an attack or a condition may be called "all"."""
+    return "all" if "all" not in names else "all together"
+
+
+def _not_there(report: EvaluationReport, attack: str | None, condition: str | None) -> bool:
+    """Whether an attack was never heard in a condition."""
+    if attack is None or condition is None:
+        return False
+    return condition not in report.by_attack_and_condition[attack]
+
+
+def _bona_fide(rates: Rates | None) -> str:
+    return "0" if rates is None else str(rates.bona_fide)
+
+
+def _cost_cell(rates: Rates | None) -> str:
+    return "no bona fide" if rates is None else f"{rates.min_dcf:.3f}"
 
 
 def _cell(rates: Rates | None) -> str:
     if rates is None:
         return "no bona fide"
     return f"{eer_cell(rates) if rates.has_interval else f'{100 * rates.eer:.1f}'} {rates.spoof:4}"
+
+
+def _challenge(report: EvaluationReport) -> list[Table]:
+    """The challenges' figures of all together, each with its interval."""
+    overall, found = report.overall, report.intervals
+    if found is None and report.tandem is None:
+        return []
+    table = empty_table("All together, as the challenges measure", "figure", "value", "95 %", whole=True)
+    if found is not None:
+        table.add_row("minDCF", f"{overall.min_dcf:.3f}", _reach(found.min_dcf))
+        table.add_row("actDCF", f"{overall.act_dcf:.3f}", _reach(found.act_dcf))
+        table.add_row("EER", f"{100 * overall.eer:.2f} %", _reach(overall.eer_ci, 100, 1))
+        table.add_row("Cllr, bits", f"{overall.cllr:.3f}", _reach(found.cllr))
+    if report.tandem is not None:
+        _add_tandem(table, report.tandem)
+    return [table]
+
+
+def _add_tandem(table: Table, found: TandemRates) -> None:
+    table.add_section()
+    costs: dict[str, Bounded | None] = {
+        "a-DCF": found.a_dcf,
+        "min t-DCF (2021)": found.t_dcf_2021,
+        "min t-DCF (2019)": found.t_dcf_2019,
+    }
+    for name, item in costs.items():
+        if item is not None:
+            table.add_row(name, f"{item.value:.4f}", _reach(item.ci, places=4))
+    if found.t_eer is not None:
+        table.add_row("t-EER", f"{100 * found.t_eer:.2f} %", "")
+    if found.asv is not None:
+        asv = found.asv
+        rates = (("targets rejected", asv.miss), ("nontargets accepted", asv.false_alarm))
+        for name, rate in (*rates, ("spoofs accepted", asv.spoof_false_alarm)):
+            table.add_row(f"ASV alone: {name}", f"{100 * rate:.2f} %", "")
+    for name, count in (("target", found.target), ("nontarget", found.nontarget), ("spoof", found.spoof)):
+        table.add_row(f"{name} trials", str(count), "")
+
+
+def _reach(interval: tuple[float, float], unit: float = 1.0, places: int = 3) -> str:
+    low, high = interval
+    return f"{unit * low:.{places}f}–{unit * high:.{places}f}"
 
 
 def _refused(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molex_adapt.analysis.drawing import INSTALL
 from molex_adapt.analysis.page import page
 from molex_adapt.analysis.preface import Preface, Statement
 from molex_adapt.atomic import write_output
 from molex_adapt.conventions import NULL_DOMAIN, Seconds
 from molex_adapt.data import Failed
 from molex_adapt.demo.verdict import Verdict
+from molex_adapt.plots.drawing import INSTALL
 from molex_adapt.reports import Analysis, Comparison, StageReport
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from molex_adapt.analysis.drawing import missing_libraries
 from molex_adapt.api import EMBEDDED, Registry
 from molex_adapt.conventions import Seconds
 from molex_adapt.data import Table
@@ -20,6 +19,7 @@ from molex_adapt.demo.report import DemoReport, write_page
 from molex_adapt.demo.story import Step, Story
 from molex_adapt.demo.verdict import judge
 from molex_adapt.outputs import Kind, check_folder
+from molex_adapt.plots.drawing import missing_libraries
 from molex_adapt.progress import Chapters, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
 from molex_adapt.run import Run

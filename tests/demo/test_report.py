@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from molex_adapt.analysis import drawing
+from molex_adapt.plots import drawing
 from molex_adapt.demo.report import preface_of, write_page
 from tests.demo.reports import analysed, compared
 
