@@ -11,7 +11,7 @@ from molex_adapt.plots.drawing import BLUE, DASHES, GREY, ORANGE, PALETTE, devia
 from molex_adapt.reports import EvaluationReport
 
 _SIZE = 420
-_RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
+_RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 _LEAST = 5e-4
 """Error rates on the axes of a DET curve; 0 and 1 have no normal deviate."""
 _MOST_CURVES = len(PALETTE) - 1
@@ -49,8 +49,11 @@ def _det(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
         {"curve": label, "x": _deviate(rates[name].eer), "y": _deviate(rates[name].eer)}
         for name, label in named.items()
     ]
-    low = max(_deviate(_LEAST), min(min(row["x"], row["y"]) for row in values) - 0.1)
     high = max(0.0, max(_deviate(rates[name].eer) for name in named) + 0.9)
+    shown = [
+        row for row in values if max(row["x"], row["y"]) <= high and min(row["x"], row["y"]) > _deviate(0)
+    ]
+    low = min((min(row["x"], row["y"]) for row in shown), default=_deviate(0)) - 0.1
     scale, axis = alt.Scale(domain=[low, high], nice=False), deviate_axis(_RATES)
     x = alt.X("x:Q", scale=scale, axis=axis, title="spoofed speech accepted")
     y = alt.Y("y:Q", scale=scale, axis=axis, title="bona fide speech refused")
@@ -140,7 +143,8 @@ def _reliability(curves: EvaluationCurves) -> Plot:
 
     rows = [list(pair) for pair in curves.reliability]
     every = [value for row in rows for value in row]
-    low, high = min(every), max(every)
+    room = 0.04 * (max(every) - min(every))
+    low, high = min(every) - room, max(every) + room
     kinds = ("labels show", "perfect")
     values = [{"kind": kinds[0], "score": score, "ratio": ratio} for score, ratio in rows]
     values += [{"kind": kinds[1], "score": edge, "ratio": edge} for edge in (low, high)]
