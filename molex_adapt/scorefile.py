@@ -1,7 +1,8 @@
-"""Score and key files in the format of the ASVspoof 5 evaluation (track 1).
+"""Score and key files in the format of the ASVspoof 5 evaluation (track 1), and of the Speech Anti-Spoofing Arena.
 
-Tab-separated text with a header line. Scores: `filename`, `cm-score`. Key: `filename`, `cm-label` and any
-further columns, such as `attack` and `condition`, for a breakdown. Higher scores mean more bona fide.
+ASVspoof 5: tab-separated text with a header line. Scores: `filename`, `cm-score`. Key: `filename`, `cm-label` and any
+further columns, such as `attack` and `condition`, for a breakdown. The Arena, and ASVspoof 2021 too, take a line
+`name score` each, with a blank between and no header. Higher scores mean more bona fide.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +32,11 @@ FILENAME = "filename"
 SCORE = "cm-score"
 LABEL = "cm-label"
 
+Form: TypeAlias = Literal["asvspoof5", "arena"]
+"""Of a score file: with a header and tabs, or lines of name and score alone."""
+
 _SAMPLES = 3
-_HEADER_BYTES = 100
+_HEADER_BYTES = 1000
 _NO_LINE = {  # what one field of one line in UTF-8 cannot hold, in Python's notation
     code: ascii(chr(code)).strip("'")
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
@@ -69,12 +74,14 @@ class Joined:
 
 
 def read_scores(path: Path | str) -> Scores:
-    """Read a score file; columns other than `filename` and `cm-score` are ignored.
+    """Read a score file in either form; columns other than `filename` and `cm-score` are ignored.
 
     Raises:
         DataError: file missing, not text or empty; header without a column; wrong delimiter; a row of another
             width; a file named twice; a score that is no finite number (with its line).
     """
+    if _is_line(read_text(Path(path)).partition("\n")[0]):
+        return _read_lines(Path(path))
     rows = _Rows(Path(path), SCORE)
     names, values = [], []
     for line, row in rows.named():
@@ -103,13 +110,16 @@ def read_key(path: Path | str) -> Key:
     return Key(tuple(names), np.array(labels, dtype=bool), kept, str(path))
 
 
-def write_scores(path: Path | str, filenames: Sequence[str], scores: ArrayLike) -> None:
+def write_scores(
+    path: Path | str, filenames: Sequence[str], scores: ArrayLike, form: Form = "asvspoof5"
+) -> None:
     """Write a score file that reads back to the same floats; an existing one is replaced whole or not at all.
 
     Args:
         path: where to; its folder must exist. Nothing but a score file is replaced.
-        filenames: (n,) unique names that a line can hold; see `line_name`.
+        filenames: (n,) unique names that a line can hold; see `line_name`. Lines of the Arena hold none with blanks.
         scores: (n,) finite scores.
+        form: of the file.
 
     Raises:
         DataError: lengths differ, a name cannot be written or comes twice, a score is not finite, another file
@@ -117,9 +127,16 @@ def write_scores(path: Path | str, filenames: Sequence[str], scores: ArrayLike) 
     """
     values = np.asarray(scores, dtype=np.float64)
     _check_writable(Path(path), filenames, values)
+    blank = next((name for name in filenames if name.split() != [name]), None)
+    if form == "arena" and blank is not None:
+        raise DataError(
+            f"{path}: {blank!r} has a blank in it. Expected names without, for lines of name and score. Name the "
+            "recordings as their data set does (score --key), or rename them."
+        )
     check_file(path, SCORE_FILE)
-    lines = [f"{FILENAME}\t{SCORE}"]
-    lines += [f"{name}\t{float(value)!r}" for name, value in zip(filenames, values, strict=True)]
+    gap = " " if form == "arena" else "\t"
+    lines = [] if form == "arena" else [f"{FILENAME}{gap}{SCORE}"]
+    lines += [f"{name}{gap}{float(value)!r}" for name, value in zip(filenames, values, strict=True)]
     try:
         write_output(Path(path), "\n".join(lines) + "\n")
     except OSError as error:
@@ -173,10 +190,10 @@ def join(scores: Scores, key: Key) -> Joined:
 
 
 def _is_score_file(path: Path) -> bool:
-    """Whether the first line is the header that `write_scores` writes: a key, or a table with more in it, is none."""
+    """Whether the first line is one that `write_scores` writes: a key, or a table with more in it, is none."""
     with path.open("rb") as file:
-        first = file.readline(_HEADER_BYTES)
-    return [name.strip() for name in first.decode("utf-8-sig", "replace").split("\t")] == [FILENAME, SCORE]
+        first = file.readline(_HEADER_BYTES).decode("utf-8-sig", "replace")
+    return [name.strip() for name in first.split("\t")] == [FILENAME, SCORE] or _is_line(first)
 
 
 SCORE_FILE = Kind("a score file", _is_score_file)
@@ -235,6 +252,33 @@ class _Rows:
         raise DataError(
             f"{self.path} has no column {missing[0]!r}: its first line is {shown(first)}. {expected} {hint}"
         )
+
+
+def _is_line(text: str) -> bool:
+    """Whether this is a name and a score with a blank between, and no header."""
+    fields = text.strip().split(" ")
+    if len(fields) != 2 or "\t" in text:
+        return False
+    try:
+        return math.isfinite(float(fields[1]))
+    except ValueError:
+        return False
+
+
+def _read_lines(path: Path) -> Scores:
+    """Lines of name and score."""
+    found: dict[str, float] = {}
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        fields = text.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or fields[0] in found:
+            fault = f"{fields[0]!r} again" if len(fields) == 2 else shown(text, 60)
+            raise DataError(
+                f"{path}, line {line}: {fault}. Expected a name and a score, and every file once. Mend the line."
+            )
+        found[fields[0]] = _number(fields[1], path, line)
+    return Scores(tuple(found), np.array(list(found.values())), str(path))
 
 
 def _number(text: str, path: Path, line: int) -> float:

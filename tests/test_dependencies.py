@@ -22,7 +22,7 @@ EXTRAS = {
     "simulate": "simulate",
     "tts": "simulate",
     "parquet": "data",
-    "report": "analysis",
+    "report": "analysis plots",
     "demo": "simulate",
 }
 """Which sub-package needs an extra; `dev` is what tests, tools and benchmarks need besides."""
@@ -100,7 +100,7 @@ def given(path: Path) -> set[str]:
     """The distributions that a file may import from."""
     if path.parts[0] != "molex_adapt":
         return DECLARED
-    return CORE.union(*(EXTRA[extra] for extra, part in EXTRAS.items() if path.parts[1] == part))
+    return CORE.union(*(EXTRA[extra] for extra, part in EXTRAS.items() if path.parts[1] in part.split()))
 
 
 def test_what_is_imported_is_declared(found):

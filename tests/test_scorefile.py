@@ -181,3 +181,30 @@ def test_a_name_that_no_line_holds_is_put_so_that_one_does(tmp_path, name, writt
     assert line_name(name) == written
     write_scores(tmp_path / "s.tsv", [written], [1.0])
     assert read_scores(tmp_path / "s.tsv").filenames == (written,)
+
+
+def test_scores_for_the_arena_are_lines_of_name_and_score(tmp_path):
+    """The form that the Arena's submission guide states: `<utterance_id> <score>`, higher is more bona fide."""
+    path = tmp_path / "scores.txt"
+    write_scores(path, ["LA_E_1", "LA_E_2"], [0.1, -2.5e-7], form="arena")
+    assert path.read_text() == "LA_E_1 0.1\nLA_E_2 -2.5e-07\n"
+    back = read_scores(path)
+    assert (back.filenames, back.values.tolist()) == (("LA_E_1", "LA_E_2"), [0.1, -2.5e-7])
+    write_scores(path, ["LA_E_1"], [1.0], form="arena")  # gives way to its like
+    with pytest.raises(DataError, match="'my file' has a blank in it"):
+        write_scores(path, ["my file"], [1.0], form="arena")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a 1\nb\n", "line 2: 'b'. Expected a name and a score"),
+        ("a 1\nb 2 3\n", "line 2: 'b 2 3'"),
+        ("a 1\n\na 2\n", "line 3: 'a' again"),
+        ("a 1\nb inf\n", "line 2: score 'inf'"),
+    ],
+)
+def test_faults_of_lines_are_named_with_their_number(tmp_path, text, says):
+    (tmp_path / "s.txt").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read_scores(tmp_path / "s.txt")

@@ -69,7 +69,7 @@ def _pivot(
     rows: dict[str, str | None] = {**{name: name for name in attacks}, _all_of(attacks): None}
     cells = {
         row: {
-            name: "-" if _not_there(report, attack, place) else told(report.cell(attack, place))
+            name: "-" if _untold(report, attack, place) else told(report.cell(attack, place))
             for name, place in columns.items()
         }
         for row, attack in rows.items()
@@ -96,19 +96,19 @@ def _all_of(names: Sequence[str]) -> str:
     return "all" if "all" not in names else "all together"
 
 
-def _not_there(report: EvaluationReport, attack: str | None, condition: str | None) -> bool:
-    """Whether an attack was never heard in a condition."""
+def _untold(report: EvaluationReport, attack: str | None, condition: str | None) -> bool:
+    """Whether there is nothing to say: the attack was not heard there, or of all spoofs or all speech a class lacks."""
     if attack is None or condition is None:
-        return False
+        return report.cell(attack, condition) is None
     return condition not in report.by_attack_and_condition[attack]
 
 
 def _bona_fide(rates: Rates | None) -> str:
-    return "0" if rates is None else str(rates.bona_fide)
+    return "-" if rates is None else str(rates.bona_fide)
 
 
 def _cost_cell(rates: Rates | None) -> str:
-    return "no bona fide" if rates is None else f"{rates.min_dcf:.3f}"
+    return "-" if rates is None else f"{rates.min_dcf:.3f}"
 
 
 def _cell(rates: Rates | None) -> str:

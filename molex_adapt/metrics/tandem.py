@@ -2,7 +2,8 @@
 
 Trials of ASV are of three kinds: the target speaker, another speaker (nontarget), a spoof. Higher scores accept.
 
-Shapes: T target trials, O nontarget trials, S spoof trials; N bona fide, M spoofed utterances.
+Shapes: T target trials, O nontarget trials, S spoof trials; N bona fide, M spoofed utterances;
+V points of a curve.
 """
 
 from __future__ import annotations

@@ -49,3 +49,10 @@ def test_evaluate_wants_one_of_two_forms(run, options):
     ran = run("evaluate", *options)
     assert (ran.status, ran.out) == (2, "")
     assert "either DATA" in ran.err
+
+
+def test_trials_and_curves_reach_the_api(run, api, tmp_path):
+    (tmp_path / "asv.txt").write_text("bonafide target 1\nbonafide nontarget 0\nA01 spoof 1\n")
+    assert run("evaluate", "data/", "--asv", tmp_path / "asv.txt").status == 0
+    assert api.last("evaluate")["trials"].asv.tolist() == [1.0, 0.0, 1.0]
+    assert api.last("evaluate")["curves"] is False

@@ -16,6 +16,16 @@ def files(tmp_path):
     return tmp_path / "s.tsv", tmp_path / "k.tsv"
 
 
+@pytest.fixture
+def coded_key(files):
+    """The same key with codecs: a, b, e, g and h in one, c, d and f in another."""
+    heading, *rows = files[1].read_text().splitlines()
+    coded = [f"{row}\t{'opus' if row[0] in 'cdf' else 'mp3'}\n" for row in rows]
+    path = files[1].with_name("coded.tsv")
+    path.write_text("".join([f"{heading}\tcodec\n", *coded]))
+    return path
+
+
 def test_evaluate_files_needs_no_model(run, files):
     ran = run("evaluate", "--scores", files[0], "--key", files[1], "--json")
     assert ran.status == 0
@@ -75,3 +85,49 @@ def test_equal_scores_are_taken_together_on_request(run, tied_files):
 
 def test_without_equal_scores_the_table_has_nothing_to_say_of_them(run, files):
     assert "*" not in run("evaluate", "--scores", files[0], "--key", files[1]).out
+
+
+def test_pivots_have_a_row_and_a_column_for_all_together(run, files, coded_key):
+    ran = run("evaluate", "--scores", files[0], "--key", coded_key, "--json")
+    pivot = ran.json["pivot"]
+    assert (pivot["attacks"], pivot["conditions"]) == (["A01", "A02", None], ["mp3", "opus", None])
+    assert pivot["spoof"] == [[1, 1, 2], [2, None, 2], [3, 1, 4]]
+    assert pivot["bona_fide"][2] == [2, 2, 4]
+    assert pivot["eer"][2][2] == ran.json["overall"]["eer"]
+    assert pivot["min_dcf"][0][2] == ran.json["by_attack"]["A01"]["min_dcf"]
+    assert pivot["cllr"][1][0] == ran.json["by_attack_and_condition"]["A02"]["mp3"]["cllr"]
+    lines = [
+        line.split() for line in run("evaluate", "--scores", files[0], "--key", coded_key).out.splitlines()
+    ]
+    title = lines.index(["minDCF", "by", "attack", "and", "condition"])
+    assert lines[title + 2] == ["attack", "mp3", "opus", "all"]
+    costs = {row[0]: row[1:] for row in lines[title + 4 : title + 9] if row}
+    assert costs["A02"] == [f"{pivot['min_dcf'][1][0]:.3f}", "-", f"{pivot['min_dcf'][1][2]:.3f}"]
+    assert costs["all"] == [f"{cost:.3f}" for cost in pivot["min_dcf"][2]]
+    assert costs["bona"] == ["fide", "2", "2", "4"]
+
+
+def test_trials_of_speaker_verification_add_the_tandem_figures(run, files, tmp_path):
+    asv = tmp_path / "asv.txt"
+    rows = {"bonafide target": (3, 2, 1), "bonafide nontarget": (-1, -2, 1.5), "A01 spoof": (2, -3, 1)}
+    asv.write_text("".join(f"{kind} {score}\n" for kind, scores in rows.items() for score in scores))
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], "--asv", asv, "--json")
+    found = ran.json["tandem"]
+    assert (ran.status, found["trials"], found["a_dcf"]) == (
+        0,
+        {"target": 3, "nontarget": 3, "spoof": 3},
+        None,
+    )
+    assert found["t_dcf_2021"]["ci"][0] <= found["t_dcf_2021"]["value"] <= found["t_dcf_2021"]["ci"][1]
+    told = run("evaluate", "--scores", files[0], "--key", files[1], "--asv", asv).out
+    assert "min t-DCF (2021)" in told and max(map(len, told.splitlines())) <= 80
+    wrong = run("evaluate", "--scores", files[0], "--key", files[1], "--asv-key", asv)
+    assert (wrong.status, "--asv-key labels the trials of --asv" in " ".join(wrong.err.split())) == (2, True)
+
+
+def test_plots_are_written_beside_the_figures(run, files, tmp_path, monkeypatch):
+    monkeypatch.setattr("molex_adapt.plots.files.save_picture", lambda *_, **__: None)  # a second each
+    out = tmp_path / "plots"
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], "--plots", out)
+    assert (ran.status, f"Plots written to {out}" in ran.out.replace("\n", "")) == (0, True)
+    assert {"det.csv", "calibration.csv"} <= {item.name for item in out.iterdir()}

@@ -116,3 +116,11 @@ def test_the_place_of_a_score_file_is_looked_at_before_anything_is_scored(
     assert says in " ".join(ran.err.split())
     if content is not None:
         assert (tmp_path / name).read_bytes() == content
+
+
+def test_scores_can_be_written_for_the_arena(run, api, tmp_path):
+    out = tmp_path / "scores.txt"
+    assert run("score", "a/", "--out", out, "--format", "arena", "--allow-failures").status == 0
+    assert out.read_text() == "a/one.wav 2.5\na/two.flac -1.25\n"
+    for wrong in ([], ["--out", tmp_path / "s.csv"]):
+        assert run("score", "a/", "--format", "arena", *wrong).status == 2

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from molex_adapt.plots import drawing
 from molex_adapt.demo.report import preface_of, write_page
+from molex_adapt.plots import drawing
 from tests.demo.reports import analysed, compared
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"

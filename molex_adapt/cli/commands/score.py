@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,7 +30,7 @@ from molex_adapt.errors import MolexError
 
 if TYPE_CHECKING:
     from molex_adapt.reports import ScoreReport
-    from molex_adapt.scorefile import Key
+    from molex_adapt.scorefile import Form, Key
 
 
 def score(
@@ -57,6 +57,14 @@ def score(
             show_default=False,
         ),
     ] = None,
+    form: Annotated[
+        Literal["asvspoof5", "arena"],
+        typer.Option(
+            "--format",
+            help="Of a score file: as the ASVspoof 5 package takes it, or lines of name and score as the Speech "
+            "Anti-Spoofing Arena does.",
+        ),
+    ] = "asvspoof5",
     resume: Annotated[
         bool, typer.Option("--resume", help="With --out: go on where this command was interrupted.")
     ] = False,
@@ -101,6 +109,7 @@ def score(
       molex-adapt score recordings/ --out scores.csv --resume
     """
     _check_options(out, key, resume, prior, error)
+    _check_form(out, form)
     truth = _checked(audio, out, key)
     journal = None if out is None or (out.exists() and not out.is_file()) else _journal(out)
     from molex_adapt.api import Registry
@@ -116,7 +125,7 @@ def score(
     view, failed = score_table(report), broken(report.failed)
     answer = Answer(report.as_dict(), view, report.remarks, ok=bool(report.scores), failed=failed)
     if out is not None and report.scores:
-        answer = _written(answer, report, out, truth)
+        answer = _written(answer, report, out, truth, form)
     if journal is not None and answer.fault is None:
         with suppress(OSError):
             journal.unlink(missing_ok=True)
@@ -130,6 +139,15 @@ def _check_options(out: Path | None, key: Path | None, resume: bool, prior: floa
         raise typer.BadParameter("--prior is a probability between 0 and 1, such as 0.5 or 0.99")
     if not 0 < error <= 0.5:
         raise typer.BadParameter("--error is a rate above 0 and up to 0.5, such as 0.3")
+
+
+def _check_form(out: Path | None, form: Form) -> None:
+    if form == "asvspoof5":
+        return
+    from molex_adapt.scoretable import is_table
+
+    if out is None or is_table(out):
+        raise typer.BadParameter("--format is of a score file: it goes with --out FILE, such as scores.txt")
 
 
 def _checked(audio: list[Path], out: Path | None, key: Path | None) -> Key | None:
@@ -153,7 +171,7 @@ def _again() -> str:
     return shlex.join(words if "--resume" in words else [*words, "--resume"])
 
 
-def _written(answer: Answer, report: ScoreReport, out: Path, truth: Key | None) -> Answer:
+def _written(answer: Answer, report: ScoreReport, out: Path, truth: Key | None, form: Form) -> Answer:
     """The answer after the scores are written; where that fails, the table is not lost with it."""
     from molex_adapt.scorefile import line_name, write_scores
     from molex_adapt.scoretable import is_table, write_table
@@ -169,7 +187,7 @@ def _written(answer: Answer, report: ScoreReport, out: Path, truth: Key | None) 
         if is_table(out):
             write_table(out, report, names)
         else:
-            write_scores(out, names, [item.score for item in report.scores])
+            write_scores(out, names, [item.score for item in report.scores], form)
     except MolexError as error:
         return replace(answer, fault=error)
     if changed:
