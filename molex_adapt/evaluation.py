@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from molex_adapt.conventions import NULL_DOMAIN, NULL_EER
 from molex_adapt.data.formats import cell
 from molex_adapt.data.manifest import CONDITION_COLUMNS
@@ -23,6 +25,7 @@ from molex_adapt.metrics import (
     measure_by_condition,
     measure_grid,
     refusals_by_condition,
+    split_groups,
 )
 from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_scores
@@ -153,12 +156,8 @@ def _with_costs(
     if not report.overall.has_interval:
         return report
     real = joined.is_bona_fide
-    groups = sources and tuple(
-        [source for source, own in zip(sources, real, strict=True) if own == wanted]
-        for wanted in (True, False)
-    )
-    pair = (groups[0], groups[1]) if groups else None
-    found = cost_intervals(joined.scores[real], joined.scores[~real], bootstrap=bootstrap, groups=pair)
+    groups = split_groups(sources, np.ones_like(real), real)
+    found = cost_intervals(joined.scores[real], joined.scores[~real], bootstrap=bootstrap, groups=groups)
     return replace(report, intervals=found)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.data.naming import meet
 from molex_adapt.errors import DataError
-from molex_adapt.metrics import TandemRates, measure_tandem
+from molex_adapt.metrics import TandemRates, measure_tandem, split_groups
 from molex_adapt.scorefile import Joined
 from molex_adapt.trialfile import KINDS, SPOOF, Trials
 
@@ -47,11 +47,7 @@ def evaluate_tandem(
     rows = places[kept] if trials.by_trial else np.arange(real.size)
     names = joined.filenames if sources is None and trials.by_trial else sources
     own = real[rows]
-    groups = (
-        None
-        if names is None
-        else ([names[at] for at in rows[own].tolist()], [names[at] for at in rows[~own].tolist()])
-    )
+    groups = None if names is None else split_groups([names[at] for at in rows], np.ones_like(own), own)
     scores = joined.scores[rows]
     figures = measure_tandem(
         scores[own],

@@ -53,6 +53,7 @@ from molex_adapt.metrics.refusals import (
     refusals_by_condition,
     threshold_for_new_voices,
 )
+from molex_adapt.metrics.resampling import split_groups
 from molex_adapt.metrics.tandem import (
     A_DCF,
     T_DCF,
@@ -112,6 +113,7 @@ __all__ = [
     "paired_changes",
     "paired_refusals",
     "refusals_by_condition",
+    "split_groups",
     "t_dcf_interval",
     "t_eer",
     "tandem_weights",

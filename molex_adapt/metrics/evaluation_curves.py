@@ -55,9 +55,7 @@ def curves_of(
     names = np.array([name or "" for name in attacks], dtype=object)
     found = sorted({str(name) for name in names[~is_bona_fide] if name})
     parts = {"": fake} | {name: values[~is_bona_fide & (names == name)] for name in found}
-    low, high = np.percentile(values, [_OUTLIERS, 100 - _OUTLIERS])
-    edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
-    counts = [np.histogram(np.clip(own, edges[0], edges[-1]), edges)[0].tolist() for own in (real, fake)]
+    edges, counts = _histograms(real, fake)
     return EvaluationCurves(
         det={name: thinned_det(real, own, _DET_POINTS) for name, own in parts.items()},
         bayes_error=bayes_error(real, fake),
@@ -66,6 +64,15 @@ def curves_of(
         bona_fide=counts[0],
         spoof=counts[1],
     )
+
+
+def _histograms(real: Floats, fake: Floats) -> tuple[Floats, list[list[int]]]:
+    """Edges that hold nearly all scores, and the counts of both classes between them."""
+    # Differences of scores beyond this would overflow.
+    classes = [np.clip(scores, -1e100, 1e100) for scores in (real, fake)]
+    low, high = np.percentile(np.concatenate(classes), [_OUTLIERS, 100 - _OUTLIERS])
+    edges = np.linspace(low, max(high, low + max(1e-6, 1e-9 * abs(low))), _BINS + 1)
+    return edges, [np.histogram(np.clip(own, edges[0], edges[-1]), edges)[0].tolist() for own in classes]
 
 
 def thinned_det(real: Floats, fake: Floats, points: int) -> Points:

@@ -26,7 +26,7 @@ from molex_adapt.metrics.curve import (
     eer,
     min_dcf,
 )
-from molex_adapt.metrics.resampling import Groups
+from molex_adapt.metrics.resampling import Groups, split_groups
 
 FEWEST_FOR_INTERVAL = 10
 """Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,
@@ -215,7 +215,7 @@ def _measure_rows(
     groups: Sequence[str | None] | None,
     rows: NDArray[np.bool_],
 ) -> Rates:
-    return measured(values[rows & real], values[rows & ~real], groups=_split_groups(groups, rows, real))
+    return measured(values[rows & real], values[rows & ~real], groups=split_groups(groups, rows, real))
 
 
 def _checked_columns(
@@ -237,14 +237,3 @@ def _checked_columns(
                 "Join scores and key by file name first."
             )
     return values, real
-
-
-def _split_groups(
-    groups: Sequence[str | None] | None, rows: NDArray[np.bool_], real: NDArray[np.bool_]
-) -> Groups | None:
-    if groups is None:
-        return None
-    return (
-        [groups[int(at)] for at in np.flatnonzero(rows & real)],
-        [groups[int(at)] for at in np.flatnonzero(rows & ~real)],
-    )

@@ -101,3 +101,15 @@ def check_settings(bootstrap: int, confidence: float) -> None:
             f"An interval from {bootstrap} resamples at confidence {confidence} does not exist. Expected at "
             "least 1 resample and a confidence between 0 and 1. For the bare figure call eer()."
         )
+
+
+def split_groups(
+    groups: Sequence[str | None] | None, rows: NDArray[np.bool_], real: NDArray[np.bool_]
+) -> Groups | None:
+    """The (n,) source ids of the chosen rows by class, from (n,) booleans; None where there are none."""
+    if groups is None:
+        return None
+    return (
+        [groups[int(at)] for at in np.flatnonzero(rows & real)],
+        [groups[int(at)] for at in np.flatnonzero(rows & ~real)],
+    )

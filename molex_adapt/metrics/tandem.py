@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.curve import Floats, checked_scores, det_curve
+from molex_adapt.metrics.resampling import Integers
 
 Formula: TypeAlias = Literal["2019", "2021"]
-"""Of the t-DCF. `2019`: of the ASVspoof 2019 challenge, without the cost of ASV's own errors. `2021`: as revised by
-Kinnunen et al. 2020, with it; ASVspoof 2021 and the ASVspoof 5 package use this one."""
+"""Of the t-DCF. `2019`: of the ASVspoof 2019 challenge, without the cost of ASV's own errors. `2021`: of ASVspoof 2021,
+as revised by Kinnunen et al. 2020, with it. The ASVspoof 5 package holds both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +243,13 @@ def _single_rates(kinds: tuple[Floats, Floats, Floats]) -> tuple[Floats, Floats,
     return passed[0], 1 - passed[1], 1 - passed[2]
 
 
-def _equal_errors(cm_miss: Floats, asv_miss: Floats, asv_nontarget: Floats) -> np.ndarray:
+def _equal_errors(cm_miss: Floats, asv_miss: Floats, asv_nontarget: Floats) -> Integers:
     """For each point of ASV, the first point of the (V,) countermeasure curve with the most equal tandem errors."""
 
-    def gap(at: np.ndarray) -> Floats:
+    def gap(at: Integers) -> Floats:
         passed = 1 - cm_miss[at]
-        return np.abs(cm_miss[at] + passed * asv_miss - passed * asv_nontarget)
+        found: Floats = np.abs(cm_miss[at] + passed * asv_miss - passed * asv_nontarget)
+        return found
 
     # Tandem misses minus false alarms rise with the countermeasure's misses, and are 0 at this miss rate.
     wanted = (asv_nontarget - asv_miss) / (1 - asv_miss + asv_nontarget)

@@ -88,8 +88,9 @@ def measure_tandem(
             "There are no trials of speaker verification. Give scores of ASV, of SASV, or of both."
         )
     target, nontarget, spoofed = (len(scores) for scores in trials)  # type: ignore[arg-type]
-    settings = {"bootstrap": bootstrap, "seed": seed}
-    both = None if sasv is None else Bounded(a_dcf(*sasv), a_dcf_interval(*sasv, **settings))
+    both = None
+    if sasv is not None:
+        both = Bounded(a_dcf(*sasv), a_dcf_interval(*sasv, bootstrap=bootstrap, seed=seed))
     if asv is None:
         return TandemRates(target, nontarget, spoofed, both)
     rates = asv_rates(*asv)

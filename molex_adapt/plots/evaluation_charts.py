@@ -40,20 +40,23 @@ def _det(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
     rates = {"": report.overall, **report.by_attack}
     hardest = sorted(report.by_attack, key=lambda name: -rates[name].eer)[:_MOST_CURVES]
     named = {name: f"{name or 'all'}  {100 * rates[name].eer:.1f} %" for name in ("", *hardest)}
-    values = [
-        {"curve": label, "at": at, "x": _deviate(false_alarm), "y": _deviate(miss)}
+    lines = {
+        label: [(_deviate(false_alarm), _deviate(miss)) for false_alarm, miss in curves.det[name]]
         for name, label in named.items()
-        for at, (false_alarm, miss) in enumerate(curves.det[name])
+    }
+    values = [
+        {"curve": label, "at": at, "x": across, "y": up}
+        for label, line in lines.items()
+        for at, (across, up) in enumerate(line)
     ]
     points = [
         {"curve": label, "x": _deviate(rates[name].eer), "y": _deviate(rates[name].eer)}
         for name, label in named.items()
     ]
     high = max(0.0, max(_deviate(rates[name].eer) for name in named) + 0.9)
-    shown = [
-        row for row in values if max(row["x"], row["y"]) <= high and min(row["x"], row["y"]) > _deviate(0)
-    ]
-    low = min((min(row["x"], row["y"]) for row in shown), default=_deviate(0)) - 0.1
+    floor = _deviate(0)
+    shown = [min(pair) for line in lines.values() for pair in line if max(pair) <= high and min(pair) > floor]
+    low = min(shown, default=floor) - 0.1
     scale, axis = alt.Scale(domain=[low, high], nice=False), deviate_axis(_RATES)
     x = alt.X("x:Q", scale=scale, axis=axis, title="spoofed speech accepted")
     y = alt.Y("y:Q", scale=scale, axis=axis, title="bona fide speech refused")
@@ -80,7 +83,7 @@ def _det(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
         .mark_line(color=GREY, strokeWidth=1, strokeDash=[2, 4])
         .encode(x=x, y=y)
     )
-    lines = (
+    drawn = (
         alt.Chart(alt.Data(values=values))
         .mark_line(clip=True, strokeWidth=2)
         .encode(x=x, y=y, color=colour, strokeDash=dash, order="at:Q", detail="curve:N")
@@ -91,7 +94,7 @@ def _det(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
         .encode(x=x, y=y, color=colour)
     )
     chart = _titled(
-        alt.layer(diagonal, lines, marks),
+        alt.layer(diagonal, drawn, marks),
         "Detection error trade-off",
         f"{report.overall.bona_fide} bona fide, {report.overall.spoof} spoofed; dots are EERs, lower left is better",
     ).properties(width=_SIZE, height=_SIZE)
@@ -115,7 +118,7 @@ def _bayes_error(curves: EvaluationCurves) -> Plot:
         for row in rows
         for kind, rate in zip(kinds, row[1:], strict=True)
     ]
-    most = 1.15 * max(row["rate"] for row in values if row["kind"] != "without listening")
+    most = 1.15 * max(max(row[1:3]) for row in rows)
     x = alt.X("odds:Q", title="prior log odds of bona fide speech, costs included", axis=alt.Axis(grid=False))
     y = alt.Y(
         "rate:Q",

@@ -22,6 +22,7 @@ from tests.fuzz.text_readers import (
     recipe,
     score_table,
     scores,
+    trials,
 )
 
 READERS: dict[str, Callable[[Path], Reader]] = {
@@ -37,6 +38,7 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "key-text": key("k.txt"),
     "key-tsv": key("k.tsv"),
     "score-table": score_table,
+    "trials": trials,
     "recipe": recipe,
     "overrides": overrides,
     "expert.yaml": record("expert"),

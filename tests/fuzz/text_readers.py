@@ -17,6 +17,7 @@ from molex_adapt.errors import DataError
 from molex_adapt.recipe import Recipe
 from molex_adapt.scorefile import join, read_key, read_scores
 from molex_adapt.scoretable import read_table
+from molex_adapt.trialfile import read_trials
 from molex_adapt.truth import read_truth
 from tests.fuzz.reader import Reader, of_file
 from tests.fuzz.strategies import TOKENS, as_json, as_yaml, changed, damaged, values, written
@@ -176,6 +177,7 @@ def scores(folder: Path) -> Reader:
     """A score file and its key."""
     scores, key = folder / "scores.tsv", folder / "key.tsv"
     valid = b"filename\tcm-score\na\t1.5\nb\t-2\nc\t0.25\n"
+    lines = b"a 1.5\nb -2\nc 0.25\n"
     truth = b"filename\tcm-label\tattack\tcodec\na\tbonafide\t-\tnone\nb\tspoof\tA01\tg722\nc\tfake\tA02\t-\n"
 
     def place(pair: tuple[bytes, bytes]) -> None:
@@ -190,9 +192,45 @@ def scores(folder: Path) -> Reader:
 
     clean = st.just(valid), st.just(truth)
     inputs = st.one_of(
-        st.tuples(damaged([valid]), clean[1]),
+        st.tuples(damaged([valid, lines]), clean[1]),
         st.tuples(clean[0], damaged([truth])),
         st.tuples(damaged([valid]), damaged([truth])),
+    )
+    return Reader(inputs, place, use)
+
+
+def trials(folder: Path) -> Reader:
+    """Trials of speaker verification, with a key where they need one."""
+    scores, key = folder / "asv.txt", folder / "asv_key.txt"
+    truth = b"S1 a none - - target eval\nS2 a none - - nontarget eval\nS1 b g722 - A01 spoof eval\n"
+    table = b"spk\tfilename\tasv-label\nS1\ta\ttarget\nS2\ta\tnontarget\nS1\tb\tspoof\n"
+    labelled = [
+        b"bonafide target 1.5\nbonafide nontarget -2\nA01 spoof 0\n",
+        b"S1 a 1.5 target\nS2 a 1 nontarget\nS1 b 0 spoof\n",
+    ]
+    others = [
+        b"S1 a 1.5\nS2 a -1\nS1 b 0.5\n",
+        b"spk\tfilename\tcm-score\tasv-score\tsasv-score\nS1\ta\t-\t1.5\t2\nS2\ta\t-\t-1\t-2\nS1\tb\t-\t0\t1\n",
+    ]
+
+    def place(pair: tuple[bytes, bytes | None]) -> None:
+        scores.write_bytes(pair[0])
+        key.unlink(missing_ok=True)
+        if pair[1] is not None:
+            key.write_bytes(pair[1])
+
+    def use(_: object) -> None:
+        from molex_adapt.metrics import a_dcf, asv_rates
+
+        found = read_trials(scores, key if key.exists() else None)
+        for given, figure in ((found.asv, asv_rates), (found.sasv, a_dcf)):
+            if given is not None:
+                figure(*found.of(given))
+
+    inputs = st.one_of(
+        st.tuples(damaged(labelled), st.none()),
+        st.tuples(damaged(others), st.sampled_from([truth, table])),
+        st.tuples(st.sampled_from(others), damaged([truth, table])),
     )
     return Reader(inputs, place, use)
 

@@ -62,6 +62,15 @@ def test_curves_hold_every_attack_and_all_of_them():
     assert (sum(curves.bona_fide), sum(curves.spoof)) == (40, 80)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e300])
+def test_scores_without_spread_and_absurd_ones_can_be_drawn(size):
+    real = np.arange(24) < 12
+    extreme = Joined(tuple(map(str, range(24))), np.where(real, size, -size), real, {})
+    report = evaluate_scores(extreme, bootstrap=2, curves=True)
+    for plot in evaluation_plots(report, report.curves):
+        assert "NaN" not in json.dumps(plot.chart.to_dict()) + json.dumps(plot.rows)
+
+
 def test_each_plot_is_a_picture_twice_and_its_numbers(report, tmp_path, monkeypatch):
     out = tmp_path / "new" / "plots"
     write_plots(report, out)

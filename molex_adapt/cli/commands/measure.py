@@ -118,7 +118,7 @@ def evaluate(
 
       molex-adapt evaluate data/ --split test
       molex-adapt evaluate --scores scores.tsv --key key.tsv --json
-      molex-adapt evaluate --scores scores.tsv --key key.tsv --asv asv.txt --plots out/
+      molex-adapt evaluate --scores s.tsv --key k.tsv --asv asv.txt --plots out/
     """
     if threshold is not None and not math.isfinite(threshold):
         raise typer.BadParameter("--threshold is a number that scores can reach")
