@@ -36,7 +36,7 @@ Form: TypeAlias = Literal["asvspoof5", "arena"]
 """Of a score file: with a header and tabs, or lines of name and score alone."""
 
 _SAMPLES = 3
-_HEADER_BYTES = 1000
+_HEADER_BYTES = 100
 _NO_LINE = {  # what one field of one line in UTF-8 cannot hold, in Python's notation
     code: ascii(chr(code)).strip("'")
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
@@ -133,7 +133,7 @@ def write_scores(
             f"{path}: {blank!r} has a blank in it. Expected names without, for lines of name and score. Name the "
             "recordings as their data set does (score --key), or rename them."
         )
-    check_file(path, SCORE_FILE)
+    check_file(path, SCORE_LINES if form == "arena" else SCORE_FILE)
     gap = " " if form == "arena" else "\t"
     lines = [] if form == "arena" else [f"{FILENAME}{gap}{SCORE}"]
     lines += [f"{name}{gap}{float(value)!r}" for name, value in zip(filenames, values, strict=True)]
@@ -190,14 +190,22 @@ def join(scores: Scores, key: Key) -> Joined:
 
 
 def _is_score_file(path: Path) -> bool:
-    """Whether the first line is one that `write_scores` writes: a key, or a table with more in it, is none."""
+    """Whether the first line is the header that `write_scores` writes: a key, or a table with more in it, is none."""
     with path.open("rb") as file:
-        first = file.readline(_HEADER_BYTES).decode("utf-8-sig", "replace")
-    return [name.strip() for name in first.split("\t")] == [FILENAME, SCORE] or _is_line(first)
+        first = file.readline(_HEADER_BYTES)
+    return [name.strip() for name in first.decode("utf-8-sig", "replace").split("\t")] == [FILENAME, SCORE]
+
+
+def _is_lines_file(path: Path) -> bool:
+    """Whether every line is a name and a score: the first line of a YAML file may look like one."""
+    with path.open("rb") as file:
+        return all(_is_line(line.decode("utf-8", "replace")) for line in file)
 
 
 SCORE_FILE = Kind("a score file", _is_score_file)
 """What `write_scores` may replace."""
+SCORE_LINES = Kind("a score file of the Arena", _is_lines_file)
+"""What it may replace in the form of the Arena."""
 
 
 class _Rows:
@@ -257,7 +265,7 @@ class _Rows:
 def _is_line(text: str) -> bool:
     """Whether this is a name and a score with a blank between, and no header."""
     fields = text.strip().split(" ")
-    if len(fields) != 2 or "\t" in text:
+    if len(fields) != 2 or "\t" in text or fields[0].endswith(":"):
         return False
     try:
         return math.isfinite(float(fields[1]))

@@ -13,7 +13,7 @@ from molex_adapt.data.formats import cell, read_rows, write_rows
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
 from molex_adapt.reports import ScoreReport
-from molex_adapt.scorefile import SCORE_FILE, Scores, line_name
+from molex_adapt.scorefile import SCORE_FILE, SCORE_LINES, Form, Scores, line_name
 
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 """What is written as a table; any other suffix is a score file of the ASVspoof 5 evaluation."""
@@ -36,9 +36,11 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
-def kind_for(path: Path) -> Kind:
-    """What may stand where scores are written, and gives way to them."""
-    return SCORE_TABLE if is_table(path) else SCORE_FILE
+def kind_for(path: Path, form: Form = "asvspoof5") -> Kind:
+    """What may stand where scores are written, and gives way to them; `form` is that of a score file."""
+    if is_table(path):
+        return SCORE_TABLE
+    return SCORE_LINES if form == "arena" else SCORE_FILE
 
 
 def write_table(path: Path, report: ScoreReport, names: Sequence[str]) -> None:

@@ -191,6 +191,12 @@ def test_scores_for_the_arena_are_lines_of_name_and_score(tmp_path):
     back = read_scores(path)
     assert (back.filenames, back.values.tolist()) == (("LA_E_1", "LA_E_2"), [0.1, -2.5e-7])
     write_scores(path, ["LA_E_1"], [1.0], form="arena")  # gives way to its like
+    for other in ("schema 1\nbase tiny\n", "schema: 1\n", SCORES):
+        path.write_text(other)
+        with pytest.raises(DataError, match="is there already and is .*, not a score file of the Arena"):
+            write_scores(path, ["LA_E_1"], [1.0], form="arena")
+        assert path.read_text() == other
+    path.unlink()
     with pytest.raises(DataError, match="'my file' has a blank in it"):
         write_scores(path, ["my file"], [1.0], form="arena")
 

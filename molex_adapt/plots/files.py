@@ -29,12 +29,11 @@ def check_plots_folder(out: Path, inputs: Sequence[Path] = ()) -> None:
     """Refuse, before the work begins, what could not be written after it.
 
     Raises:
-        DataError: the folder holds something else, or lies among what is read.
+        DataError: the folder holds something else, or what is read, or lies among it.
         RecipeError: the libraries for figures are not installed.
     """
     require_altair("--plots")
-    # A score file may lie beside the folder, and in the folder above it.
-    check_folder(out, _PLOTTED, [item for item in inputs if item.is_dir()])
+    check_folder(out, _PLOTTED, inputs)
 
 
 def write_plots(report: EvaluationReport, out: Path) -> None:

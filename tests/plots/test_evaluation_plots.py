@@ -102,6 +102,9 @@ def test_other_files_are_left_alone(report, tmp_path):
     (tmp_path / "thesis.png").write_bytes(b"mine")
     with pytest.raises(DataError, match="holds thesis.png"):
         write_plots(report, tmp_path)
+    with pytest.raises(DataError, match="out holds .*scores.csv, which is read"):
+        check_plots_folder(tmp_path / "out", [tmp_path / "out" / "scores.csv"])
+    check_plots_folder(tmp_path / "out", [tmp_path / "scores.csv"])
     with pytest.raises(DataError, match="kept no curves"):
         write_plots(evaluate_scores(joined(), bootstrap=2), tmp_path / "out")
 

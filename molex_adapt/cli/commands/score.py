@@ -110,7 +110,7 @@ def score(
     """
     _check_options(out, key, resume, prior, error)
     _check_form(out, form)
-    truth = _checked(audio, out, key)
+    truth = _checked(audio, out, key, form)
     journal = None if out is None or (out.exists() and not out.is_file()) else _journal(out)
     from molex_adapt.api import Registry
 
@@ -150,7 +150,7 @@ def _check_form(out: Path | None, form: Form) -> None:
         raise typer.BadParameter("--format is of a score file: it goes with --out FILE, such as scores.txt")
 
 
-def _checked(audio: list[Path], out: Path | None, key: Path | None) -> Key | None:
+def _checked(audio: list[Path], out: Path | None, key: Path | None, form: Form) -> Key | None:
     """The key, and the place of the output looked at, before any work."""
     if out is None:
         return None
@@ -158,7 +158,7 @@ def _checked(audio: list[Path], out: Path | None, key: Path | None) -> Key | Non
     from molex_adapt.scoretable import kind_for
     from molex_adapt.truth import read_truth
 
-    check_file(out, kind_for(out), audio)
+    check_file(out, kind_for(out, form), audio)
     return None if key is None else read_truth(key)
 
 
