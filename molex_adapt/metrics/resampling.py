@@ -20,8 +20,10 @@ Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
 
 Integers: TypeAlias = NDArray[np.intp]
 
-_WEIGHTS_AT_ONCE = 2_000_000
-"""Bounds memory: some tens of MB for each array of weights."""
+_DRAWN_AT_ONCE = 2_000_000
+"""Units that one call of the generator draws, 16 MB; another number would give other resamples."""
+_WEIGHTS_AT_ONCE = 200_000
+"""Weights that are worked on at once; a curve makes some ten arrays of their size, 1.6 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,20 @@ def draw_units(
 ) -> Iterator[NDArray[np.int64]]:
     """Yield (r, U) counts of U = `count` units, drawn with replacement within each stratum, r resamples at a time."""
     rng = np.random.default_rng(seed)
-    most = max(1, _WEIGHTS_AT_ONCE // count)
+    most, few = (max(1, numbers // count) for numbers in (_DRAWN_AT_ONCE, _WEIGHTS_AT_ONCE))
     for start in range(0, resamples, most):
         rows = min(most, resamples - start)
-        offsets = np.arange(rows)[:, None] * count
-        drawn = [stratum[rng.integers(stratum.size, size=(rows, stratum.size))] for stratum in strata]
-        # Every resample has its own range of numbers, so that one count serves all of them.
-        flat = (np.concatenate(drawn, axis=1) + offsets).ravel()
-        yield np.bincount(flat, minlength=rows * count).reshape(rows, count)
+        drawn = [rng.integers(stratum.size, size=(rows, stratum.size)) for stratum in strata]
+        for first in range(0, rows, few):
+            yield _counted(strata, [own[first : first + few] for own in drawn], count)
+
+
+def _counted(strata: Sequence[Integers], drawn: Sequence[Integers], count: int) -> NDArray[np.int64]:
+    """(r, U) counts of each unit, from (r, units of a stratum) places in each of the strata."""
+    units = np.concatenate([own[at] for own, at in zip(strata, drawn, strict=True)], axis=1)
+    # Every resample has its own range of numbers, so that one count serves all of them.
+    offsets = np.arange(len(units))[:, None] * count
+    return np.bincount((units + offsets).ravel(), minlength=len(units) * count).reshape(len(units), count)
 
 
 def running(at: Integers, points: int) -> Integers:
