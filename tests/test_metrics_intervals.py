@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -116,10 +117,22 @@ def test_thousand_resamples_of_a_thousand_scores_are_fast():
 
 def test_large_sets_are_drawn_in_pieces_with_the_same_result(monkeypatch):
     real, fake = draw(13)
-    whole = metrics.eer_interval(real, fake, bootstrap=100)
+    groups = [str(at // 2) for at in range(real.size)], [str(at) for at in range(fake.size)]
+    whole = metrics.eer_interval(real, fake, bootstrap=100, groups=groups)
     monkeypatch.setattr("molex_adapt.metrics.resampling._WEIGHTS_AT_ONCE", 7 * (real.size + fake.size))
-    pieces = metrics.eer_interval(real, fake, bootstrap=100)
-    assert pieces == pytest.approx(whole, abs=0.05)
+    assert metrics.eer_interval(real, fake, bootstrap=100, groups=groups) == whole
+    monkeypatch.setattr("molex_adapt.metrics.resampling._DRAWN_AT_ONCE", 9 * (real.size + fake.size))
+    assert metrics.eer_interval(real, fake, bootstrap=100, groups=groups) == pytest.approx(whole, abs=0.05)
+
+
+def test_memory_of_intervals_is_bounded_however_many_scores_there_are():
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(1, 1, 10_000), rng.normal(-1, 1, 3000)
+    tracemalloc.start()
+    metrics.paired_change(real, fake, real + 1, fake, bootstrap=200)
+    highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert highest < 50 * 2**20, "2.6 million weights and all that is made of them took 240 MiB at once"
 
 
 # ---- paired change

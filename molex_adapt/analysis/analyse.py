@@ -18,6 +18,7 @@ from molex_adapt.analysis.shards import gathered, place
 from molex_adapt.analysis.shares import cells, co_firing, shares
 from molex_adapt.analysis.tally import Averages
 from molex_adapt.analysis.verdict import unneeded, verdicts
+from molex_adapt.analysis.within import within_conditions
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, NULL_DOMAIN
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
@@ -77,6 +78,7 @@ def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: in
         moved_by_readout=by_readout,
         distances=apart,
         controls=same,
+        within=within_conditions(Kept(observed.gates, profiled.sources), profiled, same, seed=seed),
         clustering=cluster([name for name in report.attacks if name in kept], apart),
         probe=probe(observed.before, profiled.attacks, profiled.sources, seed=seed),
         depth=depth_profile(report, _before_bits(report, averages), report.attacks),

@@ -40,6 +40,7 @@ def flat_tables(report: Analysis, last_expert: Sequence[DomainChange] = ()) -> l
             "distances", "Distance between routing profiles", _DISTANCE, _pairs(report.findings.distances)
         ),
         _table("controls", "What must not differ", _DISTANCE, _pairs(report.findings.controls)),
+        _table("within", "Distance from bona fide speech in the same condition", _WITHIN, _within(report)),
         _table("blocks", "What each block does", _DEPTH, _depth(report)),
         _table("last_expert", "EER before and after the last expert", _LAST, _last(last_expert)),
         _table("cells", "By attack, condition, block and expert", _CELL, _cells(report)),
@@ -83,6 +84,10 @@ _DISTANCE = (
     "p_corrected",
     "sources_one",
     "sources_other",
+)
+_WITHIN = (
+    *("attack", "condition", "distance", "low", "high", "by_chance", "p", "p_corrected"),
+    *("sources_attack", "sources_bona_fide", "channel_effect", "beyond_channel"),
 )
 _DEPTH = ("block", "information_bits", "distance", "entropy_bits", "busiest", "share")
 _LAST = ("domain", "before", "after", "change_low", "change_high")
@@ -149,6 +154,13 @@ def _pairs(found: Iterable[Distance]) -> Iterable[Sequence[Value]]:
             item.p_corrected,
             *item.sources,
         )
+
+
+def _within(report: Analysis) -> Iterable[Sequence[Value]]:
+    words = {True: "yes", False: "no", None: None}
+    for item in report.findings.within:
+        figures = item.distance, *item.ci, item.chance, item.p, item.p_corrected, *item.sources
+        yield item.attack, item.condition, *figures, item.channel, words[item.beyond_channel]
 
 
 def _depth(report: Analysis) -> Iterable[Sequence[Value]]:

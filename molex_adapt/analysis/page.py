@@ -20,8 +20,8 @@ LARGEST_BYTES = 3 * 2**20
 """What a page may weigh with 64 experts, 60 attacks and 24 blocks."""
 
 _SHOWN = (
-    *("verdicts", "errors", "usage", "ablation", "moved", "distances", "controls", "blocks"),
-    "last_expert",
+    *("verdicts", "errors", "usage", "ablation", "moved", "distances", "controls", "within"),
+    *("blocks", "last_expert"),
 )
 """Tables on the page; the others, block by block, are in files beside it."""
 _PERCENT = {

@@ -58,13 +58,17 @@ def js_distance(one: NDArray[np.floating], other: NDArray[np.floating]) -> Profi
 
 def distances(kept: Mapping[str, Kept], *, seed: int = 0) -> list[Distance]:
     """Between all pairs, with intervals and corrected p-values; kinds without recordings are left out."""
-    rng = np.random.default_rng(seed)
     named = {name: item for name, item in kept.items() if item.sources}
-    pairs = list(combinations(named, 2))
+    return compared(named, list(combinations(named, 2)), seed=seed)
+
+
+def compared(kept: Mapping[str, Kept], pairs: Sequence[tuple[str, str]], *, seed: int = 0) -> list[Distance]:
+    """Between some pairs of kinds, all of which have recordings, as `distances`."""
+    rng = np.random.default_rng(seed)
     shuffles = _each(_SHUFFLES_IN_ALL, len(pairs), SHUFFLES)
     resamples = _each(_RESAMPLES_IN_ALL, len(pairs), RESAMPLES)
-    drawn = {name: _resampled(item, resamples, rng) for name, item in named.items()}
-    return corrected([_pair(*pair, named, drawn, shuffles, rng) for pair in pairs])
+    drawn = {name: _resampled(item, resamples, rng) for name, item in kept.items()}
+    return corrected([_pair(*pair, kept, drawn, shuffles, rng) for pair in pairs])
 
 
 def controls(pairs: Mapping[str, tuple[Kept, Kept]], *, seed: int = 0) -> list[Distance]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from molex_adapt.cli.tables import GAP, empty_table, failures, in_width
 
 if TYPE_CHECKING:
-    from molex_adapt.findings import Ablation, Distance, Findings
+    from molex_adapt.findings import Ablation, Distance, Findings, Within
     from molex_adapt.reports import Analysis
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -194,6 +194,7 @@ def _alike(found: Findings) -> list[RenderableType]:
     if len(same) > _MOST_LISTED:
         lines.append(Text(f" and {len(same) - _MOST_LISTED} more; see --json"))
     lines += [_pair("control", item) for item in found.controls]
+    lines += _within(found.within)
     return [*lines, Text()] if lines else []
 
 
@@ -202,6 +203,31 @@ def _pair(what: str, item: Distance) -> Text:
     return Text(
         f"{what}: {item.one} and {item.other}, distance {item.distance:.2f}, p = {item.p:.3f}", style=style
     )
+
+
+def _within(found: Sequence[Within]) -> list[RenderableType]:
+    """Attacks in their conditions, and those that differ from bona fide speech by less than a condition does."""
+    if not found:
+        return []
+    apart = [item for item in found if item.p_corrected < _ALIKE]
+    lines: list[RenderableType] = [
+        Text(f"Apart from bona fide speech in the same condition: {len(apart)} of {len(found)}")
+    ]
+    if found[0].channel is not None:
+        beyond = sum(bool(item.beyond_channel) for item in apart)
+        lines.append(
+            Text(f"Further apart than conditions are (channel effect {found[0].channel:.2f}): {beyond}")
+        )
+    small = sorted((item for item in found if not item.beyond_channel), key=lambda item: -item.p)
+    if found[0].channel is None:
+        small = [item for item in small if item not in apart]
+    for item in small[:_MOST_LISTED]:
+        word = "no further" if item in apart else "not apart"
+        said = f"{word}: {item.attack}, {item.condition}, distance {item.distance:.2f}, p = {item.p:.3f}"
+        lines.append(Padding(Text(said), (0, 1)))
+    if len(small) > _MOST_LISTED:
+        lines.append(Text(f" and {len(small) - _MOST_LISTED} more; see --json"))
+    return lines
 
 
 def _by_block(report: Analysis) -> list[RenderableType]:

@@ -19,6 +19,7 @@ from molex_adapt.findings.labelled import (
     Interval,
     Probe,
     ScoreCurves,
+    Within,
 )
 from molex_adapt.findings.novel import LeftOut, NovelGroup, Novelty, Unlike
 from molex_adapt.findings.over_time import Moment, Stretch, Timeline
@@ -46,4 +47,5 @@ __all__ = [
     "Stretch",
     "Timeline",
     "Unlike",
+    "Within",
 ]

@@ -96,6 +96,31 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """How differently an attack is routed from bona fide speech in the same condition.
+
+    Recordings of one condition only are compared and shuffled, so that the condition itself makes no difference.
+    """
+
+    attack: str
+    """Or the null control, which should not differ here."""
+    condition: str
+    distance: float
+    """This and what follows as in `Distance`."""
+    ci: Interval
+    chance: float
+    p: float
+    p_corrected: float
+    """By Benjamini and Hochberg, for all attacks in all conditions."""
+    sources: tuple[int, int]
+    channel: float | None
+    """The channel effect: the largest distance of the table `controls`; None where that table is empty."""
+    beyond_channel: bool | None
+    """Whether it differs (p_corrected < 0.05) and the interval of its distance lies above that of the channel effect,
+    both less what chance brings; None without a channel effect."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clustering:
     """Attacks joined step by step by average linkage of their distances."""
 
@@ -185,9 +210,11 @@ class Findings:
     """Share of all movement of an attack's scores by expert; with `moved_by_readout` a row sums to 1."""
     moved_by_readout: dict[str, float] = field(default_factory=dict)
     distances: list[Distance] = field(default_factory=list)
-    """Between all attacks, and bona fide speech."""
+    """Between all attacks, and bona fide speech; all conditions together, so that conditions can be what differs."""
     controls: list[Distance] = field(default_factory=list)
     """What must not differ: the null control, and bona fide speech of each condition, from other bona fide speech."""
+    within: list[Within] = field(default_factory=list)
+    """Each attack from bona fide speech in the same condition, where both were heard in one that is known."""
     clustering: Clustering | None = None
     probe: Probe | None = None
     depth: list[Depth] = field(default_factory=list)
