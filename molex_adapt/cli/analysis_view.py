@@ -189,7 +189,9 @@ def _alike(found: Findings) -> list[RenderableType]:
     same = sorted((item for item in found.distances if item.p_corrected > _ALIKE), key=lambda item: -item.p)
     if found.distances:
         told = len(found.distances) - len(same)
-        lines.append(Text(f"Routed apart: {told} of {len(found.distances)} pairs (p < 0.05, corrected)"))
+        pooled = ", all conditions together" if found.within else ""
+        said = f"Routed apart: {told} of {len(found.distances)} pairs (p < 0.05, corrected){pooled}"
+        lines.append(Text(said))
     lines += [Padding(_pair("not apart", item), (0, 1)) for item in same[:_MOST_LISTED]]
     if len(same) > _MOST_LISTED:
         lines.append(Text(f" and {len(same) - _MOST_LISTED} more; see --json"))

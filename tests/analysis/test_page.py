@@ -276,8 +276,11 @@ def test_a_preface_stands_above_the_findings(tmp_path, browser):
 
 
 def spec_of(path: Path) -> Callable[[str], Any]:
-    text = path.read_text(encoding="utf-8").partition('id="content">')[2].partition("</script>")[0]
-    return json.loads(text)["charts"].__getitem__
+    return json.loads(content_of(path.read_text(encoding="utf-8")))["charts"].__getitem__
+
+
+def content_of(text: str) -> str:
+    return text.partition('id="content">')[2].partition("</script>")[0]
 
 
 def test_a_plain_page_has_no_preface_and_shows_an_attack_before_the_control():
@@ -291,7 +294,19 @@ def test_a_plain_page_has_no_preface_and_shows_an_attack_before_the_control():
     assert '<option value="attack_01" selected>' in page(found)
 
 
+def test_the_channel_effect_stands_beside_the_distances():
+    report = analysed(2, 2)
+    near = replace(report.findings.within[0], p_corrected=0.01, channel=0.16, beyond_channel=False)
+    far = replace(near, beyond_channel=True)
+    found = replace(report.findings, within=[near, far, replace(near, p_corrected=0.5)])
+    text = page(replace(report, findings=found))
+    assert "2 of 3 pairs of attack and condition are routed apart" in text
+    assert "1 of them lie beyond the channel effect of 0.16" in text and 'id="table-within"' in text
+    assert "yes" in [row[-1] for row in json.loads(content_of(text))["tables"]["within"]["rows"]]
+
+
 def test_a_page_without_tests_says_so():
     text = page(analysed(2, 2, tested=False))
+    assert "channel effect" not in text
     assert "No expert was switched off" in text
     assert 'data-chart="usage"' in text and 'data-chart="errors"' not in text

@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console, Group
 
 from molex_adapt.analysis import Corpus, Observed, Tally, conclude
-from molex_adapt.analysis.page import page
 from molex_adapt.analysis.profiles import Kept
 from molex_adapt.analysis.within import within_conditions
 from molex_adapt.cli.analysis_view import analysis_view
@@ -121,7 +120,7 @@ def test_p_values_within_conditions_are_even_where_only_conditions_differ():
     assert 0.4 < np.mean(found) < 0.6
 
 
-def test_terminal_page_and_json_show_the_channel_effect_beside_the_distances(forged):
+def test_terminal_and_json_show_the_channel_effect_beside_the_distances(forged):
     file = StringIO()
     Console(file=file, width=80).print(Group(*analysis_view(forged)), crop=False)
     said = file.getvalue()
@@ -132,6 +131,3 @@ def test_terminal_page_and_json_show_the_channel_effect_beside_the_distances(for
     assert max(map(len, said.splitlines())) <= 80
     content = json.loads(to_json(forged.as_dict()))["findings"]["within"]
     assert {(item["attack"], item["beyond_channel"]) for item in content} >= {("far", True), ("near", False)}
-    html = page(forged)
-    assert "3 of 5 pairs of attack and condition are routed apart" in html
-    assert "2 of them lie beyond the channel effect" in html and 'id="table-within"' in html
