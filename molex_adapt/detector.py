@@ -5,7 +5,8 @@ Shapes: S statistics of the spectrum, N frames or 1 where one decision holds for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from molex_adapt.base import Base, frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import AudioError
-from molex_adapt.head import Head
+from molex_adapt.head import Head, PublishedHead, PublishedParts
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.mixture import Mixture
 from molex_adapt.mixture.routers import utterance_mean
@@ -25,13 +26,22 @@ from molex_adapt.recipe import Recipe
 
 
 class Detector(nn.Module):
-    """Frozen base with the mixture attached, head, and calibration of its logit to a log-likelihood ratio in nats."""
+    """Frozen base with the mixture attached, head, and calibration of its logit to a log-likelihood ratio in nats.
 
-    def __init__(self, base: Base, recipe: Recipe, calibration: Calibration | None = None) -> None:
+    Without a head that is given, it has one of the recipe's size, which is still to be trained.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        recipe: Recipe,
+        calibration: Calibration | None = None,
+        head: Head | PublishedHead | None = None,
+    ) -> None:
         super().__init__()
         self.base = base
         self.mixture = Mixture(base, recipe.lora, recipe.router)
-        self.head = Head(base.width, len(base.blocks) + 1, recipe.head)
+        self.head = head if head is not None else Head(base.width, len(base.blocks) + 1, recipe.head)
         self.calibration = calibration if calibration is not None else Calibration.identity()
         self.recipe = recipe.model_copy(update={"lora": self.mixture.lora})
         self.known_logits: dict[int, tuple[Tensor, Tensor]] | None = None
@@ -42,7 +52,7 @@ class Detector(nn.Module):
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return self.head.classify.weight.device
+        return self.base.family.device
 
     def logit(self, features: Tensor, frames: Tensor) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.
@@ -139,6 +149,14 @@ class Detector(nn.Module):
         longest = min(longest, self.base.longest_samples or longest)
         count = -(-len(wave) // longest)
         return [self.base.prepare(window) for window in np.array_split(wave, count)]
+
+
+def head_for(base: Base, recipe: Recipe, state: Mapping[str, Any]) -> Head | PublishedHead:
+    """A head of the kind that a stored one is, by its tensors' names and shapes; its values are still to be loaded."""
+    states, parts = len(base.blocks) + 1, PublishedParts.of(state)
+    if parts is None:
+        return Head(base.width, states, recipe.head)
+    return PublishedHead(base.width, states, parts, base.family.closing(), recipe.head)
 
 
 def _mean_gates(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:

@@ -1,10 +1,16 @@
-"""The head: learned layer weights, attentive statistics pooling, one logit.
+"""The head: learned layer weights, attentive statistics pooling, one logit; or that of a published detector.
+
+Shapes: C classes of a published detector, P the width of its projection.
 
 Source: layer weighting as in SUPERB (arXiv 2105.01051); attentive statistics pooling from Okabe et al. (arXiv
 1803.10963); the combination and sizes are ours.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,3 +66,92 @@ class Head(nn.Module):
         pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
         logit: Tensor = self.classify(self.dropout(pooled))
         return logit[:, 0]
+
+
+@dataclass(frozen=True)
+class PublishedParts:
+    """Which parts a published head has; its tensors alone say so.
+
+    Attributes:
+        labels: C.
+        projection: P; None where the classifier reads the pooled states themselves.
+        layer_sum: whether it weights all states, instead of reading the last one.
+        closing: whether the last state passes the encoder's closing layer norm, which `Base.hidden_states` leaves out.
+    """
+
+    labels: int
+    projection: int | None
+    layer_sum: bool
+    closing: bool
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Self | None:
+        """Those of a stored head; None where it is no published one."""
+        classifier, projector = (state.get(f"{name}.weight") for name in ("classifier", "projector"))
+        if classifier is None:
+            return None
+        labels = max(2, classifier.shape[0]) if classifier.ndim else 2
+        projection = None if projector is None else int(projector.shape[0]) if projector.ndim else 1
+        return cls(int(labels), projection, "layer_weights" in state, "closing.weight" in state)
+
+
+class PublishedHead(nn.Module):
+    """The head that a detector was published with, unchanged: projection, mean over frames, classifier.
+
+    It holds no parameter, so that no stage of training moves it. `readout` is as in `Head`. Bona fide speech is the
+    first of the classifier's rows, wherever it was when it was published.
+
+    Source: the `ForSequenceClassification` classes of transformers; Ge et al. (arXiv 2506.21090).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        states: int,
+        parts: PublishedParts,
+        closing: nn.LayerNorm | None,
+        options: HeadOptions,
+    ) -> None:
+        """With the encoder's own `closing` layer norm, for its epsilon; its weights are stored with the head."""
+        super().__init__()
+        self.epsilon = 1e-5 if closing is None else closing.eps
+        self.closing = _Fixed(width) if parts.closing else None
+        if parts.layer_sum:
+            self.register_buffer("layer_weights", torch.zeros(states))
+        self.projector = None if parts.projection is None else _Fixed(parts.projection, width)
+        self.classifier = _Fixed(parts.labels, parts.projection or width)
+        self.readout = Readout(2 * width * states) if options.readout else None
+
+    def forward(self, states: list[Tensor], mask: Tensor) -> Tensor:
+        """Score utterances; arguments as for `Head`.
+
+        Returns:
+            (B,) log-odds of bona fide speech against all other classes: of two, the difference of their logits.
+        """
+        hidden = states[-1]
+        if self.closing is not None:
+            closing = self.closing
+            hidden = F.layer_norm(hidden, hidden.shape[-1:], closing.weight, closing.bias, self.epsilon)
+        if "layer_weights" in self._buffers:
+            weights = cast(Tensor, self.layer_weights).softmax(0)
+            mixed = torch.zeros_like(hidden)
+            for weight, state in zip(weights, [*states[:-1], hidden], strict=True):
+                mixed = mixed + weight * state
+            hidden = mixed
+        if self.projector is not None:
+            hidden = F.linear(hidden, self.projector.weight, self.projector.bias)
+        pooled = hidden.masked_fill(~mask[..., None], 0.0).sum(1) / mask.sum(1, keepdim=True)
+        logits = F.linear(pooled, self.classifier.weight, self.classifier.bias)
+        return logits[:, 0] - logits[:, 1:].logsumexp(1)
+
+
+class _Fixed(nn.Module):
+    """A weight and a bias that are stored and not trained."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(shape))
+        self.register_buffer("bias", torch.zeros(shape[0]))

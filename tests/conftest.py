@@ -91,6 +91,61 @@ def tiny_folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
 
 
 @pytest.fixture(scope="session")
+def classifier_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folders of random audio classifiers: 2 blocks of width 32, and a feature extractor that normalises.
+
+    Each is made once: write into none of them.
+    """
+    made: dict[tuple[Any, ...], Path] = {}
+
+    def folder_of(
+        kind: str = "wav2vec2",
+        *,
+        stable: bool = True,
+        weighted: bool = False,
+        labels: tuple[str, ...] = ("real", "fake"),
+        **more: Any,
+    ) -> Path:
+        import torch
+        from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
+
+        key = (kind, stable, weighted, labels, *more.items())
+        if key in made:
+            return made[key]
+        config = AutoConfig.for_model(
+            kind,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            conv_dim=(16,) * 7,
+            num_conv_pos_embeddings=16,
+            num_conv_pos_embedding_groups=4,
+            feat_extract_norm="layer" if stable else "group",
+            do_stable_layer_norm=stable,
+            use_weighted_layer_sum=weighted,
+            classifier_proj_size=8,
+            id2label=dict(enumerate(labels)),
+            label2id={label: at for at, label in enumerate(labels)},
+            **more,
+        )
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(0)
+            model = AutoModelForAudioClassification.from_config(config)
+            for name, weight in model.named_parameters():
+                # A head of some weight: a score that hardly moves would agree with anything.
+                own = not name.startswith(model.base_model_prefix)
+                weight.add_((0.5 if own else 0.05) * torch.randn_like(weight))
+        folder = tmp_path_factory.mktemp("detectors") / f"{kind}-detector"
+        model.save_pretrained(folder)
+        Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=stable).save_pretrained(folder)
+        made[key] = folder
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
 def sound() -> Callable[..., NDArray[np.float32]]:
     """Noise in the rhythm of syllables; forged noise buzzes as well. Each seed is another recording."""
 

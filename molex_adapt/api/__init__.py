@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from molex_adapt.api.inputs import Data
     from molex_adapt.hub import read_token
     from molex_adapt.prefix_cache import CacheReport, cache_report, clear_cache
-    from molex_adapt.registry import GenerationRecord
+    from molex_adapt.registry import BaseRecord, GenerationRecord, PublishedRecord
     from molex_adapt.registry.forgetting import Course, Figure, Forgetting, GenerationStep
 
 _ELSEWHERE = {
@@ -29,7 +29,7 @@ _ELSEWHERE = {
     "molex_adapt.api.inputs": ("Data",),
     "molex_adapt.hub": ("read_token",),
     "molex_adapt.prefix_cache": ("CacheReport", "cache_report", "clear_cache"),
-    "molex_adapt.registry": ("GenerationRecord",),
+    "molex_adapt.registry": ("BaseRecord", "GenerationRecord", "PublishedRecord"),
     "molex_adapt.registry.forgetting": ("Course", "Figure", "Forgetting", "GenerationStep"),
 }
 """Loaded when asked for: the command line's `list` needs none of it."""
@@ -37,6 +37,7 @@ _ELSEWHERE = {
 __all__ = [
     "EMBEDDED",
     "PER_ATTACK",
+    "BaseRecord",
     "CacheReport",
     "Course",
     "Data",
@@ -44,6 +45,7 @@ __all__ = [
     "Forgetting",
     "GenerationRecord",
     "GenerationStep",
+    "PublishedRecord",
     "Registry",
     "Run",
     "cache_report",

@@ -13,7 +13,7 @@ from molex_adapt.api.inputs import recipe_on
 from molex_adapt.api.known import old_domains
 from molex_adapt.api.outcome import routing_profile
 from molex_adapt.calibration import Calibration
-from molex_adapt.detector import Detector
+from molex_adapt.detector import Detector, head_for
 from molex_adapt.errors import ExpertError, RecipeError, RegistryError
 from molex_adapt.hub.contents import Surroundings
 from molex_adapt.hub.pull import FoundExpert
@@ -61,6 +61,7 @@ _WITNESSES_STAY = (
 )
 _NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
 _FIRST = "the registry was empty: head, routers, calibration and threshold came with the expert"
+_ON_PUBLISHED = "the detector was as published: routers, calibration and threshold came with the expert"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Arrival:
         """See `Registry.pull`."""
         active = self.store.active
         self._require_new(active)
-        return self._begin() if active is None else self._join(active)
+        if active is None or (active.is_published and self.found.contents is not None):
+            return self._begin(active)
+        return self._join(active)
 
     def _require_new(self, active: GenerationRecord | None) -> None:
         found = self.found
@@ -141,8 +144,8 @@ class Arrival:
             return head, [_WITNESSES_STAY]
         return found, [f"{count} witness(es) of its attacks came along for the readout, to the bit"]
 
-    def _begin(self) -> PullReport:
-        """The first expert of an empty registry, with the head it was trained under."""
+    def _begin(self, active: GenerationRecord | None) -> PullReport:
+        """The first expert of an empty registry, with the head it was trained under; or of that published detector."""
         found = self.found
         if found.contents is None:
             raise RegistryError(
@@ -152,23 +155,37 @@ class Arrival:
             )
         pulled = self._named(found.fetch())
         mixture, router, head = found.contents.mixture, pulled.router or {}, pulled.head or {}
+        if active is not None and not _same(_trained(head), self.store.head_tensors(active.number)):
+            return self._join(active)
         with refusing(str(found.origin)):
             recipe = _recipe(mixture.recipe)
             base = open_base(self.store)
             require_router(base, router, Path(ROUTER))
             require_head(base, recipe, head, Path(HEAD))
-            detector = Detector(base, recipe)
+            detector = Detector(base, recipe, head=head_for(base, recipe, head))
         _require_targets(pulled, recipe, detector, found.origin)
         _set_up(detector, router, head, mixture)
         detector.to(self.run.find_device())
         base.compute_in(self.run.precision or recipe.precision)
         rows = Rows([router[f"blocks.{block}.rows"][0] for block in range(len(base.blocks))], "carried")
         draft = GenerationDraft(
-            parent=None, experts=[], router={}, head=head, recipe=mixture.recipe, threshold=mixture.threshold
+            parent=None if active is None else active.number,
+            experts=[],
+            router={},
+            head=head,
+            recipe=mixture.recipe,
+            threshold=mixture.threshold,
         )
         # A handful of exemplars would fit a worse calibration than the one that came along.
         kept = recipe.model_copy(update={"calibration": "keep"})
-        return self._adopt(pulled, detector, rows, kept, draft, [*pulled.remarks, _FIRST])
+        return self._adopt(
+            pulled,
+            detector,
+            rows,
+            kept,
+            draft,
+            [*pulled.remarks, _FIRST if active is None else _ON_PUBLISHED],
+        )
 
     def _fetch(self, detector: Detector) -> PulledExpert:
         found = self.found

@@ -56,7 +56,7 @@ def choose_rows(
         brought = brought_rows(own, here, pulled.router, pulled.mixture.experts)
         if brought.shared:
             return brought
-    heard = _heard(exemplars, detector)
+    heard = _heard(exemplars, detector) if detector.mixture.names else None  # no router reads for nobody
     made = made_rows(own, *heard) if heard is not None else None
     return made or brought or mean_rows(own)
 

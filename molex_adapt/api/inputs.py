@@ -116,7 +116,10 @@ def recipe_on(
         text = store.recipe(active.number) or ""
         content = parse_yaml(text.encode(), Path("recipe.yaml"))
         own = validate(Recipe, content, "the active generation's recipe", stored=True)
-        recipe = own if given is None else _on_structure(own, given)
+        if given is None:
+            recipe = own
+        else:
+            recipe = _on_published(own, given) if active.is_published else _on_structure(own, given)
     return recipe if precision is None else recipe.model_copy(update={"precision": precision})
 
 
@@ -124,3 +127,11 @@ def _on_structure(own: Recipe, given: Recipe) -> Recipe:
     from molex_adapt.base.families import FEED_FORWARDS  # loads torch, which a training needs
 
     return with_structure_of(own, given, FEED_FORWARDS)
+
+
+def _on_published(own: Recipe, given: Recipe) -> Recipe:
+    """The given recipe, for the first training on a published detector: only its windows are the detector's own."""
+    if "data" in given.model_fields_set and "window_seconds" in given.data.model_fields_set:
+        return given
+    data = given.data.model_copy(update={"window_seconds": own.data.window_seconds})
+    return given.model_copy(update={"data": data})

@@ -31,6 +31,8 @@ class Learning(OpenRegistry):
     ) -> StageReport:
         """Train the first mixture of an empty registry: experts, routers and head together.
 
+        On a published detector its head stays as it is.
+
         Args:
             data: a folder, manifest, protocol or table.
             domain: what the experts are for; they are named after it. None with `PER_ATTACK` alone.
@@ -52,7 +54,7 @@ class Learning(OpenRegistry):
 
         self._require_empty()
         names = expert_names(domain, experts)
-        training = Training.begin(self.store, None, recipe, licence, run)
+        training = Training.begin(self.store, self.store.active, recipe, licence, run)
         training.require_free(names)
         whole = training.prepare(data)
         domains = {str(domain): whole} if names else by_domain(whole)
@@ -108,6 +110,11 @@ class Learning(OpenRegistry):
         training.require_free([name])
         prepared = training.prepare(data)
         owners = {name: (domain, prepared)}
+        if active.is_published:
+            training.remarks.append(
+                "nothing is kept of what the published detector learnt: what the expert does to it there is not "
+                "measured. molex-adapt evaluate says it, on data of yours"
+            )
         with training.checkpoints("add-expert", owners) as kept:
             result = add_expert(
                 training.detector,
@@ -215,7 +222,7 @@ class Learning(OpenRegistry):
 
     def _require_empty(self) -> None:
         active = self.store.active
-        if active is not None:
+        if active is not None and not active.is_published:
             raise RegistryError(
                 f"registry {self.store.path} has a mixture already (generation {active.number}); add to it "
                 "with molex-adapt add-expert, or start another with molex-adapt init BASE --registry OTHER"

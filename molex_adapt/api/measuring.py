@@ -16,6 +16,7 @@ from molex_adapt.api.trained import Trained, find_trained
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table, Utterance
 from molex_adapt.data.manifest import CONDITION_COLUMNS
+from molex_adapt.data.named import corpora_named
 from molex_adapt.data.remarks import on_table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
@@ -23,7 +24,7 @@ from molex_adapt.evaluation import ATTACK_COLUMN, evaluate_scores
 from molex_adapt.features import concatenate, score_table
 from molex_adapt.findings import Novelty
 from molex_adapt.metrics import Ties, measure
-from molex_adapt.registry import GenerationRecord, Store
+from molex_adapt.registry import BaseRecord, GenerationRecord, Store
 from molex_adapt.reports import Analysis, EvaluationReport, HeardInTraining
 from molex_adapt.run import Run
 from molex_adapt.scorefile import Joined
@@ -70,7 +71,21 @@ def evaluate(
     )
     report = replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
     trained = find_trained(store, record.number, table, usable, run)
-    return report if trained is None else _told(report, trained, joined, items, ties)
+    report = report if trained is None else _told(report, trained, joined, items, ties)
+    return _warned(report, store.base, table)
+
+
+def _warned(report: EvaluationReport, base: BaseRecord, table: Table) -> EvaluationReport:
+    """The report with a warning where a published detector learnt from a corpus that the data is called after."""
+    if base.published is None:
+        return report
+    found = corpora_named(base.published.trained_on, table)
+    lines = [
+        f"{base.id} was trained on {name}, and this data is called after it: these figures are no measure of what it "
+        "does on speech that it has not heard. Evaluate it on another corpus"
+        for name in found
+    ]
+    return replace(report, remarks=[*lines, *report.remarks], trained_on=found)
 
 
 def _told(

@@ -44,7 +44,7 @@ def write_generation(
         RegistryError: another writer was first, or the disk failed.
     """
     detector, recipe, run = training.detector, training.recipe, training.run
-    remarks = [line for item in training.data for line in item.remarks] + result.remarks
+    remarks = [line for item in training.data for line in item.remarks] + training.remarks + result.remarks
     draft = GenerationDraft(
         parent=None if training.active is None else training.active.number,
         experts=detector.mixture.names,

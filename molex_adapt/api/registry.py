@@ -6,12 +6,14 @@ needs a model, and to open a registry, to read it and to tend it costs no more t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molex_adapt.api.answering import Answering
 from molex_adapt.api.learning import Learning
-from molex_adapt.registry import BaseRecord, Store
+from molex_adapt.errors import RegistryError
+from molex_adapt.registry import Store
 from molex_adapt.run import Run
 from molex_adapt.shipped import registry_path
 
@@ -40,37 +42,51 @@ class Registry(Answering, Learning):
 
     @classmethod
     def create(
-        cls, path: Path | str, base: str, revision: str | None = None, *, experts: bool = True
+        cls,
+        path: Path | str,
+        base: str,
+        revision: str | None = None,
+        *,
+        experts: bool = True,
+        encoder_only: bool = False,
+        bona_fide: str | None = None,
+        trained_on: Sequence[str] = (),
+        licence: str | None = None,
     ) -> Registry:
-        """A new registry.
+        """A new registry; a published detector becomes its generation 0.
 
         Args:
             path: a new or empty folder.
             base: a Hub model id, a local folder (copied into the registry), or "embedded".
             revision: of a Hub model; the resolved commit is recorded.
             experts: start with the shipped experts, which only the embedded base has.
+            encoder_only: of a published detector, take the encoder alone and leave its head.
+            bona_fide: the published detector's label of bona fide speech, where its labels do not say it.
+            trained_on: names of corpora that it was trained on, beside those that its card names.
+            licence: of the published detector, where its card does not say it.
 
         Raises:
-            RegistryError: the base cannot be loaded, or the folder is in use.
+            RegistryError: the base cannot be loaded, or the folder is in use; or what was stated does not fit it.
         """
+        says_anything = bona_fide is not None or bool(trained_on) or licence is not None
+        if says_anything and (encoder_only or base == EMBEDDED):
+            raise RegistryError(
+                "a label, a licence and corpora are stated of a published detector, and an encoder alone was asked "
+                "for. Leave these options out"
+            )
         if base == EMBEDDED and experts:
             return cls(Store.copy(registry_path(), path))
-        from molex_adapt.base import load_base
-        from molex_adapt.registry.assemble import embeddable
+        from molex_adapt.api.starting import Stated, start_on_encoder, start_registry
         from molex_adapt.registry.create import require_free
 
-        require_free(Path(path))  # before a base is downloaded
-        folder = registry_path() / "base" if base == EMBEDDED else Path(base)
-        loaded = load_base(folder if folder.is_dir() else base, revision)
-        local = folder.is_dir()
-        name = EMBEDDED if base == EMBEDDED else loaded.identity.id
-        record = BaseRecord(
-            id=name, revision=loaded.identity.revision, sha256=loaded.identity.sha256, embedded=local
-        )
-        if not local:
-            return cls(Store.create(path, record))
-        with embeddable(folder, loaded) as source:
-            return cls(Store.create(path, record, source))
+        path = Path(path)
+        require_free(path)  # before a base is downloaded
+        if base == EMBEDDED:
+            return cls(start_on_encoder(path, str(registry_path() / "base"), None, EMBEDDED))
+        if encoder_only:
+            return cls(start_on_encoder(path, base, revision))
+        stated = Stated(bona_fide, tuple(trained_on), licence) if says_anything else None
+        return cls(start_registry(path, base, revision, stated))
 
     @classmethod
     def open(cls, path: Path | str = "registry") -> Registry:

@@ -15,9 +15,9 @@ from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import DataError, RegistryError
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry import GenerationRecord, Store, layout
-from molex_adapt.registry.assemble import build_detector, open_base
+from molex_adapt.registry.assemble import build_detector, open_base, published_detector
 from molex_adapt.registry.checkpoints import RunFolder
-from molex_adapt.registry.records import package_versions
+from molex_adapt.registry.records import OTHER_LICENCE, package_versions
 from molex_adapt.run import Run
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.old import OldDomain
@@ -48,6 +48,8 @@ class Training:
     """That generation's domains."""
     data: list[DomainData] = field(default_factory=list)
     """What is trained and measured on, so far."""
+    remarks: list[str] = field(default_factory=list)
+    """What is to be said besides what training finds."""
 
     @classmethod
     def begin(
@@ -65,8 +67,14 @@ class Training:
             RecipeError: the recipe asks for another structure than the mixture has, or there is no such device.
         """
         recipe, device = recipe_on(store, active, given, run.precision), run.find_device()
-        if active is None:
-            detector = Detector(open_base(store), recipe).to(device)
+        published = store.base.published
+        if published is not None and licence == OTHER_LICENCE:
+            licence = published.licence or licence  # what is learnt inside a detector is bound to its licence
+        if active is None or active.is_published:
+            empty = (
+                Detector(open_base(store), recipe) if active is None else published_detector(store, recipe)
+            )
+            detector = empty.to(device)
             detector.base.compute_in(recipe.precision)
             # The detector's recipe names the adapted layers as this base does.
             return cls(store, active, detector.recipe, licence, run, detector, {})

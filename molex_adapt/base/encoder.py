@@ -24,6 +24,9 @@ from molex_adapt.conventions import SAMPLE_RATE, Precision
 from molex_adapt.errors import AudioError, ExpertError
 from molex_adapt.recipe import FEED_FORWARD
 
+EPSILON = 1e-7
+"""Of transformers' feature extractors: what is added to a variance before its root is taken."""
+
 
 @dataclass(frozen=True)
 class BaseIdentity:
@@ -51,15 +54,19 @@ class Base(nn.Module):
         family: what only models of its kind do.
         identity: its id, revision and weights hash.
         normalised: whether waveforms get zero mean and unit variance first.
+        epsilon: what is added to that variance.
         dtype: of the products in the blocks. Sums, norms, the prefix and the hidden states are float32.
     """
 
-    def __init__(self, model: PreTrainedModel, identity: BaseIdentity, normalised: bool) -> None:
+    def __init__(
+        self, model: PreTrainedModel, identity: BaseIdentity, normalised: bool, epsilon: float = EPSILON
+    ) -> None:
         super().__init__()
         _check_structure(model, identity.id)
         self.model = streamline_attention(model).eval().requires_grad_(False)
         self.identity = identity
         self.normalised = normalised
+        self.epsilon = epsilon
         self.dtype = torch.float32
         self.family = family_of(model.config.model_type)(model)
         self._states: list[Tensor] = []
@@ -175,7 +182,7 @@ class Base(nn.Module):
 
     def prepare(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """(T,) waveform in [-1, 1] to the form that the base was trained on."""
-        return normalise(wave) if self.normalised else wave
+        return normalise(wave, self.epsilon) if self.normalised else wave
 
     def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
         """Run the transformer on prefix features.
@@ -203,9 +210,9 @@ class Base(nn.Module):
         self._states.append(output[0] if isinstance(output, tuple) else output)
 
 
-def normalise(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zero mean and unit variance, as in transformers' Wav2Vec2FeatureExtractor with `do_normalize`, 1e-7 included."""
-    return np.asarray((wave - wave.mean()) / np.sqrt(wave.var() + 1e-7), dtype=np.float32)
+def normalise(wave: NDArray[np.float32], epsilon: float = EPSILON) -> NDArray[np.float32]:
+    """Zero mean and unit variance, as in transformers' Wav2Vec2FeatureExtractor with `do_normalize`."""
+    return np.asarray((wave - wave.mean()) / np.sqrt(wave.var() + epsilon), dtype=np.float32)
 
 
 def _check_structure(model: nn.Module, name: str) -> None:

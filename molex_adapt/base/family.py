@@ -93,6 +93,10 @@ class Family(ABC):
         # The residual sum over the blocks stays float32 whatever the products are: its rounding would add up.
         self.part("encoder")(hidden.float(), attention_mask=mask)
 
+    def closing(self) -> nn.LayerNorm | None:
+        """The layer norm that the model's own output passes behind the last block; None where there is none."""
+        return None
+
     def part(self, name: str) -> nn.Module:
         """A module of the model."""
         return self.model.get_submodule(name)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import CRITICAL
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -16,12 +17,15 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
-from molex_adapt.base.encoder import Base, BaseIdentity
+from molex_adapt.base.encoder import EPSILON, Base, BaseIdentity
 from molex_adapt.base.families import SUPPORTED, family_of
 from molex_adapt.digest import sha256_of_weights
 from molex_adapt.errors import RegistryError
 
-_MASK_EMBEDDING = "masked_spec_embed"
+PREPROCESSOR = "preprocessor_config.json"
+VARIANCE_EPSILON = "variance_epsilon"
+"""A key of our own in it: waveforms of some detectors were normalised with another epsilon than transformers'."""
+MASK_EMBEDDING = "masked_spec_embed"
 
 
 def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
@@ -42,21 +46,35 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
             f"{folder} has no config.json; expected a folder saved by transformers' save_pretrained. Give a Hub model "
             "id, or such a folder"
         )
-    try:
+    with loading(name):
         commit = "local" if local else _commit(name, revision)
         revision = revision if local else commit  # everything is read from one state of the repository
+        config: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision)
+        _check_kind(config, name)
+        family = family_of(config.model_type)
+        model, info = family.read(
+            name,
+            config,
+            revision=revision,
+            use_safetensors=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+        )
+    _require_complete(model, set(info["missing_keys"]), {key for key, *_ in info["mismatched_keys"]}, name)
+    identity = BaseIdentity(
+        folder.resolve().name if local else str(id_or_folder), commit, weights_hash(model)
+    )
+    stated = _stated(folder if local else None, name, revision)
+    normalised = bool(stated.get("do_normalize", family.normalises(config)))
+    return Base(model, identity, normalised, _epsilon(stated, name))
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Transformers says nothing, and what it and its files can raise becomes a RegistryError that names `name`."""
+    try:
         with _quiet_transformers():
-            config: PreTrainedConfig = AutoConfig.from_pretrained(name, revision=revision)
-            _check_kind(config, name)
-            family = family_of(config.model_type)
-            model, info = family.read(
-                name,
-                config,
-                revision=revision,
-                use_safetensors=True,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-            )
+            yield
     except (
         OSError,
         ValueError,
@@ -71,12 +89,6 @@ def load_base(id_or_folder: str | Path, revision: str | None = None) -> Base:
             f"base {name!r} cannot be loaded: {reason}. Give a Hub model id with safetensors weights, or a folder that "
             "holds config.json and model.safetensors"
         ) from None
-    _require_complete(model, set(info["missing_keys"]), {key for key, *_ in info["mismatched_keys"]}, name)
-    identity = BaseIdentity(
-        folder.resolve().name if local else str(id_or_folder), commit, weights_hash(model)
-    )
-    by_kind = family.normalises(config)
-    return Base(model, identity, _normalised(folder if local else None, name, revision, by_kind))
 
 
 def _commit(name: str, revision: str | None) -> str:
@@ -110,9 +122,9 @@ def _check_kind(config: PreTrainedConfig, name: str) -> None:
 @torch.no_grad()
 def _require_complete(model: PreTrainedModel, missing: set[str], misshapen: set[str], name: str) -> None:
     """Refuse weights that transformers would draw at random. The mask's embedding may be missing: it is not used."""
-    if _MASK_EMBEDDING in missing:
-        model.get_parameter(_MASK_EMBEDDING).zero_()
-    for what, keys in (("lacks", missing - {_MASK_EMBEDDING}), ("has another shape in", misshapen)):
+    if MASK_EMBEDDING in missing:
+        model.get_parameter(MASK_EMBEDDING).zero_()
+    for what, keys in (("lacks", missing - {MASK_EMBEDDING}), ("has another shape in", misshapen)):
         if keys:
             raise RegistryError(
                 f"base {name!r} {what} {len(keys)} of the weights that its config.json asks for, first {min(keys)}; "
@@ -126,16 +138,27 @@ def weights_hash(model: nn.Module) -> str:
     return sha256_of_weights((name, weight.cpu().float().numpy()) for name, weight in state)
 
 
-def _normalised(folder: Path | None, name: str, revision: str | None, by_kind: bool) -> bool:
-    """As preprocessor_config.json says; without that file, as models of this kind were trained."""
+def _stated(folder: Path | None, name: str, revision: str | None) -> dict[str, Any]:
+    """What preprocessor_config.json says; nothing without that file."""
     try:
         if folder is None:
             from huggingface_hub import hf_hub_download
 
-            path = Path(hf_hub_download(name, "preprocessor_config.json", revision=revision))
+            path = Path(hf_hub_download(name, PREPROCESSOR, revision=revision))
         else:
-            path = folder / "preprocessor_config.json"
+            path = folder / PREPROCESSOR
         stated = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return by_kind
-    return bool(stated.get("do_normalize", by_kind)) if isinstance(stated, dict) else by_kind
+        return {}
+    return stated if isinstance(stated, dict) else {}
+
+
+def _epsilon(stated: dict[str, Any], name: str) -> float:
+    """transformers' own, unless a detector that learnt from another says so."""
+    found = stated.get(VARIANCE_EPSILON, EPSILON)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1:
+        raise RegistryError(
+            f"base {name!r}: {PREPROCESSOR} has {VARIANCE_EPSILON} = {found!r}; a number between 0 and 1 is expected. "
+            f"Take it out for the usual {EPSILON:g}"
+        )
+    return float(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from molex_adapt.base.family import Family
@@ -41,6 +41,10 @@ class Wav2Vec2(Family):
     def exact_padding(self) -> bool:
         """Not with group norm, which averages over time, so that padding would change every frame."""
         return bool(self.model.config.feat_extract_norm == "layer")
+
+    def closing(self) -> nn.LayerNorm | None:
+        stable = getattr(self.model.config, "do_stable_layer_norm", False)  # data2vec-audio has no such choice
+        return cast(nn.LayerNorm, self.part("encoder.layer_norm")) if stable else None
 
     def frames(self, lengths: Tensor) -> Tensor:
         # Counted here and not by transformers, which counts what is left after a downsampling `add_adapter`.

@@ -83,6 +83,9 @@ class Whisper(Family):
         """There is a position for each of so many frames; 30 s in OpenAI's models."""
         return int(self.model.config.max_source_positions) * FRAME_SAMPLES
 
+    def closing(self) -> nn.LayerNorm:
+        return cast(nn.LayerNorm, self.part("encoder.layer_norm"))
+
     def frames(self, lengths: Tensor) -> Tensor:
         return (lengths // HOP + 1) // 2
 

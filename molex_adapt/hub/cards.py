@@ -98,6 +98,8 @@ def _metadata(repository: str, records: Sequence[ExpertRecord], metrics: Mapping
 
     first = records[0]
     licences = {record.licence for record in records}
+    if first.base.published is not None and first.base.published.licence is not None:
+        licences.add(first.base.published.licence)  # of the head that is in the repository
     fields: dict[str, Any] = dict(licence_fields(first.licence if len(licences) == 1 else "other"))
     if "/" in first.base.id and not first.base.embedded:
         fields |= {"base_model": first.base.id, "base_model_relation": "adapter"}

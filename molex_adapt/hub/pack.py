@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from molex_adapt.digest import sha256, sha256_of_file
+from molex_adapt.errors import ExpertError
 from molex_adapt.hub import cards
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
 from molex_adapt.registry import files, layout
@@ -75,8 +76,14 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
 
     Raises:
         RegistryError: there is none, or a file of it is damaged.
+        ExpertError: it has no experts.
     """
     generation = store.generation()
+    if not generation.names:
+        raise ExpertError(
+            f"generation {generation.number} of {store.path} has no experts, so there is nothing of its own to push. "
+            "Add one: molex-adapt add-expert"
+        )
     content: dict[str, bytes | Path] = {
         layout.ROUTER: files.dump_tensors(store.router_tensors()),
         layout.HEAD: files.dump_tensors(store.head_tensors()),

@@ -73,7 +73,7 @@ def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_exp
             scale = max(1.0, float(np.abs(here).max()))
             apart = max(apart, float(np.abs(gaps - gaps.mean(0)).max()) / scale)
         else:
-            row = here.mean(0, dtype=np.float64) + moved[0] - moved.mean(0, dtype=np.float64)
+            row = _middle(here) + moved[0] - moved.mean(0, dtype=np.float64)
         values.append(row.astype(np.float32))
     if pairs:
         return Rows(values, "carried" if apart < _CLOSE else "aligned", len(pairs))
@@ -99,16 +99,19 @@ def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any]) -> Rows
         rows = own[f"blocks.{block}.rows"]
         root = np.sqrt(len(mean))
         step = np.append(2 * GATE * root * along / reach, -GATE * root)
-        values.append((rows.mean(0, dtype=np.float64) + step).astype(np.float32))
+        values.append((_middle(rows) + step).astype(np.float32))
     return Rows(values, "heard")
 
 
 def mean_rows(own: Arrays) -> Rows:
     """The mean of the rows here: the expert takes part as the average one does."""
     blocks = range(len(own) // 3)
-    return Rows(
-        [own[f"blocks.{block}.rows"].mean(0, dtype=np.float64).astype(np.float32) for block in blocks], "mean"
-    )
+    return Rows([_middle(own[f"blocks.{block}.rows"]).astype(np.float32) for block in blocks], "mean")
+
+
+def _middle(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean of rows (E, D + 1); zero where there are none, as beside a published detector's first expert."""
+    return rows.mean(0, dtype=np.float64) if len(rows) else np.zeros(rows.shape[1])
 
 
 def _standard(router: Arrays, name: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -129,7 +129,7 @@ class Readout(nn.Module):
         """Take the number of witnesses of a stored state; widths and types remain."""
         for name in ("weights", "scales", "names"):
             given, own = state.get(name), getattr(self, name)
-            if given is not None and given.dim() == own.dim():
+            if given is not None and given.ndim == own.ndim:
                 setattr(self, name, own.new_zeros((len(given), *own.shape[1:])))
 
 

@@ -7,6 +7,7 @@ from molex_adapt.registry.records import (
     ExpertRecord,
     GenerationRecord,
     OriginRecord,
+    PublishedRecord,
 )
 from molex_adapt.registry.store import Store
 
@@ -18,5 +19,6 @@ __all__ = [
     "GenerationRecord",
     "NewExpert",
     "OriginRecord",
+    "PublishedRecord",
     "Store",
 ]

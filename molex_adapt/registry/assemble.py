@@ -16,16 +16,15 @@ from torch import Tensor
 from molex_adapt.base import Base, BaseIdentity, load_base
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import Precision
-from molex_adapt.detector import Detector
+from molex_adapt.detector import Detector, head_for
 from molex_adapt.errors import RegistryError
-from molex_adapt.head import Head
 from molex_adapt.mixture import ExpertSpec, ExpertWeights, Mixture
 from molex_adapt.recipe import Recipe, validate
 from molex_adapt.registry import layout, packed
 from molex_adapt.registry.checks import PEFT_PREFIX
 from molex_adapt.registry.files import Arrays, parse_yaml, require_plain
 from molex_adapt.registry.identity import weights_digest
-from molex_adapt.registry.records import GenerationRecord
+from molex_adapt.registry.records import PUBLISHED, GenerationRecord
 from molex_adapt.registry.store import Store
 from molex_adapt.witnesses import names_of
 
@@ -95,7 +94,7 @@ def build_detector(
     require_router(base, router, folder / layout.ROUTER)
     require_head(base, recipe, head, folder / layout.HEAD)
     calibration = Calibration(record.calibration.scale, record.calibration.offset)
-    detector = Detector(base, recipe, calibration)
+    detector = Detector(base, recipe, calibration, head_for(base, recipe, head))
     rows = [router[f"blocks.{block}.rows"] for block in range(len(detector.mixture.routers))]
     _fill(detector.mixture, store, record, rows)
     for block, module in enumerate(detector.mixture.routers):
@@ -171,7 +170,7 @@ def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Pat
     """Refuse a head of another structure than base and recipe need; as `require_router`."""
     # Shapes alone: a recipe that asks for a gigantic head is refused before any memory is taken.
     with torch.device("meta"):
-        head = Head(base.width, len(base.blocks) + 1, recipe.head)
+        head = head_for(base, recipe, state)
     if head.readout is not None:
         own = {name.removeprefix("readout."): value for name, value in state.items()}
         head.readout.make_room(own)
@@ -189,6 +188,20 @@ def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Pat
                 f"{path}: {name} has shape {found.get(name)}; this generation's recipe and base need "
                 f"{expected.get(name)}. Restore {path.name} and {layout.RECIPE} from one copy, or roll back."
             )
+
+
+def published_detector(store: Store, recipe: Recipe) -> Detector:
+    """The published detector that generation 0 is, for a first training under a recipe that decides all but its head.
+
+    It has a readout that has learnt nothing where the recipe asks for one.
+    """
+    base, state = open_base(store), _tensors(store.head_tensors(PUBLISHED))
+    path = layout.generation_folder(store.path, PUBLISHED) / layout.HEAD
+    bare = recipe.model_copy(update={"head": recipe.head.model_copy(update={"readout": False})})
+    require_head(base, bare, state, path)
+    head = head_for(base, recipe, state)
+    head.load_state_dict(state, strict=False)  # a readout is not among what is stored
+    return Detector(base, recipe, head=head)
 
 
 def _tensors(arrays: Arrays) -> dict[str, Tensor]:

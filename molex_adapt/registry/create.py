@@ -12,10 +12,11 @@ from molex_adapt import atomic
 from molex_adapt.errors import DataError, RegistryError
 from molex_adapt.outputs import Kind, check_folder
 from molex_adapt.registry import files
+from molex_adapt.registry.draft import GenerationDraft, generation_files
 from molex_adapt.registry.identity import weights_digest
-from molex_adapt.registry.layout import BASE, EXPERTS, GENERATIONS, REGISTRY
+from molex_adapt.registry.layout import BASE, EXPERTS, GENERATIONS, REGISTRY, generation_folder
 from molex_adapt.registry.lock import HOLDER_NAME, LOCK_NAME, write_lock
-from molex_adapt.registry.records import FORMAT, BaseRecord, RegistryRecord
+from molex_adapt.registry.records import FORMAT, PUBLISHED, BaseRecord, RegistryRecord
 
 CREATING = f"{atomic.PREFIX}create"
 """Stands in a folder while its registry is being made; with it there, everything else in it is ours."""
@@ -23,8 +24,15 @@ CREATING = f"{atomic.PREFIX}create"
 _BASE_FILES = ("*.json", "*.safetensors", "*.yaml", "*.md", "LICENSE*")
 
 
-def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
-    """Make an empty registry in a free folder, the base copied where it is embedded; `registry.yaml` appears last."""
+def create(
+    path: Path, base: BaseRecord, embedded_from: Path | None, published: GenerationDraft | None = None
+) -> None:
+    """Make a registry in a free folder, the base copied where it is embedded; `registry.yaml` appears last.
+
+    It is empty, or has one generation: a published detector on that base.
+    """
+    if published is not None:
+        published.check()
     if base.embedded != (embedded_from is not None):
         raise RegistryError(
             f"base {base} is marked {'embedded' if base.embedded else 'not embedded'}, but the folder to copy is "
@@ -35,7 +43,15 @@ def create(path: Path, base: BaseRecord, embedded_from: Path | None) -> None:
             (path / name).mkdir()
         if embedded_from is not None:
             _copy_base(embedded_from, path, base)
-        record = RegistryRecord(format=FORMAT, base=base, active=None, generations=[])
+        if published is not None:
+            _, content = generation_files(published, PUBLISHED, [])
+            with atomic.publishing(generation_folder(path, PUBLISHED)) as staged:
+                for name, body in content.items():
+                    atomic.put(staged, name, body)
+        numbers = [] if published is None else [PUBLISHED]
+        record = RegistryRecord(
+            format=FORMAT, base=base, active=numbers[0] if numbers else None, generations=numbers
+        )
         atomic.replace_file(path / REGISTRY, files.dump_record(record))
 
 

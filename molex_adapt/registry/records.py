@@ -30,6 +30,12 @@ FORMAT = 1
 
 MOST_GENERATIONS = 100_000
 
+PUBLISHED = 0
+"""Number of the generation that is a published detector as it was published; trained ones count from 1."""
+
+OTHER_LICENCE = "other"
+"""Of what nobody stated a licence for, as the Hub calls it."""
+
 _MOST_FIGURES = 1_000_000
 _MOST_DEPTH = 12
 
@@ -86,6 +92,7 @@ Sha256 = Annotated[str, _matching(r"[0-9a-f]{64}", "sha256: 64 hexadecimal digit
 Repository = Annotated[str, _matching(r"[\w.-]{1,100}/[\w.-]{1,100}", "repository: ORG/NAME")]
 """Not pydantic's own `pattern`: its engine takes 80 ms to make an automaton of that many letters, at every start."""
 Number = Annotated[StrictInt, Field(ge=1, le=10**9)]
+GenerationNumber = Annotated[StrictInt, Field(ge=PUBLISHED, le=10**9)]
 Count = Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)]
 Seed = Annotated[StrictInt, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -118,6 +125,21 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+class PublishedRecord(Record):
+    """The detector that a base was published as part of; it goes wherever the base is named."""
+
+    kind: Text
+    """The class of transformers that it is, or the family of detectors."""
+    bona_fide: Text
+    """The label of bona fide speech there."""
+    spoof: list[Text] = Field(min_length=1)
+    """All its other labels."""
+    licence: Text | None = None
+    """None where nobody said."""
+    trained_on: list[Text] = []
+    """Names of corpora that figures must not be taken on, as far as they are known."""
+
+
 class BaseRecord(Record):
     """Which base; the hash is `molex_adapt.base.weights_hash`."""
 
@@ -125,6 +147,8 @@ class BaseRecord(Record):
     revision: str = Field(min_length=1, max_length=200)
     sha256: Sha256
     embedded: StrictBool
+    published: PublishedRecord | None = None
+    """None for a bare encoder."""
 
     def __str__(self) -> str:
         return f"{self.id}@{self.revision[:7]} (sha256 {self.sha256[:8]}…)"
@@ -171,7 +195,7 @@ class ExpertRecord(Record):
     seed: Seed
     metrics: Figures = {}
     """{domain: figures as `Rates.as_dict()`} on the test split."""
-    licence: Text = "other"
+    licence: Text = OTHER_LICENCE
     created: str = Field(default_factory=now)
     versions: dict[str, str] = Field(default_factory=package_versions)
     machine: dict[str, str] = {}
@@ -228,8 +252,8 @@ class UnheardRecord(Record):
 class GenerationRecord(Record):
     """generation.yaml."""
 
-    number: Number
-    parent: Number | None
+    number: GenerationNumber
+    parent: GenerationNumber | None
     created: str = Field(default_factory=now)
     command: Text = ""
     seed: Seed | None = None
@@ -261,6 +285,11 @@ class GenerationRecord(Record):
         """The experts' names in router order."""
         return [entry.name for entry in self.experts]
 
+    @property
+    def is_published(self) -> bool:
+        """Whether it is a published detector, to which nothing was added yet."""
+        return self.number == PUBLISHED
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.parent is not None and self.parent >= self.number:
@@ -275,8 +304,8 @@ class RegistryRecord(Record):
 
     format: StrictInt
     base: BaseRecord
-    active: Number | None
-    generations: list[Number] = Field(max_length=MOST_GENERATIONS)
+    active: GenerationNumber | None
+    generations: list[GenerationNumber] = Field(max_length=MOST_GENERATIONS)
     created: str = Field(default_factory=now)
 
     @model_validator(mode="after")

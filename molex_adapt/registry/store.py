@@ -38,17 +38,24 @@ class Store:
         self.lock_seconds = lock_seconds
 
     @classmethod
-    def create(cls, path: Path | str, base: BaseRecord, embedded_from: Path | None = None) -> Store:
+    def create(
+        cls,
+        path: Path | str,
+        base: BaseRecord,
+        embedded_from: Path | None = None,
+        published: GenerationDraft | None = None,
+    ) -> Store:
         """A new registry without experts, in a folder that does not exist yet, or is empty.
 
         With `embedded_from`, a folder with config.json and safetensors weights, the base is copied into the registry.
+        A `published` detector on that base becomes generation 0, the active one.
 
         Raises:
             RegistryError: something is there already, or the copied weights have another hash.
         """
         from molex_adapt.registry import create
 
-        create.create(Path(path), base, embedded_from)
+        create.create(Path(path), base, embedded_from, published)
         return cls.open(path)
 
     @classmethod

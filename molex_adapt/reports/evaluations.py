@@ -60,6 +60,8 @@ class EvaluationReport:
     other_ties: OtherTies = OtherTies("step")
     heard_in_training: HeardInTraining | None = None
     """None: no record says that the mixture learnt from this data set."""
+    trained_on: list[str] = field(default_factory=list)
+    """Corpora that the data is called after, and that the published detector behind the mixture was trained on."""
     intervals: CostIntervals | None = None
     """Of the costs of all together; None: too few recordings."""
     tandem: TandemRates | None = None
@@ -86,6 +88,7 @@ class EvaluationReport:
             "ties": self.ties,
             "other_ties": asdict(self.other_ties),
             "heard_in_training": None if self.heard_in_training is None else self.heard_in_training.as_dict(),
+            "trained_on": list(self.trained_on),
         }
 
     def cell(self, attack: str | None, condition: str | None) -> Rates | None:

@@ -37,7 +37,13 @@ from molex_adapt.train.readout_stage import (
     weigh_readout,
     with_states,
 )
-from molex_adapt.train.stages import append_expert, expert_stage, joint_stage, router_stage
+from molex_adapt.train.stages import (
+    append_expert,
+    expert_stage,
+    joint_stage,
+    router_stage,
+    standardise_routers,
+)
 from molex_adapt.train.withdrawal import ReadoutAlone
 
 
@@ -142,6 +148,8 @@ def add_expert(
     replay = replay_pools(detector, old, former.replay_weights)
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
     pools = with_replay([new], replay, former.replay_share)
+    if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
+        standardise_routers(detector, pools)
     stage = expert_stage(detector, name, pools, former.development, recipe, run.seed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])

@@ -8,10 +8,11 @@ import typer
 
 from molex_adapt.cli.options import DEFAULT_REGISTRY, Json, Quiet, RegistryFolder
 from molex_adapt.cli.output import Answer, emit
+from molex_adapt.cli.published_view import published_rows
 from molex_adapt.cli.tables import forgetting_tables, pairs, plain_table
 
 if TYPE_CHECKING:
-    from molex_adapt.api import Forgetting, GenerationRecord
+    from molex_adapt.api import BaseRecord, Forgetting, GenerationRecord
 
 _IN_HISTORY = {"number", "parent", "created", "command", "metrics", "changes", "remarks"}
 
@@ -31,7 +32,7 @@ def list_experts(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = Fa
     active = store.active
     experts = [] if active is None else store.summaries(active)
     data = {
-        "base": store.base.model_dump(include={"id", "revision", "sha256"}),
+        "base": store.base.model_dump(include={"id", "revision", "sha256", "published"}),
         "generation": None if active is None else active.number,
         "experts": [
             {"name": item.name, "domain": item.domain, "rank": item.rank, "sha256": entry.sha256}
@@ -42,8 +43,10 @@ def list_experts(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = Fa
         (item.name, item.domain, str(item.rank), _percent(item.eer), item.created[:10]) for item in experts
     ]
     title = f"{store.base}, " + ("no generation yet" if active is None else f"generation {active.number}")
-    view = plain_table(title, ("expert", "domain", "rank", "EER when made", "made on"), rows)
-    emit(Answer(data, [view]), as_json=as_json)
+    view = [plain_table(title, ("expert", "domain", "rank", "EER when made", "made on"), rows)]
+    if store.base.published is not None:
+        view.insert(0, pairs("Published detector", published_rows(store.base)))
+    emit(Answer(data, view), as_json=as_json)
 
 
 def show(
@@ -71,7 +74,8 @@ def show(
     store = Registry.open(registry).store
     if name is None:
         record = store.generation(generation)
-        emit(Answer(record.model_dump(mode="json"), [_generation_view(record)]), as_json=as_json)
+        data = record.model_dump(mode="json") | {"base": store.base.model_dump(mode="json")}
+        emit(Answer(data, [_generation_view(record, store.base)]), as_json=as_json)
         return
     expert = store.expert(name, generation)
     origin = expert.origin
@@ -85,6 +89,7 @@ def show(
             "domain": expert.domain,
             "made": f"{expert.created}, seed {expert.seed}",
             "base": str(expert.base),
+            **published_rows(expert.base),
             "LoRA": f"rank {expert.rank}, alpha {expert.alpha:g}, {expert.blocks} blocks, {', '.join(expert.targets)}",
             "data": f"{counts} (split by {expert.data.split_by}, digest {expert.data.digest[:8]}…)",
             "attacks": ", ".join(expert.data.attacks) or "-",
@@ -226,13 +231,14 @@ def remove(
     emit(Answer(data, [line], remarks, kept=line), as_json=as_json, quiet=quiet)
 
 
-def _generation_view(record: GenerationRecord) -> Any:
+def _generation_view(record: GenerationRecord, base: BaseRecord) -> Any:
     return pairs(
         f"Generation {record.number}",
         {
             "parent": "-" if record.parent is None else str(record.parent),
             "made": record.created,
             "by": record.command or "-",
+            **published_rows(base),
             "experts": ", ".join(record.names) or "none",
             "EER": _eers(record.metrics),
             "threshold": f"{record.threshold:+.3f} nats",
