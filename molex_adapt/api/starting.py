@@ -61,14 +61,13 @@ def start_on_encoder(path: Path, base: str, revision: str | None, name: str | No
 
 
 def _on_detector(path: Path, found: PublishedDetector, stated: Stated) -> Store:
-    card = read_card(found.card) if found.card is not None else None
-    known = () if card is None else card.trained_on
+    card = read_card(found.card)
     record = PublishedRecord(
         kind=found.kind,
         bona_fide=found.bona_fide,
         spoof=list(found.spoof),
-        licence=stated.licence or (None if card is None else card.licence),
-        trained_on=list(dict.fromkeys([*stated.trained_on, *known])),
+        licence=stated.licence or card.licence,
+        trained_on=list(dict.fromkeys([*stated.trained_on, *card.trained_on])),
     )
     return _create(path, found.base, found.folder, record, _draft(found))
 

@@ -43,7 +43,9 @@ class Wav2Vec2(Family):
         return bool(self.model.config.feat_extract_norm == "layer")
 
     def closing(self) -> nn.LayerNorm | None:
-        stable = getattr(self.model.config, "do_stable_layer_norm", False)  # data2vec-audio has no such choice
+        stable = getattr(
+            self.model.config, "do_stable_layer_norm", False
+        )  # data2vec-audio has no such choice
         return cast(nn.LayerNorm, self.part("encoder.layer_norm")) if stable else None
 
     def frames(self, lengths: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ _TOLERANCE = 1e-4
 
 
 def read_classifier(
-    name: str, revision: str | None, config: dict[str, Any], card: Path | None, bona_fide: str | None
+    name: str, revision: str | None, config: dict[str, Any], card: Path, bona_fide: str | None
 ) -> PublishedDetector:
     """A classifier from a folder or the Hub.
 

@@ -33,7 +33,7 @@ class PublishedDetector:
     kind: str
     bona_fide: str
     spoof: tuple[str, ...]
-    card: Path | None
+    card: Path
 
     @torch.no_grad()
     def score(self, wave: Tensor) -> float:
