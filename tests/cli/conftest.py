@@ -161,8 +161,8 @@ def api(monkeypatch):
 
         return answer
 
-    def create(path: Path, base: str, revision: str | None = None, *, experts: bool = True) -> Registry:
-        notes.calls.append(("create", (path, base), {"revision": revision, "experts": experts}))
+    def create(path: Path, base: str, **options: Any) -> Registry:
+        notes.calls.append(("create", (path, base), options))
         return Registry(Store.create(path, base_record()))
 
     for name in (*notes.answers, "pull", "timeline", "compare", "novelty"):

@@ -11,7 +11,8 @@ from molex_adapt.registry import Store
 def test_list_prints_the_contract(run, registry):
     ran = run("list", "--registry", registry, "--json")
     assert ran.status == 0
-    assert ran.json["base"] == {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
+    stated = {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
+    assert ran.json["base"] == stated | {"published": None}
     assert ran.json["generation"] == 2
     assert [set(item) for item in ran.json["experts"]] == [{"name", "domain", "rank", "sha256"}] * 2
     assert [item["name"] for item in ran.json["experts"]] == ["world", "codec_x"]

@@ -121,9 +121,16 @@ def test_wrong_recipes_are_explained(run, api, registry, options, expected):
 def test_init(run, api, tmp_path):
     ran = run("init", "tiny/base", "--registry", tmp_path / "new", "--revision", "v2", "--json")
     assert ran.status == 0
-    assert ran.json["base"] == {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
+    stated = {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
+    assert ran.json["base"] == stated | {"published": None}
     assert (ran.json["generation"], ran.json["experts"]) == (None, [])
-    assert api.calls[-1] == ("create", (tmp_path / "new", "tiny/base"), {"revision": "v2", "experts": True})
+    options = {"revision": "v2", "experts": True, "encoder_only": False}
+    options |= {"bona_fide": None, "trained_on": [], "licence": None}
+    assert api.calls[-1] == ("create", (tmp_path / "new", "tiny/base"), options)
+    said = ["--bona-fide-label", "LABEL_1", "--trained-on", "A", "--trained-on", "B", "--licence", "mit"]
+    run("init", "x/y", "--registry", tmp_path / "other", *said, "--encoder-only")
+    stated = {"bona_fide": "LABEL_1", "trained_on": ["A", "B"], "licence": "mit", "encoder_only": True}
+    assert api.calls[-1][2].items() >= stated.items()
     assert Store.open(tmp_path / "new").active is None
     again = run("init", "tiny/base", "--registry", tmp_path / "new")
     assert again.status == 1

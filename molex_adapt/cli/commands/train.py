@@ -110,7 +110,7 @@ def init(
         experts=experts,
         encoder_only=encoder_only,
         bona_fide=bona_fide_label,
-        trained_on=trained_on or (),
+        trained_on=trained_on or [],
         licence=licence,
     ).store
     active = store.active
