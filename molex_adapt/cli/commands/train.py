@@ -91,8 +91,8 @@ def init(
 
     A base is any WavLM, wav2vec 2.0, XLS-R, MMS, HuBERT, UniSpeech-SAT, data2vec-audio, w2v-BERT 2.0 or Whisper.
 
-    A published detector becomes generation 0: it scores as it was published, experts
-    are added to it, and `molex-adapt rollback 0` returns it.
+    A published detector becomes generation 0: it scores as it was published,
+    experts are added to it, and `molex-adapt rollback 0` returns it.
 
     [bold]Examples[/bold]
 
