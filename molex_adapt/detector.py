@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from molex_adapt.base import Base, frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
-from molex_adapt.errors import AudioError
 from molex_adapt.head import Head, PublishedHead, PublishedParts
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.mixture import Mixture
 from molex_adapt.mixture.routers import utterance_mean
 from molex_adapt.readout import Readings, pooled
 from molex_adapt.recipe import Recipe
+from molex_adapt.windows import windows_of
 
 
 class Detector(nn.Module):
@@ -54,12 +54,18 @@ class Detector(nn.Module):
         """The device of the weights."""
         return self.base.family.device
 
-    def logit(self, features: Tensor, frames: Tensor) -> Tensor:
+    @property
+    def longest_samples(self) -> int:
+        """Of one window: the recipe's `window_seconds`, or less where the base cannot hear as much at once."""
+        longest = int(self.recipe.data.window_seconds * SAMPLE_RATE)
+        return min(longest, self.base.longest_samples or longest)
+
+    def logit(self, features: Tensor, frames: Tensor | None) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.
 
         Args:
             features: (B, F, C) from `Base.prefix`.
-            frames: (B,) int64 valid frames, on the CPU or with the features.
+            frames: (B,) int64 valid frames, on the CPU or with the features; None where no row is padded.
 
         Returns:
             (B,) logit; higher is more bona fide.
@@ -74,7 +80,9 @@ class Detector(nn.Module):
         return None if readout is None else readout.spectrum(wave, lengths)
 
     @torch.no_grad()
-    def readings(self, features: Tensor, frames: Tensor, statistics: Tensor | None = None) -> Readings:
+    def readings(
+        self, features: Tensor, frames: Tensor | None, statistics: Tensor | None = None
+    ) -> Readings:
         """What the readout reads: features and frames as for `logit`, (B, S) statistics, NaN where there are none."""
         with self.mixture.silenced():
             states = self.base.hidden_states(features, frames)
@@ -83,7 +91,9 @@ class Detector(nn.Module):
             statistics = read.new_full((len(read), STATISTICS), torch.nan)
         return Readings(send(statistics, read.device), read)
 
-    def fuse(self, logit: Tensor, features: Tensor, frames: Tensor, statistics: Tensor | None) -> Tensor:
+    def fuse(
+        self, logit: Tensor, features: Tensor, frames: Tensor | None, statistics: Tensor | None
+    ) -> Tensor:
         """(B,) logits of `logit` with what the readout says; as they are where it has nothing to say."""
         readout = self.head.readout
         if readout is None or not readout.has_learnt:
@@ -118,8 +128,12 @@ class Detector(nn.Module):
         features, frames = self.base.prefix(wave, lengths)
         logit = self.logit(features, frames)
         mask = frame_mask(frames, features)
-        shares = _mean_gates([routing.gates for routing in self.mixture.routings], mask)
+        shares = self.shares(mask)
         return self.calibrate(self.fuse(logit, features, frames, self.statistics(wave, lengths))), shares
+
+    def shares(self, mask: Tensor) -> Tensor:
+        """(B, E) of the last pass of the mixture: gates averaged over blocks and the valid frames of (B, F) `mask`."""
+        return _mean_gates([routing.gates for routing in self.mixture.routings], mask)
 
     def calibrate(self, logit: Tensor) -> Tensor:
         """Logit to log-likelihood ratio in nats."""
@@ -137,18 +151,8 @@ class Detector(nn.Module):
         Raises:
             AudioError: shorter than the base's receptive field, or not finite.
         """
-        if len(wave) < self.base.receptive_samples:
-            raise AudioError(
-                f"{len(wave) / SAMPLE_RATE:.3f} s is shorter than the base's receptive field of "
-                f"{self.base.receptive_samples / SAMPLE_RATE:.3f} s; leave out recordings that short"
-            )
-        if not np.isfinite(wave).all():
-            raise AudioError("the samples are not all finite; export the recording again")
-        # Equal parts: a short rest at the end would be scored from too little, and could be below the receptive field.
-        longest = int(self.recipe.data.window_seconds * SAMPLE_RATE)
-        longest = min(longest, self.base.longest_samples or longest)
-        count = -(-len(wave) // longest)
-        return [self.base.prepare(window) for window in np.array_split(wave, count)]
+        windows = windows_of(wave, self.base.receptive_samples, self.longest_samples)
+        return [self.base.prepare(window) for window in windows]
 
 
 def head_for(base: Base, recipe: Recipe, state: Mapping[str, Any]) -> Head | PublishedHead:

@@ -20,6 +20,8 @@ _SIZE, _WINDOW, _HOP = 512, 400, 160
 _BINS, _BANDS, _CEPSTRA = _SIZE // 2 + 1, 64, 40
 STATISTICS = 2 * (_BINS + _BANDS) + 3 * _CEPSTRA
 """S: mean and deviation of every bin and band, deviation of cepstra and of their first and second differences."""
+SHORTEST = _SIZE
+"""Samples of one spectrum."""
 _FLOOR = 1e-6
 """-60 dB below the mean power of the recording."""
 _ACTIVE = 8.0
@@ -50,20 +52,26 @@ class Spectrum(nn.Module):
         """
         wave = nn.functional.pad(wave.float(), (0, max(0, _SIZE - wave.shape[1])))
         counts = 1 + (lengths.to(wave.device).clamp(min=_SIZE) - _SIZE) // _HOP
-        whole = torch.stft(
-            wave,
-            _SIZE,
-            _HOP,
-            _WINDOW,
-            cast(Tensor, self.window),
-            center=False,
-            return_complex=True,
-        )
-        power = whole.abs().square().transpose(1, 2)[:, : int(counts.max())]
-        valid = torch.arange(power.shape[1], device=power.device)[None] < counts[:, None]
+        power = self._power(wave)[:, : int(counts.max())]
+        return self._of(power, torch.arange(power.shape[1], device=power.device)[None] < counts[:, None])
+
+    @torch.no_grad()
+    def unpadded(self, wave: Tensor) -> Tensor:
+        """The same of (B, T) whole rows, T at least `SHORTEST`, without a step that depends on their values."""
+        power = self._power(wave)
+        return self._of(power, torch.ones_like(power[..., 0], dtype=torch.bool))
+
+    def _power(self, wave: Tensor) -> Tensor:
+        """(B, N, bins) of (B, T)."""
+        window = cast(Tensor, self.window)
+        whole = torch.stft(wave, _SIZE, _HOP, _WINDOW, window, center=False, return_complex=True)
+        return whole.abs().square().transpose(1, 2)
+
+    def _of(self, power: Tensor, valid: Tensor) -> Tensor:
+        """(B, N, bins) and (B, N) bool to (B, S)."""
         mean = _mean(power.mean(2, keepdim=True), valid)[..., None]
         bins = (power / (mean + 1e-12) + _FLOOR).log()
-        active = _active(bins, valid, counts)
+        active = _active(bins, valid)
         bands = (bins.exp() @ cast(Tensor, self.bands).T).log()
         cepstra = bands @ cast(Tensor, self.cosines).T
         parts = [
@@ -96,11 +104,11 @@ def _triangles() -> NDArray[np.float32]:
     return shares
 
 
-def _active(bins: Tensor, valid: Tensor, counts: Tensor) -> Tensor:
+def _active(bins: Tensor, valid: Tensor) -> Tensor:
     """(B, N): the frames that count, at least the loudest of every recording."""
     level = torch.logsumexp(bins, dim=2).masked_fill(~valid, -math.inf)
     falling = level.sort(dim=1, descending=True).values
-    loud = falling.gather(1, ((counts - 1) // 20)[:, None])
+    loud = falling.gather(1, (valid.sum(1, keepdim=True) - 1) // 20)
     return level >= loud - _ACTIVE
 
 

@@ -9,8 +9,8 @@ from typing import Any, Self, TextIO
 
 from molex_adapt.data import Heard, Utterance
 from molex_adapt.errors import DataError
-from molex_adapt.features import UtteranceScore
 from molex_adapt.text import shown
+from molex_adapt.windows import UtteranceScore
 
 _KIND = "molex-adapt scores"
 

@@ -21,7 +21,7 @@ from molex_adapt.conventions import BONA_FIDE, SPOOF
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import UtteranceScore, score_table
+from molex_adapt.features import score_table
 from molex_adapt.metrics import Refusals, count_refusals, error_rates, threshold_for_new_voices
 from molex_adapt.registry import DataRecord, GenerationDraft, Store
 from molex_adapt.registry.records import UnheardRecord
@@ -30,6 +30,7 @@ from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.calibrate import refusing_threshold
 from molex_adapt.train.old import check_sets
+from molex_adapt.windows import UtteranceScore
 
 FEWEST_OF_A_VOICE = 20
 """Voices with fewer recordings are not reported by themselves."""

@@ -158,6 +158,11 @@ class Base(nn.Module):
                 features = self._prefix_by_length(wave, lengths, frames)
         return features * frame_mask(frames, features)[..., None], frames
 
+    def whole(self, wave: Tensor) -> Tensor:
+        """The features of `prefix`, (B, F, C), of (B, T) rows none of which is padded; no length is checked."""
+        with exact_convolutions():
+            return self.family.convolve(wave, None)
+
     def _check_lengths(self, shortest: int, longest: int) -> None:
         if shortest < self.receptive_samples:
             raise AudioError(
@@ -184,12 +189,12 @@ class Base(nn.Module):
         """(T,) waveform in [-1, 1] to the form that the base was trained on."""
         return normalise(wave, self.epsilon) if self.normalised else wave
 
-    def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+    def hidden_states(self, features: Tensor, frames: Tensor | None) -> list[Tensor]:
         """Run the transformer on prefix features.
 
         Args:
             features: (B, F, C) from `prefix`.
-            frames: (B,) int64 valid frames, on the CPU or with the features.
+            frames: (B,) int64 valid frames, on the CPU or with the features; None where no row is padded.
 
         Returns:
             L + 1 tensors (B, F, D): the input of the first block and the output of every block. Padded frames hold

@@ -80,10 +80,10 @@ class Family(ABC):
         """(B,) valid samples to (B,) valid frames."""
 
     @abstractmethod
-    def convolve(self, wave: Tensor, lengths: Tensor) -> Tensor:
+    def convolve(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
         """The prefix: (B, T) prepared waveforms and (B,) valid samples on the CPU to (B, F, C).
 
-        Padded frames may hold anything. Where padding is not exact, all lengths are equal.
+        Padded frames may hold anything. Where padding is not exact, all lengths are equal. None: no row is padded.
         """
 
     def run(self, features: Tensor, mask: Tensor | None) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
 from molex_adapt.base.frames import frame_mask, send
@@ -20,12 +21,12 @@ WINDOW, HOP = 400, 160
 """Samples of a spectrum and between two spectra."""
 
 
-def log_mel(wave: Tensor, lengths: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+def log_mel(wave: Tensor, lengths: Tensor | None, channels: int) -> tuple[Tensor, Tensor]:
     """The log-mel spectrum.
 
     Args:
         wave: (B, T) float32 at 16 kHz; what follows a row's valid samples is not heard.
-        lengths: (B,) int64 valid samples on the CPU, each more than half a window.
+        lengths: (B,) int64 valid samples on the CPU, each more than half a window; None where no row is padded.
         channels: H.
 
     Returns:
@@ -36,15 +37,17 @@ def log_mel(wave: Tensor, lengths: Tensor, channels: int) -> tuple[Tensor, Tenso
     )
     power = spectrum[..., :-1].abs().square()  # Whisper drops the last spectrum, which is mostly mirrored
     level = (_filters(channels, wave.device) @ power).clamp(min=1e-10).log10()
-    valid = frame_mask(lengths // HOP, level.mT)
+    valid = frame_mask(None if lengths is None else lengths // HOP, level.mT)
     # 80 dB below the peak at most. The peak is that of the row itself: what is padded may be louder.
     peak = level.masked_fill(~valid[:, None], -torch.inf).amax((1, 2), keepdim=True)
     scaled = (torch.maximum(level, peak - 8.0) + 4.0) / 4.0
     return scaled * valid[:, None], valid
 
 
-def _mirrored(wave: Tensor, lengths: Tensor) -> Tensor:
+def _mirrored(wave: Tensor, lengths: Tensor | None) -> Tensor:
     """(B, T + WINDOW): each row mirrored at its own two ends, not at the end of the batch."""
+    if lengths is None:
+        return F.pad(wave[:, None], (WINDOW // 2, WINDOW // 2), mode="reflect")[:, 0]
     longest, half = int(lengths.max()), WINDOW // 2
     at = torch.arange(-half, longest + half, device=wave.device).abs()[None]
     last = send(lengths, wave.device)[:, None] - 1

@@ -54,7 +54,7 @@ class Wav2Vec2(Family):
             lengths = (lengths - kernel) // stride + 1
         return lengths
 
-    def convolve(self, wave: Tensor, lengths: Tensor) -> Tensor:
+    def convolve(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
         return cast(Tensor, self.part("feature_extractor")(wave)).transpose(1, 2)
 
     @property

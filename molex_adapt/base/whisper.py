@@ -89,7 +89,7 @@ class Whisper(Family):
     def frames(self, lengths: Tensor) -> Tensor:
         return (lengths // HOP + 1) // 2
 
-    def convolve(self, wave: Tensor, lengths: Tensor) -> Tensor:
+    def convolve(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
         mel, valid = log_mel(wave, lengths, self.model.config.num_mel_bins)
         # Zero between the convolutions where a row has ended: that is what the second one finds behind a row alone.
         hidden = F.gelu(self.part("encoder.conv1")(mel)) * valid[:, None]

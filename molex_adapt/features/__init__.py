@@ -4,7 +4,6 @@ from molex_adapt.features.batches import batch_seconds, length_batches, window_b
 from molex_adapt.features.extract import extract
 from molex_adapt.features.large import OnlineFeatures
 from molex_adapt.features.scoring import (
-    UtteranceScore,
     logits_of,
     parts_of,
     readings_of,
@@ -26,7 +25,6 @@ __all__ = [
     "Features",
     "OnlineFeatures",
     "StoredClips",
-    "UtteranceScore",
     "batch_seconds",
     "concatenate",
     "crop_at",

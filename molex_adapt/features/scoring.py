@@ -7,34 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from molex_adapt.base import send
-from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
-from molex_adapt.data import Failed, Heard, Table, Utterance
+from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
+from molex_adapt.data import Failed, Heard, Table
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.readout import Readings
 from molex_adapt.run import Run
-
-
-@dataclass(frozen=True)
-class UtteranceScore:
-    """The score of one file: a log-likelihood ratio in nats, higher is more bona fide."""
-
-    utterance: Utterance
-    score: float
-    seconds: Seconds
-    heard: Heard
-    experts: dict[str, float] = field(default_factory=dict)
-    """How much each expert spoke: shares after top-k over all blocks, which sum to 1."""
-    lowest: float | None = None
-    """The score of the window that speaks most against it, nats; None where all was heard in one."""
+from molex_adapt.windows import UtteranceScore, together
 
 
 def score_table(
@@ -53,7 +41,7 @@ def score_table(
     failed: list[Failed] = []
     heard: dict[int, Heard] = {}
     counts: dict[int, int] = {}
-    parts: dict[int, list[tuple[int, float, Tensor]]] = {}
+    parts: dict[int, list[tuple[int, float, NDArray[np.float32]]]] = {}
     scored: dict[int, UtteranceScore] = {}
     batches = window_batches(
         detector, list(table), run, failed, first_window=False, heard=heard, counts=counts
@@ -63,33 +51,16 @@ def score_table(
         scores, shares = (
             found.cpu() for found in detector.score_and_shares(send(wave, detector.device), lengths)
         )
-        for (index, row), score, share in zip(batch, scores.tolist(), shares, strict=True):
+        for (index, row), score, share in zip(batch, scores.tolist(), shares.numpy(), strict=True):
             parts.setdefault(index, []).append((len(row), score, share))
             if len(parts[index]) == counts[index]:
-                scored[index] = _together(
+                scored[index] = together(
                     table[index], parts.pop(index), heard[index], detector.mixture.names
                 )
                 if told is not None:
                     told(scored[index])
     run.progress.stop()
     return [scored[index] for index in sorted(scored)], tuple(failed)
-
-
-def _together(
-    item: Utterance, parts: list[tuple[int, float, Tensor]], heard: Heard, names: list[str]
-) -> UtteranceScore:
-    """The mean over windows, weighted by their length, so that all of a recording counts the same."""
-    samples = sum(length for length, _, _ in parts)
-    score = sum(length * score for length, score, _ in parts) / samples
-    shares = sum(length * share for length, _, share in parts) / samples
-    return UtteranceScore(
-        item,
-        score,
-        samples / SAMPLE_RATE,
-        heard,
-        dict(zip(names, torch.as_tensor(shares).tolist(), strict=True)),
-        min(score for _, score, _ in parts) if len(parts) > 1 else None,
-    )
 
 
 @contextmanager

@@ -128,7 +128,8 @@ class ExpertLinear(nn.Module):
         few = CONCATENATE_UP_TO.get((x.device.type, x.dtype), 2) * routing.chosen.shape[-1]
         if routing.chosen.shape[1] == 1:
             return self._gathered(output, x, routing.chosen[:, 0], self._gates(routing, trained, x.dtype))
-        if len(self.bank) <= few:
+        # Picking rows takes kernels that no exchange format knows.
+        if len(self.bank) <= few or torch.compiler.is_exporting():
             return self._concatenated(output, x, self._gates(routing, trained, x.dtype, everyone=True))
         return self._picked(output, x, routing.chosen, self._gates(routing, trained, x.dtype))
 

@@ -215,7 +215,7 @@ class Mixture(nn.Module):
                 for target in self.lora.targets:
                     _replace(block, target, layers[target].linear)
 
-    def hidden_states(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+    def hidden_states(self, features: Tensor, frames: Tensor | None) -> list[Tensor]:
         """The base's hidden states with this mixture, from (B, F, C) features and (B,) frames. Fills `routings`."""
         self._mask = frame_mask(frames, features)
         self.routings = []

@@ -1,0 +1,1 @@
+"""A detector as one file: written with torch, scored without it."""
