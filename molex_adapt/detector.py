@@ -80,9 +80,7 @@ class Detector(nn.Module):
         return None if readout is None else readout.spectrum(wave, lengths)
 
     @torch.no_grad()
-    def readings(
-        self, features: Tensor, frames: Tensor | None, statistics: Tensor | None = None
-    ) -> Readings:
+    def readings(self, features: Tensor, frames: Tensor | None, statistics: Tensor | None = None) -> Readings:
         """What the readout reads: features and frames as for `logit`, (B, S) statistics, NaN where there are none."""
         with self.mixture.silenced():
             states = self.base.hidden_states(features, frames)

@@ -22,6 +22,7 @@ EXTRAS = {
     "simulate": "simulate",
     "tts": "simulate",
     "parquet": "data",
+    "export": "exported",
     "report": "analysis plots",
     "demo": "simulate",
 }

@@ -169,7 +169,18 @@ def test_imports_point_downwards(name):
 
 
 def test_the_command_line_calls_the_api_and_never_reaches_around_it():
-    ways = {"analysis", "base", "cache", "detector", "exported", "features", "head", "hub", "mixture", "prefix_cache"}
+    ways = {
+        "analysis",
+        "base",
+        "cache",
+        "detector",
+        "exported",
+        "features",
+        "head",
+        "hub",
+        "mixture",
+        "prefix_cache",
+    }
     ways |= {"registry", "routing", "train"}
     around = [
         f"{module} imports {other}"

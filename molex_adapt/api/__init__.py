@@ -18,6 +18,7 @@ from molex_adapt.run import Run
 
 if TYPE_CHECKING:
     from molex_adapt.analysis.files import check_report_folder
+    from molex_adapt.api.exported import Exported, open_to_score
     from molex_adapt.api.inputs import Data
     from molex_adapt.hub import read_token
     from molex_adapt.prefix_cache import CacheReport, cache_report, clear_cache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = {
     "molex_adapt.analysis.files": ("check_report_folder",),
+    "molex_adapt.api.exported": ("Exported", "open_to_score"),
     "molex_adapt.api.inputs": ("Data",),
     "molex_adapt.hub": ("read_token",),
     "molex_adapt.prefix_cache": ("CacheReport", "cache_report", "clear_cache"),
@@ -41,6 +43,7 @@ __all__ = [
     "CacheReport",
     "Course",
     "Data",
+    "Exported",
     "Figure",
     "Forgetting",
     "GenerationRecord",
@@ -51,6 +54,7 @@ __all__ = [
     "cache_report",
     "check_report_folder",
     "clear_cache",
+    "open_to_score",
     "read_token",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from molex_adapt.api.open_registry import OpenRegistry
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR, DecisionRule
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from molex_adapt.findings import Handovers, Novelty, Timeline
     from molex_adapt.metrics import Ties
     from molex_adapt.recipe import Recipe
-    from molex_adapt.reports import Analysis, EvaluationReport, ScoreReport
+    from molex_adapt.reports import Analysis, EvaluationReport, ExportReport, ScoreReport
     from molex_adapt.trialfile import Trials
 
 
@@ -54,10 +54,38 @@ class Answering(OpenRegistry):
             DataError: nothing to score; a prior or an error that is none; or a journal of something else.
         """
         from molex_adapt.api.inputs import recordings
-        from molex_adapt.api.scoring import score
+        from molex_adapt.api.scoring import active_source, score
 
-        rule = DecisionRule(self.store.generation().threshold, prior, error)
-        return score(self.store, self.detector, recordings(inputs), rule, journal, run)
+        source = active_source(self.store, self.detector, run)
+        rule = DecisionRule(source.threshold, prior, error)
+        return score(source, recordings(inputs), rule, journal, run)
+
+    def export(
+        self,
+        out: Path | str,
+        *,
+        generation: int | None = None,
+        formats: Sequence[Literal["onnx", "torch"]] = ("onnx",),
+        run: Run = Run(),
+    ) -> ExportReport:
+        """Write a generation's detector as files that need no registry: waveform in, score out.
+
+        They are compared with the generation on drawn signals first; `Exported` scores with them, without torch.
+
+        Args:
+            out: a new or empty folder, or one that holds an earlier export.
+            generation: None for the active one.
+            formats: "onnx" is detector.onnx, "torch" is detector.pt2 by torch.export.
+            run: its listener; all is computed on the CPU in float32.
+
+        Raises:
+            DataError: the folder holds something else, or cannot be written.
+            RecipeError: ONNX is not installed.
+            MolexError: a score differs by more than 1e-4; nothing is written.
+        """
+        from molex_adapt.api.exporting import export
+
+        return export(self.store, Path(out), generation, formats, run)
 
     def evaluate(
         self,

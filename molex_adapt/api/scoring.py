@@ -4,57 +4,96 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from molex_adapt.api.journal import Journal
 from molex_adapt.data import Failed, Table, remarks_on
 from molex_adapt.data.remarks import OUTSIDE, Remark, on_table, summary
 from molex_adapt.decision import DecisionRule
-from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
-from molex_adapt.features import UtteranceScore, score_table
 from molex_adapt.registry import GenerationRecord, Store
 from molex_adapt.reports import RecordingScore, ScoreReport, Unheard
 from molex_adapt.run import Run
 from molex_adapt.version import __version__
+from molex_adapt.windows import UtteranceScore
+
+if TYPE_CHECKING:
+    from molex_adapt.detector import Detector
 
 
-def score(
-    store: Store,
-    detector: Callable[..., Detector],
-    table: Table,
-    rule: DecisionRule,
-    journal: Path | None,
-    run: Run,
-) -> ScoreReport:
-    """Score a table by the active generation; see `Registry.score`.
+@dataclass(frozen=True)
+class Source:
+    """What scores: a generation of a registry, or an exported detector.
 
-    `detector` makes that of a generation, once it is known that there is something to score.
+    Attributes:
+        generation, threshold, unheard: as in `ScoreReport`.
+        detector: text that tells this detector's scores from those of any other.
+        score_table: as `features.score_table`, without its detector.
+    """
+
+    generation: int
+    threshold: float | None
+    unheard: Unheard | None
+    detector: str
+    score_table: Callable[..., tuple[list[UtteranceScore], tuple[Failed, ...]]]
+
+
+def active_source(store: Store, detector: Callable[..., Detector], run: Run) -> Source:
+    """The active generation; `detector` makes its own, once it is known that there is something to score."""
+    record = store.generation()
+
+    def score(*given: Any, **named: Any) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
+        from molex_adapt.features import score_table
+
+        return score_table(detector(record.number, run=run), *given, **named)
+
+    name = sha256(__version__, str(record.calibration), str(run.precision), *sorted(record.files.values()))
+    return Source(record.number, record.threshold, unheard_of(store, record), name, score)
+
+
+def exported_source(folder: Path, run: Run) -> Source:
+    """What `molex-adapt export` wrote; torch is not asked for."""
+    from molex_adapt.exported.description import Description
+    from molex_adapt.exported.scoring import ExportedDetector
+
+    told = Description.read(folder)
+
+    def score(*given: Any, **named: Any) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
+        return ExportedDetector(folder, run.device).score_table(*given, **named)
+
+    unheard = None if told.unheard is None else Unheard(**told.unheard)
+    name = sha256(__version__, *sorted(told.files.values()))
+    return Source(told.generation, told.threshold, unheard, name, score)
+
+
+def score(source: Source, table: Table, rule: DecisionRule, journal: Path | None, run: Run) -> ScoreReport:
+    """Score a table; see `Registry.score`.
 
     Raises:
         DataError: the journal is something else's.
     """
     started = time.monotonic()
-    record = store.generation()
     if journal is None:
-        found, failed = score_table(detector(record.number, run=run), table, run)
+        found, failed = source.score_table(table, run)
     else:
-        found, failed = _journalled(record, detector, table, journal, run)
+        found, failed = _journalled(source, table, journal, run)
     scores = tuple(_meaning(item, rule) for item in found)
     return ScoreReport(
         scores,
         failed,
-        record.number,
-        record.threshold,
+        source.generation,
+        source.threshold,
         time.monotonic() - started,
         [*summary((item.path, item.remarks) for item in scores), *on_table(table)],
         passed_over=table.passed_over,
         rule=rule,
-        unheard=_unheard(store, record),
+        unheard=source.unheard,
     )
 
 
-def _unheard(store: Store, record: GenerationRecord) -> Unheard | None:
+def unheard_of(store: Store, record: GenerationRecord) -> Unheard | None:
     """Of the generation in which the threshold was chosen; later ones keep it."""
     for former in store.ancestry(record.number):
         if former.threshold != record.threshold:
@@ -65,11 +104,10 @@ def _unheard(store: Store, record: GenerationRecord) -> Unheard | None:
 
 
 def _journalled(
-    record: GenerationRecord, detector: Callable[..., Detector], table: Table, path: Path, run: Run
+    source: Source, table: Table, path: Path, run: Run
 ) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
     """Scores in the order of the table; those that the journal knows are taken from it."""
-    name = sha256(__version__, str(record.calibration), str(run.precision), *sorted(record.files.values()))
-    journal = Journal.open(path, name, run.resume)
+    journal = Journal.open(path, source.detector, run.resume)
     try:
         known = {str(item.path): kept for item in table if (kept := journal.known(item)) is not None}
         left = table.with_utterances(tuple(item for item in table if str(item.path) not in known))
@@ -77,7 +115,7 @@ def _journalled(
         if known:
             run.progress.note(f"{len(known)} of {len(table)} recordings were scored before the interruption.")
         if len(left):
-            scored, failed = score_table(detector(record.number, run=run), left, run, told=journal.add)
+            scored, failed = source.score_table(left, run, told=journal.add)
             known |= {str(item.utterance.path): item for item in scored}
         return [known[str(item.path)] for item in table if str(item.path) in known], failed
     finally:

@@ -23,7 +23,12 @@ _COMMANDS = {
         "retrain-router": "train:retrain_router",
         "set-threshold": "train:set_threshold",
     },
-    "Use": {"score": "score:score", "evaluate": "measure:evaluate", "analyze": "analyze:analyze"},
+    "Use": {
+        "score": "score:score",
+        "evaluate": "measure:evaluate",
+        "analyze": "analyze:analyze",
+        "export": "export:export",
+    },
     "Make": {"simulate": "make:simulate", "demo": "make:demo"},
     "Hub": {"push": "hub:push", "pull": "hub:pull", "outdated": "hub:outdated"},
     "Registry": {

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from molex_adapt.detector import Detector
 from molex_adapt.low_level import SHORTEST
 from molex_adapt.mixture import ExpertLinear
+from molex_adapt.readout import Readout
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -45,17 +46,11 @@ class Graph(nn.Module):
             _merge(detector)
         self.eval().requires_grad_(False)
 
-    @property
-    def listens(self) -> bool:
-        """Whether a readout speaks too."""
-        readout = self.detector.head.readout
-        return readout is not None and readout.has_learnt
-
-    @property
-    def shortest_samples(self) -> int:
+    @staticmethod
+    def shortest_of(detector: Detector) -> int:
         """The shortest waveform: of what the base needs and one spectrum of the low-level view, the longer."""
-        shortest = self.detector.base.receptive_samples
-        return max(shortest, SHORTEST) if self.listens else shortest
+        shortest = detector.base.receptive_samples
+        return shortest if _readout_of(detector) is None else max(shortest, SHORTEST)
 
     def forward(self, wave: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Score whole rows.
@@ -72,8 +67,8 @@ class Graph(nn.Module):
         features = detector.base.whole(wave)
         logit = detector.logit(features, None)
         shares = detector.shares(torch.ones_like(features[..., 0], dtype=torch.bool))
-        readout = detector.head.readout
-        heard = readout.spectrum.unpadded(wave) if readout is not None and self.listens else None
+        readout = _readout_of(detector)
+        heard = None if readout is None else readout.spectrum.unpadded(wave)
         logit = detector.fuse(logit, features, None, heard)
         self._forget()
         return detector.calibrate(logit), logit, shares
@@ -83,6 +78,12 @@ class Graph(nn.Module):
         self.detector.mixture.routings = []
         for layer in self.detector.mixture.placed.values():
             layer.routing = None
+
+
+def _readout_of(detector: Detector) -> Readout | None:
+    """The readout, where it speaks too."""
+    readout = detector.head.readout
+    return readout if readout is not None and readout.has_learnt else None
 
 
 class _Merged(nn.Module):

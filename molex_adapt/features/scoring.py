@@ -54,9 +54,7 @@ def score_table(
         for (index, row), score, share in zip(batch, scores.tolist(), shares.numpy(), strict=True):
             parts.setdefault(index, []).append((len(row), score, share))
             if len(parts[index]) == counts[index]:
-                scored[index] = together(
-                    table[index], parts.pop(index), heard[index], detector.mixture.names
-                )
+                scored[index] = together(table[index], parts.pop(index), heard[index], detector.mixture.names)
                 if told is not None:
                     told(scored[index])
     run.progress.stop()

@@ -6,6 +6,7 @@ Rates are fractions, scores and thresholds nats, times seconds. None stands for 
 from molex_adapt.reports.analyses import Analysis
 from molex_adapt.reports.changes import Change, Comparison, StageReport
 from molex_adapt.reports.evaluations import EvaluationReport, HeardInTraining, OtherTies
+from molex_adapt.reports.exports import ExportReport
 from molex_adapt.reports.scores import RecordingScore, ScoreReport
 from molex_adapt.reports.thresholds import ThresholdReport, Unheard
 from molex_adapt.reports.transfers import PullReport, PushReport, Upstream
@@ -15,6 +16,7 @@ __all__ = [
     "Change",
     "Comparison",
     "EvaluationReport",
+    "ExportReport",
     "HeardInTraining",
     "OtherTies",
     "PullReport",

@@ -18,8 +18,8 @@ from molex_adapt.data import Heard, Table, Utterance
 from molex_adapt.decision import DecisionRule
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError, RegistryError
-from molex_adapt.features import UtteranceScore
 from molex_adapt.progress import Silent
+from molex_adapt.windows import UtteranceScore
 
 HOW = Run(workers=1, device="cpu")
 

@@ -103,21 +103,25 @@ def score(
     are. Silence, a dead channel of two, and channels in anti-phase never
     are scored.
 
+    --registry takes a folder that export made as well; torch is not needed
+    then.
+
     [bold]Examples[/bold]
 
       molex-adapt score call.wav podcast.mp3 --prior 0.9
       molex-adapt score recordings/ --out scores.csv --resume
+      molex-adapt score recordings/ --registry exported/
     """
     _check_options(out, key, resume, prior, error)
     _check_form(out, form)
     truth = _checked(audio, out, key, form)
     journal = None if out is None or (out.exists() and not out.is_file()) else _journal(out)
-    from molex_adapt.api import Registry
+    from molex_adapt.api import open_to_score
 
     try:
         with running(quiet, device=device, precision=precision, workers=workers, resume=resume) as run:
             rate = None if decide else error
-            report = Registry.open(registry).score(audio, prior=prior, error=rate, journal=journal, run=run)
+            report = open_to_score(registry).score(audio, prior=prior, error=rate, journal=journal, run=run)
     except KeyboardInterrupt:
         if journal is not None and journal.exists():
             remark([f"what was scored is kept; to go on: {_again()}"])
