@@ -52,9 +52,9 @@ def detector_of(tiny_recipe) -> Callable[..., Detector]:
         recipe: Recipe = tiny_recipe(
             head={"width": 8, "readout": readout}, data={"crop_seconds": 0.4, "window_seconds": 1.5}
         )
-        detector = Detector(load_base(base), recipe, Calibration(1.1, 0.3))
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(5)
+            detector = Detector(load_base(base), recipe, Calibration(1.1, 0.3))
             for name in NAMES[:experts]:
                 detector.mixture.add(ExpertSpec(name, 2, 4.0))
                 for weight in detector.mixture.expert_parameters(name):
@@ -105,6 +105,7 @@ def origin(**changes: object) -> Origin:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, base, detector_of):
+    """Tests with it are slow: torch and onnxscript trace, translate and optimise even the smallest graph for seconds."""
     folder = tmp_path_factory.mktemp("exported") / "new" / "folder"
     report = write_export(detector_of(base), origin(), folder, ("torch", "onnx"), Silent())
     return folder, report
@@ -167,6 +168,7 @@ def test_a_single_expert_is_in_the_weights(base, detector_of, sound):
     assert float(Graph(detector_of(base, 1, readout=False))(wave)[0]) != pytest.approx(before, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_files_agree_with_their_source_and_say_so(exported):
     folder, report = exported
     assert {path.name for path in folder.iterdir()} == {ONNX, PROGRAM, DESCRIPTION, CARD}
@@ -181,6 +183,7 @@ def test_files_agree_with_their_source_and_say_so(exported):
     assert "`ant`, `bee`, `cat`" in (folder / CARD).read_text()
 
 
+@pytest.mark.slow
 def test_scoring_without_torch_is_scoring(exported, base, detector_of, waves):
     command = [sys.executable, "-c", WITHOUT_TORCH, "score", *map(str, waves)]
     done = subprocess.run(
@@ -234,6 +237,7 @@ def test_what_disagrees_is_not_written(base, detector_of, tmp_path, monkeypatch)
         ExportedDetector(out)
 
 
+@pytest.mark.slow
 def test_a_damaged_export_is_refused(exported, tmp_path):
     folder = tmp_path / "copy"
     folder.mkdir()
@@ -255,6 +259,7 @@ def test_a_damaged_export_is_refused(exported, tmp_path):
             ExportedDetector(folder)
 
 
+@pytest.mark.slow
 def test_no_device_of_onnx_runtime_is_pretended(exported):
     with pytest.raises(RecipeError, match="no device 'mps'"):
         ExportedDetector(exported[0], "mps")

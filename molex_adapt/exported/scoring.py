@@ -46,10 +46,9 @@ class Session:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or _threads()
         options.log_severity_level = 3  # below that it reports each step of its own optimisation
+        providers = [_provider(runtime, device)]
         try:
-            self._session = runtime.InferenceSession(
-                str(path), options, providers=[_provider(runtime, device)]
-            )
+            self._session = runtime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # its classes have no base of their own
             raise RegistryError(
                 f"{path} cannot be loaded: {short(error, 300)}. Export it again: molex-adapt export"
