@@ -105,7 +105,7 @@ def origin(**changes: object) -> Origin:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, base, detector_of):
-    """Tests with it are slow: torch and onnxscript trace, translate and optimise even the smallest graph for seconds."""
+    """Tests with it are slow: torch and onnxscript take seconds to trace and translate even the smallest graph."""
     folder = tmp_path_factory.mktemp("exported") / "new" / "folder"
     report = write_export(detector_of(base), origin(), folder, ("torch", "onnx"), Silent())
     return folder, report

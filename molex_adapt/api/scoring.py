@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class ScoreSource:
     """What scores: a generation of a registry, or an exported detector.
 
     Attributes:
@@ -40,7 +40,7 @@ class Source:
     score_table: Callable[..., tuple[list[UtteranceScore], tuple[Failed, ...]]]
 
 
-def active_source(store: Store, detector: Callable[..., Detector], run: Run) -> Source:
+def active_source(store: Store, detector: Callable[..., Detector], run: Run) -> ScoreSource:
     """The active generation; `detector` makes its own, once it is known that there is something to score."""
     record = store.generation()
 
@@ -50,10 +50,10 @@ def active_source(store: Store, detector: Callable[..., Detector], run: Run) -> 
         return score_table(detector(record.number, run=run), *given, **named)
 
     name = sha256(__version__, str(record.calibration), str(run.precision), *sorted(record.files.values()))
-    return Source(record.number, record.threshold, unheard_of(store, record), name, score)
+    return ScoreSource(record.number, record.threshold, unheard_of(store, record), name, score)
 
 
-def exported_source(folder: Path, run: Run) -> Source:
+def exported_source(folder: Path, run: Run) -> ScoreSource:
     """What `molex-adapt export` wrote; torch is not asked for."""
     from molex_adapt.exported.description import Description
     from molex_adapt.exported.scoring import ExportedDetector
@@ -65,10 +65,12 @@ def exported_source(folder: Path, run: Run) -> Source:
 
     unheard = None if told.unheard is None else Unheard(**told.unheard)
     name = sha256(__version__, *sorted(told.files.values()))
-    return Source(told.generation, told.threshold, unheard, name, score)
+    return ScoreSource(told.generation, told.threshold, unheard, name, score)
 
 
-def score(source: Source, table: Table, rule: DecisionRule, journal: Path | None, run: Run) -> ScoreReport:
+def score(
+    source: ScoreSource, table: Table, rule: DecisionRule, journal: Path | None, run: Run
+) -> ScoreReport:
     """Score a table; see `Registry.score`.
 
     Raises:
@@ -104,7 +106,7 @@ def unheard_of(store: Store, record: GenerationRecord) -> Unheard | None:
 
 
 def _journalled(
-    source: Source, table: Table, path: Path, run: Run
+    source: ScoreSource, table: Table, path: Path, run: Run
 ) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
     """Scores in the order of the table; those that the journal knows are taken from it."""
     journal = Journal.open(path, source.detector, run.resume)

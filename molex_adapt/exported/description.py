@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.errors import RegistryError
 from molex_adapt.plain import load_json
 
@@ -19,7 +18,6 @@ PROGRAM = "detector.pt2"
 CARD = "README.md"
 MADE = frozenset((DESCRIPTION, ONNX, ONNX_WEIGHTS, PROGRAM, CARD))
 
-_KIND = "molex-adapt exported detector"
 _MOST_BYTES = 2**20
 _Text = Annotated[str, Field(max_length=1000)]
 _Samples = Annotated[int, Field(ge=1, le=2**40, strict=True)]
@@ -54,9 +52,9 @@ class ExportedExpert(_Part):
 class Description(_Part):
     """detector.json."""
 
-    kind: Literal["molex-adapt exported detector"] = _KIND
+    kind: Literal["molex-adapt exported detector"] = "molex-adapt exported detector"
     format: Literal[1] = 1
-    sample_rate: Literal[16000] = SAMPLE_RATE
+    sample_rate: Literal[16000] = 16000
     input: _Text
     outputs: list[_Text]
     windows: Windows

@@ -121,6 +121,7 @@ def _normalised(wave: Tensor) -> Tensor:
 def to_program(graph: Graph) -> ExportedProgram:
     """By torch.export, for one waveform of any length at a time."""
     wave = 0.1 * torch.randn(1, _EXAMPLE, generator=torch.Generator().manual_seed(0))
+    graph(wave)  # what is made once and kept, as Whisper's filters, must not be made of tracers
     length = {1: torch.export.Dim.DYNAMIC}
     return torch.export.export(graph, (wave,), dynamic_shapes=(length,), strict=False)
 
