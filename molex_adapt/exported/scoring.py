@@ -124,7 +124,7 @@ def _provider(runtime: Any, device: str) -> str:
     known = runtime.get_available_providers()
     if device == "auto":
         return _PROVIDERS["cuda" if _PROVIDERS["cuda"] in known else "cpu"]
-    wanted = _PROVIDERS.get(device.partition(":")[0])
+    wanted = _PROVIDERS.get(device.partition(":")[0], "")
     if wanted not in known:
         raise RecipeError(f"ONNX Runtime has no device {device!r} here; use --device auto, or cpu")
     return wanted
