@@ -139,6 +139,7 @@ def table_of(paths: list[Path]) -> Table:
         ("wav2vec2", "group", 3, True),
         ("hubert", "layer", 1, False),
         ("whisper", "layer", 2, True),
+        ("wav2vec2-bert", "layer", 2, True),
     ],
 )
 def test_the_graph_computes_what_the_detector_does(

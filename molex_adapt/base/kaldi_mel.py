@@ -30,12 +30,12 @@ def mel_frames(lengths: Tensor) -> Tensor:
     return (lengths - WINDOW) // HOP + 1
 
 
-def kaldi_mel(wave: Tensor, lengths: Tensor, channels: int) -> Tensor:
+def kaldi_mel(wave: Tensor, lengths: Tensor | None, channels: int) -> Tensor:
     """The log-mel spectrum with zero mean and unit variance in every channel of every row.
 
     Args:
         wave: (B, T) float32 at 16 kHz; what follows a row's valid samples is not heard.
-        lengths: (B,) int64 valid samples on the CPU, each `WINDOW` + `HOP` or more.
+        lengths: (B,) int64 valid samples on the CPU, each `WINDOW` + `HOP` or more; None where no row is padded.
         channels: H.
 
     Returns:
@@ -47,12 +47,12 @@ def kaldi_mel(wave: Tensor, lengths: Tensor, channels: int) -> Tensor:
     spectra = (spectra - _PRE_EMPHASIS * before) * _window(wave.device)
     power = torch.fft.rfft(spectra, n=_FFT).abs().square()
     level = (power @ _filters(channels, wave.device)).clamp(min=_LEAST_POWER).log()
-    return _standardised(level, mel_frames(lengths)).float()
+    return _standardised(level, None if lengths is None else mel_frames(lengths)).float()
 
 
-def _standardised(level: Tensor, frames: Tensor) -> Tensor:
+def _standardised(level: Tensor, frames: Tensor | None) -> Tensor:
     valid = frame_mask(frames, level)[..., None]
-    count = send(frames, level.device)[:, None, None]
+    count = level.shape[1] if frames is None else send(frames, level.device)[:, None, None]
     mean = level.where(valid, 0).sum(1, keepdim=True) / count
     deviations = level - mean
     variance = deviations.where(valid, 0).square().sum(1, keepdim=True) / (count - 1)

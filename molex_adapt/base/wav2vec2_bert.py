@@ -58,7 +58,7 @@ class Wav2Vec2Bert(Family):
     def frames(self, lengths: Tensor) -> Tensor:
         return mel_frames(lengths) // _STACKED
 
-    def convolve(self, wave: Tensor, lengths: Tensor) -> Tensor:
+    def convolve(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
         mel = kaldi_mel(wave, lengths, self.prefix_width // _STACKED)
         whole = mel[:, : mel.shape[1] // _STACKED * _STACKED]
         return whole.reshape(len(mel), -1, self.prefix_width)
