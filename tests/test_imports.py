@@ -25,7 +25,7 @@ LEVELS = [
     {"train", "analysis", "hub"},
     {"registry"},
     {"routing"},
-    {"features", "published"},
+    {"exported", "features", "published"},
     {"prefix_cache"},
     {"detector"},
     {"mixture"},

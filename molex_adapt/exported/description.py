@@ -62,7 +62,7 @@ class Description(_Part):
     """Nats; at least this score reads as bona fide."""
     calibration: dict[Literal["scale", "offset"], _Number]
     """score = scale * logit + offset; the output `score` has it already."""
-    generation: Annotated[int, Field(ge=1, strict=True)]
+    generation: Annotated[int, Field(ge=0, strict=True)]
     digest: _Text
     """Of the generation's files: sha256 of their own sha256, sorted by name."""
     base: _Text

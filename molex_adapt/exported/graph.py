@@ -63,7 +63,7 @@ class Graph(nn.Module):
             much each expert spoke.
         """
         detector = self.detector
-        wave = _normalised(wave) if detector.base.normalised else wave
+        wave = _normalised(wave, detector.base.epsilon) if detector.base.normalised else wave
         features = detector.base.whole(wave)
         logit = detector.logit(features, None)
         shares = detector.shares(torch.ones_like(features[..., 0], dtype=torch.bool))
@@ -111,10 +111,10 @@ def _merge(detector: Detector) -> None:
         router.forced = 0
 
 
-def _normalised(wave: Tensor) -> Tensor:
+def _normalised(wave: Tensor, epsilon: float) -> Tensor:
     """As `base.normalise`."""
     centred = wave - wave.mean(1, keepdim=True)
-    return centred / (centred.square().mean(1, keepdim=True) + 1e-7).sqrt()
+    return centred / (centred.square().mean(1, keepdim=True) + epsilon).sqrt()
 
 
 @torch.no_grad()
