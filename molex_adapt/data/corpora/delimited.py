@@ -1,0 +1,53 @@
+"""Lists of a corpus as delimited text with a heading."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from molex_adapt.data.corpora.corpus import Listing
+from molex_adapt.data.formats import read_text
+
+
+def starts_with(path: Path, columns: Sequence[str], delimiter: str = ",") -> bool:
+    """Whether a file is there whose first line begins with these columns."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(4096).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError):
+        return False
+    named = [name.strip().strip('"').casefold() for name in first.split(delimiter)]
+    return named[: len(columns)] == list(columns)
+
+
+def rows_of(
+    path: Path, columns: Sequence[str], listing: Listing, delimiter: str = ","
+) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """The rows below the heading by column, with the line of each; those of another width are faults of the listing.
+
+    Between bars, quotation marks mean nothing: the sentences that MLAAD lists hold single ones.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, quoting=quoting)
+    names: list[str] = []
+    try:
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            if not names:
+                names = [name.strip().casefold() for name in fields]
+            elif len(fields) != len(names):
+                listing.fault(
+                    reader.line_num,
+                    "line",
+                    f"{len(fields)} columns; expected the {len(names)} of the heading, {delimiter.join(names)}",
+                )
+            else:
+                yield reader.line_num, dict(zip(names, fields, strict=True))
+    except csv.Error as error:
+        listing.fault(reader.line_num, "line", f"{error}; expected delimited text")

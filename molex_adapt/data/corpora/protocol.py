@@ -1,0 +1,259 @@
+"""Protocols of the ASVspoof kind: a line for each recording, fields separated by blanks, no heading."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, SPOOF, Label, Split
+from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted, judged, unwatched
+from molex_adapt.data.formats import cell, read_text
+from molex_adapt.data.labels import split_of
+from molex_adapt.data.places import settled
+from molex_adapt.data.table import Utterance
+from molex_adapt.errors import DataError
+from molex_adapt.text import shown
+
+_ELSEWHERE = re.compile(r"[/\\\0]")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a corpus's protocols, and the folders of its audio."""
+
+    name: str
+    files: Mapping[str, Split]
+    """Protocol files by name, with the split that each lists."""
+    folders: tuple[str, ...]
+    """Where, below the tree's root, the protocol files may be."""
+    audio: Mapping[Split, tuple[str, ...]]
+    """Where, below the tree's root, the audio of a split may be; with `*`, all folders that match hold a part of it."""
+    columns: tuple[str, ...]
+    suffix: str = ".flac"
+    none: tuple[str, ...] = ()
+    """How the codec of a recording that went through none is written, beside an absent cell."""
+    above: int = 2
+    """How many folders above a protocol file the tree's root may be."""
+    parts: Mapping[Split, str] = field(
+        default_factory=lambda: {"train": "train", "dev": "dev", "test": "eval"}
+    )
+
+    def find(self, root: Path) -> tuple[Path, ...]:
+        """The protocol files below a root, in the order train, dev, eval: all of one folder."""
+        for folder in self.folders:
+            for place in sorted(root.glob(folder)) if "*" in folder else [root / folder]:
+                found = [place / name for name in self.files if (place / name).is_file()]
+                if found := [path for path in found if self.fits(path)]:
+                    return tuple(found)
+        return ()
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file of one of the names is such a protocol; other corpora may use the same name."""
+        return len(self.files) > 1 or self.has_columns(first_fields(path))
+
+    def has_columns(self, fields: Sequence[str]) -> bool:
+        """Whether these may be the fields of a line."""
+        return len(fields) == len(self.columns) and fields[self.columns.index("key")] in (BONA_FIDE, SPOOF)
+
+    def corpus(self, home: str, licence: str, citation: str, note: str = "") -> Corpus:
+        """The corpus of this layout."""
+        return Corpus(
+            name=self.name,
+            home=home,
+            licence=licence,
+            citation=citation,
+            find=self.find,
+            read=self._read,
+            note=note,
+        )
+
+    def _read(self, root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+        for path in files:
+            split = self.files.get(path.name)
+            if split is None or "subset" in self.columns or wanted(self.parts[split]):
+                roots = dict.fromkeys((root, *[*path.parents][: self.above]))
+                yield from list_protocol(path, self, tuple(roots))
+
+
+def first_fields(path: Path) -> list[str]:
+    """The fields of a text file's first line; none where it is no text."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+        line = head.decode("utf-16", "ignore") if wide else head.partition(b"\n")[0].decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return []
+    return line.partition("\n")[0].split()
+
+
+def list_protocol(
+    path: Path, layout: Layout, roots: Sequence[Path] = (), audio: Path | None = None
+) -> list[Listing]:
+    """What one protocol file lists, by part; the eval part is the split "test".
+
+    A source is the recording's name or, for one that ASVspoof 5 passed through a codec, the name of the original; the
+    codec, or "none", is its condition. Recordings that are listed but not there are left for the audit to find.
+
+    Args:
+        path: the protocol file.
+        layout: its columns.
+        roots: what may be the tree's root; without it, the folders above the file.
+        audio: the folder of the audio, or the tree's root, where it is not above the file.
+
+    Raises:
+        DataError: it is empty, or cannot be read.
+    """
+    lines, split = _opened(path, layout)
+    looked = [audio] if audio is not None else list(roots) or [*path.parents][: layout.above]
+    folders = _audio_folders(layout, split, looked) or ([] if audio is None else [audio])
+    with unwatched():
+        read = _read_lines(path, lines, layout, split, folders[0] if folders else looked[0])
+    if folders:
+        return [_placed(item, folders) for item in read]
+    places = layout.audio[split or "test"]
+    read[0].fault(
+        None,
+        "folder",
+        f"{path} lists recordings of {layout.name}, but their folder is not there. Looked for {places[0]} in "
+        f"{' and '.join(map(str, looked))}. Unpack the audio there, name its folder (data) and this file (key), or "
+        "name only the parts that are there, such as DIR#train,dev",
+    )
+    return read
+
+
+def list_protocol_names(path: Path, layout: Layout) -> list[Listing]:
+    """The same, whether or not any recording is there; their paths are bare names."""
+    lines, split = _opened(path, layout)
+    with unwatched():
+        return _read_lines(path, lines, layout, split, Path())
+
+
+def _opened(path: Path, layout: Layout) -> tuple[list[str], Split | None]:
+    """Its lines, and the split that they are of."""
+    lines = read_text(path).split("\n")
+    first = next((fields for line in lines if (fields := line.split())), None)
+    if first is None:
+        raise DataError(f"{path} is empty. Expected lines of {' '.join(layout.columns)}. Unpack it again.")
+    return lines, _split(path, layout, first)
+
+
+def _split(path: Path, layout: Layout, fields: Sequence[str]) -> Split | None:
+    """By the organisers' name of the file, else by a word in its name, else by the first recording's name."""
+    if path.name in layout.files:
+        return layout.files[path.name]
+    words = [split_of(word) for word in path.name.split(".")]
+    name = fields[min(layout.columns.index("file"), len(fields) - 1)]
+    marks: dict[str, Split] = {"T": "train", "D": "dev", "E": "test"}
+    return next((word for word in words if word), None) or next(
+        (marks[part] for part in name.split("_") if part in marks), None
+    )
+
+
+def _audio_folders(layout: Layout, split: Split | None, roots: Sequence[Path]) -> list[Path]:
+    """Those that hold the audio of a split; several where it is distributed in pieces."""
+    for place in layout.audio[split] if split is not None else ():
+        for root in roots:
+            found = sorted(root.glob(place)) if "*" in place else [root / place] if place else []
+            if found := [folder for folder in found if folder.is_dir()]:
+                return found
+    return []
+
+
+def _read_lines(
+    path: Path, lines: Iterable[str], layout: Layout, split: Split | None, audio: Path
+) -> list[Listing]:
+    """A listing for each part; the first one has the faults of lines that tell no part."""
+    at = {name: place for place, name in enumerate(layout.columns)}
+    key, attack, speaker, file = at["key"], at["attack"], at["speaker"], at["file"]
+    codec, seed, subset = at.get("codec"), at.get("codec_seed"), at.get("subset")
+    whole = Listing(path, None if split is None else layout.parts[split])
+    listings = {whole.part: whole}
+    verdicts: dict[tuple[str, str], tuple[Label, str | None] | str] = {}
+    width, suffix = len(layout.columns), layout.suffix
+    speakers: dict[str, str | None] = {}
+    conditions: dict[str, str] = dict.fromkeys(layout.none, NO_CONDITION)
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != width:
+            text = f"{len(fields)} columns. {layout.name} has {width}: {' '.join(layout.columns)}"
+            whole.fault(number, "line", text)
+            continue
+        name, pair = fields[file], (fields[key], fields[attack])
+        verdict = verdicts.get(pair)
+        if verdict is None:
+            verdict = verdicts[pair] = judged(*pair)
+        if isinstance(verdict, str):
+            whole.fault(number, "label", verdict)
+            continue
+        if cell(name) is None:
+            whole.fault(number, "line", "no file name")
+            continue
+        if _ELSEWHERE.search(name):
+            text = f"the file name {shown(name)} leads elsewhere. {layout.name} names files, not paths"
+            whole.fault(number, "line", text)
+            continue
+        part = whole.part if subset is None else fields[subset]
+        listing = listings.get(part)
+        if listing is None:
+            listing = listings[part] = Listing(path, part)
+        said = fields[speaker]
+        voice = speakers.get(said, "")
+        if voice == "":
+            voice = speakers[said] = cell(said)
+        condition = None
+        if codec is not None:
+            condition = conditions.get(fields[codec])
+            if condition is None:
+                condition = conditions[fields[codec]] = cell(fields[codec]) or NO_CONDITION
+        listing.add(
+            name,
+            number,
+            Utterance(
+                audio / f"{name}{suffix}",
+                verdict[0],
+                verdict[1],
+                name if seed is None else cell(fields[seed]) or name,
+                voice,
+                split,
+                condition,
+            ),
+        )
+    if not whole.ids and not whole.faults and len(listings) > 1:
+        del listings[whole.part]
+    return list(listings.values())
+
+
+def _placed(listing: Listing, folders: Sequence[Path]) -> Listing:
+    """The listing with the paths under which its files are, where that is another folder or another form of the name."""
+    first, *others = folders
+    here = _names(first)
+    if all(f"{name}{item.path.suffix}" in here for name, item in zip(listing.ids, listing.utterances, strict=True)):
+        return listing
+    homes = {name: folder for folder in others for name in _names(folder)}
+    moved = [
+        item
+        if item.path.name in here or item.path.name not in homes
+        else _moved(item, homes[item.path.name])
+        for item in listing.utterances
+    ]
+    listing.utterances, remarks = settled(moved)
+    listing.remarks += remarks
+    return listing
+
+
+def _moved(item: Utterance, folder: Path) -> Utterance:
+    return replace(item, path=folder / item.path.name)
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
+
