@@ -24,6 +24,7 @@ _COMMANDS = {
         "set-threshold": "train:set_threshold",
     },
     "Use": {"score": "score:score", "evaluate": "measure:evaluate", "analyze": "analyze:analyze"},
+    "Data": {"data": "data:data"},
     "Make": {"simulate": "make:simulate", "demo": "make:demo"},
     "Hub": {"push": "hub:push", "pull": "hub:pull", "outdated": "hub:outdated"},
     "Registry": {

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from molex_adapt.run import Run
 
 DEFAULT_REGISTRY = Path("registry")
+DATA_HELP = (
+    "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet), folder of a published corpus, or "
+    "hf://datasets/OWNER/NAME; behind it, parts: DIR#eval."
+)
 
 DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
 _option = partial(typer.Option, rich_help_panel="How to run")

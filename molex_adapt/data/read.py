@@ -76,6 +76,11 @@ def read_listed(key: Path) -> list[Utterance]:
     raise DataError(_neither(key))
 
 
+def names_parts(data: Path | str) -> bool:
+    """Whether it names parts of a data set, or one on the Hub: what is meant is then what that lists."""
+    return hub_reference(data) is not None or bool(parted(data)[1])
+
+
 def holds_list(folder: Path) -> bool:
     """Whether a folder has a manifest, or is that of a corpus or of a data set of the Hub."""
     if any((folder / name).exists() for name in MANIFEST_NAMES):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molex_adapt.cli.options import (
+    DATA_HELP,
     DEFAULT_REGISTRY,
     AllowFailures,
     Device,

@@ -46,7 +46,7 @@ LA_CORPUS = LA.corpus(
 )
 DF_CORPUS = DF.corpus(
     home="https://zenodo.org/records/4835108 and, for the keys, https://www.asvspoof.org/index2021.html (DF-keys-full)",
-    licence="ODC-By 1.0",
+    licence="see its LICENSE.DF.txt: ODC-By 1.0 or ODbL, reports differ",
     citation=_CITATION,
     note=_NOTE,
 )

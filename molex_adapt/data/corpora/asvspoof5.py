@@ -28,6 +28,6 @@ CORPUS = LAYOUT.corpus(
     home="https://zenodo.org/records/14498691",
     licence="ODC-By 1.0 (see its LICENSE.txt)",
     citation="Wang et al., ASVspoof 5: design, collection and validation of resources for spoofing, deepfake, and "
-    "adversarial attack detection using crowdsourced speech, Computer Speech & Language 95, 2026",
+    "adversarial attack detection using crowdsourced speech, arXiv:2502.08857, 2025",
     note="The condition is the codec (C01 to C11); what codec_q says of its bit rate is not kept",
 )

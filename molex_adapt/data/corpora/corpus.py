@@ -49,7 +49,7 @@ class Listing:
     """What its publishers call the part, such as "eval"; None where the corpus is not divided."""
     utterances: list[Utterance] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
-    """The line of every recording by the name that the file gives it, in the order of `utterances`; 0 in a folder."""
+    """The line of every recording by what names it in the whole corpus, in the order of `utterances`; 0 in a folder."""
     faults: list[Fault] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
@@ -57,9 +57,13 @@ class Listing:
         """List a recording; one that is listed already is a fault."""
         before = self.ids.setdefault(name, line)
         if before != line:
-            self.fault(line, "duplicate", f"'{short(name)}' is already in line {before}; keep one of the two")
+            self.repeated(name, line, before)
         else:
             self.utterances.append(utterance)
+
+    def repeated(self, name: str, line: int, before: int) -> None:
+        """Note a recording that an earlier line lists."""
+        self.fault(line, "duplicate", f"'{short(name)}' is already in line {before}; keep one of the two")
 
     def fault(self, line: int | None, kind: Kind, text: str) -> None:
         """Note a fault of a line; None for one of the whole file."""
@@ -132,20 +136,15 @@ class Found:
             some = item.utterances[:: max(1, len(item.utterances) // 50)]
             if some:
                 require_some_exist(item.file, some[0].path.parent, [utterance.path for utterance in some])
-        utterances = [
-            undivided(utterance) if alone else utterance for item in listings for utterance in item.utterances
-        ]
+        utterances = [utterance for item in listings for utterance in item.utterances]
+        if len(parts) == 1:
+            utterances = [replace(utterance, split=None) for utterance in utterances]
         if not utterances:
             raise DataError(
                 f"{self.root} looks like {self.corpus.name}, but lists no recordings. Unpack it again."
             )
         remarks = dict.fromkeys(remark for item in listings for remark in item.remarks)
         return Table(tuple(utterances), str(self.root), remarks=tuple(remarks))
-
-
-def undivided(utterance: Utterance) -> Utterance:
-    """The utterance without a stated split."""
-    return utterance if utterance.split is None else replace(utterance, split=None)
 
 
 def judged(word: str, attack: str | None, why: str = "") -> tuple[Label, str | None] | str:
@@ -216,8 +215,10 @@ def _is_meant(part: str | None, words: Sequence[str]) -> bool:
 
 
 def _compare_ids(listings: Sequence[Listing]) -> None:
-    for at, item in enumerate(listings):
-        for earlier in listings[:at]:
-            for name in sorted(item.ids.keys() & earlier.ids.keys()):
-                text = f"'{short(name)}' is also in {earlier.file}, line {earlier.ids[name]}; keep one of the two"
-                item.fault(item.ids[name], "duplicate", text)
+    seen: dict[str, Listing] = {}
+    for item in listings:
+        for name in sorted(item.ids.keys() & seen.keys()):
+            where = f"{seen[name].file}, line {seen[name].ids[name]}"
+            item.fault(item.ids[name], "duplicate", f"'{short(name)}' is also in {where}; keep one of the two")
+        if item is not listings[-1]:
+            seen.update(dict.fromkeys(item.ids, item))

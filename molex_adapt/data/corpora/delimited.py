@@ -27,7 +27,8 @@ def rows_of(
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """The rows below the heading by column, with the line of each; those of another width are faults of the listing.
 
-    Between bars, quotation marks mean nothing: the sentences that MLAAD lists hold single ones.
+    Between bars, quotation marks mean nothing and rows may have any width: the sentences that MLAAD lists hold single
+    marks, and what else a text may hold. What is not there is empty.
 
     Raises:
         DataError: it cannot be read.
@@ -41,6 +42,8 @@ def rows_of(
                 continue
             if not names:
                 names = [name.strip().casefold() for name in fields]
+            elif delimiter == "|":
+                yield reader.line_num, {name: "" for name in columns} | dict(zip(names, fields, strict=False))
             elif len(fields) != len(names):
                 listing.fault(
                     reader.line_num,

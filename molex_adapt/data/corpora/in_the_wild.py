@@ -37,7 +37,7 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
 CORPUS = Corpus(
     name="In-the-Wild",
     home="https://deepfake-total.com/in_the_wild (release_in_the_wild.zip)",
-    licence="Apache-2.0",
+    licence="Apache-2.0 (some state CC BY-SA 4.0: read what comes with it)",
     citation="Müller et al., Does audio deepfake detection generalize?, Interspeech 2022",
     find=_find,
     read=_read,

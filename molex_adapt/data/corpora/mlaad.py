@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF
+from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted
 from molex_adapt.data.corpora.delimited import rows_of, starts_with
 from molex_adapt.data.folder import find_audio
-from molex_adapt.data.formats import cell
 from molex_adapt.data.table import Utterance
-from molex_adapt.text import shown
 
 COLUMNS = ("path", "original_file", "language")
 REAL_FOLDERS = ("mailabs", "mailabsspeechdataset", "original", "real")
@@ -44,14 +43,17 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
 
 def _read_system(path: Path) -> Listing:
     """The folder of a system is the attack; the language in a row's path is not always that of the folder."""
-    listing = Listing(path)
+    listing, system, nameless = Listing(path), path.parent.name, 0
     for number, row in rows_of(path, COLUMNS, listing, "|"):
         name = PurePosixPath(row["path"].strip().replace("\\", "/")).name
-        if cell(name) is None or "\0" in name or name == "..":
-            listing.fault(number, "line", f"the path is {shown(row['path'])}; expected that of a recording")
+        if PurePosixPath(name).suffix.lower() not in AUDIO_SUFFIXES or "\0" in name:
+            nameless += 1  # a sentence with a line break goes on here
             continue
-        source = _sentence(row["original_file"]) or f"{path.parent.name}/{PurePosixPath(name).stem}"
-        listing.add(name, number, Utterance(path.parent / name, SPOOF, path.parent.name, source))
+        source = _sentence(row["original_file"]) or f"{system}/{PurePosixPath(name).stem}"
+        place = f"{path.parent.parent.name}/{system}/{name}"
+        listing.add(place, number, Utterance(path.parent / name, SPOOF, system, source))
+    if nameless:
+        listing.remarks.append(f"{path}: lines that name no recording: {nameless}")
     return listing
 
 

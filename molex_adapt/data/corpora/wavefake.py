@@ -46,7 +46,7 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
 def _read_vocoder(folder: Path) -> Listing:
     listing, voice = Listing(folder), _voice(folder.name)
     for path in find_audio(folder):
-        below = path.relative_to(folder).as_posix()
+        below = path.relative_to(folder.parent).as_posix()
         sentence = path.stem.removesuffix("_gen")
         source = f"{folder.name}/{sentence}" if folder.name == TTS else sentence
         listing.add(below, 0, Utterance(path, SPOOF, folder.name, source, voice))

@@ -1,0 +1,83 @@
+"""What was recognised in a data set, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from molex_adapt.cli.tables import MOST_LISTED, empty_table, one_line, pairs, plain_table
+from molex_adapt.text import visible
+
+if TYPE_CHECKING:
+    from molex_adapt.data.check import DataCheck
+    from molex_adapt.data.corpora import Corpus, Fault
+
+_MOST_NAMES = 40
+
+
+def check_view(found: DataCheck) -> list[RenderableType]:
+    """What it is, how much of what it holds, what is wrong, and whether anything is."""
+    told = found.as_dict()
+    head: dict[str, RenderableType] = {"recognised": found.recognised}
+    head |= {name: told[name] for name in ("home", "licence", "citation", "note") if told[name]}
+    head["read"] = _few(found.files) or found.data
+    head["recordings"] = f"{len(found.table):,} ({told['bonafide']:,} bona fide, {told['spoof']:,} spoof)"
+    head["speakers"] = f"{told['speakers']:,}" if told["speakers"] else "not known"
+    view: list[RenderableType] = [pairs(f"Data {visible(found.data)}", head)]
+    view += _by_class("Parts", "part", found.parts or {})
+    view += _by_class("Splits", "split", told["splits"])
+    view += _counts("Attacks", "attack", told["attacks"])
+    view += _by_class("Conditions", "condition", told["conditions"])
+    view += _faults("Faults", found.faults, len(found.faults))
+    view += _faults("Recordings that are not there", found.missing_named, found.missing)
+    if found.ok:
+        return [*view, Text("Nothing is wrong with it", style="bold green")]
+    wrong = f"{len(found.faults):,} faults, {found.missing:,} recordings that are not there"
+    return [*view, Text(f"Wrong: {wrong}", style="bold red")]
+
+
+def corpora_view(corpora: Sequence[Corpus]) -> list[RenderableType]:
+    """A block for each corpus."""
+    return [
+        pairs(item.name, {"home": item.home, "licence": item.licence, "citation": item.citation})
+        for item in corpora
+    ]
+
+
+def _by_class(title: str, name: str, counts: Mapping[str, Mapping[str, int]]) -> list[RenderableType]:
+    if not counts:
+        return []
+    table = empty_table(title, name, "bona fide", "spoof", whole=True)
+    for key, of_class in list(counts.items())[:_MOST_NAMES]:
+        table.add_row(visible(key), *(f"{of_class[label]:,}" for label in ("bonafide", "spoof")))
+    if len(counts) > _MOST_NAMES:
+        table.add_row(f"... and {len(counts) - _MOST_NAMES} more: see --json")
+    return [table]
+
+
+def _counts(title: str, name: str, counts: Mapping[str, int]) -> list[RenderableType]:
+    if not counts:
+        return []
+    table = empty_table(title, name, "recordings", whole=True)
+    for key, count in list(counts.items())[:_MOST_NAMES]:
+        table.add_row(visible(key), f"{count:,}")
+    if len(counts) > _MOST_NAMES:
+        table.add_row(f"... and {len(counts) - _MOST_NAMES} more: see --json")
+    return [table]
+
+
+def _faults(title: str, faults: Sequence[Fault], count: int) -> list[RenderableType]:
+    if not count:
+        return []
+    rows = [(one_line(visible(item.place)), item.text) for item in faults[:MOST_LISTED]]
+    if count > MOST_LISTED:
+        rows.append((f"... and {count - MOST_LISTED:,} more", "--json names more" if count > 100 else "--json names all"))
+    return [plain_table(f"{title}: {count:,}", ("where", "what"), rows)]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(visible, names[:3])) + more
