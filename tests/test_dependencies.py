@@ -22,6 +22,7 @@ EXTRAS = {
     "simulate": "simulate",
     "tts": "simulate",
     "parquet": "data",
+    "datasets": "data",
     "report": "analysis plots",
     "demo": "simulate",
 }

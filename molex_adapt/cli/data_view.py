@@ -13,7 +13,7 @@ from molex_adapt.text import visible
 
 if TYPE_CHECKING:
     from molex_adapt.data.check import DataCheck
-    from molex_adapt.data.corpora import Corpus, Fault
+    from molex_adapt.data.corpora import Fault, PublishedCorpus
 
 _MOST_NAMES = 40
 
@@ -39,7 +39,7 @@ def check_view(found: DataCheck) -> list[RenderableType]:
     return [*view, Text(f"Wrong: {wrong}", style="bold red")]
 
 
-def corpora_view(corpora: Sequence[Corpus]) -> list[RenderableType]:
+def corpora_view(corpora: Sequence[PublishedCorpus]) -> list[RenderableType]:
     """A block for each corpus."""
     return [
         pairs(item.name, {"home": item.home, "licence": item.licence, "citation": item.citation})
@@ -74,7 +74,12 @@ def _faults(title: str, faults: Sequence[Fault], count: int) -> list[RenderableT
         return []
     rows = [(one_line(visible(item.place)), item.text) for item in faults[:MOST_LISTED]]
     if count > MOST_LISTED:
-        rows.append((f"... and {count - MOST_LISTED:,} more", "--json names more" if count > 100 else "--json names all"))
+        rows.append(
+            (
+                f"... and {count - MOST_LISTED:,} more",
+                "--json names more" if count > 100 else "--json names all",
+            )
+        )
     return [plain_table(f"{title}: {count:,}", ("where", "what"), rows)]
 
 

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.conventions import BONA_FIDE, SPLITS, SPOOF
-from molex_adapt.data.corpora import Corpus, Fault, Found, Listing, recognise, recognise_file
+from molex_adapt.data.corpora import (
+    Fault,
+    PartListing,
+    PublishedCorpus,
+    Recognised,
+    recognise,
+    recognise_file,
+)
 from molex_adapt.data.formats import FORMATS
 from molex_adapt.data.hub_set import hub_reference, is_hub_folder
 from molex_adapt.data.manifest import list_manifest
 from molex_adapt.data.parts import parted
+from molex_adapt.data.places import names_in
 from molex_adapt.data.read import MANIFEST_NAMES, read
 from molex_adapt.data.remarks import on_table
 from molex_adapt.data.splits import describe_split
@@ -31,7 +39,7 @@ class DataCheck:
     data: str
     recognised: str
     table: Table
-    corpus: Corpus | None = None
+    corpus: PublishedCorpus | None = None
     files: tuple[str, ...] = ()
     """The protocols or folders that were read."""
     parts: dict[str, dict[str, int]] | None = None
@@ -94,9 +102,13 @@ def check(data: Path | str) -> DataCheck:
         found = recognise(path) if path.is_dir() else recognise_file(path)
         if found is not None:
             return _check_corpus(data, found, parts)
-    kind = "class folders" if hub_reference(data) is None and not is_hub_folder(path) else "a data set of the Hub"
+    kind = (
+        "class folders"
+        if hub_reference(data) is None and not is_hub_folder(path)
+        else "a data set of the Hub"
+    )
     table = read(data)
-    missing = list(_missing(Listing(path, None, list(table), {str(item.path): 0 for item in table})))
+    missing = list(_missing(PartListing(path, None, list(table), {str(item.path): 0 for item in table})))
     return _checked(data, kind, table, (), missing, remarks=on_table(table))
 
 
@@ -116,7 +128,7 @@ def _manifest_in(path: Path) -> Path | None:
 def _check_manifest(data: Path | str, manifest: Path, parts: Sequence[str]) -> DataCheck:
     entries, faults = list_manifest(manifest)
     found = [Fault(str(manifest), number, fault.kind, str(fault)) for number, fault in faults]
-    listing = Listing(manifest, None, [item.utterance for item in entries])
+    listing = PartListing(manifest, None, [item.utterance for item in entries])
     listing.ids = {str(item.utterance.path): item.number for item in entries}
     table = Table(tuple(listing.utterances), str(manifest))
     checked = _checked(data, "a manifest", table, found, list(_missing(listing)), files=[manifest])
@@ -125,7 +137,7 @@ def _check_manifest(data: Path | str, manifest: Path, parts: Sequence[str]) -> D
     return checked
 
 
-def _check_corpus(data: Path | str, found: Found, parts: Sequence[str]) -> DataCheck:
+def _check_corpus(data: Path | str, found: Recognised, parts: Sequence[str]) -> DataCheck:
     listings = found.listings(parts)
     utterances = tuple(utterance for item in listings for utterance in item.utterances)
     counted: dict[str, Counter[str]] = {}
@@ -140,7 +152,9 @@ def _check_corpus(data: Path | str, found: Found, parts: Sequence[str]) -> DataC
         [fault for item in listings for fault in _missing(item)],
         corpus=found.corpus,
         files=[*dict.fromkeys(item.file for item in listings)],
-        parts={part: {label: counts[label] for label in (BONA_FIDE, SPOOF)} for part, counts in counted.items()}
+        parts={
+            part: {label: counts[label] for label in (BONA_FIDE, SPOOF)} for part, counts in counted.items()
+        }
         or None,
         remarks=dict.fromkeys(remark for item in listings for remark in item.remarks),
     )
@@ -153,7 +167,7 @@ def _checked(
     faults: Sequence[Fault],
     missing: Sequence[Fault],
     *,
-    corpus: Corpus | None = None,
+    corpus: PublishedCorpus | None = None,
     files: Sequence[Path] = (),
     parts: dict[str, dict[str, int]] | None = None,
     remarks: Iterable[str] = (),
@@ -178,22 +192,15 @@ def _checked(
     )
 
 
-def _missing(listing: Listing) -> Iterator[Fault]:
+def _missing(listing: PartListing) -> Iterator[Fault]:
     """Recordings that are listed and not there. Each folder is listed once: half a million files are not asked for."""
     here: dict[str, set[str]] = {}
     for item, line in zip(listing.utterances, listing.ids.values(), strict=True):
         folder, name = os.path.split(item.path)
         if folder not in here:
-            here[folder] = _names(folder)
+            here[folder] = set(names_in(folder) or ())
         if name not in here[folder]:
             yield Fault(str(listing.file), line or None, "missing", str(item.path))
-
-
-def _names(folder: str) -> set[str]:
-    try:
-        return set(os.listdir(folder))
-    except (OSError, ValueError):
-        return set()
 
 
 def _as_dict(fault: Fault) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class HubReference:
-    """What `hf://datasets/OWNER/NAME[@REVISION][/CONFIG][#PARTS]` names, or a downloaded folder in place of the name."""
+    """What `hf://datasets/OWNER/NAME[@REVISION][/CONFIG][#PARTS]` names; or a downloaded folder, in place of the name."""
 
     name: str
     revision: str | None = None
@@ -54,8 +54,8 @@ def hub_reference(data: Path | str) -> HubReference | None:
     found = _ADDRESS.fullmatch(text)
     if found is None:
         raise DataError(
-            f"{short(text, 200)} is no data set of the Hub. Expected hf://datasets/OWNER/NAME, with @REVISION, /CONFIG and "
-            "#SPLIT behind it where needed. Correct the address."
+            f"{short(text, 200)} is no data set of the Hub. Expected hf://datasets/OWNER/NAME, with @REVISION, /CONFIG "
+            "and #SPLIT behind it where needed. Correct the address."
         )
     parts = tuple(word.strip() for word in (found["parts"] or "").split(",") if word.strip())
     return HubReference(found["name"], found["revision"], found["config"], parts)
@@ -63,7 +63,10 @@ def hub_reference(data: Path | str) -> HubReference | None:
 
 def is_hub_folder(folder: Path) -> bool:
     """Whether Parquet files lie in a folder as the Hub names them, with the number of the shard."""
-    return any(_SHARD.fullmatch(path.name) for path in _shards(folder))
+    try:
+        return any(_SHARD.fullmatch(path.name) for path in _shards(folder))
+    except OSError:
+        return False
 
 
 def read_hub(reference: HubReference) -> Table:
@@ -90,8 +93,8 @@ def _library(reference: HubReference) -> Any:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{reference.name} is a data set of the Hub and needs the library datasets, which is not installed. Install it: "
-            "pip install 'molex-adapt[datasets]'"
+            f"{reference.name} is a data set of the Hub and needs the library datasets, which is not installed. Install "
+            "it: pip install 'molex-adapt[datasets]'"
         ) from error
     return datasets
 
@@ -140,38 +143,53 @@ def _unpack(library: Any, reference: HubReference, folder: Path) -> None:
         raise DataError(_not_loaded(reference, error)) from error
     refuse(faults)
     if not utterances:
-        raise DataError(f"{reference.name} has no rows. Choose another configuration, or look at it on the Hub.")
+        raise DataError(
+            f"{reference.name} has no rows. Choose another configuration, or look at it on the Hub."
+        )
     write_manifest(Table(tuple(utterances), reference.name), folder / _MANIFEST)
 
 
 def _unpack_split(
-    library: Any, reference: HubReference, split: str, divided: bool, rows: Any, folder: Path, faults: list[Fault]
+    library: Any,
+    reference: HubReference,
+    split: str,
+    divided: bool,
+    rows: Any,
+    folder: Path,
+    faults: list[Fault],
 ) -> Iterator[Utterance]:
     """The rows of a split as utterances, whose audio is written below the folder."""
     audio, chosen = _columns(library, reference, rows.features)
     rows = rows.cast_column(audio, library.Audio(decode=False))
-    names = {column: rows.features[column].names for column in chosen.values() if _is_class(rows.features[column])}
+    names = {
+        column: rows.features[column].names for column in chosen.values() if _is_class(rows.features[column])
+    }
     place = folder / re.sub(r"[^\w.-]", "_", split)
     place.mkdir()
     for number, row in enumerate(rows, 1):
         said = {ours: _word(row[column], names.get(column)) for ours, column in chosen.items()}
         try:
             path, original = _written(row[audio], place, number)
-            said |= {"path": path.as_posix(), "split": said.get("split") or (split_of(split) and split if divided else None)}
+            said |= {
+                "path": path.as_posix(),
+                "split": said.get("split") or (split_of(split) and split if divided else None),
+            }
             said["source"] = said.get("source") or f"{split}/{original or number}"
             yield read_entry(said, folder, number).utterance
         except RowError as fault:
             faults.append(Fault(f"{reference.name}, {split}", number, "line", str(fault)))
 
 
-def _columns(library: Any, reference: HubReference, features: Mapping[str, Any] | None) -> tuple[str, dict[str, str]]:
+def _columns(
+    library: Any, reference: HubReference, features: Mapping[str, Any] | None
+) -> tuple[str, dict[str, str]]:
     """The column of audio, and the others by our names."""
     known = features or {}
     audio = [name for name, feature in known.items() if isinstance(feature, library.Audio)]
     if len(audio) != 1:
         raise DataError(
-            f"{reference.name} has {len(audio)} columns of audio ({short(', '.join(known) or 'no columns known', 200)}). "
-            "Expected one with the feature Audio. Export its recordings, and write a manifest."
+            f"{reference.name} has {len(audio)} columns of audio ({short(', '.join(known) or 'no columns known', 200)})."
+            " Expected one with the feature Audio. Export its recordings, and write a manifest."
         )
     flat = [name for name in known if name != audio[0]]
     chosen = choose_columns(reference.name, flat, ("label",))
@@ -181,14 +199,15 @@ def _columns(library: Any, reference: HubReference, features: Mapping[str, Any] 
         strange = [name for name in label.names if label_of(name) is None]
         if strange:
             raise DataError(
-                f"{reference.name}: the label {shown(strange[0])} of the column '{chosen['label']}' ({', '.join(label.names)}) "
-                "names no class. Expected words such as bonafide and spoof, real and fake. Write a manifest."
+                f"{reference.name}: the label {shown(strange[0])} of the column '{chosen['label']}' "
+                f"({short(', '.join(label.names), 200)}) names no class. Expected words such as bonafide and spoof, real and "
+                "fake. Write a manifest."
             )
     elif getattr(label, "dtype", None) not in ("string", "large_string"):
         raise DataError(
-            f"{reference.name}: the labels of the column '{chosen['label']}' are {getattr(label, 'dtype', label)} without names. "
-            "Which class a number means differs from corpus to corpus. Expected words, or a ClassLabel with names. Write a "
-            "manifest that says the class in words."
+            f"{reference.name}: the labels of the column '{chosen['label']}' are {getattr(label, 'dtype', label)} without "
+            "names. Which class a number means differs from corpus to corpus. Expected words, or a ClassLabel with names. "
+            "Write a manifest that says the class in words."
         )
     return audio[0], chosen
 
@@ -219,6 +238,6 @@ def _written(audio: Mapping[str, Any] | None, folder: Path, number: int) -> tupl
 
 def _not_loaded(reference: HubReference, error: Exception) -> str:
     return (
-        f"{reference.name} cannot be loaded by the library datasets: {short(str(error), 400)}. Expected a data set of the Hub "
-        "that it reads. Check the name, the configuration and the connection; for a gated one, log in: hf auth login."
+        f"{reference.name} cannot be loaded by the library datasets: {short(str(error), 400)}. Expected a data set of the "
+        "Hub that it reads. Check the name, the configuration and the connection; for a gated one: hf auth login."
     )

@@ -24,7 +24,9 @@ def parted(data: Path | str) -> tuple[Path, tuple[str, ...]]:
         return path, ()
     words = tuple(word.strip() for word in after.split(",") if word.strip())
     if not words:
-        raise DataError(f"{data} names no part behind the '{MARK}'. Name some, such as {before}{MARK}train,dev.")
+        raise DataError(
+            f"{data} names no part behind the '{MARK}'. Name some, such as {before}{MARK}train,dev."
+        )
     return Path(before), words
 
 

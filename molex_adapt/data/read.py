@@ -91,7 +91,9 @@ def holds_list(folder: Path) -> bool:
 def is_unlabelled(data: Path | str) -> bool:
     """Whether it is a folder of recordings that says nothing of their labels: no classes, no list of any kind."""
     folder = Path(data).expanduser()
-    if not folder.is_dir() or any(label_of(name) or nearest_label(name, 0.75) for name in _folder_names(folder)):
+    if not folder.is_dir() or any(
+        label_of(name) or nearest_label(name, 0.75) for name in _folder_names(folder)
+    ):
         return False
     return not holds_list(folder) and bool(find_audio(folder))
 
@@ -133,9 +135,9 @@ def _read_file(path: Path, audio_root: Path | None, parts: Sequence[str]) -> Tab
 
 def _neither(path: Path) -> str:
     return (
-        f"{path} is neither a manifest ({', '.join(FORMATS)}) nor a protocol of ASVspoof (5 columns as in 2019 LA, 8 as in "
-        "2021 LA, 13 as in 2021 DF, 10 as in ASVspoof 5, with bonafide or spoof in the key column). Give it such a form, "
-        "or name a folder; unpack archives."
+        f"{path} is neither a manifest ({', '.join(FORMATS)}) nor a protocol of ASVspoof (5 columns as in 2019 LA, 8 as "
+        "in 2021 LA, 13 as in 2021 DF, 10 as in ASVspoof 5, with bonafide or spoof in the key column). Give it such a "
+        "form, or name a folder; unpack archives."
     )
 
 
@@ -148,6 +150,6 @@ def _nothing(folder: Path) -> str:
     return (
         f"{folder} holds no data set (found {shown or 'nothing'}; {audio} audio files in all). Looked for bonafide/ "
         f"and spoof/<attack>/ (also real, genuine, human; fake, deepfake, ai); {', '.join(MANIFEST_NAMES)}; "
-        f"the files of {', '.join(corpus.name for corpus in CORPORA)}, such as ASVspoof5.*.tsv or meta.csv; Parquet files of "
-        "the Hub. Move the recordings into class folders, or write a manifest with path and label."
+        f"the files of {', '.join(corpus.name for corpus in CORPORA)}, such as ASVspoof5.*.tsv or meta.csv; Parquet "
+        "files of the Hub. Move the recordings into class folders, or write a manifest with path and label."
     )

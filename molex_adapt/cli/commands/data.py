@@ -53,7 +53,13 @@ def corpora(as_json: Json = False) -> None:
     from molex_adapt.data.corpora import CORPORA
 
     told = [
-        {"name": item.name, "home": item.home, "licence": item.licence, "citation": item.citation, "note": item.note}
+        {
+            "name": item.name,
+            "home": item.home,
+            "licence": item.licence,
+            "citation": item.citation,
+            "note": item.note,
+        }
         for item in CORPORA
     ]
     emit(Answer({"corpora": told}, corpora_view(CORPORA)), as_json=as_json)

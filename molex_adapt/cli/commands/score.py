@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 def score(
     audio: Annotated[
         list[Path],
-        typer.Argument(metavar="AUDIO", help="Recordings, folders of them, or parts of a data set: DIR#eval.", show_default=False),
+        typer.Argument(
+            metavar="AUDIO",
+            help="Recordings, folders of them, or parts of a data set: DIR#eval.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,

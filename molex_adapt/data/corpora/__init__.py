@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from molex_adapt.data.corpora.corpus import Corpus, Fault, Found, Listing
+from molex_adapt.data.corpora.corpus import Fault, PartListing, PublishedCorpus, Recognised
 from molex_adapt.data.corpora.known import CORPORA, is_protocol, list_names, recognise, recognise_file
 
 __all__ = [
     "CORPORA",
-    "Corpus",
     "Fault",
-    "Found",
-    "Listing",
+    "PartListing",
+    "PublishedCorpus",
+    "Recognised",
     "is_protocol",
     "list_names",
     "recognise",

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from molex_adapt.data.corpora.protocol import Layout
 
-_CITATION = (
-    "Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, IEEE/ACM TASLP 31, 2023"
-)
+_CITATION = "Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, IEEE/ACM TASLP 31, 2023"
 _NOTE = (
-    "All of it is for evaluation: the parts progress, eval and hidden have the split test. Results are reported on #eval. "
-    "Which recording of ASVspoof 2019 an utterance comes from is not published: do not train on the eval part of that, "
-    "nor divide this for training and testing"
+    "All of it is for evaluation: its parts eval, progress and hidden are the split test. Figures are reported on #eval. "
+    "Which recording of ASVspoof 2019 each comes from is not published: train on the eval part of neither"
 )
 _COMMON = ("speaker", "file", "codec")
 _REST = ("attack", "key", "trim", "subset")

@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -41,7 +42,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Listing:
+class PartListing:
     """What one file of a corpus, or one folder, lists of one part: recordings in order, with the line of each."""
 
     file: Path
@@ -75,7 +76,7 @@ Wanted: TypeAlias = Callable[[str | None], bool]
 
 
 @dataclass(frozen=True)
-class Corpus:
+class PublishedCorpus:
     """A published corpus."""
 
     name: str
@@ -85,21 +86,21 @@ class Corpus:
     citation: str
     find: Callable[[Path], tuple[Path, ...]]
     """The files or folders below a root that tell that the corpus is there; none where it is not."""
-    read: Callable[[Path, Sequence[Path], Wanted], Iterable[Listing]]
+    read: Callable[[Path, Sequence[Path], Wanted], Iterable[PartListing]]
     """What these list, from the root, in order; parts that are not wanted may be left out."""
     note: str = ""
     """What a user has to know beside it."""
 
 
 @dataclass(frozen=True)
-class Found:
+class Recognised:
     """A corpus, and where it was found."""
 
-    corpus: Corpus
+    corpus: PublishedCorpus
     root: Path
     files: tuple[Path, ...]
 
-    def listings(self, parts: Sequence[str] = ()) -> list[Listing]:
+    def listings(self, parts: Sequence[str] = ()) -> list[PartListing]:
         """What its files list of some parts; of all by default. Ids that two of them list are faults.
 
         Raises:
@@ -131,7 +132,6 @@ class Found:
         """
         listings = self.listings(parts)
         refuse([fault for item in listings for fault in item.faults])
-        alone = len(parts) == 1
         for item in listings:
             some = item.utterances[:: max(1, len(item.utterances) // 50)]
             if some:
@@ -183,7 +183,7 @@ def refuse(faults: Sequence[Fault]) -> None:
     if not faults:
         return
     told = [f"{faults[0].place}: {faults[0].text}"]
-    for before, fault in zip(faults, faults[1:_SHOWN_FAULTS], strict=False):
+    for before, fault in pairwise(faults[:_SHOWN_FAULTS]):
         same = before.file == fault.file and fault.line is not None
         told.append(f"{f'line {fault.line}' if same else fault.place}: {fault.text}")
     more = f" (and {len(faults) - _SHOWN_FAULTS} more)" if len(faults) > _SHOWN_FAULTS else ""
@@ -191,9 +191,17 @@ def refuse(faults: Sequence[Fault]) -> None:
     raise DataError(";\n  ".join(told) + more + end + ".")
 
 
+def sub_folders(root: Path) -> list[Path]:
+    """The folders in a folder, sorted; none where it cannot be listed."""
+    try:
+        return sorted(item for item in root.iterdir() if item.is_dir())
+    except OSError:
+        return []
+
+
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """Half a million small objects are made that no circle holds: the collector would go through them again and again."""
+    """Leave the collector out: it would go again and again through half a million objects, none of them in a circle."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -214,11 +222,13 @@ def _is_meant(part: str | None, words: Sequence[str]) -> bool:
     )
 
 
-def _compare_ids(listings: Sequence[Listing]) -> None:
-    seen: dict[str, Listing] = {}
+def _compare_ids(listings: Sequence[PartListing]) -> None:
+    seen: dict[str, PartListing] = {}
     for item in listings:
         for name in sorted(item.ids.keys() & seen.keys()):
             where = f"{seen[name].file}, line {seen[name].ids[name]}"
-            item.fault(item.ids[name], "duplicate", f"'{short(name)}' is also in {where}; keep one of the two")
+            item.fault(
+                item.ids[name], "duplicate", f"'{short(name)}' is also in {where}; keep one of the two"
+            )
         if item is not listings[-1]:
             seen.update(dict.fromkeys(item.ids, item))

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from molex_adapt.data.corpora.corpus import Listing
+from molex_adapt.data.corpora.corpus import PartListing
 from molex_adapt.data.formats import read_text
 
 
@@ -23,7 +23,7 @@ def starts_with(path: Path, columns: Sequence[str], delimiter: str = ",") -> boo
 
 
 def rows_of(
-    path: Path, columns: Sequence[str], listing: Listing, delimiter: str = ","
+    path: Path, columns: Sequence[str], listing: PartListing, delimiter: str = ","
 ) -> Iterator[tuple[int, Mapping[str, str]]]:
     """The rows below the heading by column, with the line of each; those of another width are faults of the listing.
 
@@ -43,7 +43,7 @@ def rows_of(
             if not names:
                 names = [name.strip().casefold() for name in fields]
             elif delimiter == "|":
-                yield reader.line_num, {name: "" for name in columns} | dict(zip(names, fields, strict=False))
+                yield reader.line_num, dict.fromkeys(columns, "") | dict(zip(names, fields, strict=False))
             elif len(fields) != len(names):
                 listing.fault(
                     reader.line_num,

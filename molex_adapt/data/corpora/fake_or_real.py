@@ -6,43 +6,43 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
-from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, sub_folders
 from molex_adapt.data.folder import UNNAMED_ATTACK, find_audio
 from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
 
 _PARTS: dict[str, Split] = {"training": "train", "validation": "dev", "testing": "test"}
-VERSIONS = ("for-original", "for-norm", "for-2sec", "for-rerec")
-"""The folders of the versions; their recordings are the same ones, normalised, cut to 2 s, played and recorded again."""
 
 
 def _find(root: Path) -> tuple[Path, ...]:
     """The folders of the parts: below the root itself, a version's folder, or the folder in that."""
-    tops = [root, *(item for item in _folders(root) if item.name.casefold().startswith("for-"))]
-    tops += [inner for top in tops[1:] for inner in _folders(top)]
+    tops = [root, *(item for item in sub_folders(root) if item.name.casefold().startswith("for-"))]
+    tops += [inner for top in tops[1:] for inner in sub_folders(top)]
     versions = [parts for top in tops if (parts := _parts(top))]
     if len(versions) > 1:
         names = ", ".join(parts[0].parent.relative_to(root).as_posix() for parts in versions)
         raise DataError(
-            f"{root} holds several versions of Fake-or-Real ({names}), which are the same recordings. Expected one. Name "
-            "the folder of the one you mean."
+            f"{root} holds several versions of Fake-or-Real ({names}): the same recordings, normalised, cut to 2 s, played "
+            "and recorded again. Expected one. Name the folder of the one you mean."
         )
     return tuple(versions[0]) if versions else ()
 
 
 def _parts(top: Path) -> list[Path]:
-    named = {item.name.casefold(): item for item in _folders(top)}
+    named = {item.name.casefold(): item for item in sub_folders(top)}
     found = [named[part] for part in _PARTS if part in named]
-    return [item for item in found if {"fake", "real"} <= {inner.name.casefold() for inner in _folders(item)}]
+    return [
+        item for item in found if {"fake", "real"} <= {inner.name.casefold() for inner in sub_folders(item)}
+    ]
 
 
-def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartListing]:
     for folder in files:
         part = folder.name.casefold()
         if not wanted(part):
             continue
-        listing = Listing(folder, part)
-        for item in _folders(folder):
+        listing = PartListing(folder, part)
+        for item in sub_folders(folder):
             label = {"real": BONA_FIDE, "fake": SPOOF}.get(item.name.casefold())
             for path in find_audio(item) if label is not None else ():
                 name = f"{part}/{path.relative_to(folder).as_posix()}"
@@ -53,20 +53,12 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
         yield listing
 
 
-def _folders(root: Path) -> list[Path]:
-    try:
-        return sorted(item for item in root.iterdir() if item.is_dir())
-    except OSError:
-        return []
-
-
-CORPUS = Corpus(
+CORPUS = PublishedCorpus(
     name="Fake-or-Real",
     home="https://bil.eecs.yorku.ca/datasets",
     licence="LGPL-3.0, as its mirror on Kaggle states",
     citation="Reimao and Tzerpos, FoR: a dataset for synthetic speech detection, SpeD 2019",
     find=_find,
     read=_read,
-    note="It names neither attacks nor speakers. The classes differ in format as well: for-original has WAV for real and "
-    "mostly MP3 for fake",
+    note="It names neither attacks nor speakers. In for-original the classes differ in format as well",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted, judged, leads_elsewhere
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, judged, leads_elsewhere
 from molex_adapt.data.corpora.delimited import rows_of, starts_with
 from molex_adapt.data.formats import cell
 from molex_adapt.data.table import Utterance
@@ -19,9 +19,9 @@ def _find(root: Path) -> tuple[Path, ...]:
     return tuple(path for path in places if starts_with(path, COLUMNS))[:1]
 
 
-def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartListing]:
     for path in files:
-        listing = Listing(path)
+        listing = PartListing(path)
         for number, row in rows_of(path, COLUMNS, listing):
             name, verdict = row["file"].strip(), judged(row["label"], None)
             if isinstance(verdict, str):
@@ -34,7 +34,7 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
         yield listing
 
 
-CORPUS = Corpus(
+CORPUS = PublishedCorpus(
     name="In-the-Wild",
     home="https://deepfake-total.com/in_the_wild (release_in_the_wild.zip)",
     licence="Apache-2.0 (some state CC BY-SA 4.0: read what comes with it)",

@@ -16,12 +16,12 @@ from molex_adapt.data.corpora import (
     spoofceleb,
     wavefake,
 )
-from molex_adapt.data.corpora.corpus import Corpus, Found, refuse
+from molex_adapt.data.corpora.corpus import PublishedCorpus, Recognised, refuse
 from molex_adapt.data.corpora.protocol import Layout, first_fields, list_protocol, list_protocol_names
 from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
 
-CORPORA: tuple[Corpus, ...] = (
+CORPORA: tuple[PublishedCorpus, ...] = (
     asvspoof2019.CORPUS,
     asvspoof2021.LA_CORPUS,
     asvspoof2021.DF_CORPUS,
@@ -44,16 +44,18 @@ LAYOUTS: tuple[Layout, ...] = (
 """Of those with protocols."""
 
 
-def recognise(root: Path) -> Found | None:
+def recognise(root: Path) -> Recognised | None:
     """The corpus whose folder this is; None for none that is known.
 
     Raises:
         DataError: it is the folder of several.
     """
-    found = [Found(corpus, root, files) for corpus in CORPORA if (files := corpus.find(root))]
+    found = [Recognised(corpus, root, files) for corpus in CORPORA if (files := corpus.find(root))]
     if len(found) > 1:
         told = "; ".join(f"{item.corpus.name} ({item.files[0].relative_to(root)})" for item in found)
-        raise DataError(f"{root} holds several corpora: {told}. Expected one. Name the file, or a folder with one.")
+        raise DataError(
+            f"{root} holds several corpora: {told}. Expected one. Name the file, or a folder with one."
+        )
     return found[0] if found else None
 
 
@@ -66,7 +68,7 @@ def layout_of(path: Path) -> Layout | None:
     return next((layout for layout in LAYOUTS if layout.has_columns(fields)), None)
 
 
-def recognise_file(path: Path, audio: Path | None = None) -> Found | None:
+def recognise_file(path: Path, audio: Path | None = None) -> Recognised | None:
     """The corpus that a protocol file alone is of; None for any other file.
 
     Args:
@@ -78,7 +80,7 @@ def recognise_file(path: Path, audio: Path | None = None) -> Found | None:
         return None
     corpus = next(item for item in CORPORA if item.name == layout.name)
     alone = replace(corpus, read=lambda root, files, wanted: list_protocol(path, layout, audio=audio))
-    return Found(alone, path, (path,))
+    return Recognised(alone, path, (path,))
 
 
 def is_protocol(path: Path) -> bool:
@@ -94,7 +96,9 @@ def list_names(path: Path) -> list[Utterance]:
     """
     layout = layout_of(path)
     if layout is None:
-        raise DataError(f"{path} is no protocol of {', '.join(item.name for item in LAYOUTS)}. Check the file.")
+        raise DataError(
+            f"{path} is no protocol of {', '.join(item.name for item in LAYOUTS)}. Check the file."
+        )
     listings = list_protocol_names(path, layout)
     refuse([fault for item in listings for fault in item.faults])
     return [utterance for item in listings for utterance in item.utterances]

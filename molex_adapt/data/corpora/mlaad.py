@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF
 from molex_adapt.data.containers import AUDIO_SUFFIXES
-from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, sub_folders
 from molex_adapt.data.corpora.delimited import rows_of, starts_with
 from molex_adapt.data.folder import find_audio
 from molex_adapt.data.table import Utterance
@@ -26,13 +26,13 @@ def _find(root: Path) -> tuple[Path, ...]:
     return ()
 
 
-def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartListing]:
     for path in files:
         yield _read_system(path)
     top = files[0].parents[3]
     folder = _real_folder(top)
     if folder is None:
-        listing = Listing(top)
+        listing = PartListing(top)
         listing.remarks.append(
             f"MLAAD holds no bona fide speech: unpack M-AILABS into {top / 'M-AILABS'} or beside {top.name}/"
         )
@@ -41,9 +41,9 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
         yield _read_real(folder)
 
 
-def _read_system(path: Path) -> Listing:
+def _read_system(path: Path) -> PartListing:
     """The folder of a system is the attack; the language in a row's path is not always that of the folder."""
-    listing, system, nameless = Listing(path), path.parent.name, 0
+    listing, system, nameless = PartListing(path), path.parent.name, 0
     for number, row in rows_of(path, COLUMNS, listing, "|"):
         name = PurePosixPath(row["path"].strip().replace("\\", "/")).name
         if PurePosixPath(name).suffix.lower() not in AUDIO_SUFFIXES or "\0" in name:
@@ -57,15 +57,13 @@ def _read_system(path: Path) -> Listing:
     return listing
 
 
-def _read_real(folder: Path) -> Listing:
-    listing = Listing(folder)
+def _read_real(folder: Path) -> PartListing:
+    listing = PartListing(folder)
     for path in find_audio(folder):
         below = path.relative_to(folder).as_posix()
         source = _sentence(below)
         speaker = source.split("/")[-4] if source is not None and source.count("/") >= 3 else None
-        listing.add(
-            below, 0, Utterance(path, BONA_FIDE, None, source or below.rpartition(".")[0], speaker)
-        )
+        listing.add(below, 0, Utterance(path, BONA_FIDE, None, source or below.rpartition(".")[0], speaker))
     return listing
 
 
@@ -76,26 +74,18 @@ def _sentence(path: str) -> str | None:
 
 
 def _real_folder(top: Path) -> Path | None:
-    places = [(item, REAL_FOLDERS) for item in _folders(top)]
-    places += [(item, REAL_FOLDERS[:2]) for item in _folders(top.parent)]
+    places = [(item, REAL_FOLDERS) for item in sub_folders(top)]
+    places += [(item, REAL_FOLDERS[:2]) for item in sub_folders(top.parent)]
     fitting = (item for item, names in places if re.sub(r"[^a-z]", "", item.name.casefold()) in names)
     return next(fitting, None)
 
 
-def _folders(root: Path) -> list[Path]:
-    try:
-        return sorted(item for item in root.iterdir() if item.is_dir())
-    except OSError:
-        return []
-
-
-CORPUS = Corpus(
+CORPUS = PublishedCorpus(
     name="MLAAD",
     home="https://deepfake-total.com/mlaad; bona fide speech: M-AILABS, https://github.com/i-celeste-aurora/m-ailabs-dataset",
     licence="CC BY-NC 4.0; M-AILABS has one of its own, which allows any use",
     citation="Müller et al., MLAAD: the multi-language audio anti-spoofing dataset, IJCNN 2024",
     find=_find,
     read=_read,
-    note="It is not divided. A sentence of M-AILABS and all that speaks it are on one side; who spoke is known of M-AILABS "
-    "alone",
+    note="It is not divided. A sentence of M-AILABS and all that speaks it are on one side; speakers are known of M-AILABS",
 )

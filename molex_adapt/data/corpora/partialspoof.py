@@ -29,7 +29,7 @@ LAYOUT = Layout(
 CORPUS = LAYOUT.corpus(
     home="https://zenodo.org/records/5766198",
     licence="CC BY 4.0",
-    citation="Zhang et al., The PartialSpoof database and countermeasures for the detection of short fake speech segments "
-    "embedded in an utterance, IEEE/ACM TASLP 31, 2023",
-    note="Bona fide speech is that of ASVspoof 2019 LA, under the same names: do not train on one and test on the other",
+    citation="Zhang et al., The PartialSpoof database and countermeasures for the detection of short fake speech "
+    "segments embedded in an utterance, IEEE/ACM TASLP 31, 2023",
+    note="Bona fide speech is that of ASVspoof 2019 LA: do not train on one and test on the other",
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, SPOOF, Split
-from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted, judged, unwatched
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, judged, unwatched
 from molex_adapt.data.formats import ABSENT, cell, read_text
 from molex_adapt.data.labels import split_of
-from molex_adapt.data.places import settled
+from molex_adapt.data.places import names_in, settled
 from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.text import shown
@@ -60,9 +59,9 @@ class Layout:
         """Whether these may be the fields of a line."""
         return len(fields) == len(self.columns) and fields[self.columns.index("key")] in (BONA_FIDE, SPOOF)
 
-    def corpus(self, home: str, licence: str, citation: str, note: str = "") -> Corpus:
+    def corpus(self, home: str, licence: str, citation: str, note: str = "") -> PublishedCorpus:
         """The corpus of this layout."""
-        return Corpus(
+        return PublishedCorpus(
             name=self.name,
             home=home,
             licence=licence,
@@ -72,7 +71,7 @@ class Layout:
             note=note,
         )
 
-    def _read(self, root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+    def _read(self, root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartListing]:
         for path in files:
             split = self.files.get(path.name)
             if split is None or "subset" in self.columns or wanted(self.parts[split]):
@@ -94,7 +93,7 @@ def first_fields(path: Path) -> list[str]:
 
 def list_protocol(
     path: Path, layout: Layout, roots: Sequence[Path] = (), audio: Path | None = None
-) -> list[Listing]:
+) -> list[PartListing]:
     """What one protocol file lists, by part; the eval part is the split "test".
 
     A source is the recording's name or, for one that ASVspoof 5 passed through a codec, the name of the original; the
@@ -127,7 +126,7 @@ def list_protocol(
     return read
 
 
-def list_protocol_names(path: Path, layout: Layout) -> list[Listing]:
+def list_protocol_names(path: Path, layout: Layout) -> list[PartListing]:
     """The same, whether or not any recording is there; their paths are bare names."""
     lines, split = _opened(path, layout)
     with unwatched():
@@ -186,12 +185,12 @@ class _Rows:
 
 def _read_lines(
     path: Path, lines: Iterable[str], layout: Layout, split: Split | None, audio: Path
-) -> list[Listing]:
+) -> list[PartListing]:
     """A listing for each part; the first one has the faults of all lines.
 
     Done column by column: half a million lines take seconds, and what most of them say is said thousands of times.
     """
-    whole = Listing(path, None if split is None else layout.parts[split])
+    whole = PartListing(path, None if split is None else layout.parts[split])
     rows = _Rows([], [])
     width = len(layout.columns)
     for number, line in enumerate(lines, 1):
@@ -208,14 +207,14 @@ def _read_lines(
         return [whole]
     at = layout.columns.index("subset")
     parts = list(dict.fromkeys(rows.column(at)))
-    listings = [whole, *(Listing(path) for _ in parts[1:])]
+    listings = [whole, *(PartListing(path) for _ in parts[1:])]
     for part, listing in zip(parts, listings, strict=False):
         listing.part = part
         _list(rows.select(lambda _, fields, part=part: fields[at] == part), layout, split, audio, listing)
     return listings
 
 
-def _clean(rows: _Rows, layout: Layout, listing: Listing) -> _Rows:
+def _clean(rows: _Rows, layout: Layout, listing: PartListing) -> _Rows:
     """The rows that can be meant; the others become faults."""
     key, attack, file = (layout.columns.index(name) for name in ("key", "attack", "file"))
     pairs = set(zip(rows.column(key), rows.column(attack), strict=True))
@@ -250,7 +249,7 @@ def _is_short(name: str) -> bool:
     return len(name) <= _LONGEST_ABSENT
 
 
-def _list(rows: _Rows, layout: Layout, split: Split | None, audio: Path, listing: Listing) -> None:
+def _list(rows: _Rows, layout: Layout, split: Split | None, audio: Path, listing: PartListing) -> None:
     """Put clean rows into a listing."""
     at = {name: place for place, name in enumerate(layout.columns)}
     names = rows.column(at["file"])
@@ -283,17 +282,15 @@ def _conditions(words: Sequence[str], layout: Layout) -> list[str]:
     return [found[word] for word in words]
 
 
-def _placed(listing: Listing, folders: Sequence[Path], suffix: str) -> Listing:
-    """The listing with the paths under which its files are, where that is another folder or another form of the name."""
+def _placed(listing: PartListing, folders: Sequence[Path], suffix: str) -> PartListing:
+    """The listing with the paths under which its files are: in another folder, or under another form of the name."""
     first, *others = folders
-    here = _names(first)
+    here = set(names_in(first) or ())
     if all(f"{name}{suffix}" in here for name in listing.ids):
         return listing
-    homes = {name: folder for folder in others for name in _names(folder)}
+    homes = {name: folder for folder in others for name in names_in(folder) or ()}
     moved = [
-        item
-        if item.path.name in here or item.path.name not in homes
-        else _moved(item, homes[item.path.name])
+        item if item.path.name in here or item.path.name not in homes else _moved(item, homes[item.path.name])
         for item in listing.utterances
     ]
     listing.utterances, remarks = settled(moved)
@@ -303,11 +300,3 @@ def _placed(listing: Listing, folders: Sequence[Path], suffix: str) -> Listing:
 
 def _moved(item: Utterance, folder: Path) -> Utterance:
     return replace(item, path=folder / item.path.name)
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))
-    except OSError:
-        return set()
-

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
-from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted, leads_elsewhere
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, leads_elsewhere
 from molex_adapt.data.corpora.delimited import rows_of, starts_with
 from molex_adapt.data.formats import cell
 from molex_adapt.data.table import Utterance
@@ -26,14 +26,14 @@ def _find(root: Path) -> tuple[Path, ...]:
     return ()
 
 
-def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartListing]:
     for path in files:
         if wanted(path.stem):
             yield _read_part(path)
 
 
-def _read_part(path: Path) -> Listing:
-    listing, split = Listing(path, path.stem), _PARTS[path.stem]
+def _read_part(path: Path) -> PartListing:
+    listing, split = PartListing(path, path.stem), _PARTS[path.stem]
     audio = path.parent.parent / "flac" / path.stem
     if not audio.is_dir():
         text = (
@@ -45,26 +45,23 @@ def _read_part(path: Path) -> Listing:
         name, attack = row["file"].strip(), row["attack"].strip()
         folder = name.partition("/")[0]
         if cell(name) is None or leads_elsewhere(name):
-            listing.fault(number, "line", f"the file name is {shown(name)}; expected one such as a00/id10001/x.flac")
+            listing.fault(
+                number, "line", f"the file name is {shown(name)}; expected one such as a00/id10001/x.flac"
+            )
         elif cell(attack) is None:
             listing.fault(number, "label", f"no attack; expected {REAL} for bona fide speech, or a01 and on")
         elif "/" in name and REAL in (folder, attack) and folder != attack:
             text = f"{shown(name)} with the attack {attack}; {REAL} is bona fide speech, all else is spoof"
             listing.fault(number, "label", text)
         else:
-            label = BONA_FIDE if attack == REAL else SPOOF
-            named = None if attack == REAL else attack
-            listing.add(
-                name,
-                number,
-                Utterance(
-                    audio / name, label, named, f"{path.stem}/{name.rpartition('.')[0] or name}", cell(row["speaker"]), split
-                ),
-            )
+            source = f"{path.stem}/{name.rpartition('.')[0] or name}"
+            label, named = (BONA_FIDE, None) if attack == REAL else (SPOOF, attack)
+            item = Utterance(audio / name, label, named, source, cell(row["speaker"]), split)
+            listing.add(name, number, item)
     return listing
 
 
-CORPUS = Corpus(
+CORPUS = PublishedCorpus(
     name="SpoofCeleb",
     home="https://jungjee.github.io/spoofceleb",
     licence="CC BY 4.0; its speech is that of VoxCeleb1",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF
-from molex_adapt.data.corpora.corpus import Corpus, Listing, Wanted
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, sub_folders
 from molex_adapt.data.folder import find_audio
 from molex_adapt.data.table import Utterance
 
@@ -25,16 +25,12 @@ REAL = {
 
 def _find(root: Path) -> tuple[Path, ...]:
     for top in (root / "generated_audio", root):
-        try:
-            found = sorted(item for item in top.iterdir() if _voice(item.name) and item.is_dir())
-        except OSError:
-            continue
-        if found:
+        if found := [item for item in sub_folders(top) if _voice(item.name)]:
             return tuple(found)
     return ()
 
 
-def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing]:
+def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartListing]:
     for folder in files:
         yield _read_vocoder(folder)
     tops = dict.fromkeys((root, files[0].parent, files[0].parent.parent, root.parent))
@@ -43,8 +39,8 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[Listing
             yield _read_real(voice, list(tops))
 
 
-def _read_vocoder(folder: Path) -> Listing:
-    listing, voice = Listing(folder), _voice(folder.name)
+def _read_vocoder(folder: Path) -> PartListing:
+    listing, voice = PartListing(folder), _voice(folder.name)
     for path in find_audio(folder):
         below = path.relative_to(folder.parent).as_posix()
         sentence = path.stem.removesuffix("_gen")
@@ -53,10 +49,10 @@ def _read_vocoder(folder: Path) -> Listing:
     return listing
 
 
-def _read_real(voice: str, tops: Sequence[Path]) -> Listing:
+def _read_real(voice: str, tops: Sequence[Path]) -> PartListing:
     places = [top / place for top in tops for place in REAL[voice]]
     folder = next((place for place in places if place.is_dir()), None)
-    listing = Listing(folder or tops[0])
+    listing = PartListing(folder or tops[0])
     if folder is None:
         text = f"WaveFake holds no bona fide speech: unpack {voice} into {tops[0] / REAL[voice][0]}"
         listing.remarks.append(text)
@@ -74,10 +70,10 @@ def _voice(name: str) -> str | None:
     return None if found is None else SETS[found[1].casefold()]
 
 
-CORPUS = Corpus(
+CORPUS = PublishedCorpus(
     name="WaveFake",
-    home="https://zenodo.org/records/5642694; bona fide speech: LJSpeech, https://keithito.com/LJ-Speech-Dataset and JSUT, "
-    "https://sites.google.com/site/shinnosuketakamichi/publication/jsut",
+    home="https://zenodo.org/records/5642694; bona fide speech: LJSpeech, https://keithito.com/LJ-Speech-Dataset, and "
+    "JSUT, https://sites.google.com/site/shinnosuketakamichi/publication/jsut",
     licence="CC BY-SA 4.0; LJSpeech is in the public domain, JSUT has terms of its own",
     citation="Frank and Schönherr, WaveFake: a data set to facilitate audio deepfake detection, NeurIPS 2021",
     find=_find,

@@ -9,6 +9,7 @@ from molex_adapt.data.corpora import CORPORA, recognise
 from molex_adapt.errors import DataError
 from tests.data.corpora.trees import TREES, fake_or_real, touch
 
+OZMA = "female/judy_bieber/ozma_of_oz/wavs/ozma_01_f00000"
 MEANT = {
     "ASVspoof 2019 LA": [
         ("bonafide", None, "LA_T_1138215", "LA_0079", "train", None),
@@ -45,11 +46,32 @@ MEANT = {
         ("bonafide", None, "2", "Barack Obama", None, None),
     ],
     "MLAAD": [
-        ("spoof", "tts_models_en_ljspeech_vits", "female/judy_bieber/ozma_of_oz/wavs/ozma_01_f000001", None, None, None),
-        ("spoof", "tts_models_en_ljspeech_vits", "female/judy_bieber/ozma_of_oz/wavs/ozma_01_f000002", None, None, None),
-        ("spoof", "bark", "female/judy_bieber/ozma_of_oz/wavs/ozma_01_f000001", None, None, None),
+        (
+            "spoof",
+            "tts_models_en_ljspeech_vits",
+            f"{OZMA}1",
+            None,
+            None,
+            None,
+        ),
+        (
+            "spoof",
+            "tts_models_en_ljspeech_vits",
+            f"{OZMA}2",
+            None,
+            None,
+            None,
+        ),
+        ("spoof", "bark", f"{OZMA}1", None, None, None),
         *(
-            ("bonafide", None, f"female/judy_bieber/ozma_of_oz/wavs/ozma_01_f00000{number}", "judy_bieber", None, None)
+            (
+                "bonafide",
+                None,
+                f"{OZMA}{number}",
+                "judy_bieber",
+                None,
+                None,
+            )
             for number in (1, 2, 3)
         ),
     ],
@@ -146,7 +168,9 @@ def test_parts_by_the_publishers_word_or_any_other(tree, name, parts, count, spl
 
 
 def test_a_part_that_is_not_there(tree):
-    with pytest.raises(DataError, match=r"has no part 'hidden' of ASVspoof 2019 LA. Its parts are train, dev, eval"):
+    with pytest.raises(
+        DataError, match=r"has no part 'hidden' of ASVspoof 2019 LA. Its parts are train, dev, eval"
+    ):
         read(f"{tree('ASVspoof 2019 LA')}#hidden")
 
 
@@ -160,7 +184,9 @@ def test_parts_whose_audio_was_not_downloaded_are_no_hindrance_to_others(tree):
     for path in (root / "flac_E_eval").iterdir():
         path.unlink()
     (root / "flac_E_eval").rmdir()
-    with pytest.raises(DataError, match=r"their folder is not there\. Looked for flac_E_eval .*DIR#train,dev"):
+    with pytest.raises(
+        DataError, match=r"their folder is not there\. Looked for flac_E_eval .*DIR#train,dev"
+    ):
         read(root)
     assert len(read(f"{root}#train,dev")) == 4
 
@@ -178,14 +204,18 @@ def test_one_protocol_file_is_enough(tree):
 def test_two_corpora_in_one_folder_are_not_mixed(tree):
     root = tree("ASVspoof 2021 LA")
     TREES["ASVspoof 2021 DF"](root)
-    with pytest.raises(DataError, match=r"several corpora: ASVspoof 2021 LA \(.*; ASVspoof 2021 DF \(keys/DF"):
+    with pytest.raises(
+        DataError, match=r"several corpora: ASVspoof 2021 LA \(.*; ASVspoof 2021 DF \(keys/DF"
+    ):
         read(root)
 
 
 def test_versions_of_fake_or_real_are_not_mixed(tree):
     root = tree("Fake-or-Real")
     touch(*(root / f"for-2sec/for-2seconds/training/{label}/file1.wav" for label in ("fake", "real")))
-    with pytest.raises(DataError, match=r"several versions of Fake-or-Real \(for-2sec/for-2seconds, for-norm/for-norm\)"):
+    with pytest.raises(
+        DataError, match=r"several versions of .* \(for-2sec/for-2seconds, for-norm/for-norm\)"
+    ):
         read(root)
     assert len(read(root / "for-norm")) == 6
 

@@ -22,7 +22,10 @@ GOOD = "LA_0079 LA_T_1138215 - - bonafide\n"
         (GOOD + "LA_0079 LA_T_2 - bonafide spoof\n", "line 2: labelled 'spoof', with the attack 'bonafide'"),
         (GOOD + "\nLA_0079 LA_T_2 - A01 1\n", "line 3: label '1' .* which class a number means differs"),
         (GOOD + GOOD, "line 2: 'LA_T_1138215' is already in line 1; keep one of the two"),
-        (GOOD + "LA_0079 LA_T_2 - A01\n" + "x\n" * 6, r"line 2: 4 columns(.|\n)*line 3: 1 columns(.|\n)*and 2 more"),
+        (
+            GOOD + "LA_0079 LA_T_2 - A01\n" + "x\n" * 6,
+            r"line 2: 4 columns(.|\n)*line 3: 1 columns(.|\n)*and 2 more",
+        ),
     ],
 )
 def test_faults_of_a_protocol(tree, text, message):
@@ -36,7 +39,9 @@ def test_an_id_in_two_parts_would_be_heard_twice(tree):
     root = tree("ASVspoof 2019 LA")
     dev = root / "LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.dev.trl.txt"
     dev.write_text(dev.read_text() + GOOD)
-    with pytest.raises(DataError, match=r"dev\.trl\.txt, line 3: 'LA_T_1138215' is also in .*train\.trn\.txt, line 1"):
+    with pytest.raises(
+        DataError, match=r"dev\.trl\.txt, line 3: 'LA_T_1138215' is also in .*train\.trn\.txt, line 1"
+    ):
         read(root)
 
 
@@ -86,7 +91,7 @@ def test_a_sentence_of_mlaad_that_goes_on_in_the_next_line_names_nothing(tree):
 
 def lines(count: int) -> str:
     return "".join(
-        f"E_{at % 1000:04d} E_{at:010d} M C{at % 11 + 1:02d} {at % 8 + 1} E_{at // 5:010d} AC1 A{at % 16 + 17} spoof -\n"
+        f"E_{at % 1000:04d} E_{at:010d} M C{at % 11 + 1:02d} 4 E_{at // 5:010d} AC1 A{at % 16 + 17} spoof -\n"
         for at in range(count)
     )
 
@@ -98,7 +103,10 @@ def test_a_long_protocol_is_read_in_time_that_grows_with_its_lines(tmp_path):
         path.write_text(lines(count))
         start = time.process_time()
         (listing,) = list_protocol_names(path, layout_of(path))
-        assert len(listing.utterances) == count and listing.utterances[-1].condition == f"C{(count - 1) % 11 + 1:02d}"
+        assert (
+            len(listing.utterances) == count
+            and listing.utterances[-1].condition == f"C{(count - 1) % 11 + 1:02d}"
+        )
         return time.process_time() - start
 
     short = min(seconds(10_000) for _ in range(2))

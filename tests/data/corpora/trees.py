@@ -54,22 +54,16 @@ PARTIAL = {
     "eval": "LA_0039 CON_E_0000001 - CON spoof\nLA_0014 LA_E_8877452 - - bonafide\n",
 }
 SPOOFCELEB = {
-    "train": "a00/id10001/J9lHsKG98U8-00001-001.flac,id10001,a00\na01/id10001/J9lHsKG98U8-00001-001.flac,id10001,a01\n",
-    "development": "a00/id10318/YYsxcZ5saac-00002-006.flac,id10318,a00\na06/id10318/YYsxcZ5saac-00002-006.flac,id10318,a06\n",
-    "evaluation": "a00/id10270/5r0dWxy17C8-00001-002.flac,id10270,a00\na15/id10270/5r0dWxy17C8-00001-002.flac,id10270,a15\n",
+    "train": ("id10001/J9lHsKG98U8-00001-001", "a01"),
+    "development": ("id10318/YYsxcZ5saac-00002-006", "a06"),
+    "evaluation": ("id10270/5r0dWxy17C8-00001-002", "a15"),
 }
-MLAAD_HEAD = (
-    "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript\n"
-)
+"""A recording of each part, and the attack that there is of it."""
+MLAAD_HEAD = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
 BOOK = "by_book/female/judy_bieber/ozma_of_oz/wavs"
 MLAAD = {
-    "en/tts_models_en_ljspeech_vits": f"""\
-./fake/en/tts_models_en_ljspeech_vits/ozma_01_f000001.wav|en_US/{BOOK}/ozma_01_f000001.wav|en|True|3.2|ljspeech|tts_models/en/ljspeech/vits|vits|"Well, said she.
-./fake/en/tts_models_en_ljspeech_vits/ozma_01_f000002.wav|en_US/{BOOK}/ozma_01_f000002.wav|en|True|2.1|ljspeech|tts_models/en/ljspeech/vits|vits|And then.
-""",
-    "zh-cn/bark": f"""\
-./fake/zh/bark/ozma_01_f000001.wav|en_US/{BOOK}/ozma_01_f000001.wav|zh-cn|False|3.9|mixed|suno/bark|bark|好
-""",
+    "en/tts_models_en_ljspeech_vits": ("ozma_01_f000001.wav", "ozma_01_f000002.wav"),
+    "zh-cn/bark": ("ozma_01_f000001.wav",),
 }
 
 
@@ -125,11 +119,18 @@ def in_the_wild(root: Path) -> Path:
 
 
 def mlaad(root: Path) -> Path:
-    for folder, text in MLAAD.items():
-        write(root / "fake" / folder / "meta.csv", MLAAD_HEAD + text)
-        names = [line.partition("|")[0].rpartition("/")[2] for line in text.splitlines()]
+    """With what it really has: a language in paths that is not the folder's, quotation marks that are not closed."""
+    for folder, names in MLAAD.items():
+        language, system = folder.split("/")
+        rows = [
+            f'./fake/{language[:2]}/{system}/{name}|en_US/{BOOK}/{name}|{language}|True|3.2|x|a/b|vits|"Well, she said.'
+            for name in names
+        ]
+        write(root / "fake" / folder / "meta.csv", "\n".join((MLAAD_HEAD, *rows, "")))
         touch(*(root / "fake" / folder / name for name in names))
-    write(root / f"M-AILABS/en_US/{BOOK}".removesuffix("wavs") / "metadata.csv", "ozma_01_f000001|Well.|Well.\n")
+    write(
+        root / f"M-AILABS/en_US/{BOOK}".removesuffix("wavs") / "metadata.csv", "ozma_01_f000001|Well.|Well.\n"
+    )
     touch(*(root / f"M-AILABS/en_US/{BOOK}/ozma_01_f00000{number}.wav" for number in (1, 2, 3)))
     return root
 
@@ -153,10 +154,11 @@ def fake_or_real(root: Path) -> Path:
 
 
 def spoofceleb(root: Path) -> Path:
-    for part, text in SPOOFCELEB.items():
-        write(root / f"spoofceleb/metadata/{part}.csv", "file,speaker,attack\n" + text)
-        names = [line.partition(",")[0] for line in text.splitlines()]
-        touch(*(root / "spoofceleb/flac" / part / name for name in names))
+    for part, (name, spoof) in SPOOFCELEB.items():
+        files = {attack: f"{attack}/{name}.flac" for attack in ("a00", spoof)}
+        rows = [f"{file},{name.partition('/')[0]},{attack}" for attack, file in files.items()]
+        write(root / f"spoofceleb/metadata/{part}.csv", "\n".join(("file,speaker,attack", *rows, "")))
+        touch(*(root / "spoofceleb/flac" / part / file for file in files.values()))
     return root
 
 
