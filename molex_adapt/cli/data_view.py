@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from molex_adapt.cli.tables import MOST_LISTED, empty_table, one_line, pairs, plain_table
+from molex_adapt.conventions import BONA_FIDE, SPOOF
 from molex_adapt.text import visible
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def check_view(found: DataCheck) -> list[RenderableType]:
     view: list[RenderableType] = [pairs(f"Data {visible(found.data)}", head)]
     view += _by_class("Parts", "part", found.parts or {})
     view += _by_class("Splits", "split", told["splits"])
-    view += _counts("Attacks", "attack", told["attacks"])
+    attacks = {name: (count,) for name, count in told["attacks"].items()}
+    view += _counted("Attacks", ("attack", "recordings"), attacks)
     view += _by_class("Conditions", "condition", told["conditions"])
     view += _faults("Faults", found.faults, len(found.faults))
     view += _faults("Recordings that are not there", found.missing_named, found.missing)
@@ -48,22 +50,16 @@ def corpora_view(corpora: Sequence[PublishedCorpus]) -> list[RenderableType]:
 
 
 def _by_class(title: str, name: str, counts: Mapping[str, Mapping[str, int]]) -> list[RenderableType]:
-    if not counts:
-        return []
-    table = empty_table(title, name, "bona fide", "spoof", whole=True)
-    for key, of_class in list(counts.items())[:_MOST_NAMES]:
-        table.add_row(visible(key), *(f"{of_class[label]:,}" for label in ("bonafide", "spoof")))
-    if len(counts) > _MOST_NAMES:
-        table.add_row(f"... and {len(counts) - _MOST_NAMES} more: see --json")
-    return [table]
+    rows = {key: (of_class[BONA_FIDE], of_class[SPOOF]) for key, of_class in counts.items()}
+    return _counted(title, (name, "bona fide", "spoof"), rows)
 
 
-def _counts(title: str, name: str, counts: Mapping[str, int]) -> list[RenderableType]:
+def _counted(title: str, columns: Sequence[str], counts: Mapping[str, Sequence[int]]) -> list[RenderableType]:
     if not counts:
         return []
-    table = empty_table(title, name, "recordings", whole=True)
-    for key, count in list(counts.items())[:_MOST_NAMES]:
-        table.add_row(visible(key), f"{count:,}")
+    table = empty_table(title, *columns, whole=True)
+    for key in [*counts][:_MOST_NAMES]:
+        table.add_row(visible(key), *(f"{count:,}" for count in counts[key]))
     if len(counts) > _MOST_NAMES:
         table.add_row(f"... and {len(counts) - _MOST_NAMES} more: see --json")
     return [table]
@@ -74,12 +70,7 @@ def _faults(title: str, faults: Sequence[Fault], count: int) -> list[RenderableT
         return []
     rows = [(one_line(visible(item.place)), item.text) for item in faults[:MOST_LISTED]]
     if count > MOST_LISTED:
-        rows.append(
-            (
-                f"... and {count - MOST_LISTED:,} more",
-                "--json names more" if count > 100 else "--json names all",
-            )
-        )
+        rows.append((f"... and {count - MOST_LISTED:,} more", f"--json names {len(faults):,}"))
     return [plain_table(f"{title}: {count:,}", ("where", "what"), rows)]
 
 

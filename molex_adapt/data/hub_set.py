@@ -34,7 +34,7 @@ _MANIFEST = "manifest.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class HubReference:
-    """What `hf://datasets/OWNER/NAME[@REVISION][/CONFIG][#PARTS]` names; or a downloaded folder, in place of the name."""
+    """What `hf://datasets/OWNER/NAME[@REVISION][/CONFIG][#PARTS]` names, or a downloaded folder in place of it."""
 
     name: str
     revision: str | None = None
@@ -93,8 +93,8 @@ def _library(reference: HubReference) -> Any:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"{reference.name} is a data set of the Hub and needs the library datasets, which is not installed. Install "
-            "it: pip install 'molex-adapt[datasets]'"
+            f"{reference.name} is a data set of the Hub and needs the library datasets, which is not installed. "
+            "Install it: pip install 'molex-adapt[datasets]'"
         ) from error
     return datasets
 
@@ -188,7 +188,7 @@ def _columns(
     audio = [name for name, feature in known.items() if isinstance(feature, library.Audio)]
     if len(audio) != 1:
         raise DataError(
-            f"{reference.name} has {len(audio)} columns of audio ({short(', '.join(known) or 'no columns known', 200)})."
+            f"{reference.name} has {len(audio)} columns of audio ({short(', '.join(known) or 'no columns', 200)})."
             " Expected one with the feature Audio. Export its recordings, and write a manifest."
         )
     flat = [name for name in known if name != audio[0]]
@@ -200,14 +200,14 @@ def _columns(
         if strange:
             raise DataError(
                 f"{reference.name}: the label {shown(strange[0])} of the column '{chosen['label']}' "
-                f"({short(', '.join(label.names), 200)}) names no class. Expected words such as bonafide and spoof, real and "
-                "fake. Write a manifest."
+                f"({short(', '.join(label.names), 200)}) names no class. Expected words such as bonafide and spoof, "
+                "real and fake. Write a manifest."
             )
     elif getattr(label, "dtype", None) not in ("string", "large_string"):
         raise DataError(
-            f"{reference.name}: the labels of the column '{chosen['label']}' are {getattr(label, 'dtype', label)} without "
-            "names. Which class a number means differs from corpus to corpus. Expected words, or a ClassLabel with names. "
-            "Write a manifest that says the class in words."
+            f"{reference.name}: the labels of the column '{chosen['label']}' are {getattr(label, 'dtype', label)} "
+            "without names. Which class a number means differs from corpus to corpus. Expected words, or a ClassLabel "
+            "with names. Write a manifest that says the class in words."
         )
     return audio[0], chosen
 
@@ -238,6 +238,6 @@ def _written(audio: Mapping[str, Any] | None, folder: Path, number: int) -> tupl
 
 def _not_loaded(reference: HubReference, error: Exception) -> str:
     return (
-        f"{reference.name} cannot be loaded by the library datasets: {short(str(error), 400)}. Expected a data set of the "
-        "Hub that it reads. Check the name, the configuration and the connection; for a gated one: hf auth login."
+        f"{reference.name} cannot be loaded by the library datasets: {short(str(error), 400)}. Expected a data set of "
+        "the Hub that it reads. Check the name, the configuration and the connection; for a gated one: hf auth login."
     )

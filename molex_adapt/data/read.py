@@ -135,9 +135,9 @@ def _read_file(path: Path, audio_root: Path | None, parts: Sequence[str]) -> Tab
 
 def _neither(path: Path) -> str:
     return (
-        f"{path} is neither a manifest ({', '.join(FORMATS)}) nor a protocol of ASVspoof (5 columns as in 2019 LA, 8 as "
-        "in 2021 LA, 13 as in 2021 DF, 10 as in ASVspoof 5, with bonafide or spoof in the key column). Give it such a "
-        "form, or name a folder; unpack archives."
+        f"{path} is neither a manifest ({', '.join(FORMATS)}) nor a protocol of ASVspoof (5 columns as in 2019 LA, 8 "
+        "as in 2021 LA, 13 as in 2021 DF, 10 as in ASVspoof 5, with bonafide or spoof in the key column). Give it such "
+        "a form, or name a folder; unpack archives."
     )
 
 

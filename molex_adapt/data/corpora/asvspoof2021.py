@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from molex_adapt.data.corpora.protocol import Layout
 
-_CITATION = "Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, IEEE/ACM TASLP 31, 2023"
+_CITATION = (
+    "Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, "
+    "IEEE/ACM TASLP 31, 2023"
+)
 _NOTE = (
-    "All of it is for evaluation: its parts eval, progress and hidden are the split test. Figures are reported on #eval. "
+    "All of it is for evaluation: its parts eval, progress and hidden are the split test. Figures are those of #eval. "
     "Which recording of ASVspoof 2019 each comes from is not published: train on the eval part of neither"
 )
 _COMMON = ("speaker", "file", "codec")

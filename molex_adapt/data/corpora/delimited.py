@@ -33,8 +33,11 @@ def rows_of(
     Raises:
         DataError: it cannot be read.
     """
-    quoting = csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, quoting=quoting)
+    text = io.StringIO(read_text(path), newline="")
+    if delimiter == "|":
+        reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(text, delimiter=delimiter)
     names: list[str] = []
     try:
         for fields in reader:

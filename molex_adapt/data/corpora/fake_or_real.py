@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
+from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Split
 from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, sub_folders
 from molex_adapt.data.folder import UNNAMED_ATTACK, find_audio
 from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
 
 _PARTS: dict[str, Split] = {"training": "train", "validation": "dev", "testing": "test"}
+_LABELS: dict[str, Label] = {"fake": SPOOF, "real": BONA_FIDE}
 
 
 def _find(root: Path) -> tuple[Path, ...]:
@@ -22,8 +23,8 @@ def _find(root: Path) -> tuple[Path, ...]:
     if len(versions) > 1:
         names = ", ".join(parts[0].parent.relative_to(root).as_posix() for parts in versions)
         raise DataError(
-            f"{root} holds several versions of Fake-or-Real ({names}): the same recordings, normalised, cut to 2 s, played "
-            "and recorded again. Expected one. Name the folder of the one you mean."
+            f"{root} holds several versions of Fake-or-Real ({names}): the same recordings, normalised, cut to 2 s, "
+            "played and recorded again. Expected one. Name the folder of the one you mean."
         )
     return tuple(versions[0]) if versions else ()
 
@@ -32,7 +33,7 @@ def _parts(top: Path) -> list[Path]:
     named = {item.name.casefold(): item for item in sub_folders(top)}
     found = [named[part] for part in _PARTS if part in named]
     return [
-        item for item in found if {"fake", "real"} <= {inner.name.casefold() for inner in sub_folders(item)}
+        item for item in found if _LABELS.keys() <= {inner.name.casefold() for inner in sub_folders(item)}
     ]
 
 
@@ -43,8 +44,10 @@ def _read(root: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[PartLis
             continue
         listing = PartListing(folder, part)
         for item in sub_folders(folder):
-            label = {"real": BONA_FIDE, "fake": SPOOF}.get(item.name.casefold())
-            for path in find_audio(item) if label is not None else ():
+            label = _LABELS.get(item.name.casefold())
+            if label is None:
+                continue
+            for path in find_audio(item):
                 name = f"{part}/{path.relative_to(folder).as_posix()}"
                 attack = UNNAMED_ATTACK if label == SPOOF else None
                 # Every step of a version added a suffix: file7.wav_16k.wav_norm.wav is file7.

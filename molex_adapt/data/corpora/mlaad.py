@@ -69,15 +69,18 @@ def _read_real(folder: Path) -> PartListing:
 
 def _sentence(path: str) -> str | None:
     """A recording of M-AILABS from the folder `by_book` on, whatever the language's folder is called."""
-    parts = PurePosixPath(path.strip().replace("\\", "/")).with_suffix("").parts
-    return "/".join(parts[parts.index("by_book") + 1 :]) if "by_book" in parts else None
+    parts = PurePosixPath(path.strip().replace("\\", "/")).parts
+    if "by_book" not in parts[:-1]:
+        return None
+    return PurePosixPath(*parts[parts.index("by_book") + 1 :]).with_suffix("").as_posix()
 
 
 def _real_folder(top: Path) -> Path | None:
-    places = [(item, REAL_FOLDERS) for item in sub_folders(top)]
-    places += [(item, REAL_FOLDERS[:2]) for item in sub_folders(top.parent)]
-    fitting = (item for item, names in places if re.sub(r"[^a-z]", "", item.name.casefold()) in names)
-    return next(fitting, None)
+    for place, names in ((top, REAL_FOLDERS), (top.parent, REAL_FOLDERS[:2])):
+        for item in sub_folders(place):
+            if re.sub(r"[^a-z]", "", item.name.casefold()) in names:
+                return item
+    return None
 
 
 CORPUS = PublishedCorpus(
@@ -87,5 +90,6 @@ CORPUS = PublishedCorpus(
     citation="Müller et al., MLAAD: the multi-language audio anti-spoofing dataset, IJCNN 2024",
     find=_find,
     read=_read,
-    note="It is not divided. A sentence of M-AILABS and all that speaks it are on one side; speakers are known of M-AILABS",
+    note="It is not divided. A sentence of M-AILABS and all that speaks it are on one side; speakers are known of "
+    "M-AILABS",
 )

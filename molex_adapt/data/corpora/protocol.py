@@ -174,6 +174,9 @@ class _Rows:
     def column(self, place: int) -> list[str]:
         return [fields[place] for fields in self.fields]
 
+    def having(self, place: int, word: str) -> _Rows:
+        return self.select(lambda _, fields: fields[place] == word)
+
     def select(self, wanted: Callable[[int, list[str]], bool]) -> _Rows:
         kept = [
             (fields, number)
@@ -210,7 +213,7 @@ def _read_lines(
     listings = [whole, *(PartListing(path) for _ in parts[1:])]
     for part, listing in zip(parts, listings, strict=False):
         listing.part = part
-        _list(rows.select(lambda _, fields, part=part: fields[at] == part), layout, split, audio, listing)
+        _list(rows.having(at, part), layout, split, audio, listing)
     return listings
 
 

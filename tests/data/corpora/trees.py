@@ -59,7 +59,10 @@ SPOOFCELEB = {
     "evaluation": ("id10270/5r0dWxy17C8-00001-002", "a15"),
 }
 """A recording of each part, and the attack that there is of it."""
-MLAAD_HEAD = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript"
+MLAAD_HEAD = (
+    "path|original_file|language|is_original_language|duration|training_data|model_name|architecture"
+    "|transcript"
+)
 BOOK = "by_book/female/judy_bieber/ozma_of_oz/wavs"
 MLAAD = {
     "en/tts_models_en_ljspeech_vits": ("ozma_01_f000001.wav", "ozma_01_f000002.wav"),
