@@ -55,3 +55,9 @@ def test_nothing_known_is_an_error(run, tmp_path):
 def test_corpora_are_listed(run):
     assert "MLAAD" in run("data", "corpora").out
     assert [item["name"] for item in run("data", "corpora", "--json").json["corpora"]][3] == "ASVspoof 5"
+
+
+def test_parts_reach_every_command_that_takes_data(run, api, tmp_path):
+    part = f"{asvspoof5(tmp_path)}#train"
+    assert run("evaluate", part, "--json").status == 0
+    assert str(api.last("evaluate")["arguments"][0]) == part
