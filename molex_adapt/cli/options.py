@@ -24,8 +24,6 @@ DATA_HELP = (
     "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet), folder of a published corpus, or "
     "hf://datasets/OWNER/NAME; behind it, parts: DIR#eval."
 )
-
-DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
 _option = partial(typer.Option, rich_help_panel="How to run")
 
 LabelledData = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from molex_adapt.cli.data_view import check_view, corpora_view
-from molex_adapt.cli.options import DATA_HELP, Json, Quiet
+from molex_adapt.cli.options import Json, LabelledData, Quiet
 from molex_adapt.cli.output import Answer, emit
 
 data = typer.Typer(
@@ -20,7 +17,7 @@ data = typer.Typer(
 
 @data.command()
 def check(
-    path: Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)],
+    path: LabelledData,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

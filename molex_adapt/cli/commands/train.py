@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molex_adapt.cli.options import (
-    DATA_HELP,
     DEFAULT_REGISTRY,
     AllowFailures,
     Device,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from molex_adapt.data.corpora.protocol import Layout
+from molex_adapt.data.corpora.layout import Layout
+from molex_adapt.data.corpora.protocol import protocol_corpus
 
 LAYOUT = Layout(
     name="ASVspoof 2019 LA",
@@ -21,7 +22,8 @@ LAYOUT = Layout(
 )
 """Columns as its README.LA.txt gives them."""
 
-CORPUS = LAYOUT.corpus(
+CORPUS = protocol_corpus(
+    LAYOUT,
     home="https://datashare.ed.ac.uk/handle/10283/3336 (LA.zip)",
     licence="ODC-By 1.0",
     citation="Wang et al., ASVspoof 2019: a large-scale public database of synthesized, converted and replayed speech, "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from molex_adapt.data.corpora.protocol import Layout
+from molex_adapt.data.corpora.layout import Layout
+from molex_adapt.data.corpora.protocol import protocol_corpus
 
 _CITATION = (
     "Liu et al., ASVspoof 2021: towards spoofed and deepfake speech detection in the wild, "
@@ -38,13 +39,15 @@ DF = _layout(
 )
 """Columns as the evaluation package explains them; it has no names for the last four of DF."""
 
-LA_CORPUS = LA.corpus(
+LA_CORPUS = protocol_corpus(
+    LA,
     home="https://zenodo.org/records/4837263 and, for the keys, https://www.asvspoof.org/index2021.html (LA-keys-full)",
     licence="ODC-By 1.0",
     citation=_CITATION,
     note=_NOTE,
 )
-DF_CORPUS = DF.corpus(
+DF_CORPUS = protocol_corpus(
+    DF,
     home="https://zenodo.org/records/4835108 and, for the keys, https://www.asvspoof.org/index2021.html (DF-keys-full)",
     licence="see its LICENSE.DF.txt: ODC-By 1.0 or ODbL, reports differ",
     citation=_CITATION,

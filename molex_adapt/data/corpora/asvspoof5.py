@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from molex_adapt.data.corpora.protocol import Layout
+from molex_adapt.data.corpora.layout import Layout
+from molex_adapt.data.corpora.protocol import protocol_corpus
 
 LAYOUT = Layout(
     name="ASVspoof 5",
@@ -24,7 +25,8 @@ LAYOUT = Layout(
 )
 """Columns as its README.txt gives them; fields are separated by blanks, whatever the suffix says."""
 
-CORPUS = LAYOUT.corpus(
+CORPUS = protocol_corpus(
+    LAYOUT,
     home="https://zenodo.org/records/14498691",
     licence="ODC-By 1.0 (see its LICENSE.txt)",
     citation="Wang et al., ASVspoof 5: design, collection and validation of resources for spoofing, deepfake, and "

@@ -17,7 +17,8 @@ from molex_adapt.data.corpora import (
     wavefake,
 )
 from molex_adapt.data.corpora.corpus import PublishedCorpus, Recognised, refuse
-from molex_adapt.data.corpora.protocol import Layout, first_fields, list_protocol, list_protocol_names
+from molex_adapt.data.corpora.layout import Layout, first_fields
+from molex_adapt.data.corpora.protocol import list_protocol, list_protocol_names
 from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from molex_adapt.data.corpora.protocol import Layout
+from molex_adapt.data.corpora.layout import Layout
+from molex_adapt.data.corpora.protocol import protocol_corpus
 
 LAYOUT = Layout(
     name="PartialSpoof",
@@ -26,7 +27,8 @@ LAYOUT = Layout(
 )
 """Columns as those of ASVspoof 2019."""
 
-CORPUS = LAYOUT.corpus(
+CORPUS = protocol_corpus(
+    LAYOUT,
     home="https://zenodo.org/records/5766198",
     licence="CC BY 4.0",
     citation="Zhang et al., The PartialSpoof database and countermeasures for the detection of short fake speech "
