@@ -100,6 +100,8 @@ def _split(path: Path, layout: Layout, fields: Sequence[str]) -> Split | None:
     """By the organisers' name of the file, else by a word in its name, else by the first recording's name."""
     if path.name in layout.files:
         return layout.files[path.name]
+    if len(layout.audio) == 1:
+        return next(iter(layout.audio))
     words = [split_of(word) for word in path.name.split(".")]
     name = fields[min(layout.columns.index("file"), len(fields) - 1)]
     marks: dict[str, Split] = {"T": "train", "D": "dev", "E": "test"}
