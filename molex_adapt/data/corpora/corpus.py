@@ -119,6 +119,11 @@ class Recognised:
                 f"{self.root} has no part '{short(missing[0])}' of {self.corpus.name}. Its parts are "
                 f"{names or 'none: it is not divided'}. Name one of them behind the '#', or leave the '#' out."
             )
+        for item in read:  # where one file lists several parts, its faults stand with the first of them
+            if not any(item is other for other in kept):
+                beside = next((other for other in kept if other.file == item.file), None)
+                if beside is not None:
+                    beside.faults += item.faults
         _compare_ids(kept)
         return kept
 

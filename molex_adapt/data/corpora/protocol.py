@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted
 from molex_adapt.data.corpora.layout import Layout
 from molex_adapt.data.formats import ABSENT, cell, read_text
 from molex_adapt.data.labels import split_of
-from molex_adapt.data.places import names_in, settled
+from molex_adapt.data.places import settled
 from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.text import shown
@@ -66,9 +67,14 @@ def list_protocol(
     looked = [audio] if audio is not None else list(roots) or [*path.parents][: layout.above]
     folders = _audio_folders(layout, split, looked) or ([] if audio is None else [audio])
     with unwatched():
-        read = _read_lines(path, lines, layout, split, folders[0] if folders else looked[0])
+        here = {file.name: file for folder in reversed(folders) for file in folder.iterdir()}
+        read = _read_lines(path, lines, layout, split, folders[0] if folders else looked[0], here)
     if folders:
-        return [_placed(item, folders, layout.suffix) for item in read]
+        for item in read:
+            if not all(f"{name}{layout.suffix}" in here for name in item.ids):
+                item.utterances, remarks = settled(item.utterances)
+                item.remarks += remarks
+        return read
     places = layout.audio[split or "test"]
     read[0].fault(
         None,
@@ -84,7 +90,7 @@ def list_protocol_names(path: Path, layout: Layout) -> list[PartListing]:
     """The same, whether or not any recording is there; their paths are bare names."""
     lines, split = _opened(path, layout)
     with unwatched():
-        return _read_lines(path, lines, layout, split, Path())
+        return _read_lines(path, lines, layout, split, Path(), {})
 
 
 def _opened(path: Path, layout: Layout) -> tuple[list[str], Split | None]:
@@ -120,15 +126,16 @@ def _audio_folders(layout: Layout, split: Split | None, roots: Sequence[Path]) -
     return []
 
 
-@dataclass(slots=True)
+@dataclass
 class _Rows:
     """Lines of a protocol, split, and their numbers."""
 
     fields: list[list[str]]
     numbers: list[int]
 
-    def column(self, place: int) -> list[str]:
-        return [fields[place] for fields in self.fields]
+    @cached_property
+    def columns(self) -> list[list[str]]:
+        return [[fields[place] for fields in self.fields] for place in range(len(self.fields[0]))]
 
     def having(self, place: int, word: str) -> _Rows:
         return self.select(lambda _, fields: fields[place] == word)
@@ -143,11 +150,21 @@ class _Rows:
 
 
 def _read_lines(
-    path: Path, lines: Iterable[str], layout: Layout, split: Split | None, audio: Path
+    path: Path,
+    lines: Iterable[str],
+    layout: Layout,
+    split: Split | None,
+    audio: Path,
+    here: Mapping[str, Path],
 ) -> list[PartListing]:
     """A listing for each part; the first one has the faults of all lines.
 
     Done column by column: half a million lines take seconds, and what most of them say is said thousands of times.
+
+    Args:
+        path, lines, layout, split: the file, what it holds, its columns, and of which split it is.
+        audio: the folder of recordings that are not there.
+        here: those that are, by name.
     """
     whole = PartListing(path, None if split is None else layout.parts[split])
     rows = _Rows([], [])
@@ -161,26 +178,30 @@ def _read_lines(
             text = f"{len(fields)} columns. {layout.name} has {width}: {' '.join(layout.columns)}"
             whole.fault(number, "line", text)
     rows = _clean(rows, layout, whole)
+    if not rows.fields:
+        return [whole]
     if "subset" not in layout.columns:
-        _list(rows, layout, split, audio, whole)
+        _list(rows, layout, split, audio, here, whole)
         return [whole]
     at = layout.columns.index("subset")
-    parts = list(dict.fromkeys(rows.column(at)))
+    parts = list(dict.fromkeys(rows.columns[at]))
     listings = [whole, *(PartListing(path) for _ in parts[1:])]
-    for part, listing in zip(parts, listings, strict=False):
+    for part, listing in zip(parts, listings, strict=True):
         listing.part = part
-        _list(rows.having(at, part), layout, split, audio, listing)
+        _list(rows.having(at, part), layout, split, audio, here, listing)
     return listings
 
 
 def _clean(rows: _Rows, layout: Layout, listing: PartListing) -> _Rows:
     """The rows that can be meant; the others become faults."""
+    if not rows.fields:
+        return rows
     key, attack, file = (layout.columns.index(name) for name in ("key", "attack", "file"))
-    pairs = set(zip(rows.column(key), rows.column(attack), strict=True))
+    pairs = set(zip(rows.columns[key], rows.columns[attack], strict=True))
     wrong = {pair: found for pair in pairs if isinstance(found := judged(*pair), str)}
-    names = rows.column(file)
+    names = rows.columns[file]
     joined = "\n".join(names)
-    strange = any(sign in joined for sign in _ELSEWHERE) or None in map(cell, filter(_is_short, names))
+    strange = min(map(len, names)) <= _LONGEST_ABSENT or any(sign in joined for sign in _ELSEWHERE)
     if not (wrong or strange or len(set(names)) < len(names)):
         return rows
     before: dict[str, int] = {}
@@ -203,59 +224,44 @@ def _clean(rows: _Rows, layout: Layout, listing: PartListing) -> _Rows:
     return rows.select(fine)
 
 
-def _is_short(name: str) -> bool:
-    """Whether it may be an absent cell."""
-    return len(name) <= _LONGEST_ABSENT
-
-
-def _list(rows: _Rows, layout: Layout, split: Split | None, audio: Path, listing: PartListing) -> None:
+def _list(
+    rows: _Rows,
+    layout: Layout,
+    split: Split | None,
+    audio: Path,
+    here: Mapping[str, Path],
+    listing: PartListing,
+) -> None:
     """Put clean rows into a listing."""
-    at = {name: place for place, name in enumerate(layout.columns)}
-    names = rows.column(at["file"])
-    pairs = list(zip(rows.column(at["key"]), rows.column(at["attack"]), strict=True))
-    verdicts = {pair: judged(*pair) for pair in set(pairs)}
+    columns = dict(zip(layout.columns, rows.columns, strict=True))
+    names = columns["file"]
+    pairs = list(zip(columns["key"], columns["attack"], strict=True))
+    verdicts = {
+        pair: found for pair in set(pairs) if not isinstance(found := judged(*pair), str)
+    }  # clean rows have no others
     means = [verdicts[pair] for pair in pairs]
-    seeds = _cells(rows.column(at["codec_seed"])) if "codec_seed" in at else names
+    files = [f"{name}{layout.suffix}" for name in names]
+    sibling = (audio / "any").with_name  # sooner there than a path that is joined
+    conditions: Iterable[str | None] = repeat(None)
+    if "codec" in columns:
+        conditions = _said(columns["codec"], NO_CONDITION, layout.none)
+    seeds = _said(columns["codec_seed"]) if "codec_seed" in columns else names
     listing.ids = dict(zip(names, rows.numbers, strict=True))
     listing.utterances = list(
         map(
             Utterance,
-            [audio / f"{name}{layout.suffix}" for name in names],
-            [mean[0] for mean in means],
-            [mean[1] for mean in means],
+            [here.get(file) or sibling(file) for file in files],
+            [label for label, _ in means],
+            [attack for _, attack in means],
             [seed or name for name, seed in zip(names, seeds, strict=True)],
-            _cells(rows.column(at["speaker"])),
+            _said(columns["speaker"]),
             repeat(split),
-            _conditions(rows.column(at["codec"]), layout) if "codec" in at else repeat(None),
+            conditions,
         )
     )
 
 
-def _cells(words: Sequence[str]) -> list[str | None]:
-    found = {word: cell(word) for word in set(words)}
-    return [found[word] for word in words]
-
-
-def _conditions(words: Sequence[str], layout: Layout) -> list[str]:
-    found = {word: NO_CONDITION if word in layout.none else cell(word) or NO_CONDITION for word in set(words)}
-    return [found[word] for word in words]
-
-
-def _placed(listing: PartListing, folders: Sequence[Path], suffix: str) -> PartListing:
-    """The listing with the paths under which its files are: in another folder, or under another form of the name."""
-    first, *others = folders
-    here = set(names_in(first) or ())
-    if all(f"{name}{suffix}" in here for name in listing.ids):
-        return listing
-    homes = {name: folder for folder in others for name in names_in(folder) or ()}
-    moved = [
-        item if item.path.name in here or item.path.name not in homes else _moved(item, homes[item.path.name])
-        for item in listing.utterances
-    ]
-    listing.utterances, remarks = settled(moved)
-    listing.remarks += remarks
-    return listing
-
-
-def _moved(item: Utterance, folder: Path) -> Utterance:
-    return replace(item, path=folder / item.path.name)
+def _said(words: Sequence[str], absent: str | None = None, others: Sequence[str] = ()) -> list[str | None]:
+    """The words, with another value where a cell is not there, or says one of `others`."""
+    nothing = {word for word in set(words) if len(word) <= _LONGEST_ABSENT and cell(word) is None} | {*others}
+    return [absent if word in nothing else word for word in words]
