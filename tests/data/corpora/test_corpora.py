@@ -7,6 +7,7 @@ import pytest
 from molex_adapt.data import assign_splits, describe_split, read
 from molex_adapt.data.corpora import CORPORA, recognise
 from molex_adapt.errors import DataError
+from molex_adapt.truth import read_truth
 from tests.data.corpora.trees import TREES, fake_or_real, touch
 
 OZMA = "female/judy_bieber/ozma_of_oz/wavs/ozma_01_f00000"
@@ -248,3 +249,9 @@ def test_an_ordinary_folder_is_no_corpus(tmp_path):
 def test_the_table_of_fake_or_real_is_made_from_any_of_its_folders(tmp_path):
     fake_or_real(tmp_path)
     assert len(read(tmp_path / "for-norm/for-norm")) == 6
+
+
+def test_a_key_of_2021_is_the_truth_beside_a_score_file(tree):
+    truth = read_truth(tree("ASVspoof 2021 LA") / "LA-keys-full/keys/LA/CM/trial_metadata.txt")
+    assert sorted(truth.filenames) == sorted(source for _, _, source, *_ in MEANT["ASVspoof 2021 LA"])
+    assert dict(zip(truth.filenames, truth.is_bona_fide, strict=True))["LA_E_5464494"]
