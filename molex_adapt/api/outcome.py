@@ -21,6 +21,7 @@ from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arr
 from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
+from molex_adapt.train.acceptance import still_accepted
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
@@ -45,6 +46,9 @@ def write_generation(
     """
     detector, recipe, run = training.detector, training.recipe, training.run
     remarks = [line for item in training.data for line in item.remarks] + training.remarks + result.remarks
+    remarks += [
+        line for domain, _ in owners.values() for line in still_accepted(result.changes, result.after, domain)
+    ]
     draft = GenerationDraft(
         parent=None if training.active is None else training.active.number,
         experts=detector.mixture.names,
