@@ -19,6 +19,7 @@ from molex_adapt.run import Run
 if TYPE_CHECKING:
     from molex_adapt.analysis.files import check_report_folder
     from molex_adapt.api.inputs import Data
+    from molex_adapt.api.journal import discard_journal
     from molex_adapt.hub import read_token
     from molex_adapt.prefix_cache import CacheReport, cache_report, clear_cache
     from molex_adapt.registry import BaseRecord, GenerationRecord, PublishedRecord
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _ELSEWHERE = {
     "molex_adapt.analysis.files": ("check_report_folder",),
     "molex_adapt.api.inputs": ("Data",),
+    "molex_adapt.api.journal": ("discard_journal",),
     "molex_adapt.hub": ("read_token",),
     "molex_adapt.prefix_cache": ("CacheReport", "cache_report", "clear_cache"),
     "molex_adapt.registry": ("BaseRecord", "GenerationRecord", "PublishedRecord"),
@@ -51,6 +53,7 @@ __all__ = [
     "cache_report",
     "check_report_folder",
     "clear_cache",
+    "discard_journal",
     "read_token",
 ]
 

@@ -15,6 +15,7 @@ from molex_adapt.api.training import Owners, Training
 from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
 from molex_adapt.features import concatenate
+from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
@@ -40,6 +41,8 @@ def write_generation(
     training: Training, result: Adapted, owners: Owners, accept: bool = False
 ) -> StageReport:
     """Write the new generation, from the detector as the stages left it; active if it was accepted, or by `accept`.
+
+    Of several processes, whose detectors are the same, the first writes.
 
     Raises:
         RegistryError: another writer was first, or the disk failed.
@@ -75,7 +78,7 @@ def write_generation(
         remarks=[*remarks, *result.refused],
     )
     activated = accept or not result.refused
-    number = training.store.add_generation(draft, activate=activated)
+    number = from_first(lambda: training.store.add_generation(draft, activate=activated))
     return StageReport(
         expert=result.experts[0] if len(result.experts) == 1 else result.experts,
         generation=number,

@@ -13,6 +13,7 @@ from molex_adapt.decision import DecisionRule
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.features import UtteranceScore, score_table
+from molex_adapt.processes import from_first
 from molex_adapt.registry import GenerationRecord, Store
 from molex_adapt.reports import RecordingScore, ScoreReport, Unheard
 from molex_adapt.run import Run
@@ -71,7 +72,9 @@ def _journalled(
     name = sha256(__version__, str(record.calibration), str(run.precision), *sorted(record.files.values()))
     journal = Journal.open(path, name, run.resume)
     try:
-        known = {str(item.path): kept for item in table if (kept := journal.known(item)) is not None}
+        known = from_first(
+            lambda: {str(item.path): kept for item in table if (kept := journal.known(item)) is not None}
+        )
         left = table.with_utterances(tuple(item for item in table if str(item.path) not in known))
         failed: tuple[Failed, ...] = ()
         if known:
