@@ -12,7 +12,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from molex_adapt.cli.errors import reported
 from molex_adapt.processes import by_itself, place
 
-_TOGETHER = frozenset({"train", "add-expert", "retrain-router", "score", "evaluate", "analyze"})
+_TOGETHER = frozenset(
+    {"train", "add-expert", "retrain-router", "set-threshold", "score", "evaluate", "analyze"}
+)
 """Commands whose work several processes divide."""
 _FIRST_SPEAKS = 5.0
 """Seconds that others wait with what went wrong. In most cases the first met the same and says it, and the launcher
