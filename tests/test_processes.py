@@ -87,13 +87,15 @@ def heard(path: Path, new: Path) -> dict[str, Any]:
     registry = Registry(Store(path))
     scored, measured = registry.score(new, run=HOW), registry.evaluate(new, run=HOW)
     analysed = registry.analyze(new, run=HOW)
+    unlike = registry.novelty(new, run=HOW)
     return {
         "scores": {item.path: item.score for item in scored.scores},
-        "failed": [[item.path for item in report.failed] for report in (scored, measured, analysed)],
+        "failed": [[item.path for item in report.failed] for report in (scored, measured, analysed, unlike)],
         "usage": {
             f"{name} {expert}": share for name, own in analysed.usage.items() for expert, share in own.items()
         },
         "utterances": analysed.utterances,
+        "unlike": {item.path: item.distance for item in unlike.most_unlike},
         "rates": {name: getattr(measured.overall, name) for name in ("eer", "cllr", "bona_fide", "spoof")},
         "heard in training": measured.heard_in_training.recordings,
     }
@@ -163,7 +165,7 @@ def test_two_processes_hear_what_one_does(made):
     assert len(expected["scores"]) == 31
     for found in in_two(heard, made.whole, made.new):
         assert list(found["scores"]) == list(expected["scores"])
-        for part in ("scores", "usage", "rates"):
+        for part in ("scores", "usage", "rates", "unlike"):
             assert found[part] == pytest.approx(expected[part], abs=1e-5)
         for part in ("failed", "utterances", "heard in training"):
             assert found[part] == expected[part]
@@ -191,7 +193,7 @@ def test_scores_of_every_process_survive_an_interruption(made, tmp_path):
             noted.append(text)
 
     in_two(interrupted, made.whole, made.new, journal)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [journal.name, f"{journal.name}.1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [journal.name, f"{journal.name}.process1"]
     run = replace(HOW, resume=True, progress=Ear())
     found = Registry(Store(made.whole)).score(made.new, journal=journal, run=run)
     assert noted == ["10 of 32 recordings were scored before the interruption."]

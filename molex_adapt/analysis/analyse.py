@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.curves import score_curves
 from molex_adapt.analysis.depth import cluster, depth_profile, health
-from molex_adapt.analysis.observe import observe_features, observe_table
+from molex_adapt.analysis.observe import observe_features
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.probe import probe
 from molex_adapt.analysis.profiles import Kept, controls, distances
+from molex_adapt.analysis.several import observe_together
 from molex_adapt.analysis.shares import cells, co_firing, shares
 from molex_adapt.analysis.tally import Averages
 from molex_adapt.analysis.verdict import unneeded, verdicts
@@ -24,7 +24,6 @@ from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.findings import Distance, Findings
-from molex_adapt.processes import gathered, place
 from molex_adapt.reports import Analysis
 from molex_adapt.run import Run
 
@@ -45,12 +44,9 @@ def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate:
     Raises:
         ExpertError: there is no expert.
     """
-    parts = gathered(observe_table(detector, table, run, ablate=ablate, part=place()))
-    observed = reduce(Observed.merge, [seen for seen, _ in parts])
+    observed, failed = observe_together(detector, table, run, ablate=ablate)
     found = conclude(observed, Corpus.of_table(table), detector.mixture.names, seed=run.seed)
-    order = {str(item.path): at for at, item in enumerate(table)}
-    failed = sorted((item for _, lost in parts for item in lost), key=lambda item: order[item.path])
-    return replace(found, failed=tuple(failed))
+    return replace(found, failed=failed)
 
 
 def analyse_features(detector: Detector, features: Features) -> Analysis:

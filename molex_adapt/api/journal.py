@@ -47,7 +47,7 @@ class Journal:
         head = {"kind": _KIND, "detector": detector}
         known = from_first(lambda: _taken_over(path, head, resume))
         if not is_first():
-            path = _piece(path, str(place()[0]))
+            path = _piece(path, place()[0])
             _write(path, [head])
         return cls(path, path.open("a", encoding="ascii"), known)
 
@@ -111,14 +111,13 @@ def _write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
         file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def _piece(path: Path, rank: str) -> Path:
+def _piece(path: Path, rank: int) -> Path:
     """Where another process than the first keeps its scores."""
-    return path.with_name(f"{path.name}.{rank}")
+    return path.with_name(f"{path.name}.process{rank}")
 
 
 def _pieces(path: Path) -> list[Path]:
-    beside = path.parent.glob(f"{escape(path.name)}.*")
-    return sorted(found for found in beside if found.suffix[1:].isdecimal())
+    return sorted(path.parent.glob(f"{escape(path.name)}.process*"))
 
 
 def _stamp(path: Path) -> list[int]:

@@ -9,7 +9,7 @@ from molex_adapt.run import Run
 from molex_adapt.train.loop import fit
 from molex_adapt.train.losses import balance_loss, domain_loss, logits_and_loss
 from molex_adapt.train.opening import gate_loss
-from molex_adapt.train.parts import differentiate_in_parts
+from molex_adapt.train.parts import _parts, differentiate_in_parts
 from molex_adapt.train.pools import Pool, Sampler
 from molex_adapt.train.stages import joint_stage
 
@@ -70,3 +70,18 @@ def test_a_stage_in_parts_ends_as_one_in_whole_batches(
     for key, value in found[0].items():
         if key != "head attend.2.bias":  # attention does not feel it: its gradient is rounding alone
             torch.testing.assert_close(found[1][key], value, atol=1e-5, rtol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 32])
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("most", [None, 1, 3])
+def test_every_row_of_a_batch_is_computed_once(monkeypatch, size, count, most):
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    rows = []
+    for rank in range(count):
+        monkeypatch.setenv("RANK", str(rank))
+        parts, mine = _parts(size, most)
+        assert parts, "its chance would not move on"
+        assert all(0 < part.stop - part.start <= (most or size) for part in parts)
+        rows += [row for part in parts for row in range(part.start, part.stop) if mine]
+    assert rows == list(range(size))

@@ -108,7 +108,7 @@ def analyze(
         )
     if compare is not None and known is not None:
         raise typer.BadParameter("--known goes with recordings without labels, not with --compare")
-    divides = data is not None and kind == "labelled"
+    divides = data is not None and kind != "recording"
     if not divides and not is_first():
         return
     if out is not None:
