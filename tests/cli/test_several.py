@@ -52,12 +52,17 @@ def test_only_the_first_speaks_and_writes(sound, tmp_path):
     assert not list(tmp_path.glob(".scores*"))
 
 
-def test_what_does_not_divide_runs_once():
+def test_what_does_not_divide_runs_once(tmp_path):
     first, second = in_two(said, "list", "--registry", str(registry_path()), "--json")
     assert (first[0], first[1].count("\n")) == (0, 1)
     assert second == (0, "", "")
     exemplars = in_two(said, "analyze", "--registry", str(registry_path()), "--json")
     assert [bool(out) for _, out, _ in exemplars] == [True, False]
+    scores, key = tmp_path / "scores.tsv", tmp_path / "key.csv"
+    scores.write_text("filename\tcm-score\na\t1.0\nb\t-1.0\n")
+    key.write_text("path,label\na,bonafide\nb,spoof\n")
+    measured = in_two(said, "evaluate", "--scores", str(scores), "--key", str(key), "--json")
+    assert [(status, bool(out)) for status, out, _ in measured] == [(0, True), (0, False)]
 
 
 def test_a_fault_is_told_by_the_first_and_later_by_the_others(tmp_path):
