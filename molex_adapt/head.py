@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from molex_adapt.chance import dropout
 from molex_adapt.readout import Readout
 from molex_adapt.recipe import HeadOptions
 
@@ -37,7 +38,6 @@ class Head(nn.Module):
             nn.Tanh(),
             nn.Linear(options.width // 2, options.width),
         )
-        self.dropout = nn.Dropout(DROPOUT)
         self.classify = nn.Linear(2 * options.width, 1)
         self.readout = Readout(2 * width * states) if options.readout else None
 
@@ -64,7 +64,7 @@ class Head(nn.Module):
         variance = (attention * (hidden - mean[:, None]).square()).sum(1)
         # The root has an infinite slope at zero.
         pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
-        logit: Tensor = self.classify(self.dropout(pooled))
+        logit: Tensor = self.classify(dropout(pooled, DROPOUT, self.training))
         return logit[:, 0]
 
 

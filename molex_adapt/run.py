@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from molex_adapt.conventions import LARGEST_INTEGER, Precision
 from molex_adapt.errors import RecipeError
+from molex_adapt.processes import are_several, on_this_machine
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.text import shown
 
@@ -40,18 +41,23 @@ class Run:
     """Train although more than a tenth of the recordings cannot be used."""
     resume: bool = False
     """Go on from the checkpoints of the same training that was killed; without any, from the beginning."""
+    micro_batch: int | None = None
+    """Utterances that pass the mixture at once in training; the gradient is still that of the whole batch. None for all
+    of them."""
 
     def __post_init__(self) -> None:
-        """Refuse a seed that the history could not hold.
+        """Refuse a seed that the history could not hold, and a part of a batch that would hold nothing.
 
         Raises:
-            RecipeError: it is beyond 2**53 in either direction.
+            RecipeError: the seed is beyond 2**53 in either direction, or `micro_batch` is below 1.
         """
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise RecipeError(f"{self.micro_batch} utterances cannot pass at once; give 1 or more")
         if abs(self.seed) > LARGEST_INTEGER:
             raise RecipeError(f"seed {shown(self.seed)} is beyond {LARGEST_INTEGER}; choose a smaller one")
 
     def find_device(self) -> torch.device:
-        """The device that `device` names here.
+        """The device that `device` names here; of several processes on one machine, each gets a card of its own.
 
         Raises:
             RecipeError: it does not exist here.
@@ -59,6 +65,10 @@ class Run:
         import torch
 
         cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        if are_several() and cuda and self.device in ("auto", "cuda"):
+            card = torch.device("cuda", on_this_machine()[0] % torch.cuda.device_count())
+            torch.cuda.set_device(card)
+            return card
         if self.device == "auto":
             return torch.device("cuda" if cuda else "mps" if mps else "cpu")
         kind = self.device.partition(":")[0]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from molex_adapt.conventions import BONA_FIDE
+from molex_adapt.data.corpora import is_protocol
 from molex_adapt.data.formats import FORMATS, read_text
 from molex_adapt.data.manifest import COLUMNS
-from molex_adapt.data.protocols import is_protocol
 from molex_adapt.data.read import read_listed
 from molex_adapt.scorefile import FILENAME, LABEL, Key, read_key
 

@@ -23,6 +23,7 @@ EXTRAS = {
     "tts": "simulate",
     "parquet": "data",
     "export": "exported",
+    "datasets": "data",
     "report": "analysis plots",
     "demo": "simulate",
 }

@@ -38,7 +38,7 @@ LEVELS = [
     {"calibration", "decision"},
     {"attention", "low_level", "metrics", "recipe", "run", "schedule", "witnesses"},
     {"cache", "outputs"},
-    {"atomic", "digest", "pages", "plain", "progress", "shipped"},
+    {"atomic", "chance", "digest", "pages", "plain", "processes", "progress", "shipped"},
     {"text"},
     {"errors", "conventions", "version"},
 ]

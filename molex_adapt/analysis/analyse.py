@@ -9,12 +9,12 @@ import numpy as np
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.curves import score_curves
 from molex_adapt.analysis.depth import cluster, depth_profile, health
-from molex_adapt.analysis.observe import observe_features, observe_table
+from molex_adapt.analysis.observe import observe_features
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.probe import probe
 from molex_adapt.analysis.profiles import Kept, controls, distances
-from molex_adapt.analysis.shards import gathered, place
+from molex_adapt.analysis.several import observe_together
 from molex_adapt.analysis.shares import cells, co_firing, shares
 from molex_adapt.analysis.tally import Averages
 from molex_adapt.analysis.verdict import unneeded, verdicts
@@ -44,9 +44,7 @@ def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate:
     Raises:
         ExpertError: there is no expert.
     """
-    part = place()
-    observed, failed = observe_table(detector, table, run, ablate=ablate, part=part)
-    observed, failed = gathered(observed, failed, part[1])
+    observed, failed = observe_together(detector, table, run, ablate=ablate)
     found = conclude(observed, Corpus.of_table(table), detector.mixture.names, seed=run.seed)
     return replace(found, failed=failed)
 

@@ -18,14 +18,16 @@ from molex_adapt.analysis.novelty import (
     left_out,
     p_values,
 )
-from molex_adapt.analysis.observe import Portion, decoded, observe, observe_features, observe_table
+from molex_adapt.analysis.observe import Portion, decoded, observe, observe_features
 from molex_adapt.analysis.observed import Observed
+from molex_adapt.analysis.several import joined, observe_together
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.findings import NovelGroup, Novelty, Unlike
+from molex_adapt.processes import place
 from molex_adapt.run import Run
 
 MOST_LISTED = 10
@@ -40,13 +42,13 @@ def known_of_features(detector: Detector, features: Features) -> KnownSpeech:
 
 def known_of_table(detector: Detector, table: Table, run: Run) -> KnownSpeech:
     """Labelled recordings as known speech."""
-    return _known(observe_table(detector, table, run)[0], Corpus.of_table(table))
+    return _known(observe_together(detector, table, run)[0], Corpus.of_table(table))
 
 
 def novelty(
     detector: Detector, table: Table, known: KnownSpeech, run: Run, *, longest: int | None = None
 ) -> Novelty:
-    """Compare recordings, whose labels are not read, with known speech.
+    """Compare recordings, whose labels are not read, with known speech. Several processes hear a part each.
 
     Args:
         detector: with experts.
@@ -59,10 +61,12 @@ def novelty(
         DataError: none of them can be used, or too little is known.
     """
     corpus = Corpus.of_table(table).whole()
-    failed: list[Failed] = []
-    run.progress.start("novelty", len(table))
-    portions = decoded(detector, table, list(range(len(table))), run, failed)
+    rank, count = place()
+    mine, lost = list(range(rank, len(table), count)), list[Failed]()
+    run.progress.start("novelty", len(mine))
+    portions = decoded(detector, table, mine, run, lost)
     observed = observe(detector, corpus, _cut(portions, longest))
+    observed, failed = joined(table, observed, lost)
     run.progress.stop()
     if not len(observed.profiled):
         raise DataError("none of the recordings can be used; give a folder of recordings")
@@ -84,7 +88,7 @@ def novelty(
         left_out=areas,
         auroc=float(np.mean([item.auroc for item in areas])) if areas else None,
         known=len(known.kinds),
-        failed=tuple(failed),
+        failed=failed,
     )
     return replace(found, sentence=_sentence(found))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molex_adapt.analysis.files import check_report_folder
     from molex_adapt.api.exported import Exported, open_to_score
     from molex_adapt.api.inputs import Data
+    from molex_adapt.api.journal import discard_journal
     from molex_adapt.hub import read_token
     from molex_adapt.prefix_cache import CacheReport, cache_report, clear_cache
     from molex_adapt.registry import BaseRecord, GenerationRecord, PublishedRecord
@@ -29,6 +30,7 @@ _ELSEWHERE = {
     "molex_adapt.analysis.files": ("check_report_folder",),
     "molex_adapt.api.exported": ("Exported", "open_to_score"),
     "molex_adapt.api.inputs": ("Data",),
+    "molex_adapt.api.journal": ("discard_journal",),
     "molex_adapt.hub": ("read_token",),
     "molex_adapt.prefix_cache": ("CacheReport", "cache_report", "clear_cache"),
     "molex_adapt.registry": ("BaseRecord", "GenerationRecord", "PublishedRecord"),
@@ -54,6 +56,7 @@ __all__ = [
     "cache_report",
     "check_report_folder",
     "clear_cache",
+    "discard_journal",
     "open_to_score",
     "read_token",
 ]

@@ -149,11 +149,9 @@ class Answering(OpenRegistry):
             kept = stored_analysis(record)
             if kept is not None:
                 return kept
-        from molex_adapt.analysis.shards import take_card
         from molex_adapt.api.inputs import table_of
         from molex_adapt.api.measuring import analyse_data, analyse_exemplars
 
-        take_card()
         detector = self.detector(record.number, run=run)
         if data is None:
             found = analyse_exemplars(detector, self.store, record.number)

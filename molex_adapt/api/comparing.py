@@ -45,15 +45,16 @@ def compare_on(
     """
     from dataclasses import replace
 
-    from molex_adapt.analysis import Corpus, observe_table, shares
+    from molex_adapt.analysis import Corpus, shares
     from molex_adapt.analysis.parts import paired_errors
+    from molex_adapt.analysis.several import observe_together
     from molex_adapt.registry.assemble import build_detector
 
     corpus, seen, usages = Corpus.of_table(table), [], []
     failed: tuple[Any, ...] = ()
     for record in (older, newer):
         detector = build_detector(store, record.number, run.find_device(), precision=run.precision)
-        observed, failed = observe_table(detector, table, run)
+        observed, failed = observe_together(detector, table, run)
         seen.append(observed)
         usages.append(shares(observed.tally, corpus, detector.mixture.names).usage)
     if not usages[1]:

@@ -10,13 +10,14 @@ from typing import TypeAlias
 from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, PER_ATTACK, Precision
 from molex_adapt.data import Table, Utterance, read
 from molex_adapt.data.folder import Found, search
+from molex_adapt.data.read import names_parts
 from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.recipe import Recipe, validate, with_structure_of
 from molex_adapt.registry import GenerationRecord, Store
 from molex_adapt.registry.files import parse_yaml
 
 Data: TypeAlias = Table | Path | str
-"""A folder, manifest or protocol by its path, or a table."""
+"""A folder, manifest, protocol, corpus or data set of the Hub by its path or address, or a table."""
 
 
 def table_of(data: Data) -> Table:
@@ -32,6 +33,8 @@ def several(data: Sequence[Data] | Data) -> Sequence[Data]:
 def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
     """Files, and the audio files of folders, as a table without truth; a table as it is.
 
+    Of a part of a data set (`DIR#eval`) and of one on the Hub, the recordings that it lists.
+
     Raises:
         DataError: nothing is there to score.
     """
@@ -41,7 +44,7 @@ def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
     paths: list[Path] = []
     passed: list[Path] = []
     for item in map(Path, named):
-        found = search(item) if item.is_dir() else Found([item], [])
+        found = _found(item)
         paths += found.audio
         passed += found.others
     if not paths:
@@ -53,6 +56,12 @@ def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
         "the command line",
         tuple(map(str, dict.fromkeys(passed))),
     )
+
+
+def _found(item: Path) -> Found:
+    if names_parts(item):
+        return Found([utterance.path for utterance in read(item)], [])
+    return search(item) if item.is_dir() else Found([item], [])
 
 
 def check_name(name: str, what: str) -> str:

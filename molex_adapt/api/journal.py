@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from molex_adapt.data import Heard, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.processes import from_first, is_first, place
 from molex_adapt.text import shown
 from molex_adapt.windows import UtteranceScore
 
@@ -18,7 +22,8 @@ _KIND = "molex-adapt scores"
 class Journal:
     """A file of scores that grows with the run, and is deleted when their table is written.
 
-    A score counts for the file with that path, size and time of change, and for the detector that gave it.
+    A score counts for the file with that path, size and time of change, and for the detector that gave it. Of several
+    processes each has a file of its own beside the first one's; all know what stands in any of them.
     """
 
     def __init__(self, path: Path, file: TextIO, known: dict[str, dict[str, Any]]) -> None:
@@ -40,19 +45,11 @@ class Journal:
             OSError: it cannot be written.
         """
         head = {"kind": _KIND, "detector": detector}
-        lines = _lines(path)
-        if path.exists() and (not lines or lines[0].get("kind") != _KIND):
-            raise DataError(f"{path} is there already and is no journal of scores. Move it away.")
-        if resume and lines and lines[0] != head:
-            raise DataError(
-                f"{path} holds scores of another generation of the registry, or of another version. Score everything "
-                "again: leave out --resume."
-            )
-        known = {line["path"]: line for line in lines[1:] if "path" in line} if resume else {}
-        file = path.open("w", encoding="ascii")
-        file.writelines(json.dumps(line) + "\n" for line in (head, *known.values()))
-        file.flush()
-        return cls(path, file, known)
+        known = from_first(lambda: _taken_over(path, head, resume))
+        if not is_first():
+            path = _piece(path, place()[0])
+            _write(path, [head])
+        return cls(path, path.open("a", encoding="ascii"), known)
 
     def known(self, item: Utterance) -> UtteranceScore | None:
         """The score of a recording that an earlier run gave, if the file is still the same."""
@@ -80,6 +77,47 @@ class Journal:
     def close(self) -> None:
         """Let go of the file; it stays."""
         self._file.close()
+
+
+def discard_journal(path: Path) -> None:
+    """Delete a journal, when the table of its scores is written."""
+    with suppress(OSError):
+        for found in (path, *_pieces(path)):
+            found.unlink(missing_ok=True)
+
+
+def _taken_over(path: Path, head: dict[str, Any], resume: bool) -> dict[str, dict[str, Any]]:
+    """What earlier processes left, by path of the recording; it stands in the first journal alone afterwards."""
+    known: dict[str, dict[str, Any]] = {}
+    pieces = _pieces(path)
+    for found in (path, *pieces):
+        lines = _lines(found)
+        if found.exists() and (not lines or lines[0].get("kind") != _KIND):
+            raise DataError(f"{found} is there already and is no journal of scores. Move it away.")
+        if resume and lines and lines[0] != head:
+            raise DataError(
+                f"{found} holds scores of another generation of the registry, or of another version. Score everything "
+                "again: leave out --resume."
+            )
+        known |= {line["path"]: line for line in lines[1:] if "path" in line} if resume else {}
+    _write(path, [head, *known.values()])
+    for found in pieces:
+        found.unlink(missing_ok=True)
+    return known
+
+
+def _write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="ascii") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def _piece(path: Path, rank: int) -> Path:
+    """Where another process than the first keeps its scores."""
+    return path.with_name(f"{path.name}.process{rank}")
+
+
+def _pieces(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{escape(path.name)}.process*"))
 
 
 def _stamp(path: Path) -> list[int]:

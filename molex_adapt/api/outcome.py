@@ -15,12 +15,14 @@ from molex_adapt.api.training import Owners, Training
 from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
 from molex_adapt.features import concatenate
+from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
 from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
+from molex_adapt.train.acceptance import still_accepted
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
@@ -40,11 +42,16 @@ def write_generation(
 ) -> StageReport:
     """Write the new generation, from the detector as the stages left it; active if it was accepted, or by `accept`.
 
+    Of several processes, whose detectors are the same, the first writes.
+
     Raises:
         RegistryError: another writer was first, or the disk failed.
     """
     detector, recipe, run = training.detector, training.recipe, training.run
     remarks = [line for item in training.data for line in item.remarks] + training.remarks + result.remarks
+    remarks += [
+        line for domain, _ in owners.values() for line in still_accepted(result.changes, result.after, domain)
+    ]
     draft = GenerationDraft(
         parent=None if training.active is None else training.active.number,
         experts=detector.mixture.names,
@@ -71,7 +78,7 @@ def write_generation(
         remarks=[*remarks, *result.refused],
     )
     activated = accept or not result.refused
-    number = training.store.add_generation(draft, activate=activated)
+    number = from_first(lambda: training.store.add_generation(draft, activate=activated))
     return StageReport(
         expert=result.experts[0] if len(result.experts) == 1 else result.experts,
         generation=number,

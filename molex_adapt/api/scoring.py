@@ -13,6 +13,7 @@ from molex_adapt.data import Failed, Table, remarks_on
 from molex_adapt.data.remarks import OUTSIDE, Remark, on_table, summary
 from molex_adapt.decision import DecisionRule
 from molex_adapt.digest import sha256
+from molex_adapt.processes import from_first
 from molex_adapt.registry import GenerationRecord, Store
 from molex_adapt.reports import RecordingScore, ScoreReport, Unheard
 from molex_adapt.run import Run
@@ -111,7 +112,9 @@ def _journalled(
     """Scores in the order of the table; those that the journal knows are taken from it."""
     journal = Journal.open(path, source.detector, run.resume)
     try:
-        known = {str(item.path): kept for item in table if (kept := journal.known(item)) is not None}
+        known = from_first(
+            lambda: {str(item.path): kept for item in table if (kept := journal.known(item)) is not None}
+        )
         left = table.with_utterances(tuple(item for item in table if str(item.path) not in known))
         failed: tuple[Failed, ...] = ()
         if known:

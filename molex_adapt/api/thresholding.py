@@ -23,6 +23,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import score_table
 from molex_adapt.metrics import Refusals, count_refusals, error_rates, threshold_for_new_voices
+from molex_adapt.processes import from_first
 from molex_adapt.registry import DataRecord, GenerationDraft, Store
 from molex_adapt.registry.records import UnheardRecord
 from molex_adapt.reports import Change, ThresholdReport, Unheard
@@ -84,29 +85,27 @@ def change_threshold(
         conditions=table.conditions(),
         split_by="none",
     )
-    number = store.add_generation(
-        GenerationDraft(
-            parent=active.number,
-            experts=active.names,
-            router=store.router_tensors(active.number),
-            head=store.head_tensors(active.number),
-            recipe=store.recipe(active.number) or "",
-            calibration=(active.calibration.scale, active.calibration.offset),
-            threshold=threshold,
-            unheard=unheard,
-            command=run.command,
-            data=[record],
-            machine=machine_of(detector),
-            metrics=active.metrics,  # the threshold does not enter into them
-            changes={domain: change.as_dict() for domain, change in changes.items()},
-            profile=active.profile,
-            remarks=[
-                f"nothing but the threshold changed, to refuse at most {100 * refused:g} % of {table.root}"
-                + (" and of voices that are not in it" if new_voices else "")
-            ],
-        ),
-        activate=True,
+    draft = GenerationDraft(
+        parent=active.number,
+        experts=active.names,
+        router=store.router_tensors(active.number),
+        head=store.head_tensors(active.number),
+        recipe=store.recipe(active.number) or "",
+        calibration=(active.calibration.scale, active.calibration.offset),
+        threshold=threshold,
+        unheard=unheard,
+        command=run.command,
+        data=[record],
+        machine=machine_of(detector),
+        metrics=active.metrics,  # the threshold does not enter into them
+        changes={domain: change.as_dict() for domain, change in changes.items()},
+        profile=active.profile,
+        remarks=[
+            f"nothing but the threshold changed, to refuse at most {100 * refused:g} % of {table.root}"
+            + (" and of voices that are not in it" if new_voices else "")
+        ],
     )
+    number = from_first(lambda: store.add_generation(draft, activate=True))
     return ThresholdReport(
         generation=number,
         asked=refused,

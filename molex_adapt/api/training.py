@@ -13,6 +13,7 @@ from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import DataError, RegistryError
+from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry import GenerationRecord, Store, layout
 from molex_adapt.registry.assemble import build_detector, open_base, published_detector
@@ -104,10 +105,20 @@ class Training:
 
     @contextmanager
     def checkpoints(self, command: str, owners: Owners) -> Iterator[Checkpoints]:
-        """Its checkpoints; deleted when its result is written, kept when it fails or is killed."""
+        """Its checkpoints; deleted when its result is written, kept when it fails or is killed.
+
+        Of several processes the first keeps them for all.
+        """
         note = self.run.progress.note
         decided_by = self._decided_by(command, owners)
-        with RunFolder.claim(self.store.path, decided_by, resume=self.run.resume) as folder:
+        claimed: list[RunFolder] = []
+        from_first(
+            lambda: claimed.append(RunFolder.claim(self.store.path, decided_by, resume=self.run.resume))
+        )
+        if not claimed:
+            yield Checkpoints(None, self.run.progress)
+            return
+        with claimed[0] as folder:
             if folder.forgone:
                 note(
                     "training begins anew; an interrupted run of this command was there, which --resume goes on from"

@@ -13,6 +13,7 @@ import molex_adapt
 from molex_adapt.cli.errors import reported
 from molex_adapt.cli.garbage import spare_the_collector
 from molex_adapt.cli.output import show
+from molex_adapt.cli.several import as_one_of_several
 from molex_adapt.cli.terminal import open_streams
 
 _COMMANDS = {
@@ -29,6 +30,7 @@ _COMMANDS = {
         "analyze": "analyze:analyze",
         "export": "export:export",
     },
+    "Data": {"data": "data:data"},
     "Make": {"simulate": "make:simulate", "demo": "make:demo"},
     "Hub": {"push": "hub:push", "pull": "hub:pull", "outdated": "hub:outdated"},
     "Registry": {
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
         spare_the_collector()
         arguments = sys.argv[1:]
     open_streams()
-    with reported():
+    with as_one_of_several(arguments[0] if arguments else ""), reported():
         program(arguments[0] if arguments else None)(args=arguments, prog_name="molex-adapt")
 
 

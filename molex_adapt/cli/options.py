@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molex_adapt.cli.progress import listening
+from molex_adapt.processes import on_this_machine
 
 if TYPE_CHECKING:
     from molex_adapt.recipe import Recipe
     from molex_adapt.run import Run
 
 DEFAULT_REGISTRY = Path("registry")
-
-DATA_HELP = "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet) or ASVspoof tree."
+DATA_HELP = (
+    "Folder with bonafide/ and spoof/<attack>/, manifest (CSV, TSV, JSONL, Parquet), folder of a published corpus, or "
+    "hf://datasets/OWNER/NAME; behind it, parts: DIR#eval."
+)
 _option = partial(typer.Option, rich_help_panel="How to run")
 
 LabelledData = Annotated[Path, typer.Argument(metavar="DATA", help=DATA_HELP, show_default=False)]
@@ -81,6 +84,16 @@ Resume = Annotated[
         help="Go on where this very command was interrupted; the result is that of a run that never stopped.",
     ),
 ]
+MicroBatch = Annotated[
+    int | None,
+    _option(
+        "--micro-batch",
+        metavar="N",
+        min=1,
+        help="Recordings that pass at once in training: less memory, more time, the same result. Without it: all.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, _option("--json", help="Print one JSON object instead of tables.")]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress and no remarks on stderr.")]
 AllowFailures = Annotated[
@@ -117,6 +130,7 @@ def running(
     workers: int | None = None,
     resume: bool = False,
     allow_failures: bool = False,
+    micro_batch: int | None = None,
 ) -> Iterator[Run]:
     """The `Run` that a command's options come to; its progress shows on stderr as long as the context lasts."""
     from molex_adapt.run import Run
@@ -131,13 +145,14 @@ def running(
             command=shlex.join(["molex-adapt", *sys.argv[1:]]),
             resume=resume,
             allow_failures=allow_failures,
+            micro_batch=micro_batch,
         )
 
 
 def _cores() -> int:
-    """How many of them this process may use."""
+    """How many of them this process may use; several processes divide them."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return usable or 1
+    return max(1, (usable or 1) // on_this_machine()[1])
 
 
 def recipe_for(registry: Path, recipe: Path | None, overrides: list[str] | None) -> Recipe | None:

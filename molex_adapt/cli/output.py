@@ -18,6 +18,7 @@ from rich.text import Text
 from molex_adapt.cli.errors import explain
 from molex_adapt.cli.terminal import terminal
 from molex_adapt.errors import MolexError
+from molex_adapt.processes import is_first
 
 if TYPE_CHECKING:
     from molex_adapt.data import Failed
@@ -44,12 +45,14 @@ class Answer:
 
 
 def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: bool = False) -> None:
-    """Print an answer and, unless it is well, exit with status 1.
+    """Print an answer and, unless it is well, exit with status 1; of several processes, the first does.
 
     Raises:
         MolexError: a figure is not a finite number, or the answer's own fault.
         typer.Exit: the answer is not ok, or a part of the work failed and that is not allowed.
     """
+    if not is_first():
+        return
     failed = 0 if allow_failures else answer.failed
     try:
         _print(answer, as_json)

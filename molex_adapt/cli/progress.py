@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from molex_adapt.cli.terminal import terminal
+from molex_adapt.processes import is_first
 from molex_adapt.progress import Chapters, Silent
 from molex_adapt.progress import Progress as Listener
 
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def listening(quiet: bool) -> Iterator[Listener]:
-    """A listener for the library's work; nothing of it is left on the screen's last line, whatever happens."""
+    """A listener for the library's work; nothing of it is left on the screen's last line, whatever happens.
+
+    Of several processes, only the first shows where it stands.
+    """
     console = terminal(stderr=True)
-    listener = Silent() if quiet else Bar(console) if console.is_terminal else Lines(console)
+    listener = (
+        Silent() if quiet or not is_first() else Bar(console) if console.is_terminal else Lines(console)
+    )
     try:
         yield listener
     finally:

@@ -17,6 +17,7 @@ from molex_adapt.data.remarks import CLIPPED_SHARE, on_table
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
+from molex_adapt.processes import gathered, own_part
 from molex_adapt.run import Run
 
 _BATCH = 16
@@ -71,7 +72,7 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
     """
     run.progress.start(f"Checking {len(table)} recordings", len(table))
     try:
-        findings = dict(_examine_all([item.path for item in table], min_seconds, run))
+        findings = _examined(table, min_seconds, run)
     finally:
         run.progress.stop()
     ordered = [findings[index] for index in range(len(table))]
@@ -84,7 +85,7 @@ def fingerprints(table: Table, run: Run = Run()) -> dict[Path, str]:
         f"Comparing {len(table)} recordings with those that were heard in training", len(table)
     )
     try:
-        found = dict(_examine_all([item.path for item in table], 0.0, run))
+        found = _examined(table, 0.0, run)
     finally:
         run.progress.stop()
     return {item.path: found[at].audio for at, item in enumerate(table) if not found[at].broken}
@@ -135,6 +136,17 @@ def _both_labels(one: Utterance, other: Utterance) -> str:
         f"The same audio stands under both labels: {bona_fide.path} as {BONA_FIDE} and {spoof.path} as {SPOOF}. A "
         "recording is one or the other. Remove the wrong one, or correct its label."
     )
+
+
+def _examined(table: Table, min_seconds: Seconds, run: Run) -> dict[int, _Finding]:
+    """Findings by index; of several processes each examines a part."""
+    mine = own_part([1.0] * len(table))
+    found = dict(_examine_all([table[at].path for at in mine], min_seconds, run))
+    return {
+        index: one
+        for part in gathered({mine[at]: one for at, one in found.items()})
+        for index, one in part.items()
+    }
 
 
 def _examine_all(paths: list[Path], min_seconds: Seconds, run: Run) -> Iterator[tuple[int, _Finding]]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
@@ -20,6 +20,10 @@ from molex_adapt.text import short, shown
 
 class RowError(Exception):
     """One fault of one row. The reader collects them, so that a user sees several at once."""
+
+    def __init__(self, text: str, kind: Literal["line", "label", "duplicate"] = "line"):
+        super().__init__(text)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def _label(value: Any) -> Label:
     label = None if word is None else label_of(word)
     if label is None:
         raise RowError(
-            "the label is empty; write 'bonafide' or 'spoof'" if word is None else label_fault(word)
+            "the label is empty; write 'bonafide' or 'spoof'" if word is None else label_fault(word), "label"
         )
     return label
 
@@ -108,11 +112,12 @@ def _attack(label: Label, given: str | None, folder: str | None) -> str | None:
     if label == BONA_FIDE:
         if given is not None and label_of(given) != BONA_FIDE:
             raise RowError(
-                f"a bonafide recording with the attack '{given}'; leave the attack empty, or label it spoof"
+                f"a bonafide recording with the attack '{given}'; leave the attack empty, or label it spoof",
+                "label",
             )
         return None
     if given is not None and label_of(given) == BONA_FIDE:
-        raise RowError(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide")
+        raise RowError(f"a spoof whose attack is '{given}'; name the attack, or label it bonafide", "label")
     return given or folder or UNNAMED_ATTACK
 
 

@@ -19,7 +19,7 @@ Row = tuple[int, Mapping[str, Any]]
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-_ABSENT = frozenset(("", "-", "nan", "nat", "n/a", "#n/a", "<na>"))
+ABSENT = frozenset(("", "-", "nan", "nat", "n/a", "#n/a", "<na>"))
 """How programs write a cell that is not there. "none" and "null" are names here, of no condition and of the control."""
 
 
@@ -28,7 +28,7 @@ def cell(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of whole numbers of which some are missing is one of floats
     word = "" if value is None else str(value).strip()
-    return None if word.casefold() in _ABSENT else word
+    return None if word.casefold() in ABSENT else word
 
 
 def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:

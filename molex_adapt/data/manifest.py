@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,28 @@ def read_listed(path: Path) -> list[Utterance]:
     return [item.utterance for item in _entries(path, Path())]
 
 
+def list_manifest(path: Path) -> tuple[list[Entry], list[tuple[int, RowError]]]:
+    """The rows of a manifest, those with a fault apart, and whether or not any recording is there.
+
+    Raises:
+        DataError: unreadable, or a missing column.
+    """
+    read, faults = _rows(path, path.parent)
+    settled_paths, _ = settled([item.utterance for item in read])
+    return [replace(item, utterance=found) for item, found in zip(read, settled_paths, strict=True)], faults
+
+
 def _entries(path: Path, base: Path) -> list[Entry]:
+    read, faults = _rows(path, base)
+    _refuse_faults(path, [f"row {number}: {fault}" for number, fault in faults], len(read))
+    return read
+
+
+def _rows(path: Path, base: Path) -> tuple[list[Entry], list[tuple[int, RowError]]]:
     columns, rows = read_rows(path)
-    chosen = _choose_columns(path, columns)
+    chosen = choose_columns(path, columns)
     read: list[Entry] = []
-    faults: list[str] = []
+    faults: list[tuple[int, RowError]] = []
     lines: dict[Path, int] = {}
     for number, row in rows:
         try:
@@ -83,9 +101,8 @@ def _entries(path: Path, base: Path) -> list[Entry]:
             _refuse_repeated(item, lines)
             read.append(item)
         except RowError as fault:
-            faults.append(f"row {number}: {fault}")
-    _refuse_faults(path, faults, len(read))
-    return read
+            faults.append((number, fault))
+    return read, faults
 
 
 def write_manifest(table: Table, path: Path | str) -> None:
@@ -125,7 +142,7 @@ def write_manifest(table: Table, path: Path | str) -> None:
 def _is_manifest(path: Path) -> bool:
     try:
         columns, _ = read_rows(path)
-        return {"path", "label"} <= _choose_columns(path, columns).keys()
+        return {"path", "label"} <= choose_columns(path, columns).keys()
     except DataError:
         return False
 
@@ -155,12 +172,19 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
+def choose_columns(
+    path: Path | str, columns: Sequence[str], required: Sequence[str] = REQUIRED
+) -> dict[str, str]:
+    """Our names of columns, each with the heading that stands for it.
+
+    Raises:
+        DataError: a required one is missing, or a heading stands there twice.
+    """
     plain = {re.sub(r"[\s-]+", "_", str(name).strip().casefold()): name for name in reversed(columns)}
     chosen = {
         ours: next((plain[word] for word in words if word in plain), None) for ours, words in COLUMNS.items()
     }
-    missing = [name for name in REQUIRED if chosen[name] is None]
+    missing = [name for name in required if chosen[name] is None]
     if missing:
         accepted = "; ".join(f"{name} (or {', '.join(COLUMNS[name][1:])})" for name in missing)
         raise DataError(
@@ -181,7 +205,7 @@ def _choose_columns(path: Path, columns: list[str]) -> dict[str, str]:
 def _refuse_repeated(item: Entry, lines: dict[Path, int]) -> None:
     before = lines.setdefault(item.utterance.path, item.number)
     if before != item.number:
-        raise RowError(f"{item.utterance.path} is already in row {before}; keep one of the two")
+        raise RowError(f"{item.utterance.path} is already in row {before}; keep one of the two", "duplicate")
 
 
 def _refuse_faults(path: Path, faults: list[str], good: int) -> None:

@@ -37,11 +37,11 @@ def settled(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]
 
 
 def _in_folder(folder: Path, paths: Iterable[Path]) -> dict[Path, Path]:
-    names = _listed(folder)
+    names = names_in(folder)
     if names is None:
         for form in ("NFC", "NFD"):
             other = Path(unicodedata.normalize(form, str(folder)))
-            if (names := _listed(other)) is not None:
+            if (names := names_in(other)) is not None:
                 folder = other
                 break
     if names is None:
@@ -61,7 +61,8 @@ def _in_folder(folder: Path, paths: Iterable[Path]) -> dict[Path, Path]:
     return found
 
 
-def _listed(folder: Path) -> list[str] | None:
+def names_in(folder: Path | str) -> list[str] | None:
+    """The names of everything in a folder; None where it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return [entry.name for entry in entries]

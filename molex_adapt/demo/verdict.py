@@ -68,6 +68,10 @@ def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Cau
             f"It does not catch {novel}: the new expert was refused ({'; '.join(added.refused)}), and the detector is "
             f"as it was, EER from {figures}."
         )
+    accepted = " and ".join(
+        "{:.0f} to {:.0f} % for {}".format(*(100 * share for share in change.false_alarm), words)
+        for words, (_, _, change) in rates.items()
+    )
     found = {_caught(*item) for item in rates.values()}
     caught: Caught = found.pop() if len(found) == 1 else "partly"
     said = {
@@ -76,7 +80,10 @@ def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Cau
         "partly": f"It catches {novel} only in part",
         "no": f"It does not catch {novel}",
     }
-    return caught, f"{said[caught]}: the EER went from {figures}."
+    return (
+        caught,
+        f"{said[caught]}: the EER went from {figures}. At the threshold it accepts {accepted} of them.",
+    )
 
 
 def _caught(before: float, after: float, change: Change) -> Caught:

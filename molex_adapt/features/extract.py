@@ -5,7 +5,7 @@ Shapes: S statistics of the spectrum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,7 +21,11 @@ from molex_adapt.features.batches import window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, source_id
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.prefix_cache import PrefixCache
+from molex_adapt.processes import are_several, gathered, own_part
 from molex_adapt.run import Run
+
+_BLOCK = 512
+"""Recordings that several processes share among themselves at a time."""
 
 
 def extract(
@@ -33,7 +37,8 @@ def extract(
 ) -> tuple[Features, tuple[Failed, ...]]:
     """Prefix features of a table, of the first window of each recording; what cannot be read is returned as failed.
 
-    Unless they are `resident` they stay in the cache, which must be on and large enough.
+    Of several processes each computes some, and all get the whole. Unless features are `resident` they stay in the
+    cache, which must be on and large enough.
 
     Raises:
         DataError: features should stay in the cache, and it cannot keep them.
@@ -49,10 +54,18 @@ def extract(
             found.add(index)
             if resident:
                 clips[index] = torch.from_numpy(kept)
+    found = set.intersection(*gathered(found))
     run.progress.advance(len(found))
     missing = [index for index in range(len(table)) if index not in found]
     failed: list[Failed] = []
-    for place, clip in _computed(detector, [table[index] for index in missing], run, failed):
+
+    def prefix(wave: Tensor, lengths: Tensor) -> list[Tensor]:
+        features, frames = detector.base.prefix(send(wave, detector.device), lengths)
+        return [
+            clip[:count].clone() for clip, count in zip(features.half().cpu(), frames.tolist(), strict=True)
+        ]
+
+    for place, clip in _computed(detector, [table[index] for index in missing], run, failed, prefix):
         index = missing[place]
         found.add(index)
         if (key := keys[index]) is not None:
@@ -90,8 +103,11 @@ def extract(
 def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) -> list[str | None]:
     """The cache key of every recording; None without a cache, and for a recording that cannot be read."""
     window = detector.recipe.data.window_seconds
+    mine = own_part([1.0] * len(table))
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(pool.map(lambda item: cache.key(item.path, detector.base, window), table))
+        own = pool.map(lambda at: cache.key(table[at].path, detector.base, window), mine)
+        found = {at: key for part in gathered(dict(zip(mine, own, strict=True))) for at, key in part.items()}
+    return [found[at] for at in range(len(table))]
 
 
 def _statistics(
@@ -112,19 +128,23 @@ def _statistics(
         kept = None if keys[index] is None else cache.load(_of_statistics(keys[index]), STATISTICS)
         if kept is not None:
             found[index] = torch.from_numpy(kept[0]).float()
-    missing = [index for index in wanted if index not in found]
+    everywhere = set.intersection(*gathered(set(found)))
+    found = {index: found[index] for index in everywhere}
+    missing = [index for index in wanted if index not in everywhere]
     if not missing:
         return found
     run.progress.start("spectra", len(missing))
-    for part in _parts(detector, [table[index] for index in missing], run, failed):
-        wave, lengths = pad([row for _, row in part])
+
+    def statistics(wave: Tensor, lengths: Tensor) -> list[Tensor]:
         heard = detector.statistics(send(wave, detector.device), lengths)
         assert heard is not None
-        for (place, _), own in zip(part, heard.half().cpu(), strict=True):
-            index = missing[place]
-            found[index] = own.float()
-            if keys[index] is not None:
-                cache.store(_of_statistics(keys[index]), own.numpy()[None])
+        return list(heard.half().cpu())
+
+    for place, own in _computed(detector, [table[index] for index in missing], run, failed, statistics):
+        index = missing[place]
+        found[index] = own.float()
+        if keys[index] is not None:
+            cache.store(_of_statistics(keys[index]), own.numpy()[None])
     cache.trim()
     run.progress.stop()
     return found
@@ -136,14 +156,41 @@ def _of_statistics(key: str | None) -> str:
 
 
 def _computed(
-    detector: Detector, utterances: list[Utterance], run: Run, failed: list[Failed]
+    detector: Detector,
+    utterances: list[Utterance],
+    run: Run,
+    failed: list[Failed],
+    compute: Callable[[Tensor, Tensor], list[Tensor]],
 ) -> Iterator[tuple[int, Tensor]]:
-    """Indices and (F, C) float16 on the CPU, in the order in which they are computed."""
+    """Indices, and what is made of each first window (float16 on the CPU), in the order in which it is computed."""
+    if not are_several():
+        yield from _own(detector, utterances, run, failed, compute)
+        return
+    # Block by block: what travels between processes is held twice.
+    for start in range(0, len(utterances), _BLOCK):
+        block = utterances[start : start + _BLOCK]
+        mine = own_part([item.seconds or 1.0 for item in block])
+        lost: list[Failed] = []
+        items = [block[at] for at in mine]
+        own = {start + mine[at]: value.numpy() for at, value in _own(detector, items, run, lost, compute)}
+        parts = gathered((own, lost))
+        order = {str(item.path): at for at, item in enumerate(block)}
+        failed += sorted((item for _, part in parts for item in part), key=lambda item: order[item.path])
+        for part, _ in parts:
+            yield from ((at, torch.from_numpy(value)) for at, value in part.items())
+
+
+def _own(
+    detector: Detector,
+    utterances: list[Utterance],
+    run: Run,
+    failed: list[Failed],
+    compute: Callable[[Tensor, Tensor], list[Tensor]],
+) -> Iterator[tuple[int, Tensor]]:
+    """The same by this process."""
     for part in _parts(detector, utterances, run, failed):
         wave, lengths = pad([row for _, row in part])
-        features, frames = detector.base.prefix(send(wave, detector.device), lengths)
-        for (place, _), clip, count in zip(part, features.half().cpu(), frames.tolist(), strict=True):
-            yield place, clip[:count].clone()
+        yield from zip((place for place, _ in part), compute(wave, lengths), strict=True)
 
 
 def _parts(

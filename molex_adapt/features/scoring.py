@@ -20,6 +20,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
 from molex_adapt.low_level import STATISTICS
+from molex_adapt.processes import gathered, own_part, place, summed
 from molex_adapt.readout import Readings
 from molex_adapt.run import Run
 from molex_adapt.windows import UtteranceScore, together
@@ -35,17 +36,33 @@ def score_table(
     """Score every file of a table, of any length, in the order of the table.
 
     Silence, dead channels and channels in anti-phase are not scored: they have failed. `told` hears of each score as
-    soon as it is there, in any order.
+    soon as it is there, in any order. Of several processes each scores a part, and hears of that; all return the whole.
     """
-    run.progress.start("score", len(table))
+    known = all(item.seconds is not None for item in table)
+    mine = own_part([item.seconds or 0.0 if known else 1.0 for item in table])
+    scored, failed = _scored(detector, table, mine, run, told)
+    parts = gathered((scored, failed))
+    whole = {index: item for part, _ in parts for index, item in part.items()}
+    lost = {index: item for _, part in parts for index, item in part.items()}
+    return [whole[index] for index in sorted(whole)], tuple(lost[index] for index in sorted(lost))
+
+
+def _scored(
+    detector: Detector,
+    table: Table,
+    mine: list[int],
+    run: Run,
+    told: Callable[[UtteranceScore], None] | None,
+) -> tuple[dict[int, UtteranceScore], dict[int, Failed]]:
+    """Scores of some recordings by index, and what failed."""
+    run.progress.start("score", len(mine))
+    items = [table[index] for index in mine]
     failed: list[Failed] = []
     heard: dict[int, Heard] = {}
     counts: dict[int, int] = {}
     parts: dict[int, list[tuple[int, float, NDArray[np.float32]]]] = {}
     scored: dict[int, UtteranceScore] = {}
-    batches = window_batches(
-        detector, list(table), run, failed, first_window=False, heard=heard, counts=counts
-    )
+    batches = window_batches(detector, items, run, failed, first_window=False, heard=heard, counts=counts)
     for batch in batches:
         wave, lengths = pad([row for _, row in batch])
         scores, shares = (
@@ -54,11 +71,12 @@ def score_table(
         for (index, row), score, share in zip(batch, scores.tolist(), shares.numpy(), strict=True):
             parts.setdefault(index, []).append((len(row), score, share))
             if len(parts[index]) == counts[index]:
-                scored[index] = together(table[index], parts.pop(index), heard[index], detector.mixture.names)
+                scored[index] = together(items[index], parts.pop(index), heard[index], detector.mixture.names)
                 if told is not None:
                     told(scored[index])
     run.progress.stop()
-    return [scored[index] for index in sorted(scored)], tuple(failed)
+    silent = [index for at, index in enumerate(mine) if at not in scored]
+    return {mine[at]: item for at, item in scored.items()}, dict(zip(silent, failed, strict=True))
 
 
 @contextmanager
@@ -141,18 +159,19 @@ def _of_all(
     """(N, width) on the CPU, from batches of clips and their frames.
 
     Domains of one corpus share their bona fide speech, and their sets hold the very same tensors of it: these are
-    computed once.
+    computed once. Of several processes each computes some of the batches, and all return the whole.
     """
     training = detector.training
     detector.eval()
-    once, place = _distinct(features)
+    once, at = _distinct(features)
     found = torch.zeros(len(once), width)
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
-    for indices in length_batches([len(features.clips[i]) for i in once], budget):
+    rank, count = place()
+    for indices in list(length_batches([len(features.clips[i]) for i in once], budget))[rank::count]:
         clips, frames = pad_clips([features.clips[once[i]] for i in indices])
         found[indices] = compute(send(clips, detector.device), frames).float().cpu()
     detector.train(training)
-    return found[place]
+    return summed(found)[at]
 
 
 def _distinct(features: Features) -> tuple[list[int], list[int]]:

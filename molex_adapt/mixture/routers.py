@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from molex_adapt.chance import normal_like
 from molex_adapt.mixture.stack import Stack
 from molex_adapt.recipe import RouterOptions
 
@@ -132,7 +133,7 @@ class Router(nn.Module):
         # losses on the routing itself use the logits without noise.
         noisy = logits
         if self.training and self.options.noise > 0:
-            noisy = logits + self.options.noise * torch.randn_like(logits)
+            noisy = logits + self.options.noise * normal_like(logits)
         if self.off is None:
             values, chosen = noisy.topk(min(self.options.top_k, len(rows)), dim=-1)
             return Routing(chosen, values.softmax(-1), logits)

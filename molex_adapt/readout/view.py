@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from molex_adapt.errors import MolexError
+from molex_adapt.processes import place, summed
 
 _CLIP = 6.0
 _CENTRE, _SPREAD, _BASIS, _MOMENTS = "centre", "spread", "basis", "moments"
@@ -25,12 +26,15 @@ class Moments:
 
     @classmethod
     def of(cls, rows: Tensor, folds: Tensor, count: int) -> Moments:
-        """Of features, and (N,) folds below `count`. Not every device has double precision: all is on the CPU."""
-        values = rows.cpu().double()
+        """Of features, and (N,) folds below `count`. Not every device has double precision: all is on the CPU.
+
+        Of several processes, which have the same features, each multiplies some of the rows, and the sums are added.
+        """
+        rank, several = place()
+        values, folds = rows.cpu().double()[rank::several], folds[rank::several]
         parts = [values[folds == fold] for fold in range(count)]
-        return cls(
-            torch.stack([own.T @ own for own in parts]), torch.tensor([float(len(own)) for own in parts])
-        )
+        counts = torch.tensor([float(len(own)) for own in parts])
+        return cls(summed(torch.stack([own.T @ own for own in parts])), summed(counts))
 
     def mean(self, without: int | None = None) -> Tensor:
         """(K + 1, K + 1), of all folds but one; of all where nothing would be left."""

@@ -13,8 +13,7 @@ from pathlib import Path
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
 from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.folder import class_folders
-from molex_adapt.data.protocols import find_protocols
-from molex_adapt.data.read import MANIFEST_NAMES, read
+from molex_adapt.data.read import holds_list, read
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import AudioError, DataError
 
@@ -83,12 +82,7 @@ def speech_of(path: Path) -> Table:
     Raises:
         DataError: nothing usable there.
     """
-    if not path.is_dir():
-        return read(path)
-    labelled = (
-        class_folders(path) or any((path / name).is_file() for name in MANIFEST_NAMES) or find_protocols(path)
-    )
-    return read(path) if labelled else prompts(path)
+    return read(path) if not path.is_dir() or class_folders(path) or holds_list(path) else prompts(path)
 
 
 def language_of(row: Utterance) -> str | None:

@@ -26,6 +26,9 @@ from molex_adapt.metrics import (
 from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
 
+MOST_ACCEPTED = 0.5
+"""Share of a new domain's spoofed speech; more at the threshold is said to the user."""
+
 
 @dataclass(frozen=True)
 class DomainScores:
@@ -154,4 +157,18 @@ def unproven(changes: Mapping[str, Change], after: Mapping[str, Rates], new_doma
         text += (
             f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
         )
+    return [text]
+
+
+def still_accepted(changes: Mapping[str, Change], after: Mapping[str, Rates], new_domain: str) -> list[str]:
+    """A remark where the frozen threshold accepts most of the new domain's spoofed speech, whatever its EER came to."""
+    change, rates = changes.get(new_domain), after.get(new_domain)
+    if change is None or rates is None or change.false_alarm[1] <= MOST_ACCEPTED:
+        return []
+    before, now = (100 * share for share in change.false_alarm)
+    text = (
+        f"{new_domain}: at the frozen threshold {now:.0f} % of its spoofed speech is still accepted ({before:.0f} % "
+        f"before), with an EER of {100 * rates.eer:.1f} %: it ranks lower, and not low enough. A higher threshold "
+        "catches more of it, and refuses more real speech: molex-adapt set-threshold"
+    )
     return [text]

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.errors import RegistryError
+from molex_adapt.processes import from_first
 from molex_adapt.progress import Progress, Silent
 from molex_adapt.registry.checkpoints import RESTART, RunFolder
 from molex_adapt.text import short
@@ -72,7 +73,7 @@ class StageState:
         for at, values in self.optimiser.state_dict()["state"].items():
             found |= {f"optimiser.{at}.{key}": torch.as_tensor(value) for key, value in values.items()}
         found |= {f"sampler.{key}": value for key, value in self.sampler.state().items()}
-        found |= {f"random.{key}": value for key, value in _random_state(self.device).items()}
+        found |= {f"random.{key}": value for key, value in random_state(self.device).items()}
         rates = [group["lr"] for group in self.optimiser.param_groups]
         return found, {"standing": asdict(self.standing), "rates": rates}
 
@@ -97,7 +98,7 @@ class StageState:
             _same_shape(weight, value)
         self._restore_optimiser(_below(found, "optimiser"), state["rates"], standing.step)
         self.sampler.restore(_below(found, "sampler"))
-        _set_random_state(_below(found, "random"), self.device)
+        set_random_state(_below(found, "random"), self.device)
         self.standing = standing
 
     def _restore_optimiser(self, found: dict[str, Tensor], rates: list[float], step: int) -> None:
@@ -120,6 +121,7 @@ class StageState:
 class Checkpoints:
     """The checkpoints of one training run, `every` so many seconds; without a folder, none are kept.
 
+    Of several processes, which all have the same state, the first alone has a folder; all go on from what it reads.
     `progress` hears when a stage is resumed, and when a checkpoint cannot be written.
     """
 
@@ -131,7 +133,8 @@ class Checkpoints:
 
     def resume(self, stage: str, state: StageState) -> bool:
         """Bring `state` to where an earlier run stopped in this stage; False where there is no checkpoint."""
-        found = None if self.folder is None else self.folder.read(stage)
+        folder = self.folder
+        found = from_first(lambda: None if folder is None else folder.read(stage))
         if found is None:
             return False
         arrays, rest = found
@@ -177,7 +180,8 @@ def _same_shape(weight: Tensor, value: Tensor) -> None:
         raise ValueError(f"shape {tuple(value.shape)} in place of {tuple(weight.shape)}")
 
 
-def _random_state(device: torch.device) -> dict[str, Tensor]:
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """What decides the next random numbers on the CPU, and on the device."""
     found = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         found["cuda"] = torch.cuda.get_rng_state(device)
@@ -186,7 +190,8 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
     return found
 
 
-def _set_random_state(found: dict[str, Tensor], device: torch.device) -> None:
+def set_random_state(found: dict[str, Tensor], device: torch.device) -> None:
+    """The inverse of `random_state`."""
     torch.set_rng_state(found["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(found["cuda"], device)

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from molex_adapt.detector import Detector
 from molex_adapt.errors import MolexError
+from molex_adapt.processes import are_several, from_first
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import StageOptions
 from molex_adapt.run import Run
 from molex_adapt.schedule import warmup_cosine
 from molex_adapt.train.checkpoints import Checkpoints, StageState, Standing
+from molex_adapt.train.parts import differentiate_in_parts
 from molex_adapt.train.pools import Batch, Sampler
 
 WEIGHT_DECAY = 1e-2
@@ -71,6 +73,8 @@ class Fitted:
 def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpoints | None = None) -> Fitted:
     """Train the weights of a stage and nothing else. At the end they are the best of all evaluated, the start included.
 
+    Several processes compute a part of every batch each, and take the same steps.
+
     Raises:
         MolexError: the loss is not finite.
         RegistryError: the checkpoint to resume from is damaged.
@@ -82,7 +86,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
     with _trainable(detector, state, run.progress):
         if not checkpoints.resume(stage.name, state):
             # The start competes as well: a stage that makes things worse leaves the weights as they were.
-            state.standing.before = state.standing.best = stage.development_loss()
+            state.standing.before = state.standing.best = _developed(stage)
         standing, earlier = state.standing, state.standing.seconds
         run.progress.start(f"{stage.name} stage", options.steps)
         if standing.step:
@@ -90,7 +94,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
         unread: list[Tensor] = []
         while standing.step < options.steps and standing.waited < stage.patience:
             detector.train()
-            _differentiate(stage, detector.device, unread)
+            _differentiate(detector, stage, run.micro_batch, unread)
             torch.nn.utils.clip_grad_norm_(state.trained, GRADIENT_CLIP)
             state.optimiser.step()
             state.optimiser.zero_grad(set_to_none=True)
@@ -99,7 +103,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
                 _require_finite(stage, unread)
-                _judge(state, stage.development_loss())
+                _judge(state, _developed(stage))
             standing.seconds = earlier + time.monotonic() - started
             checkpoints.offer(stage.name, state)
         standing.seconds = earlier + time.monotonic() - started
@@ -134,6 +138,12 @@ def _trainable(detector: Detector, state: StageState, progress: Progress) -> Ite
         progress.stop()
 
 
+def _developed(stage: Stage) -> float:
+    """The development loss; of several processes, the one that the first found decides for all."""
+    found = stage.development_loss()
+    return from_first(lambda: found)
+
+
 def _judge(state: StageState, now: float) -> None:
     standing = state.standing
     if now < standing.best:
@@ -143,10 +153,14 @@ def _judge(state: StageState, now: float) -> None:
         standing.waited += 1
 
 
-def _differentiate(stage: Stage, device: torch.device, unread: list[Tensor]) -> None:
+def _differentiate(detector: Detector, stage: Stage, most: int | None, unread: list[Tensor]) -> None:
     """Draw, and differentiate the loss; it is read one step later, when a GPU had the time of a draw to finish it."""
-    batch = stage.sampler.draw(device)
+    batch = stage.sampler.draw(detector.device)
     _require_finite(stage, unread)
+    if most is not None or are_several():
+        weights = [weight for group in stage.groups for weight in group.parameters]
+        unread.append(differentiate_in_parts(detector, batch, stage.loss, weights, most))
+        return
     value = stage.loss(batch)
     value.backward()
     unread.append(value.detach())

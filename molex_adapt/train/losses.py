@@ -48,7 +48,7 @@ def logits_and_loss(detector: Detector, batch: Batch, twin_weight: float) -> tup
 
     What the readout says is part of that: experts learn what it leaves unsolved.
     """
-    logit = detector.logit(batch.features, batch.frames)
+    logit = detector.logit(batch.features, batch.frames) if batch.said is None else batch.said
     whole = logit + batch.told
     return logit, detection_loss(whole, batch.bona_fide) + twin_weight * twin_loss(whole, batch.twin)
 

@@ -54,6 +54,7 @@ class Batch:
         expert: (B,) int64, for spoofed speech only; on the CPU.
         twin: (B,) int64; for a forged copy, the row of the recording that it was made from. On the CPU.
         told: (B,) float32, what the readout adds to the logits.
+        said: (B,) float32, logits of the mixture, where the batch was computed in parts; None where it still has to be.
     """
 
     features: Tensor
@@ -62,6 +63,7 @@ class Batch:
     expert: Tensor
     twin: Tensor
     told: Tensor
+    said: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, OnlineFeatures, extract, states_of
 from molex_adapt.prefix_cache import PrefixCache
+from molex_adapt.processes import from_first, on_this_machine
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
@@ -104,8 +105,10 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
 
     train: Features | OnlineFeatures
     heard = divided.select(split="train")
-    resident = _gib(heard, detector) <= (room := memory_gib())
-    kept = PrefixCache.standard(run.cache).takes(int(_gib(divided, detector) * 2**30))
+    together = on_this_machine()[1]
+    room = from_first(lambda: memory_gib() / together)  # what one decides, all do
+    resident = _gib(heard, detector) <= room
+    kept = from_first(lambda: PrefixCache.standard(run.cache).takes(int(_gib(divided, detector) * 2**30)))
     if not resident:
         run.progress.note(
             f"features of {len(heard)} recordings do not fit into {room:.3g} GiB, a quarter of the memory: "

@@ -144,6 +144,14 @@ def test_the_environment_names_the_registry(run, api, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["train", "add-expert", "retrain-router"])
+def test_batches_pass_in_parts_where_that_is_asked_for(run, api, command):
+    domain = [] if command == "retrain-router" else ["--domain", "d"]
+    for given, most in ((["--micro-batch", 4], 4), ([], None)):
+        assert run(command, "data/", *domain, *given).status == 0
+        assert api.last(command.replace("-", "_"))["run"].micro_batch == most
+
+
+@pytest.mark.parametrize("command", ["train", "add-expert", "retrain-router"])
 @pytest.mark.parametrize("resume", [True, False])
 def test_resuming_is_asked_for(run, api, command, resume):
     domain = [] if command == "retrain-router" else ["--domain", "d"]

@@ -11,6 +11,7 @@ from tests.fuzz.record_readers import record, registry
 from tests.fuzz.strategies import damaged
 from tests.fuzz.tensor_readers import checkpoint, contents, tensors
 from tests.fuzz.text_readers import (
+    corpus,
     delimited,
     folder,
     json_lines,
@@ -33,6 +34,10 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "protocol-2019": protocol("ASVspoof2019.LA.cm.train.trn.txt"),
     "protocol-5": protocol("ASVspoof5.train.tsv"),
     "protocol-unnamed": protocol("trial.txt"),
+    "protocol-2021": protocol("trial_metadata.txt"),
+    "in-the-wild": corpus("meta.csv"),
+    "spoofceleb": corpus("metadata/train.csv"),
+    "mlaad": corpus("fake/en/tts/meta.csv"),
     "folder": folder,
     "scores": scores,
     "key-text": key("k.txt"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from molex_adapt import recipe as recipes
 from molex_adapt.data import Table, assign_splits, describe_split, read
+from molex_adapt.data.check import check
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.errors import DataError
 from molex_adapt.recipe import Recipe
@@ -109,10 +110,13 @@ def parquet(folder: Path) -> Reader:
 def _protocols() -> st.SearchStrategy[bytes]:
     la = b"LA_0079 LA_T_1 - - bonafide\nLA_0080 LA_T_2 - A01 spoof\n"
     five = b"T_4850 T_1 F - - - AC3 A05 spoof -\nT_4851 T_2 M C01 3 T_1 - - bonafide -\n"
+    keys = b"LA_0009 LA_T_1 alaw ita_tx A07 spoof notrim eval\nLA_1 LA_T_2 none loc_tx bonafide bonafide trim hidden\n"
+    deep = b"LA_0023 LA_T_1 nocodec asvspoof A14 spoof notrim progress traditional_vocoder - - - -\n"
     field = st.one_of(st.sampled_from([*TOKENS, "-", "LA_T_1", "A01", "T_1"]), st.text(max_size=8))
-    lines = st.lists(st.lists(field, min_size=4, max_size=11).map(" ".join), max_size=5)
+    lines = st.lists(st.lists(field, min_size=4, max_size=14).map(" ".join), max_size=5)
     return st.one_of(
-        damaged([la, five]), lines.map(lambda found: "\n".join(found).encode("utf-8", "surrogatepass"))
+        damaged([la, five, keys, deep]),
+        lines.map(lambda found: "\n".join(found).encode("utf-8", "surrogatepass")),
     )
 
 
@@ -126,6 +130,41 @@ def protocol(name: str) -> Callable[[Path], Reader]:
         return of_file(folder, name, _protocols(), lambda path: _use_table(read(path), folder / "out"))
 
     return make
+
+
+LISTS = {
+    "meta.csv": (b"file,speaker,label\n0.wav,A B,spoof\n1.wav,C,bona-fide\n", ("0.wav", "1.wav")),
+    "metadata/train.csv": (
+        b"file,speaker,attack\na00/id1/x.flac,id1,a00\na01/id1/x.flac,id1,a01\n",
+        ("flac/train/a00/id1/x.flac", "flac/train/a01/id1/x.flac"),
+    ),
+    "fake/en/tts/meta.csv": (
+        b'path|original_file|language|transcript\n./fake/en/tts/a.wav|en/by_book/f/r/b/wavs/a.wav|en|"So\n',
+        ("fake/en/tts/a.wav", "M-AILABS/en/by_book/f/r/b/wavs/a.wav"),
+    ),
+}
+"""Lists of corpora with a heading, and the audio that they name."""
+
+
+def corpus(place: str) -> Callable[[Path], Reader]:
+    """A corpus whose list lies there."""
+    seed, audio = LISTS[place]
+
+    def make(folder: Path) -> Reader:
+        root = folder / "corpus"
+        for name in (*audio, place):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"RIFF")
+        return of_file(root, place, damaged([seed]), lambda _: _use_corpus(root, folder / "out"))
+
+    return make
+
+
+def _use_corpus(root: Path, out: Path) -> None:
+    found = check(root)
+    table = read(root)
+    assert not found.faults and len(found.table) == len(table)
+    _use_table(table, out)
 
 
 _PART = st.one_of(

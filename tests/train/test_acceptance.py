@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from molex_adapt.metrics import eer
+from molex_adapt.metrics import eer, measure
 from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
 from molex_adapt.train.acceptance import (
@@ -13,6 +15,7 @@ from molex_adapt.train.acceptance import (
     rates,
     refusals,
     score_sets,
+    still_accepted,
     unproven,
 )
 
@@ -111,3 +114,13 @@ def test_scores_are_calibrated(detector_of, features_of, tiny_recipe):
     np.testing.assert_allclose(found.scores, 2 * plain.scores - 1)
     assert found.bona_fide.tolist() == [True] * 3 + [False] * 3
     assert found.groups == (["0/0", "0/1", "0/2"], ["0/0", "0/1", "0/2"])
+
+
+def test_an_attack_that_passes_the_threshold_all_the_same_is_said():
+    rates = measure([1.0, 2.0, 3.0] * 4, [-1.0, 0.0, 2.5] * 4)
+    passes = replace(change(-0.2, -0.3, -0.1), false_alarm=(0.99, 0.97))
+    (text,) = still_accepted({"new": passes}, {"new": rates}, "new")
+    assert "97 % of its spoofed speech is still accepted (99 % before)" in text
+    assert "molex-adapt set-threshold" in text
+    caught = replace(passes, false_alarm=(0.9, 0.12))
+    assert not still_accepted({"new": caught, "old": passes}, {"new": rates}, "new")

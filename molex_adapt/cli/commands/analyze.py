@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,6 +26,7 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.cli.timeline_view import timeline_view
+from molex_adapt.processes import by_itself, is_first
 
 if TYPE_CHECKING:
     from molex_adapt.api import Registry
@@ -107,12 +108,18 @@ def analyze(
         )
     if compare is not None and known is not None:
         raise typer.BadParameter("--known goes with recordings without labels, not with --compare")
+    divides = data is not None and kind != "recording"
+    if not divides and not is_first():
+        return
     if out is not None:
         from molex_adapt.api import check_report_folder  # loads torch; without data, nothing here needs it
 
         check_report_folder(out, [] if data is None else [data])
     opened = Registry.open(registry)
-    with running(quiet, device=device, precision=precision, workers=workers) as run:
+    with (
+        nullcontext() if divides else by_itself(),
+        running(quiet, device=device, precision=precision, workers=workers) as run,
+    ):
         if compare is not None:
             answer = _compared(opened, compare, data, run)
         elif data is not None and kind == "unlabelled":
@@ -121,13 +128,7 @@ def analyze(
             answer = _over_time(opened, data, run)
         else:
             answer = _analysed(opened, data, out, out is not None if ablate is None else ablate, run)
-    if _is_first():
-        emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
-
-
-def _is_first() -> bool:
-    """Whether this process speaks; of several that `accelerate launch` starts, one does."""
-    return os.environ.get("RANK", "0") == "0"
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def _kind_of(
@@ -148,7 +149,7 @@ def _kind_of(
 def _analysed(registry: Registry, data: Path | None, out: Path | None, ablate: bool, run: Run) -> Answer:
     report = registry.analyze(data, ablate=ablate, run=run)
     view = analysis_view(report)
-    if out is not None and _is_first():
+    if out is not None and is_first():
         run.progress.start("report", 1)
         registry.write_report(report, out)
         run.progress.stop()

@@ -24,6 +24,7 @@ from molex_adapt.cli.options import (
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.errors import MolexError
+from molex_adapt.processes import is_first
 
 if TYPE_CHECKING:
     from molex_adapt.reports import EvaluationReport
@@ -120,6 +121,8 @@ def evaluate(
       molex-adapt evaluate --scores scores.tsv --key key.tsv --json
       molex-adapt evaluate --scores s.tsv --key k.tsv --asv asv.txt --plots out/
     """
+    if data is None and not is_first():  # nothing to divide
+        return
     if threshold is not None and not math.isfinite(threshold):
         raise typer.BadParameter("--threshold is a number that scores can reach")
     if data is not None and scores is None and key is None:
@@ -154,7 +157,7 @@ def evaluate(
     else:
         raise typer.BadParameter("give either DATA, or both --scores and --key")
     answer = Answer(report.as_dict(), evaluation_tables(report), report.remarks, failed=broken(report.failed))
-    if plots is not None:
+    if plots is not None and is_first():
         answer = _drawn(answer, report, plots)
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,6 +26,7 @@ from molex_adapt.cli.score_view import score_table
 from molex_adapt.cli.tables import failures
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR
 from molex_adapt.errors import MolexError
+from molex_adapt.processes import is_first
 
 if TYPE_CHECKING:
     from molex_adapt.reports import ScoreReport
@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 def score(
     audio: Annotated[
         list[Path],
-        typer.Argument(metavar="AUDIO", help="Recordings, or folders of them.", show_default=False),
+        typer.Argument(
+            metavar="AUDIO",
+            help="Recordings, folders of them, or parts of a data set: DIR#eval.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -116,7 +120,7 @@ def score(
     _check_form(out, form)
     truth = _checked(audio, out, key, form)
     journal = None if out is None or (out.exists() and not out.is_file()) else _journal(out)
-    from molex_adapt.api import open_to_score
+    from molex_adapt.api import discard_journal, open_to_score
 
     try:
         with running(quiet, device=device, precision=precision, workers=workers, resume=resume) as run:
@@ -128,11 +132,12 @@ def score(
         raise
     view, failed = score_table(report), broken(report.failed)
     answer = Answer(report.as_dict(), view, report.remarks, ok=bool(report.scores), failed=failed)
+    if not is_first():
+        return
     if out is not None and report.scores:
         answer = _written(answer, report, out, truth, form)
     if journal is not None and answer.fault is None:
-        with suppress(OSError):
-            journal.unlink(missing_ok=True)
+        discard_journal(journal)
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 

@@ -15,6 +15,7 @@ from molex_adapt.cli.options import (
     Json,
     LabelledData,
     Licence,
+    MicroBatch,
     Overrides,
     Quiet,
     RecipeFile,
@@ -153,6 +154,7 @@ def train(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    micro_batch: MicroBatch = None,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
     as_json: Json = False,
@@ -177,7 +179,13 @@ def train(
     from molex_adapt.api import Registry
 
     with running(
-        quiet, device=device, seed=seed, workers=workers, resume=resume, allow_failures=allow_failures
+        quiet,
+        device=device,
+        seed=seed,
+        workers=workers,
+        resume=resume,
+        allow_failures=allow_failures,
+        micro_batch=micro_batch,
     ) as run:
         report = Registry.open(registry).train(
             data,
@@ -209,6 +217,7 @@ def add_expert(
         bool,
         typer.Option("--if-needed", help="Train no expert where the readout alone solves the domain."),
     ] = False,
+    micro_batch: MicroBatch = None,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
     as_json: Json = False,
@@ -232,7 +241,13 @@ def add_expert(
     from molex_adapt.api import Registry
 
     with running(
-        quiet, device=device, seed=seed, workers=workers, resume=resume, allow_failures=allow_failures
+        quiet,
+        device=device,
+        seed=seed,
+        workers=workers,
+        resume=resume,
+        allow_failures=allow_failures,
+        micro_batch=micro_batch,
     ) as run:
         report = Registry.open(registry).add_expert(
             data,
@@ -261,6 +276,7 @@ def retrain_router(
     seed: Seed = 0,
     workers: Workers = None,
     accept: Accept = False,
+    micro_batch: MicroBatch = None,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
     as_json: Json = False,
@@ -275,7 +291,13 @@ def retrain_router(
     from molex_adapt.api import Registry
 
     with running(
-        quiet, device=device, seed=seed, workers=workers, resume=resume, allow_failures=allow_failures
+        quiet,
+        device=device,
+        seed=seed,
+        workers=workers,
+        resume=resume,
+        allow_failures=allow_failures,
+        micro_batch=micro_batch,
     ) as run:
         report = Registry.open(registry).retrain_router(
             data or [], recipe=recipe_for(registry, recipe, overrides), accept=accept, run=run
