@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-sequence gpu format clean
+.PHONY: help demo test check docs wheel-check bench bench-sequence gpu format clean
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -34,6 +34,13 @@ check: $(STAMP) ## Check format, lint, types and tests
 	$(BIN)/mypy
 	$(MAKE) test
 
+docs: $(STAMP) ## Build the documentation as a site that opens offline, site/index.html
+	$(BIN)/python -m tools.cli_reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+wheel-check: $(STAMP) ## Build sdist and wheel, install that in a new environment, and work there
+	tools/wheel_check.sh "$(PYTHON)" $(BIN)/python
+
 bench: $(STAMP) ## Measure what everything costs, against its peers; the machine must do nothing else
 	@tools/install_speech.sh
 	$(BIN)/python -m benchmarks startup cost crossover training speed --again
@@ -56,7 +63,7 @@ format: $(STAMP) ## Format the code and mend what lint can mend
 	$(BIN)/ruff format $(CODE)
 
 clean: ## Remove everything that make made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-out
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-out site
 	find molex_adapt tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): $(DEMO_STAMP)

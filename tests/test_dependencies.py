@@ -27,7 +27,7 @@ EXTRAS = {
     "report": "analysis plots",
     "demo": "simulate",
 }
-"""Which sub-package needs an extra; `dev` is what tests, tools and benchmarks need besides."""
+"""Which sub-package needs an extra; `dev` is what tests, tools and benchmarks need besides, `docs` the site."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -145,5 +145,11 @@ def test_what_developers_install_is_used(name, found):
     assert name not in CORE, "users have it already"
 
 
+@pytest.mark.parametrize("name", sorted(EXTRA["docs"]))
+def test_what_makes_the_site_is_named_where_it_is_made(name):
+    settings = (ROOT / "Makefile").read_text() + (ROOT / "mkdocs.yml").read_text()
+    assert set(name.split("-")) <= set(re.findall(r"\w+", settings))
+
+
 def test_every_extra_has_its_place():
-    assert EXTRA.keys() == {*EXTRAS, "dev"}
+    assert EXTRA.keys() == {*EXTRAS, "docs", "dev"}
