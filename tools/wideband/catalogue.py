@@ -27,7 +27,7 @@ LICENCES = {
     "asterisk-core-sounds-en-g722": "CC-BY-SA 3.0",
     "asterisk-core-sounds-es-g722": "CC-BY-SA 3.0",
     "asterisk-core-sounds-fr-g722": "CC-BY-SA 3.0",
-    "asterisk-core-sounds-it-g722": "CC-BY-SA 3.0",
+    "asterisk-core-sounds-it-g722": "CC-BY 3.0",
     "asterisk-core-sounds-ru-g722": "CC-BY 3.0",
     "festvox-ru": "BSD-like",
     "fillets-ng-data-cs": "GPL-2",
