@@ -85,6 +85,18 @@ def test_no_page_loads_anything_from_elsewhere(site):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8"))
 
 
+def test_links_of_the_pages_lead_somewhere_in_the_repository_too():
+    """The build holds those of the site, and anchors in both."""
+    links = {
+        (page, link)
+        for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / path for path in OUTSIDE)]
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if "://" not in link
+    }
+    assert len(links) > 50
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize(
     ("source", "link", "led"),
     [
