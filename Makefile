@@ -36,7 +36,7 @@ check: $(STAMP) ## Check format, lint, types and tests
 
 docs: $(STAMP) ## Build the documentation as a site that opens offline, site/index.html
 	$(BIN)/python -m tools.cli_reference
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 wheel-check: $(STAMP) ## Build sdist and wheel, install that in a new environment, and work there
 	tools/wheel_check.sh "$(PYTHON)" $(BIN)/python
