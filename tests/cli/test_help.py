@@ -25,7 +25,11 @@ def examples(text: str) -> list[str]:
 def check(line: str) -> None:
     _, command, *rest = shlex.split(line.split(">", maxsplit=1)[0], comments=True)
     assert command in COMMANDS, line
-    known = {name for item in COMMANDS[command].params for name in (*item.opts, *item.secondary_opts)}
+    called = COMMANDS[command]
+    if below := getattr(called, "commands", None):
+        assert rest[0] in {*below, "--help"}, line
+        called = below.get(rest[0], called)
+    known = {name for item in called.params for name in (*item.opts, *item.secondary_opts)}
     for word in rest:
         assert not word.startswith("-") or word in {*known, "--help"}, line
 
