@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from multiprocessing import Queue, get_context
+from queue import Empty
 from typing import Any
 
 from molex_adapt.errors import MolexError
@@ -31,7 +32,17 @@ def in_two(work: Callable[..., Any], *given: Any, answers: int = 2) -> list[Any]
     both = [forks.Process(target=as_rank, args=(rank, port, work, given, said)) for rank in range(2)]
     for process in both:
         process.start()
-    found = dict(said.get(timeout=120) for _ in range(answers))
+    found: dict[int, Any] = {}
+    while len(found) < answers:
+        gone = not any(
+            process.is_alive() for process in both
+        )  # asked first: what they said is in the queue then
+        try:
+            rank, answer = said.get(timeout=1)
+        except Empty:
+            assert not gone, "both processes ended without an answer"
+        else:
+            found[rank] = answer
     for process in both:
         process.join()
     return [found[rank] for rank in sorted(found)]

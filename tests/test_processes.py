@@ -173,7 +173,7 @@ def test_two_processes_hear_what_one_does(made):
 
 def interrupted(path: Path, new: Path, journal: Path) -> None:
     """Score, and be stopped after five scores; then what the others have is lost, but not their journals."""
-    from molex_adapt.api import scoring
+    from molex_adapt import features
 
     def stopped(*given: Any, told: Callable[..., None], **more: Any) -> Any:
         for item in score_table(*given, **more)[0][place()[0] :: 2][:5]:
@@ -181,7 +181,7 @@ def interrupted(path: Path, new: Path, journal: Path) -> None:
         raise MolexError("stopped")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "score_table", stopped)
+        patch.setattr(features, "score_table", stopped)
         Registry(Store(path)).score(new, journal=journal, run=HOW)
 
 

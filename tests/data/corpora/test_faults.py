@@ -7,6 +7,7 @@ import time
 import pytest
 
 from molex_adapt.data import read
+from molex_adapt.data.corpora.corpus import unwatched
 from molex_adapt.data.corpora.known import layout_of
 from molex_adapt.data.corpora.protocol import list_protocol_names
 from molex_adapt.errors import DataError
@@ -102,12 +103,14 @@ def test_a_long_protocol_is_read_in_time_that_grows_with_its_lines(tmp_path):
     def seconds(count: int) -> float:
         path.write_text(lines(count))
         start = time.process_time()
-        (listing,) = list_protocol_names(path, layout_of(path))
+        with unwatched():  # as a corpus is read; the collector's time grows with all that other tests left
+            (listing,) = list_protocol_names(path, layout_of(path))
+        taken = time.process_time() - start
         assert (
             len(listing.utterances) == count
             and listing.utterances[-1].condition == f"C{(count - 1) % 11 + 1:02d}"
         )
-        return time.process_time() - start
+        return taken
 
     short = min(seconds(10_000) for _ in range(2))
-    assert seconds(60_000) < 12 * short + 0.1
+    assert min(seconds(60_000) for _ in range(2)) < 12 * short + 0.1
