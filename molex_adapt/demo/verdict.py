@@ -69,7 +69,7 @@ def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Cau
             f"as it was, EER from {figures}."
         )
     accepted = " and ".join(
-        "{:.0f} to {:.0f} % for {}".format(*(100 * share for share in change.false_alarm), words)
+        f"{100 * change.false_alarm[0]:.0f} to {100 * change.false_alarm[1]:.0f} % for {words}"
         for words, (_, _, change) in rates.items()
     )
     found = {_caught(*item) for item in rates.values()}
