@@ -21,9 +21,10 @@ OURS = ("molex_adapt", "tools", "benchmarks", "tests")
 EXTRAS = {
     "simulate": "simulate",
     "tts": "simulate",
-    "parquet": "data",
+    "parquet": "data cluster",
     "export": "exported",
     "datasets": "data",
+    "ray": "cluster",
     "report": "analysis plots",
     "demo": "simulate",
 }

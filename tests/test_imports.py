@@ -20,7 +20,7 @@ PACKAGE = Path(molex_adapt.__file__).parent
 LEVELS = [
     {"__main__"},
     {"cli"},
-    {"demo"},
+    {"cluster", "demo"},
     {"api"},
     {"train", "analysis", "hub"},
     {"registry"},

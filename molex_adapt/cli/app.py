@@ -29,6 +29,7 @@ _COMMANDS = {
         "evaluate": "measure:evaluate",
         "analyze": "analyze:analyze",
         "export": "export:export",
+        "cluster": "cluster:cluster",
     },
     "Data": {"data": "data:data"},
     "Make": {"simulate": "make:simulate", "demo": "make:demo"},

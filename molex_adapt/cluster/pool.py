@@ -1,0 +1,165 @@
+"""Workers on a cluster of Ray: started, given pieces of work, started again when they die."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from molex_adapt.errors import MolexError, RecipeError
+from molex_adapt.progress import Silent
+from molex_adapt.run import Run
+
+_MOST_BLOCKS = 10_000
+"""What Ray Data keeps account of at once; with more pieces, several of them are lost with a worker and not one."""
+_DEATHS = 5
+"""How many workers may die of one piece: a recording that kills its worker must not do so for ever."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the workers run.
+
+    Attributes:
+        workers: how many, each with a detector of its own.
+        cpus: cores of each; torch computes and recordings are decoded in so many threads.
+        address: None starts a cluster on this machine for the time of the work, else as `ray.init` takes it: "auto", or
+            ray://HOST:10001.
+    """
+
+    workers: int = 2
+    cpus: int = 1
+    address: str | None = None
+
+    def run_of_worker(self, run: Run) -> Run:
+        """How one worker works, as it can be sent there."""
+        return replace(run, workers=self.cpus, progress=Silent())
+
+
+def this_worker() -> str:
+    """Machine and process of a worker."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def answers(
+    worker: type, given: object, pieces: Sequence[dict[str, Any]], cluster: Cluster, run: Run
+) -> Iterator[dict[str, Any]]:
+    """What the workers make of every piece, in any order, each once.
+
+    Args:
+        worker: a class; made with `given`, and called with a piece, it gives its answer.
+        given, pieces: what can be pickled.
+        cluster: where.
+        run: with the device "cuda", every worker has a card of its own.
+
+    Raises:
+        RecipeError: Ray is not installed.
+        MolexError: no cluster there, what a worker raised, or several workers died of one piece.
+    """
+    data = _load_ray()
+    with _connected(cluster):
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        pool = data.ActorPoolStrategy(size=cluster.workers)
+        rows = [{"piece": piece} for piece in pieces]
+        work = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map_batches(
+            _Batched,
+            batch_size=1,
+            compute=pool,
+            fn_constructor_args=(worker, given),
+            num_cpus=cluster.cpus,
+            num_gpus=1 if run.device.startswith("cuda") else None,
+            max_task_retries=_DEATHS,
+        )
+        with _explained():
+            for row in work.iter_rows():
+                yield row["answer"]
+
+
+class _Batched:
+    """A worker as Ray Data calls it, with a column of one piece."""
+
+    def __init__(self, worker: type, given: object) -> None:
+        self._worker = worker(given)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        found = np.empty(len(batch["piece"]), dtype=object)
+        for at, piece in enumerate(batch["piece"]):
+            found[at] = self._worker(piece)
+        return {"answer": found}
+
+
+def _load_ray() -> Any:
+    """Ray Data, which sends nothing about its use to anybody.
+
+    Raises:
+        RecipeError: it is not installed.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # A worker is imported from where the driver runs; Ray's own environment hook would install it anew.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        import ray.data
+    except ImportError as error:
+        raise RecipeError(
+            f"work on a cluster needs Ray, which cannot be imported ({error}). Install it: pip install "
+            "'molex-adapt[ray]', or use molex-adapt score and analyze on one machine"
+        ) from error
+    return ray.data
+
+
+@contextmanager
+def _connected(cluster: Cluster) -> Iterator[None]:
+    """The cluster, for as long as the work lasts.
+
+    Raises:
+        MolexError: it cannot be reached.
+    """
+    import ray
+
+    here: dict[str, Any] = {
+        "num_cpus": cluster.workers * cluster.cpus,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",  # whoever reaches its ports may run code
+    }
+    there = {"address": cluster.address}
+    try:
+        ray.init(
+            **(here if cluster.address is None else there), log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = cluster.address or "this machine"
+        raise MolexError(
+            f"no cluster of Ray at {where}: {str(error).splitlines()[0][:200]}. Start one (ray start --head) and name "
+            "it by --address, or leave --address out for workers on this machine"
+        ) from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what Ray says of an error in a worker into that error."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        found: BaseException | None = error
+        while found is not None and not isinstance(found, MolexError):
+            found = getattr(found, "cause", None) or found.__cause__
+        if found is not None:
+            raise type(found)(str(getattr(found, "cause", found))) from error
+        raise MolexError(
+            f"the workers cannot go on: {str(error).strip().splitlines()[-1][:300]}. What is done is kept; run the same "
+            f"command again. Where {_DEATHS + 1} workers died of one piece, they may lack memory: give --workers fewer"
+        ) from error
