@@ -55,13 +55,22 @@ class PartsFolder:
                 f"{path} holds scores of another generation, another version, or another --prior or --error. Expected "
                 "those of this run, to go on with. Name a new folder by --out."
             )
+        for left in (path / "parts").glob("begun-*"):
+            left.unlink()
         return cls(path)
+
+    def begin(self, paths: Sequence[str]) -> int:
+        """Note that a piece is begun, until it is written; how often it was begun before."""
+        with self._begun(paths).open("ab") as file:
+            file.write(b".")
+            return file.tell() - 1
 
     def write(self, report: ScoreReport) -> None:
         """Write what a piece came to."""
         names = [line_name(item.path) for item in report.scores]
-        every = sorted([*names, *(line_name(item.path) for item in report.failed)])
-        write_table(self.path / "parts" / f"part-{sha256(*every)[:24]}.parquet", report, names)
+        paths = [item.path for item in (*report.scores, *report.failed)]
+        write_table(self.path / "parts" / f"part-{_name(paths)}.parquet", report, names)
+        self._begun(paths).unlink(missing_ok=True)
 
     def scored(self) -> set[str]:
         """Names of the recordings that have a score in a part."""
@@ -110,6 +119,9 @@ class PartsFolder:
             Failed(name, reasons[at]) for name, at in zip(names, order, strict=True) if scores[at] is None
         )
 
+    def _begun(self, paths: Sequence[str]) -> Path:
+        return self.path / "parts" / f"begun-{_name(paths)}"
+
     def _read(self, columns: list[str] | None) -> Any:
         """All parts as one table of Arrow; None where there are none."""
         import pyarrow
@@ -125,6 +137,11 @@ class PartsFolder:
                 "again."
             ) from error
         return pyarrow.concat_tables(tables, promote_options="permissive") if tables else None
+
+
+def _name(paths: Sequence[str]) -> str:
+    """What tells a piece from others, whatever the order in which its recordings were done."""
+    return sha256(*sorted(map(line_name, paths)))[:24]
 
 
 def _head(path: Path) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +19,6 @@ from molex_adapt.run import Run
 
 _MOST_BLOCKS = 10_000
 """What Ray Data keeps account of at once; with more pieces, several of them are lost with a worker and not one."""
-_DEATHS = 5
-"""How many workers may die of one piece: a recording that kills its worker must not do so for ever."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def this_worker() -> str:
 def answers(
     worker: type, given: object, pieces: Sequence[dict[str, Any]], cluster: Cluster, run: Run
 ) -> Iterator[dict[str, Any]]:
-    """What the workers make of every piece, in any order, each once.
+    """What the workers make of every piece, in any order, each once. A worker that dies is replaced, without end.
 
     Args:
         worker: a class; made with `given`, and called with a piece, it gives its answer.
@@ -60,9 +59,9 @@ def answers(
 
     Raises:
         RecipeError: Ray is not installed.
-        MolexError: no cluster there, what a worker raised, or several workers died of one piece.
+        MolexError: no cluster there, what a worker raised, or the cluster is gone.
     """
-    data = _load_ray()
+    data = _load_ray(cluster)
     with _connected(cluster):
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -75,7 +74,6 @@ def answers(
             fn_constructor_args=(worker, given),
             num_cpus=cluster.cpus,
             num_gpus=1 if run.device.startswith("cuda") else None,
-            max_task_retries=_DEATHS,
         )
         with _explained():
             for row in work.iter_rows():
@@ -95,15 +93,19 @@ class _Batched:
         return {"answer": found}
 
 
-def _load_ray() -> Any:
+def _load_ray(cluster: Cluster) -> Any:
     """Ray Data, which sends nothing about its use to anybody.
 
     Raises:
         RecipeError: it is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A worker is imported from where the driver runs; Ray's own environment hook would install it anew.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # else it doubts on stderr that workers can restart
+    if cluster.address is None:
+        # Ports on the loopback address alone: whoever reaches them may run code.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray.data
     except ImportError as error:
@@ -116,34 +118,33 @@ def _load_ray() -> Any:
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[None]:
-    """The cluster, for as long as the work lasts.
+    """The cluster, for as long as the work lasts; a caller that is connected already stays so.
 
     Raises:
         MolexError: it cannot be reached.
     """
     import ray
 
-    here: dict[str, Any] = {
-        "num_cpus": cluster.workers * cluster.cpus,
-        "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",  # whoever reaches its ports may run code
-    }
-    there = {"address": cluster.address}
+    connected = ray.is_initialized()
+    where: dict[str, Any] = {"num_cpus": cluster.workers * cluster.cpus, "include_dashboard": False}
+    if cluster.address is not None:
+        where = {"address": cluster.address}
     try:
-        ray.init(
-            **(here if cluster.address is None else there), log_to_driver=False, logging_level=logging.ERROR
-        )
+        if not connected:
+            ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = cluster.address or "this machine"
         raise MolexError(
-            f"no cluster of Ray at {where}: {str(error).splitlines()[0][:200]}. Start one (ray start --head) and name "
-            "it by --address, or leave --address out for workers on this machine"
+            f"no cluster of Ray at {cluster.address or 'this machine'}: {str(error).splitlines()[0][:200]}. Start one "
+            "(ray start --head) and name it by --address, or leave --address out for workers on this machine"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        yield
+        # A thread of Ray prints what it notices to stdout, where only results belong.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
-        ray.shutdown()
+        if not connected:
+            ray.shutdown()
 
 
 @contextmanager
@@ -160,6 +161,6 @@ def _explained() -> Iterator[None]:
         if found is not None:
             raise type(found)(str(getattr(found, "cause", found))) from error
         raise MolexError(
-            f"the workers cannot go on: {str(error).strip().splitlines()[-1][:300]}. What is done is kept; run the same "
-            f"command again. Where {_DEATHS + 1} workers died of one piece, they may lack memory: give --workers fewer"
+            f"the workers cannot go on: {str(error).strip().splitlines()[-1][:300]}. Expected a cluster that lasts as "
+            "long as the work. Scores that are written are kept: run the same command again"
         ) from error

@@ -16,7 +16,7 @@ from molex_adapt.cluster.parts import SCORES, PartsFolder
 from molex_adapt.cluster.pool import Cluster, answers, this_worker
 from molex_adapt.cluster.reach import named, read_for_workers, within_reach
 from molex_adapt.conventions import BONA_FIDE
-from molex_adapt.data import Table, Utterance
+from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR, DecisionRule
 from molex_adapt.errors import RegistryError
 from molex_adapt.reports import ClusterScores, ScoreReport, WorkerShare
@@ -27,6 +27,13 @@ _MOST_AT_ONCE = 256
 """Recordings of a piece: as many as one machine decodes ahead and sorts by length."""
 _PIECES_EACH = 4
 """At least so many pieces for a worker, or the last one would be waited for."""
+
+_MOST_BEGUN = 5
+"""How often a piece is begun: one that kills its worker must not do so for ever."""
+_DEADLY = (
+    f"{_MOST_BEGUN} workers died over it or over others of its piece, perhaps for want of memory; the same command "
+    "tries it again, in smaller pieces"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,11 @@ class Scorer:
     def __call__(self, piece: dict[str, Any]) -> dict[str, Any]:
         """Score the recordings of a piece, and write their part."""
         started = time.monotonic()
-        report = self._score([os.fsdecode(path) for path in piece["paths"]])
+        paths = [os.fsdecode(path) for path in piece["paths"]]
+        if self._task.out.begin(paths) < _MOST_BEGUN:
+            report = self._score(paths)
+        else:
+            report = ScoreReport((), tuple(Failed(path, _DEADLY) for path in paths))
         self._task.out.write(report)
         return {
             "worker": this_worker(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +17,49 @@ from pyarrow import parquet
 
 from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
-from molex_adapt.cluster import Cluster, analyse_manifest, analysis, scoring
+from molex_adapt.cluster import Cluster, analysis, scoring
+from molex_adapt.cluster.parts import PartsFolder
+from molex_adapt.cluster.pool import _load_ray
 from molex_adapt.data import read
 from molex_adapt.data.manifest import write_manifest
+from molex_adapt.errors import DataError, RecipeError
+from molex_adapt.reports import ClusterScores
 
 HERE = Run(device="cpu", workers=1)
-TWO = Cluster(workers=2)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A registry, and a Parquet manifest of 24 recordings of which one is no audio."""
+
+    registry: Path
+    manifest: Path
 
 
 @pytest.fixture(scope="module")
-def corpus(recorded, tiny_folder_of, tiny_recipe, tmp_path_factory) -> tuple[Path, Path]:
-    """A registry, and a Parquet manifest of 24 recordings of which one is no audio."""
+def made(recorded, tiny_folder_of, tiny_recipe, tmp_path_factory) -> Made:
     folder = tmp_path_factory.mktemp("cluster")
     data = recorded(folder / "data", bona_fide=12, buzz=6, hum=6)
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     registry.train(data, domain="noise", experts=2, recipe=tiny_recipe(), run=HERE)
     (data / "spoof" / "hum" / "hum003.wav").write_bytes(b"no audio")
     write_manifest(read(data), data / "all.parquet")
-    return registry.store.path, data / "all.parquet"
+    return Made(registry.store.path, data / "all.parquet")
 
 
-def dying(kind: type, folder: Path, after: bool) -> type:
-    """A worker that is killed over its second piece, before or after it is done; once in all."""
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """One cluster of two cores for the tests of this module."""
+    _load_ray(Cluster())
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def dying(kind: type, folder: Path) -> type:
+    """A worker that is killed when its second piece is written and not yet answered for; once in all."""
 
     class Dying(kind):  # type: ignore[misc, valid-type]
         def __init__(self, task: Any) -> None:
@@ -44,16 +67,12 @@ def dying(kind: type, folder: Path, after: bool) -> type:
             self.taken = 0
 
         def __call__(self, piece: dict[str, Any]) -> Any:
+            found = super().__call__(piece)
             self.taken += 1
-            found = super().__call__(piece) if after else None
-            if self.taken == 2:
-                try:
-                    (folder / "killed").touch(exist_ok=False)
-                except FileExistsError:
-                    pass
-                else:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return found if after else super().__call__(piece)
+            if self.taken == 2 and not (folder / "killed").exists():
+                (folder / "killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found
 
     return Dying
 
@@ -62,21 +81,26 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return parquet.read_table(path).to_pylist()
 
 
-def test_two_workers_score_what_one_command_does_though_one_is_killed(corpus, tmp_path, monkeypatch, capsys):
-    registry, manifest = corpus
-    monkeypatch.setattr(scoring, "Scorer", dying(scoring.Scorer, tmp_path, after=True))
-    out = tmp_path / "scores"
-    command = ["cluster", "score", str(manifest), "--out", str(out), "--registry", str(registry)]
-    command += ["--device", "cpu", "--json", "--quiet"]
+def command_line(capsys, *words: str | Path) -> tuple[int, dict[str, Any]]:
     with pytest.raises(SystemExit) as left:
-        main(command)
-    assert left.value.code == 1  # one recording is no audio
-    told = json.loads(capsys.readouterr().out)
+        main([*map(str, words), "--device", "cpu", "--json", "--quiet"])
+    return int(left.value.code or 0), json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_two_workers_score_what_one_command_does_though_one_is_killed(
+    made, ray_here, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(scoring, "Scorer", dying(scoring.Scorer, tmp_path))
+    out = tmp_path / "scores"
+    command = ["cluster", "score", made.manifest, "--out", out, "--registry", made.registry]
+    status, told = command_line(capsys, *command)
+    assert status == 1  # one recording is no audio
     assert (tmp_path / "killed").exists()
-    plain = Registry.open(registry).score(read(manifest), run=HERE)
+    plain = Registry.open(made.registry).score(read(made.manifest), run=HERE)
     expected = {item.path: item for item in plain.scores}
     found = rows(out / "scores.parquet")
-    assert [row["path"] for row in found] == [str(item.path) for item in read(manifest)]
+    assert [row["path"] for row in found] == [str(item.path) for item in read(made.manifest)]
     assert len(found) == 24 and len(expected) == 23
     for row in found:
         if row["path"] in expected:
@@ -87,6 +111,127 @@ def test_two_workers_score_what_one_command_does_though_one_is_killed(corpus, tm
         else:
             assert row["score"] is None and row["reason"] == plain.failed[0].reason
     assert [item["path"] for item in told["failed"]] == [item.path for item in plain.failed]
-    # A piece that was done and not answered for is done again: nothing but its own part is written over.
+    # A piece that was written and not answered for is done again, and replaces its own part.
     assert sum(share["recordings"] for share in told["workers"].values()) == 24
     assert sum(len(rows(part)) for part in (out / "parts").iterdir()) == 24
+
+
+def travelled(item: Any) -> Any:
+    """What arrives elsewhere; through Ray where a test has it."""
+    import ray
+
+    return ray.get(ray.put(item)) if ray.is_initialized() else item
+
+
+@pytest.fixture
+def alone(monkeypatch) -> list[dict[str, Any]]:
+    """The pieces that are handed out, to one worker in this process."""
+    given: list[dict[str, Any]] = []
+
+    def answers(worker: type, task: Any, pieces: list[dict[str, Any]], *_: Any) -> Iterator[dict[str, Any]]:
+        given.extend(pieces)
+        there = worker(travelled(task))
+        yield from (travelled(there(piece)) for piece in pieces)
+
+    monkeypatch.setattr(scoring, "answers", answers)
+    monkeypatch.setattr(analysis, "answers", answers)
+    return given
+
+
+def test_parts_of_an_analysis_become_what_one_command_says(made, ray_here, alone, capsys):
+    status, told = command_line(
+        capsys, "cluster", "analyze", made.manifest, "--registry", made.registry, "--ablate"
+    )
+    assert [piece["part"] for piece in alone] == list(range(8)) and status == 1
+    _, plain = command_line(capsys, "analyze", made.manifest, "--registry", made.registry, "--ablate")
+    assert told["utterances"] == plain["utterances"] and told["failed"] == plain["failed"]
+    assert sum(told["utterances"].values()) == 23
+    for attack, shares in plain["usage"].items():
+        assert told["usage"][attack] == pytest.approx(shares, abs=1e-6)
+    ablated = [(item["attack"], item["expert"]) for item in plain["findings"]["ablation"]]
+    assert ablated == [(item["attack"], item["expert"]) for item in told["findings"]["ablation"]]
+
+
+def score(made: Made, out: Path, **options: Any) -> ClusterScores:
+    return scoring.score_manifest(made.registry, made.manifest, out, Cluster(), run=HERE, **options)
+
+
+def test_what_is_scored_is_not_scored_again_and_what_failed_is(made, alone, tmp_path):
+    first = score(made, tmp_path / "out")
+    before = rows(tmp_path / "out" / "scores.parquet")
+    lost = sorted((tmp_path / "out" / "parts").iterdir())[0]
+    missing = [row["path"] for row in rows(lost) if row["score"] is not None]
+    lost.unlink()
+    alone.clear()
+    second = score(made, tmp_path / "out")
+    again = {os.fsdecode(path) for piece in alone for path in piece["paths"]}
+    assert again == {*missing, first.failed[0].path}
+    assert second.failed == first.failed and second.taken_over == 24 - len(again)
+    found = rows(tmp_path / "out" / "scores.parquet")
+    assert [row["path"] for row in found] == [row["path"] for row in before]
+    assert [row["score"] for row in found] == pytest.approx([row["score"] for row in before], abs=1e-6)
+
+
+def test_a_folder_of_other_scores_is_not_gone_on_with(made, alone, tmp_path):
+    score(made, tmp_path / "out")
+    with pytest.raises(DataError, match="another --prior"):
+        score(made, tmp_path / "out", prior=0.9)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("text")
+    with pytest.raises(DataError, match="is not empty"):
+        score(made, tmp_path / "mine")
+
+
+def test_two_scores_of_a_recording_and_a_missing_one_are_found(made, alone, tmp_path):
+    score(made, tmp_path / "out")
+    folder = PartsFolder(tmp_path / "out")
+    names = [row["path"] for row in rows(tmp_path / "out" / "scores.parquet")]
+    with pytest.raises(DataError, match=r"no row for 1 of 25 .* nowhere.wav"):
+        folder.merge([*names, "nowhere.wav"])
+    part = sorted((tmp_path / "out" / "parts").iterdir())[0]
+    part.with_name("part-twice.parquet").write_bytes(part.read_bytes())
+    with pytest.raises(DataError, match="two scores of"):
+        folder.merge(names)
+
+
+def test_a_piece_that_kills_every_worker_is_given_up(made, alone, tmp_path, monkeypatch):
+    plain = PartsFolder.begin
+    monkeypatch.setattr(PartsFolder, "begin", lambda self, paths: plain(self, paths) + scoring._MOST_BEGUN)
+    found = score(made, tmp_path / "out")
+    assert len(found.failed) == 24 and "workers died" in found.failed[0].reason
+    monkeypatch.undo()
+    assert not list((tmp_path / "out" / "parts").glob("begun-*"))
+    assert PartsFolder(tmp_path / "out").begin(["a"]) == 0
+    assert PartsFolder(tmp_path / "out").begin(["a"]) == 1
+
+
+def test_recordings_are_fetched_from_a_store(made, alone, tmp_path):
+    (tmp_path / "list").mkdir()
+    folder = made.manifest.parent
+    names = [item.path.relative_to(folder).as_posix() for item in read(made.manifest)]
+    manifest = tmp_path / "list" / "all.csv"
+    lines = [f"{name},{'spoof' if 'spoof' in name else 'bonafide'}" for name in [*names, "gone.wav"]]
+    manifest.write_text("\n".join(["path,label", *lines]) + "\n")
+    fetched = scoring.score_manifest(
+        made.registry, manifest, tmp_path / "out", audio_root=f"file://{folder}", run=HERE
+    )
+    found = rows(tmp_path / "out" / "scores.parquet")
+    assert [row["path"] for row in found] == [*names, "gone.wav"]
+    plain = {
+        item.path: item.score
+        for item in Registry.open(made.registry).score(read(made.manifest), run=HERE).scores
+    }
+    for row in found[:-1]:
+        expected = plain.get(str(folder / row["path"]))
+        assert row["score"] == (None if expected is None else pytest.approx(expected, abs=1e-6))
+    assert [item.path for item in fetched.failed] == ["spoof/hum/hum003.wav", "gone.wav"]
+    assert "cannot be fetched from file://" in fetched.failed[1].reason
+    with pytest.raises(DataError, match=r"no address of a store"):
+        scoring.score_manifest(made.registry, manifest, tmp_path / "out2", audio_root="ftp2://x", run=HERE)
+
+
+def test_without_ray_it_is_said_what_to_install(made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RecipeError, match=r"molex-adapt\[ray\]"):
+        score(made, tmp_path / "out")
