@@ -68,7 +68,7 @@ class PartsFolder:
     def write(self, report: ScoreReport) -> None:
         """Write what a piece came to."""
         names = [line_name(item.path) for item in report.scores]
-        paths = [item.path for item in (*report.scores, *report.failed)]
+        paths = [*(item.path for item in report.scores), *(item.path for item in report.failed)]
         write_table(self.path / "parts" / f"part-{_name(paths)}.parquet", report, names)
         self._begun(paths).unlink(missing_ok=True)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from molex_adapt.errors import MolexError, RecipeError
 from molex_adapt.progress import Silent
 from molex_adapt.run import Run
 
+_ERROR = re.compile(r"[\w.]+(Error|Exception)\b.*: ")
+"""How a traceback names what was raised."""
 _MOST_BLOCKS = 10_000
 """What Ray Data keeps account of at once; with more pieces, several of them are lost with a worker and not one."""
 
@@ -48,7 +51,7 @@ def this_worker() -> str:
 
 def answers(
     worker: type, given: object, pieces: Sequence[dict[str, Any]], cluster: Cluster, run: Run
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Any]:
     """What the workers make of every piece, in any order, each once. A worker that dies is replaced, without end.
 
     Args:
@@ -59,7 +62,7 @@ def answers(
 
     Raises:
         RecipeError: Ray is not installed.
-        MolexError: no cluster there, what a worker raised, or the cluster is gone.
+        MolexError, OSError: what a worker met; no cluster there, or it is gone.
     """
     data = _load_ray(cluster)
     with _connected(cluster):
@@ -77,19 +80,32 @@ def answers(
         )
         with _explained():
             for row in work.iter_rows():
+                if isinstance(row["answer"], Exception):
+                    raise row["answer"]
                 yield row["answer"]
 
 
 class _Batched:
-    """A worker as Ray Data calls it, with a column of one piece."""
+    """A worker as Ray Data calls it, with a column of one piece.
+
+    Errors that a user can mend are answers: Ray would wrap them in its own, and start a worker again that cannot start.
+    """
 
     def __init__(self, worker: type, given: object) -> None:
-        self._worker = worker(given)
+        self._worker: Callable[[Any], object]
+        try:
+            self._worker = worker(given)
+        except (MolexError, OSError) as error:
+            fault = error
+            self._worker = lambda _: fault
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         found = np.empty(len(batch["piece"]), dtype=object)
         for at, piece in enumerate(batch["piece"]):
-            found[at] = self._worker(piece)
+            try:
+                found[at] = self._worker(piece)
+            except (MolexError, OSError) as error:
+                found[at] = error
         return {"answer": found}
 
 
@@ -149,18 +165,16 @@ def _connected(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what Ray says of an error in a worker into that error."""
+    """Turn what Ray says of a broken cluster, or of a fault in a worker, into one line."""
     from ray.exceptions import RayError
 
     try:
         yield
     except RayError as error:
-        found: BaseException | None = error
-        while found is not None and not isinstance(found, MolexError):
-            found = getattr(found, "cause", None) or found.__cause__
-        if found is not None:
-            raise type(found)(str(getattr(found, "cause", found))) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        own = [line for line in lines if _ERROR.match(line) and not line.startswith("ray.")]
+        told = own or lines or [type(error).__name__]
         raise MolexError(
-            f"the workers cannot go on: {str(error).strip().splitlines()[-1][:300]}. Expected a cluster that lasts as "
-            "long as the work. Scores that are written are kept: run the same command again"
+            f"the workers cannot go on: {told[-1][:300]}. Expected a cluster that lasts as long as the work. Scores "
+            "that are written are kept: run the same command again; MOLEX_DEBUG=1 shows all that Ray says"
         ) from error
