@@ -116,9 +116,8 @@ def _load_ray(cluster: Cluster) -> Any:
         RecipeError: it is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # else it doubts on stderr that workers can restart
+    # Its library doubts on stderr at every start that workers can be started again; they can.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if cluster.address is None:
         # Ports on the loopback address alone: whoever reaches them may run code.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -150,7 +149,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise MolexError(
-            f"no cluster of Ray at {cluster.address or 'this machine'}: {str(error).splitlines()[0][:200]}. Start one "
+            f"no cluster of Ray at {cluster.address or 'this machine'}: {str(error).splitlines()[0][:200].rstrip('.')}. Start one "
             "(ray start --head) and name it by --address, or leave --address out for workers on this machine"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -27,7 +27,6 @@ _MOST_AT_ONCE = 256
 """Recordings of a piece: as many as one machine decodes ahead and sorts by length."""
 _PIECES_EACH = 4
 """At least so many pieces for a worker, or the last one would be waited for."""
-
 _MOST_BEGUN = 5
 """How often a piece is begun: one that kills its worker must not do so for ever."""
 _DEADLY = (

@@ -19,10 +19,10 @@ from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
 from molex_adapt.cluster import Cluster, analysis, scoring
 from molex_adapt.cluster.parts import PartsFolder
-from molex_adapt.cluster.pool import _load_ray
+from molex_adapt.cluster.pool import _Batched, _load_ray
 from molex_adapt.data import read
 from molex_adapt.data.manifest import write_manifest
-from molex_adapt.errors import DataError, RecipeError
+from molex_adapt.errors import DataError, ExpertError, RecipeError
 from molex_adapt.reports import ClusterScores
 
 HERE = Run(device="cpu", workers=1)
@@ -235,3 +235,20 @@ def test_without_ray_it_is_said_what_to_install(made, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RecipeError, match=r"molex-adapt\[ray\]"):
         score(made, tmp_path / "out")
+
+
+class Faulty:
+    """A worker that cannot start, or cannot work."""
+
+    def __init__(self, starts: bool) -> None:
+        if not starts:
+            raise ExpertError("does not start")
+
+    def __call__(self, piece: Any) -> Any:
+        raise OSError("disk full")
+
+
+@pytest.mark.parametrize(("starts", "told"), [(False, "does not start"), (True, "disk full")])
+def test_what_a_user_can_mend_comes_back_as_it_is(starts, told):
+    found = _Batched(Faulty, starts)({"piece": [1]})["answer"][0]
+    assert isinstance(found, ExpertError | OSError) and str(found) == told
