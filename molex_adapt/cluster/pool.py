@@ -148,8 +148,9 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         if not connected:
             ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0][:200].rstrip(".")
         raise MolexError(
-            f"no cluster of Ray at {cluster.address or 'this machine'}: {str(error).splitlines()[0][:200].rstrip('.')}. Start one "
+            f"no cluster of Ray at {cluster.address or 'this machine'}: {said}. Start one "
             "(ray start --head) and name it by --address, or leave --address out for workers on this machine"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
