@@ -82,7 +82,7 @@ def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Cau
     }
     return (
         caught,
-        f"{said[caught]}: the EER went from {figures}. At the threshold it accepts {accepted} of them.",
+        f"{said[caught]}: the EER went from {figures}. What the threshold accepts of it went from {accepted}.",
     )
 
 

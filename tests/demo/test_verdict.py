@@ -38,7 +38,7 @@ def verdict_of(
         (
             {"novel": (0.24, 0.01), "unheard": (0.3, 0.04)},
             "yes",
-            "and 30.0 to 4.0 % for june, never heard. At the threshold it accepts ",
+            "and 30.0 to 4.0 % for june, never heard. What the threshold accepts of it went from ",
         ),
         ({"novel": (0.24, 0.01), "unheard": (0.3, 0.12)}, "partly", "It catches novel only in part: "),
         ({"novel": (0.24, 0.12)}, "partly", "It catches novel only in part: "),
