@@ -47,14 +47,13 @@ def rows(browser: Browser, table: str) -> list[list[str]]:
 
 
 def draw_all(browser: Browser) -> None:
-    browser.value("document.querySelectorAll('[data-chart]').forEach(place => place.scrollIntoView())")
-    browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 1280, "height": 9000, "deviceScaleFactor": 1, "mobile": False},
-    )
-    browser.wait(
+    """Have all charts in sight at once, for only those that are seen are drawn: what is drawn makes the page longer."""
+    condition = (
         "[...document.querySelectorAll('[data-chart]')].every(p => p.hidden || p.querySelector('canvas'))"
     )
+    browser.value("window.scrollTo(0, 0)")
+    browser.resize(1280, browser.value("document.documentElement.scrollHeight") + 9000)
+    browser.wait(condition)
 
 
 @needs_chromium
