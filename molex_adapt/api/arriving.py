@@ -44,9 +44,9 @@ _ROWS = {
     "carried": "its router rows are those it was trained with",
     "aligned": "its router rows are those it was trained with, brought to the level here by {shared} expert(s) that "
     "both mixtures have; rows have been trained since, so molex-adapt retrain-router may improve them",
-    "heard": "it comes from another mixture: its router rows were made from what the routers here read of its "
-    "exemplars; molex-adapt retrain-router improves them",
-    "centred": "it comes from another mixture, without exemplars: its router rows were brought to the mean level here, "
+    "heard": "it comes from another mixture: its router rows were made from what routers read of its domain; "
+    "molex-adapt retrain-router improves them",
+    "centred": "it comes from another mixture, and brought nothing of its domain: its router rows were brought to the mean level here, "
     "which is a guess; molex-adapt retrain-router DATA improves them",
     "mean": "nothing is known of where it should act: its router rows are the mean of those here; molex-adapt "
     "retrain-router DATA teaches the routers when to choose it",

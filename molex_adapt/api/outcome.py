@@ -19,7 +19,7 @@ from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
-from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays
+from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays, remembered_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
 from molex_adapt.train.acceptance import still_accepted
@@ -64,7 +64,10 @@ def write_generation(
             NewExpert(
                 _record(training, name, domain, data, result),
                 expert_arrays(detector, name),
-                _exemplar_arrays(result.exemplars[name], data, recipe),
+                {
+                    **_exemplar_arrays(result.exemplars[name], data, recipe),
+                    **remembered_to_arrays(result.remembered[name]),
+                },
             )
             for name, (domain, data) in owners.items()
         ],

@@ -35,7 +35,8 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     Args:
         store, name: the registry and the expert.
         repository: ORG/REPO, for the card.
-        exemplars: whether features of recordings may travel.
+        exemplars: whether features of recordings, and digests of which were heard, may travel. What routers read of
+            the domain, which has no recording in it, travels all the same.
 
     Raises:
         ExpertError: there is no such expert.
@@ -125,8 +126,7 @@ def _add_expert(
     content[f"{prefix}/{layout.ADAPTER_CONFIG}"] = adapter_config(record)
     content[f"{prefix}/{layout.EXPERT}"] = files.dump_record(record)
     if exemplars is not None:
-        content[f"{prefix}/{layout.EXEMPLARS}"] = folder / layout.EXEMPLARS
-        digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
+        content[f"{prefix}/{layout.EXEMPLARS}"] = files.dump_tensors(exemplars)
 
 
 def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:
@@ -134,7 +134,9 @@ def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[Ex
     kept = store.exemplar_tensors(record.name)
     if kept is None or exemplars:
         return record, kept
-    return record.model_copy(update={"exemplars_sha256": None}), None
+    left = {name: array for name, array in kept.items() if name.startswith("routing.")} or None
+    digest = sha256(files.dump_tensors(left)) if left else None
+    return record.model_copy(update={"exemplars_sha256": digest}), left
 
 
 def _rows_first(router: Arrays, index: int) -> Arrays:

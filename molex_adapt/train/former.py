@@ -11,11 +11,11 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, score_sets
 from molex_adapt.train.calibrate import DevelopmentScores, score_development
-from molex_adapt.train.judgement import Adapted, timed
+from molex_adapt.train.judgement import Adapted, recalibrate, timed
 from molex_adapt.train.likeness import likeness
 from molex_adapt.train.old import OldDomain, check_sets, development_sets, replay_share, replay_weights
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.readout_stage import with_states
+from molex_adapt.train.readout_stage import weigh_readout, with_states
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Former:
             new domain's bona fide speech, which is as real as theirs.
         replay_share: least share of every batch that exemplars get.
         replay_weights: by old domain, how they divide it.
+        blind: whether there are old domains, and no exemplar of any.
     """
 
     domain: str
@@ -40,6 +41,18 @@ class Former:
     held: DevelopmentScores
     replay_share: float
     replay_weights: Mapping[str, float]
+    blind: bool
+
+    def settle(self, detector: Detector, result: Adapted) -> None:
+        """Weigh the readout and calibrate anew, for the mixture as it is now.
+
+        Where nothing of old domains can be measured both stay: the new domain alone would decide them, and the old ones
+        are to keep their scores.
+        """
+        if self.blind:
+            return
+        result.remarks += weigh_readout(detector, self.development)
+        recalibrate(detector, self.development, result, self.held)
 
 
 def ask_former(
@@ -65,4 +78,6 @@ def ask_former(
         share = replay_share(1 - share, found.loss, losses)
     heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
     held = score_development(detector, heard)
-    return Former(domain, sets, scored, [data.dev, *known.values()], held, share, replay_weights(losses))
+    development = [data.dev, *known.values()]
+    blind = bool(detector.mixture.names) and not known
+    return Former(domain, sets, scored, development, held, share, replay_weights(losses), blind)
