@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.sequence.domains import Measured
 from molex_adapt.detector import Detector
@@ -29,6 +31,7 @@ class Setting:
         domains: how many are to be learnt.
         seed: decides all chance.
         progress: listener.
+        keep: bytes of data (features to replay) that a method with replay may keep of one domain; the same for all.
     """
 
     base: Path
@@ -36,6 +39,7 @@ class Setting:
     domains: int
     seed: int
     progress: Progress
+    keep: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ class Method(Protocol):
 
     def scores(self, measured: Measured) -> Scores:
         """(N,), higher is more bona fide; in nats, by a calibration of the first step's development split."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on, but the data of domains."""
+
+    def go_on(self, state: dict[str, Tensor], learnt: Sequence[tuple[str, DomainData]]) -> None:
+        """Take up a state after these domains."""
 
 
 def scores_of(detector: Detector, measured: Measured) -> Scores:
