@@ -36,13 +36,13 @@ class Rwm(OneLora):
     towards Q, and forged speech towards P, each utterance by the arc sine of its share in a softmax over the batch's
     outputs for the true class, by half.
 
-    What differs, where the paper leaves it open or our layers ask for it: formulas are those of the authors' published
-    code (github.com/Cecile-hi/Radian-Weight-Modification), which modifies one layer; here the LoRA's A and B and the
-    weights of the head are modified, and biases are free, as there. The code divides P and Q by their norms at every
-    batch, which stops the recursion, and finds Q by a formula that is zero but for rounding when P can be inverted; here
-    neither is done, and P + tan(theta) Q is divided by its value at 45 degrees, so that gradients keep their size. P
-    learns a domain after it was trained on, in one pass. The optimiser is that of all methods, AdamW. The active rank
-    is that of `OneLora`.
+    Formulas are those of the authors' published code (github.com/Cecile-hi/Radian-Weight-Modification), which modifies
+    one layer; here the LoRA's A and B and the weights of the head are modified, and biases are free, as there. What
+    differs: the code divides P and Q by their norms at every batch, which stops the recursion, and finds Q by a formula
+    that is zero but for rounding where P can be inverted. Here neither is done, and P + tan(theta) Q is divided by its
+    value at 45 degrees, so that gradients keep their size. P learns a domain after it was trained on, in one pass, and
+    not while it is. That bona fide speech is the compact class is taken from the paper, not measured anew. The
+    optimiser is that of all methods, AdamW. The active rank is that of `OneLora`.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -151,6 +151,4 @@ def mean_inputs(detector: Detector, batch: Batch, layers: Sequence[Layer]) -> li
     finally:
         for handle in handles:
             handle.remove()
-    return [
-        found[layer.module] if layer.low is None else layer.low @ found[layer.module] for layer in layers
-    ]
+    return [found[layer.module] if layer.low is None else layer.low @ found[layer.module] for layer in layers]

@@ -10,7 +10,7 @@ from benchmarks.forms import computed_by
 from benchmarks.sequence.domains import Measured
 from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
 from benchmarks.sequence.methods.lora import Domains, OneLora
-from benchmarks.sequence.methods.state import State, state_of, take_up, weight_bytes
+from benchmarks.sequence.methods.state import State, state_of, take_up
 from benchmarks.sequence.methods.training import fit_weights
 from benchmarks.workbench import detector_on
 from molex_adapt.mixture import ExpertLinear, ExpertSpec
@@ -63,7 +63,7 @@ class Arrow:
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Train the domain's LoRA alone, with the head for the first domain."""
         setting, mixture = self.setting, self.detector.mixture
-        number, former = len(mixture.names), weight_bytes(self.detector)
+        number = len(mixture.names)
         append_expert(self.detector, name, setting.recipe, setting.seed + number)
         torch.manual_seed(setting.seed + number)
         weights = mixture.expert_parameters(name)
@@ -78,7 +78,7 @@ class Arrow:
         with computed_by(self._form()):
             calibrate(self.detector, [data.dev])
         moved = sum(weight.numel() for weight in weights)
-        return Learnt(moved, weight_bytes(self.detector) - former, 0)
+        return Learnt(moved, 2 * moved, 0)
 
     def scores(self, measured: Measured) -> Scores:
         """Routed, calibrated."""
