@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.sequence.domains import Measured
+from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
 from molex_adapt.features import logits_of
 from molex_adapt.progress import Progress
 from molex_adapt.recipe import Recipe
@@ -64,7 +66,10 @@ class Method(Protocol):
         """Learn a domain; earlier domains' data is gone, but for what the method itself kept."""
 
     def scores(self, measured: Measured) -> Scores:
-        """(N,), higher is more bona fide; in nats, by a calibration of the first step's development split."""
+        """(N,) in nats, higher is more bona fide.
+
+        Calibrated on what the method may see: the last domain's development split, and what it kept of former ones.
+        """
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on, but the data of domains."""
@@ -77,3 +82,12 @@ def scores_of(detector: Detector, measured: Measured) -> Scores:
     """Calibrated scores of a detector."""
     found: Scores = detector.calibration.apply(logits_of(detector, measured.features).double().numpy())
     return found
+
+
+def calibrated(scores: Scores, bona_fide: Tensor, former: Calibration) -> Calibration:
+    """A calibration of (N,) scores of a development split; the former one where they do not separate."""
+    real = bona_fide.numpy()
+    try:
+        return Calibration.fit(scores[real], scores[~real])
+    except DataError:
+        return former
