@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.plan import Cell, Plan
 from benchmarks.sequence.domains import Domains, make_domains
-from benchmarks.sequence.methods import METHODS, Method, Setting
+from benchmarks.sequence.methods import METHODS, TOGETHER, Method, Setting
 from benchmarks.sequence.settings import Settings
 from molex_adapt.atomic import replacing
 from molex_adapt.base import load_base
@@ -28,8 +28,6 @@ from molex_adapt.detector import Detector
 from molex_adapt.progress import Progress
 from molex_adapt.run import Run
 
-AT_ONCE = ("joint", "joint_lora")
-"""Methods that wait for the last domain: what they know before is not measured."""
 APART = "alone"
 """Its detectors are measured on everything after every step, for `averaged` is made of them."""
 
@@ -104,7 +102,7 @@ def _measure(name: str, method: Method, run: CellScores, domains: Domains) -> No
     """After the last step of a run so far: everything, or what its own domain needs."""
     step = len(run.steps) - 1
     everything = name == APART or run.whole
-    if name in AT_ONCE and not run.whole:
+    if name in TOGETHER and not run.whole:  # of the first domain alone
         return
     for measured, scores in ((domains.test, run.test), (domains.development, run.development)):
         if everything:
