@@ -96,7 +96,7 @@ def _sequence(found: Found) -> Iterator[tuple[str, str]]:
     changes = [backward(run) for run in by_method["ours"].values()]
     middle, worst = (mean(100 * how(values) for values in changes) for how in (mean, max))
     count = len(found.plan.settings["development"]) + len(test)
-    measure = f"{count} attacks learnt one after the other, mean EER of the {len(test)} test attacks: {', '.join(known)}"
+    measure = f"{count} attacks learnt in turn, mean EER of the {len(test)} test attacks: {', '.join(known)}"
     shown = ", ".join(each.text() for each in known.values())
     yield (
         f"{measure}; change of ours since each one's own step: mean, worst",

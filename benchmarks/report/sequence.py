@@ -45,9 +45,9 @@ voices, with {dev} of either for early stopping and calibration, and in no other
 conditions drawn at random, at most {seconds:g} s of each. A method with replay may keep {keep:.1f} MB of prefix
 features an attack. EER in per cent, changes in points, positive is worse; of several orders the mean.
 
-Choices of methods are made on the development attacks ({development}), not on the test attacks ({test}). How ours adds an
-expert was chosen before, on development voices, with phase_vocoder and formant_shift. The base is no stranger to either
-kind: it was post-trained on copies of its own, of training voices alone, by {heard}.
+Choices of methods are made on the development attacks ({development}), not on the test attacks ({test}). How ours adds
+an expert was chosen before, on development voices, with phase_vocoder and formant_shift. The base is no stranger to
+either kind: it was post-trained on copies of its own, of training voices alone, by {heard}.
 """
 HEARD = ("codec2", "espeak", "griffin_lim", "hifigan", "istft", "lpc", "mel_gan", "world")
 """Attacks of the embedded base's post-training (tools/wideband/README.md)."""
@@ -88,7 +88,9 @@ def _about(plan: Plan) -> str:
     heard = [name for name in HEARD if name in (*settings["development"], *settings["test"])]
     known = {key: settings[key] for key in ("train", "dev", "forged", "bona_fide")}
     seconds, keep = settings["measured_seconds"], settings["keep"] / 1e6
-    return ABOUT.format(**known, **named, seconds=seconds, keep=keep, heard=", ".join(heard) or "none of them")
+    return ABOUT.format(
+        **known, **named, seconds=seconds, keep=keep, heard=", ".join(heard) or "none of them"
+    )
 
 
 def _rank(method: str, runs: Runs, attacks: list[str]) -> tuple[bool, float]:
@@ -125,8 +127,8 @@ def _methods(by_method: dict[str, Runs], test: list[str], everything: list[str])
     header += [f"{cost}, {kind}" for cost in ("minDCF", "actDCF") for kind in ("test", "all")]
     header += ["worst attack of each order", "right after its step, all", "backward transfer, mean", "worst"]
     about = (
-        "By the final mean EER of the test attacks, with 95 % intervals over test sources and orders. Detection costs are "
-        "those of ASVspoof 5, means over attacks.\n"
+        "By the final mean EER of the test attacks, with 95 % intervals over test sources and orders. Detection costs "
+        "are those of ASVspoof 5, means over attacks.\n"
     )
     return ["### Methods\n", about, *table(header, rows)]
 
@@ -156,7 +158,11 @@ def _attacks(by_method: dict[str, Runs], plan: Plan) -> list[str]:
     shown = [method for method in by_method if method != APART]
     kinds = {name: kind for kind in ("test", "development") for name in plan.settings[kind]}
     rows = [
-        [name, kind, *(_mean(100 * run["final"][name] for run in by_method[method].values()) for method in shown)]
+        [
+            name,
+            kind,
+            *(_mean(100 * run["final"][name] for run in by_method[method].values()) for method in shown),
+        ]
         for name, kind in kinds.items()
     ]
     about = "Final EER. Where a probe reaches a low one, a method's is no evidence that it hears more.\n"
@@ -170,7 +176,7 @@ def _thresholds(by_method: dict[str, Runs]) -> list[str]:
         if method == APART:
             continue
         values = [
-            _mean((100 * each[when][what] for each in found if when in each))
+            _mean(100 * each[when][what] for each in found if when in each)
             for what, when in (
                 ("refused", "first"),
                 ("refused", "last"),
@@ -181,9 +187,9 @@ def _thresholds(by_method: dict[str, Runs]) -> list[str]:
         ]
         rows.append([title(method), *values])
     about = (
-        "Set anew after the first step and after the last, on the bona fide development recordings learnt so far, to refuse "
-        "at most 3 % of new voices. Per cent of the test: bona fide refused, and forgeries accepted of the attacks learnt "
-        "so far.\n"
+        "Set anew after the first step and after the last, on the bona fide development recordings learnt so far, to "
+        "refuse at most 3 % of new voices. Per cent of the test: bona fide refused, and forgeries accepted of the "
+        "attacks learnt so far.\n"
     )
     header = ["method", "refused after the first", "after the last", "accepted after the first"]
     header += ["after the last", "of the test attacks"]

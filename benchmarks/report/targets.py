@@ -30,7 +30,9 @@ def targets(by_method: Methods, attacks: list[str]) -> list[str]:
         _below(by_method, SEQUENTIAL, attacks, "every sequential peer"),
         _below(by_method, (RIDGE,), attacks, "the ridge head alone"),
         _at_most("backward transfer, mean, points", 0.3, mean(100 * mean(each) for each in changes), True),
-        _at_most("backward transfer, worst attack, points", 1.5, mean(100 * max(each) for each in changes), True),
+        _at_most(
+            "backward transfer, worst attack, points", 1.5, mean(100 * max(each) for each in changes), True
+        ),
         _at_most("bona fide refused after the last step, per cent", 3.0, refused, False),
         _at_most("the same over that after the first step, points", 1.0, rise, True),
     ]

@@ -158,9 +158,7 @@ def choose(settings: Settings, folder: Path) -> Chosen:
             twins = [recordings[row.source, row.speaker] for row in drawn if row.split != "test"]
         else:  # a text may have a recording's number: it is none of it
             drawn = [replace(row, source=f"{name}/{row.source}") for row in drawn]
-            twins = [
-                row for split in ("train", "dev") for row in _some(everyone, name, split, wanted[split])
-            ]
+            twins = [row for split in ("train", "dev") for row in _some(everyone, name, split, wanted[split])]
         chosen.forged[name], chosen.beside[name] = drawn, twins
     return chosen
 

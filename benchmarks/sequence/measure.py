@@ -70,7 +70,9 @@ def _run(
     started = time.monotonic()
 
     def run(cell: Cell) -> Cell:
-        if (folder / f"{cell.name}.safetensors").exists():  # done, but not yet kept, when the last call was cut off
+        if (
+            folder / f"{cell.name}.safetensors"
+        ).exists():  # done, but not yet kept, when the last call was cut off
             return cell
         folders = [f"--domains={domains}", f"--work={work}"]
         command = [sys.executable, "-m", "benchmarks.sequence", str(copy), *folders]
