@@ -92,8 +92,9 @@ def features_of(detector: Detector, name: str, table: Table, run: Run, folder: P
     lengths = torch.tensor([len(clip) for clip in features.clips])
     found = {"frames": torch.cat(list(features.clips)), "lengths": lengths}
     if features.statistics is not None:  # for a readout, which reads the frozen base's states too
-        features = replace(features, states=states_of(detector, features))
-        found |= {"statistics": features.statistics, "states": features.states}
+        states = states_of(detector, features)
+        features = replace(features, states=states)
+        found |= {"statistics": features.statistics, "states": states}
     kept.parent.mkdir(parents=True, exist_ok=True)
     with replacing(kept, durable=False) as partial:
         save_file(found, partial)

@@ -66,7 +66,7 @@ def difference(ours: Runs, theirs: Runs, kind: str, attacks: list[str]) -> Estim
 
 def final(run: Figures, attacks: list[str]) -> float:
     """Mean EER after the last step, per cent."""
-    return 100 * mean(run["final"][name] for name in attacks)
+    return float(100 * mean(run["final"][name] for name in attacks))
 
 
 def _beside(ours: Runs, theirs: Runs) -> dict[Cell, Figures]:

@@ -62,7 +62,7 @@ def sequence(found: Found) -> list[str]:
     if len(data) > 1:
         there += " Not all of them are on the same recordings: runs on different ones are not compared."
     test, everything = plan.settings["test"], [*plan.settings["development"], *plan.settings["test"]]
-    ranked = dict(sorted(by_method.items(), key=lambda item: _rank(*item, test)))
+    ranked = dict(sorted(by_method.items(), key=lambda item: _rank(item[0], item[1], test)))
     return [
         _about(plan),
         f"{there}\n",

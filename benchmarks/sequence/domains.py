@@ -40,7 +40,7 @@ class Measured:
         features: of all.
         paths: their files, in the same order.
         sets: per domain, indices of its utterances, bona fide ones and, of a test, forged ones.
-        voices: who speaks.
+        voices: who speaks; empty where nobody asks.
     """
 
     features: Features
@@ -54,14 +54,9 @@ class Measured:
         return self.features.bona_fide.numpy()
 
     def pick(self, rows: NDArray[np.int64]) -> Measured:
-        """Some utterances, of no set."""
+        """Some utterances, without sets and voices."""
         at = rows.tolist()
-        return Measured(
-            self.features.pick(at),
-            tuple(self.paths[i] for i in at),
-            {},
-            tuple(self.voices[i] for i in at),
-        )
+        return Measured(self.features.pick(at), tuple(self.paths[i] for i in at), {})
 
 
 @dataclass(frozen=True)

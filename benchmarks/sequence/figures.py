@@ -15,6 +15,7 @@ from benchmarks.sequence.domains import Domains, Measured
 from benchmarks.sequence.run import CellScores
 from benchmarks.sequence.settings import Settings
 from molex_adapt.metrics import (
+    Ties,
     act_dcf,
     eer,
     eer_interval,
@@ -27,6 +28,9 @@ from molex_adapt.metrics import (
 Scores = NDArray[np.floating[Any]]
 Classes = tuple[Scores, Scores]
 
+TIES: Ties = "step"
+"""Equal scores, such as the probe of durations gives, are accepted or refused together."""
+
 
 def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[str, Any]:
     """Everything that is kept of one run, as JSON values; `right_after` is NaN where nothing was measured.
@@ -35,16 +39,11 @@ def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[st
     """
     test, names = domains.test, settings.attacks
     final = {name: classes_of(run.test[-1], test, name) for name in names}
-    rates = {name: float(eer(*final[name])) for name in names}
+    rates = {name: _eer(run.test[-1], test, name) for name in names}
     worst = max(names, key=rates.__getitem__)
     sources = {name: _sources(test, name) for name in names}
-    resampled = dict(
-        zip(
-            names,
-            resampled_eers([(*final[name], sources[name]) for name in names], bootstrap=settings.resamples),
-            strict=True,
-        )
-    )
+    sets = [(*final[name], sources[name]) for name in names]
+    drawn = dict(zip(names, resampled_eers(sets, bootstrap=settings.resamples, ties=TIES), strict=True))
     kinds = {"test": settings.test, "all": names}
     return {
         "data": domains.digest,
@@ -53,9 +52,9 @@ def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[st
         "right_after": {name: _eer(run.test[step], test, name) for step, name in enumerate(run.order)},
         "min_dcf": {kind: _mean(min_dcf(*final[name]) for name in own) for kind, own in kinds.items()},
         "act_dcf": {kind: _mean(act_dcf(*final[name]) for name in own) for kind, own in kinds.items()},
-        "worst": {"attack": worst, "ci": list(eer_interval(*final[worst], groups=sources[worst]))},
+        "worst": {"attack": worst, "ci": list(eer_interval(*final[worst], groups=sources[worst], ties=TIES))},
         "resampled": {
-            kind: np.rint(1e4 * np.mean([resampled[name] for name in own], axis=0)).astype(int).tolist()
+            kind: np.rint(1e4 * np.mean([drawn[name] for name in own], axis=0)).astype(int).tolist()
             for kind, own in kinds.items()
         },
         "threshold": _thresholds(run, domains, settings),
@@ -123,7 +122,7 @@ def _sources(measured: Measured, name: str) -> tuple[list[str], list[str]]:
 def _eer(scores: Scores, measured: Measured, name: str) -> float:
     if not np.isfinite(scores[measured.sets[name]]).all():
         return float("nan")
-    return float(eer(*classes_of(scores, measured, name)))
+    return float(eer(*classes_of(scores, measured, name), ties=TIES))
 
 
 def _mean(values: Any) -> float:

@@ -241,6 +241,7 @@ def test_figures_of_known_scores(settings, prepared, runs):
     run.test[2] = np.where(test.bona_fide, 2.0, -2.0)
     run.test[2, [at for at in test.sets[first] if not test.bona_fide[at]][:5]] = 3.0
     run.test[2, np.flatnonzero(test.bona_fide)[:3]] = 0.0
+    run.test[:] += 1e-4 * np.arange(len(test.paths))  # no ties
     found = figures_of(run, domains, settings)
     assert found["right_after"] == {first: 0.0, ORDER[1]: 0.0, ORDER[2]: 0.0}
     assert found["final"] == {"buzz": 0.0, first: pytest.approx(0.5, abs=0.11), "said": 0.0}
