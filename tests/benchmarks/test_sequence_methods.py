@@ -35,7 +35,7 @@ KEEP = 8_000
 
 @pytest.fixture(scope="module")
 def recipe(tiny_recipe):
-    stage = {"steps": 3, "evaluate_every": 1, "learning_rate": 0.01}
+    stage = {"steps": 3, "evaluate_every": 3, "learning_rate": 0.01}
     return tiny_recipe(
         head={"width": 8, "readout": True},
         router={"top_k": 2},
