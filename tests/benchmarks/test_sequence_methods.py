@@ -17,12 +17,12 @@ from benchmarks.sequence.methods import METHODS, Setting, lora, radian, regulari
 from benchmarks.sequence.methods.analytic import Moments, RandomFeatures, raw_readings
 from benchmarks.sequence.methods.any_ssr import RIDGE
 from benchmarks.sequence.methods.radian import Rwm
-from benchmarks.sequence.methods.remembering import bytes_kept, drawn_from
+from benchmarks.sequence.methods.remembering import Ledger, bytes_kept, drawn_from
 from benchmarks.sequence.methods.replayed import Der
 from benchmarks.sequence.methods.state import packed, unpacked
 from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
-from molex_adapt.features import concatenate
+from molex_adapt.features import Features, concatenate
 from molex_adapt.progress import Silent
 from molex_adapt.run import Run
 from molex_adapt.train.pools import Sampler
@@ -171,6 +171,30 @@ def test_drawing_takes_pairs_that_fit_and_no_more_than_a_crop(domains):
     again, other = (drawn_from(train, KEEP, 0.4, seed).sources for seed in (1, 2))
     assert again == small.sources != other
     assert len(drawn_from(train, KEEP, 0.4, seed=1, beside=KEEP)) == 0
+
+
+def test_old_logits_are_those_of_the_rows_that_a_batch_drew():
+    ledger, count = Ledger(), 12
+    numbers = torch.arange(2 * count, dtype=torch.float32)
+    sets = [
+        Features(
+            tuple(torch.full((3, 1), float(number)) for number in own),
+            own % 2 == 0,
+            tuple(f"{int(number) // 2}" for number in own),
+            tuple(None if number % 2 == 0 else "hum" for number in own),
+        )
+        for own in numbers.split(count)
+    ]
+    known, unknown = ledger.pool(sets[0], 1.0, numbers[:count]), ledger.pool(sets[1], 1.0)
+    sampler = Sampler([unknown, known], 8, 3, 0)
+    for _ in range(3):
+        drawn = sampler.draw(torch.device("cpu")).features[:, 0, 0]
+        old = drawn < count
+        assert 0 < int(old.sum()) < len(old)
+        assert float(ledger.distance(drawn)) == 0
+        sampler.draw(torch.device("cpu"))
+        assert float(ledger.distance(numbers.new_zeros(8))) > 0
+    assert float(ledger.distance(drawn)) == 0  # nothing was drawn since
 
 
 @pytest.mark.parametrize("strength", [0.0, Der.strength])
