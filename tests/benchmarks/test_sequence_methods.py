@@ -19,10 +19,13 @@ from benchmarks.sequence.methods.any_ssr import RIDGE
 from benchmarks.sequence.methods.radian import Rwm
 from benchmarks.sequence.methods.remembering import Ledger, bytes_kept, drawn_from
 from benchmarks.sequence.methods.replayed import Der
-from benchmarks.sequence.methods.state import packed, unpacked
+from benchmarks.sequence.methods.state import packed, state_of, take_up, unpacked
+from benchmarks.workbench import detector_on
 from molex_adapt.base import load_base
+from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, concatenate
+from molex_adapt.features import Features, concatenate, logits_of
+from molex_adapt.mixture import ExpertSpec
 from molex_adapt.progress import Silent
 from molex_adapt.run import Run
 from molex_adapt.train.pools import Sampler
@@ -112,6 +115,26 @@ def test_a_method_learns_and_goes_on_from_its_state(name, run_of, setting, domai
     assert np.array_equal(other.scores(measured), steps[0][1])
     assert other.learn(ORDER[1], domains[ORDER[1]]) == steps[1][0]
     assert np.array_equal(other.scores(measured), steps[1][1])
+
+
+def test_a_detector_is_what_its_state_says(setting, measured):
+    specs = [ExpertSpec("wide", 4, 8.0), ExpertSpec("narrow", 2, 8.0), ExpertSpec("third", 2, 4.0)]
+    one, other = (detector_on(setting.base, setting.recipe, seed) for seed in (0, 1))
+    generator = torch.Generator().manual_seed(0)
+    for spec in specs:
+        one.mixture.add(spec)
+        for weight in (*one.mixture.expert_parameters(spec.name), *one.mixture.router_rows(spec.name)):
+            weight.data.copy_(torch.randn(weight.shape, generator=generator))
+    for router in one.mixture.routers:
+        router.centre.normal_(generator=generator)
+        router.spread.uniform_(0.5, 2.0, generator=generator)
+    one.calibration = Calibration(2.0, -1.0)
+    other.mixture.add(ExpertSpec("in the way", 8, 1.0))
+    take_up(other, load(save(state_of(one))), specs)
+    assert other.mixture.specs == specs
+    assert other.calibration == one.calibration
+    assert torch.equal(logits_of(one, measured.features), logits_of(other, measured.features))
+    assert not any(weight.requires_grad for weight in other.parameters())
 
 
 def scores_of(run_of, name: str) -> tuple[np.ndarray, np.ndarray]:
