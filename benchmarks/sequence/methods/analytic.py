@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,10 +87,13 @@ class Moments:
         """(M, K) weights of ridge regression on everything that was added.
 
         Raises:
-            torch.linalg.LinAlgError: the ridge is too small for these moments.
+            LinAlgError: the ridge is too small for these moments (numpy's).
         """
         held = self.gram + ridge * torch.eye(len(self.gram)).double()
-        return torch.cholesky_solve(self.cross, torch.linalg.cholesky(held))
+        factor, fault = torch.linalg.cholesky_ex(held)
+        if fault:
+            raise np.linalg.LinAlgError(f"moments cannot be solved with a ridge of {ridge:g}")
+        return torch.cholesky_solve(self.cross, factor)
 
     def state(self) -> State:
         """Half of the one, and the other."""

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from benchmarks.sequence.domains import Measured
 from benchmarks.sequence.methods.analytic import RandomFeatures, Recursion, raw_readings
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting
-from benchmarks.sequence.methods.lora import Domains, OneLora
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting
+from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.state import State, bytes_of, take_up, within
 from molex_adapt.features import Features, logits_of
 from molex_adapt.train.prepare import DomainData
@@ -28,7 +28,7 @@ class AnySsr:
     What differs: the paper's tasks share the language model's head, while a LoRA here has a head of its own, and a
     calibration by its own development split; the router reads what the readout reads (pooled states of all layers, and
     statistics of the spectrum) instead of the mean over the fourth layer's states; it expands them to 2,000 random
-    features, rectified, instead of 10,000. The rank of each LoRA is that of `OneLora`, as one acts at a time.
+    features, rectified, instead of 10,000 without. The rank of each LoRA is that of `OneLora`, as one acts at a time.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -79,7 +79,7 @@ class AnySsr:
         }
         return tasks | self._routing()
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         self.tasks = [within(state, f"task.{number}.") for number in range(len(learnt))]
         self.router.go_on(within(state, "router."))

@@ -21,6 +21,8 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.train.prepare import DomainData
 
 Scores = NDArray[np.float64]
+Known = Sequence[tuple[str, DomainData]]
+"""Domains that were learnt, in order."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Method(Protocol):
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on, but the data of domains."""
 
-    def go_on(self, state: dict[str, Tensor], learnt: Sequence[tuple[str, DomainData]]) -> None:
+    def go_on(self, state: dict[str, Tensor], learnt: Known) -> None:
         """Take up a state after these domains."""
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
 from benchmarks.sequence.methods.state import State, bytes_of, state_of, take_up
 from benchmarks.sequence.methods.training import equally_active, fit_weights
 from benchmarks.workbench import detector_on
@@ -18,8 +16,6 @@ from molex_adapt.train.losses import logits_and_loss
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import TWIN_LOSS, append_expert
-
-Domains = Sequence[tuple[str, DomainData]]
 
 
 class OneLora:
@@ -59,7 +55,7 @@ class OneLora:
         """The detector, and what a cure keeps beside it."""
         return state_of(self.detector) | {f"own.{name}": value for name, value in self.own_state().items()}
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         take_up(self.detector, state, self.detector.mixture.specs)
         self.steps = len(learnt)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
-from benchmarks.sequence.methods.lora import Domains
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
 from benchmarks.sequence.methods.remembering import bytes_kept
 from benchmarks.sequence.methods.state import State, state_of, take_up, trainable, weight_bytes
 from benchmarks.workbench import detector_on
@@ -53,7 +52,7 @@ class Ours:
         """The detector and its threshold."""
         return state_of(self.detector) | {"threshold": torch.tensor(self.threshold, dtype=torch.float64)}
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains, whose exemplars are drawn again."""
         recipe = self.setting.recipe
         specs = [ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha) for name, _ in learnt]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmarks.sequence.methods.base import Setting
-from benchmarks.sequence.methods.lora import Domains, OneLora
+from benchmarks.sequence.methods.base import Known, Setting
+from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.state import State, packed, unpacked, within
 from molex_adapt.base import frame_mask
 from molex_adapt.detector import Detector
@@ -84,7 +84,7 @@ class Rwm(OneLora):
         """The projectors, which are symmetric."""
         return {str(at): packed(value) for at, value in enumerate(self.projectors)}
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         super().go_on(state, learnt)
         own = within(state, "own.")
@@ -106,7 +106,7 @@ class Rwm(OneLora):
 class Layer:
     """A weight (D_out, D_in), and the module whose input it is multiplied by: as it is, or after `low` (D_in, M)."""
 
-    weight: nn.Parameter
+    weight: Tensor
     module: nn.Module
     low: Tensor | None = None
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.sequence.methods.base import Setting
-from benchmarks.sequence.methods.lora import Domains, OneLora
+from benchmarks.sequence.methods.base import Known, Setting
+from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.remembering import Ledger
 from benchmarks.sequence.methods.state import State, copied, within
-from molex_adapt.features import logits_of
+from molex_adapt.features import Features, logits_of
 from molex_adapt.train.losses import detection_loss
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.prepare import DomainData
@@ -55,7 +55,7 @@ class Ewc(OneLora):
         """The importance; the anchor are the weights themselves."""
         return {str(at): copied(value) for at, value in enumerate(self.importance)}
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         super().go_on(state, learnt)
         own = within(state, "own.")
@@ -100,6 +100,7 @@ class Lwf(OneLora):
         """The new domain, with what the model says of it before it learns."""
         if not self.steps:
             return super().pools(data)
+        assert isinstance(data.train, Features)
         return [self.ledger.pool(data.train, 1.0, logits_of(self.detector, data.train))]
 
     def penalty(self, logit: Tensor, batch: Batch) -> Tensor:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchmarks.sequence.methods.base import Setting
-from benchmarks.sequence.methods.lora import Domains, OneLora
+from benchmarks.sequence.methods.base import Known, Setting
+from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.remembering import Ledger, bytes_kept, drawn_from
 from benchmarks.sequence.methods.state import State, within
 from molex_adapt.features import Features, logits_of
@@ -45,7 +45,7 @@ class Replay(OneLora):
         self.kept.append(kept)
         return bytes_kept(kept)
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """What was kept of these domains is drawn again."""
         super().go_on(state, learnt)
         self.kept = [self._draw(data, number) for number, (_, data) in enumerate(learnt)]
@@ -103,7 +103,7 @@ class Der(Replay):
         """The logits."""
         return {str(number): logits.clone() for number, logits in enumerate(self.logits)}
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         super().go_on(state, learnt)
         own = within(state, "own.")

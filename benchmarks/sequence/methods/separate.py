@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from benchmarks.forms import computed_by
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
-from benchmarks.sequence.methods.lora import Domains, OneLora
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
+from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.state import State, state_of, take_up
 from benchmarks.sequence.methods.training import fit_weights
 from benchmarks.workbench import detector_on
@@ -44,7 +44,7 @@ class Alone:
         """Of the last."""
         return self.method.state()
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains, of which the last one counts."""
         self.method.go_on(state, learnt[-1:])
 
@@ -89,7 +89,7 @@ class Arrow:
         """The detector."""
         return state_of(self.detector)
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         lora = self.setting.recipe.lora
         take_up(self.detector, state, [ExpertSpec(name, lora.rank, lora.alpha) for name, _ in learnt])

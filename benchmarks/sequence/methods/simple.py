@@ -14,8 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, calibrated
-from benchmarks.sequence.methods.lora import Domains
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, calibrated
 from benchmarks.sequence.methods.state import State
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Split
@@ -69,7 +68,7 @@ class Statistics:
         """Nothing: there is no chance in it, and everything follows from the recordings."""
         return {}
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """Fit to these domains again."""
         for name, data in learnt if self.cumulative else learnt[-1:]:
             self.learn(name, data)

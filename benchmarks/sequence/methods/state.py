@@ -60,11 +60,12 @@ def trainable(detector: Detector) -> int:
 
 
 def weight_bytes(detector: Detector) -> int:
-    """Bytes of a detector on its base: weights in half precision, the readout as it is; 0 without experts."""
+    """Bytes of a detector on its base: weights in half precision, a readout that has learnt as it is."""
     readout = detector.head.readout
-    if not detector.mixture.names:
+    if not detector.mixture.names:  # nothing was trained yet
         return 0
-    return 2 * trainable(detector) + (bytes_of(readout.state_dict()) if readout is not None else 0)
+    told = bytes_of(readout.state_dict()) if readout is not None and readout.has_learnt else 0
+    return 2 * trainable(detector) + told
 
 
 def of_calibration(calibration: Calibration) -> State:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
-from benchmarks.sequence.methods.lora import Domains
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
 from benchmarks.sequence.methods.remembering import bytes_kept
 from benchmarks.sequence.methods.state import State, state_of, take_up, trainable, weight_bytes
 from benchmarks.sequence.methods.training import equally_active, fit_weights, lengthened
@@ -65,7 +64,7 @@ class _Together:
         """The detector."""
         return state_of(self.detector)
 
-    def go_on(self, state: State, learnt: Domains) -> None:
+    def go_on(self, state: State, learnt: Known) -> None:
         """After these domains."""
         self.seen = dict(learnt)
         trained = list(self.seen) if len(self.seen) == self.setting.domains else list(self.seen)[:1]
