@@ -91,10 +91,12 @@ def features_of(detector: Detector, name: str, table: Table, run: Run, folder: P
         raise SystemExit(f"{name}: {len(failed)} recordings failed, first {failed[0]}")
     lengths = torch.tensor([len(clip) for clip in features.clips])
     found = {"frames": torch.cat(list(features.clips)), "lengths": lengths}
-    if features.statistics is not None:  # for a readout, which reads the frozen base's states too
+    if (
+        statistics := features.statistics
+    ) is not None:  # for a readout, which reads the frozen base's states too
         states = states_of(detector, features)
         features = replace(features, states=states)
-        found |= {"statistics": features.statistics, "states": states}
+        found |= {"statistics": statistics, "states": states}
     kept.parent.mkdir(parents=True, exist_ok=True)
     with replacing(kept, durable=False) as partial:
         save_file(found, partial)

@@ -33,7 +33,7 @@ TITLES = {
     "any_ssr": "Any-SSR",
     "ranpac": "RanPAC",
     "head": "head alone, experience replay",
-    "ridge": "ridge head alone",
+    "ridge": "the readout alone (ridge regression)",
     "lfcc": "LFCC statistics, logistic regression, vectors of all attacks kept",
     "duration": "probe: duration",
     "average_spectrum": "probe: average spectrum",
@@ -45,9 +45,10 @@ voices, with {dev} of either for early stopping and calibration, and in no other
 conditions drawn at random, at most {seconds:g} s of each. A method with replay may keep {keep:.1f} MB of prefix
 features an attack. EER in per cent, changes in points, positive is worse; of several orders the mean.
 
-Choices of methods are made on the development attacks ({development}), not on the test attacks ({test}). How ours adds
-an expert was chosen before, on development voices, with phase_vocoder and formant_shift. The base is no stranger to
-either kind: it was post-trained on copies of its own, of training voices alone, by {heard}.
+Choices of this plan are made on the development attacks ({development}), not on the test attacks ({test}). Ours is
+older: on development voices, how it adds an expert was chosen with phase_vocoder and formant_shift, and its readout on
+means over attacks of both kinds. Nor is the base a stranger to them: it was post-trained on copies of its own, of
+training voices, by {heard}.
 """
 HEARD = ("codec2", "espeak", "griffin_lim", "hifigan", "istft", "lpc", "mel_gan", "world")
 """Attacks of the embedded base's post-training (tools/wideband/README.md)."""

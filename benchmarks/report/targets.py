@@ -11,7 +11,7 @@ from benchmarks.report.tables import table
 Methods = dict[str, dict[Cell, Figures]]
 
 SEQUENTIAL = ("averaged", "naive", "replay", "der", "ewc", "lwf", "rwm", "arrow", "any_ssr", "ranpac", "head")
-"""Peers that learn one domain after the other, as ours does; `ridge`, which ours contains, is named apart."""
+"""Peers that learn one domain after the other, as ours does; the readout alone, a part of ours, is named apart."""
 RIDGE = "ridge"
 _ROUNDING = 1e-9
 
@@ -28,7 +28,7 @@ def targets(by_method: Methods, attacks: list[str]) -> list[str]:
     rows = [
         _over_joint(by_method, attacks),
         _below(by_method, SEQUENTIAL, attacks, "every sequential peer"),
-        _below(by_method, (RIDGE,), attacks, "the ridge head alone"),
+        _below(by_method, (RIDGE,), attacks, "the readout alone"),
         _at_most("backward transfer, mean, points", 0.3, mean(100 * mean(each) for each in changes), True),
         _at_most(
             "backward transfer, worst attack, points", 1.5, mean(100 * max(each) for each in changes), True

@@ -102,7 +102,7 @@ def test_targets_are_judged_from_figures(by_method):
     assert joint[1].startswith("+0.23 [") and joint[2] == "yes"
     peers = rows["final mean EER below every sequential peer, intervals apart, points"]
     assert peers[1].endswith("; not: none") and peers[2] == "yes"
-    assert rows["final mean EER below the ridge head alone, intervals apart, points"][1:] == [
+    assert rows["final mean EER below the readout alone, intervals apart, points"][1:] == [
         "apart: ridge; not: none",
         "yes",
     ]

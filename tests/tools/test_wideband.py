@@ -332,18 +332,21 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch, capsys
     few, make = [*both, "--out", str(tmp_path / "few"), "--attacks"], domains.Maker.make
 
     def cut_off(self, name):
-        if name == "splice":
+        if name == "cascade":
             raise KeyboardInterrupt
         return make(self, name)
 
-    monkeypatch.setattr("sys.argv", [*few, "lpc", "splice", "cascade"])
+    monkeypatch.setattr("sys.argv", [*few, "lpc", "cascade"])
     with monkeypatch.context() as patch:
         patch.setattr(domains.Maker, "make", cut_off)
         with pytest.raises(KeyboardInterrupt):
             domains.main()
     capsys.readouterr()
+    monkeypatch.setattr(domains, "PER_ATTACK_ON_GAMES", {"train": 0, "dev": 0, "test": 0})
+    monkeypatch.setattr("sys.argv", [*few, "lpc", "cascade", "splice", "--per-attack", "1", "1", "1"])
     domains.main()
-    assert capsys.readouterr().out.splitlines()[:2] == ["bonafide: there", "lpc: there"]
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["bonafide: there", "lpc: there", "cascade: 4 files", "splice: 4 files"]
     assert not (tmp_path / "few" / "shipped.csv").exists()
     for name in ("bonafide", "lpc"):  # the same beside other sets, and after an interruption
         for path in (tmp_path / "out" / name).iterdir():
