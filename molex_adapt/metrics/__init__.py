@@ -21,6 +21,7 @@ from molex_adapt.metrics.cost_intervals import (
     CostIntervals,
     a_dcf_interval,
     cost_intervals,
+    eer_and_cost_intervals,
     t_dcf_interval,
 )
 from molex_adapt.metrics.curve import (
@@ -39,11 +40,13 @@ from molex_adapt.metrics.curve import (
 from molex_adapt.metrics.evaluation_curves import EvaluationCurves, curves_of
 from molex_adapt.metrics.rates import (
     FEWEST_FOR_INTERVAL,
+    Breakdown,
     Rates,
     measure,
     measure_by_attack,
     measure_by_condition,
     measure_grid,
+    measure_with_intervals,
 )
 from molex_adapt.metrics.refusals import (
     Refusals,
@@ -76,6 +79,7 @@ __all__ = [
     "T_DCF",
     "AsvRates",
     "Bounded",
+    "Breakdown",
     "CostIntervals",
     "Costs",
     "Curve",
@@ -98,6 +102,7 @@ __all__ = [
     "curves_of",
     "det_curve",
     "eer",
+    "eer_and_cost_intervals",
     "eer_interval",
     "eer_threshold",
     "error_rates",
@@ -107,6 +112,7 @@ __all__ = [
     "measure_by_condition",
     "measure_grid",
     "measure_tandem",
+    "measure_with_intervals",
     "min_dcf",
     "min_t_dcf",
     "paired_change",

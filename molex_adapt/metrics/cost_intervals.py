@@ -1,6 +1,6 @@
 """Bootstrap intervals of detection costs: minDCF, actDCF, Cllr, t-DCF, a-DCF. The resamples are those of the EER.
 
-Shapes: R resamples, N bona fide, M spoof, V points of the curve.
+Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from molex_adapt.metrics.curve import ASVSPOOF5, Costs, checked_scores
+from molex_adapt.metrics.curve import ASVSPOOF5, Costs, Floats, Ties, checked_scores
 from molex_adapt.metrics.resampling import (
     Groups,
     Units,
@@ -64,26 +64,70 @@ def cost_intervals(
 
     Source: own; Efron and Tibshirani 1993, chapter 13.
     """
+    _, found = eer_and_cost_intervals(
+        bona_fide,
+        spoof,
+        costs=costs,
+        bootstrap=bootstrap,
+        seed=seed,
+        confidence=confidence,
+        groups=groups,
+        ties="step",
+    )
+    return found
+
+
+def eer_and_cost_intervals(
+    bona_fide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    costs: Costs = ASVSPOOF5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Groups | None = None,
+    ties: Ties = "asvspoof5",
+) -> tuple[Interval, CostIntervals]:
+    """`eer_interval` and `cost_intervals` from the same resamples, in the time of one of them.
+
+    Arguments and errors as there; `ties` matters for the EER only. Source: own.
+    """
     real, fake = checked_scores(bona_fide, spoof)
     check_settings(bootstrap, confidence)
     units = Units.of(real.size, fake.size, groups)
-    curve = WeightedCurve.of(real, fake, units, "step")
+    curve = WeightedCurve.of(real, fake, units, ties)
     miss_weight, false_alarm_weight = (
         weight / costs.default_cost for weight in (costs.miss_weight, costs.false_alarm_weight)
     )
-    missed, accepted = real < costs.bayes_threshold, fake >= costs.bayes_threshold
-    real_bits, fake_bits = (np.logaddexp(0.0, nats) / (2 * math.log(2)) for nats in (-real, fake))
-    low, actual, bits = [], [], []
+    sums = _unit_sums(real, fake, units, costs.bayes_threshold)
+    eers, low, actual, bits = [], [], [], []
     for drawn in units.draw(bootstrap, seed):
         miss, false_alarm = curve.rates(drawn)
+        # The other reading of ties adds points that cost at least as much.
         low.append((miss_weight * miss + false_alarm_weight * false_alarm).min(axis=1))
-        reals, fakes = drawn[:, units.real], drawn[:, units.fake]
-        of_reals, of_fakes = reals.sum(axis=1), fakes.sum(axis=1)
-        actual.append(
-            miss_weight * (reals @ missed) / of_reals + false_alarm_weight * (fakes @ accepted) / of_fakes
-        )
-        bits.append(reals @ real_bits / of_reals + fakes @ fake_bits / of_fakes)
-    return CostIntervals(*(percentiles(np.concatenate(rows), confidence) for rows in (low, actual, bits)))
+        reals, missed, real_bits, fakes, accepted, fake_bits = (drawn @ sums).T
+        eers.append(curve.eers_of(miss, false_alarm, reals, fakes))
+        actual.append(miss_weight * missed / reals + false_alarm_weight * accepted / fakes)
+        bits.append(real_bits / reals + fake_bits / fakes)
+    eer, *found = (percentiles(np.concatenate(rows), confidence) for rows in (eers, low, actual, bits))
+    return eer, CostIntervals(*found)
+
+
+def _unit_sums(real: Floats, fake: Floats, units: Units, threshold: float) -> Floats:
+    """(U, 6) sums over the scores of each unit, of bona fide speech and then of spoofs.
+
+    They are the number of scores, of those that are decided wrongly, and the share of Cllr in bits.
+    """
+    classes = (
+        (units.real, real < threshold, np.logaddexp(0.0, -real)),
+        (units.fake, fake >= threshold, np.logaddexp(0.0, fake)),
+    )
+    columns = [
+        np.bincount(unit, weights=own, minlength=units.count)
+        for unit, wrong, nats in classes
+        for own in (None, wrong, nats / (2 * math.log(2)))
+    ]
+    return np.stack(columns, axis=1)
 
 
 def t_dcf_interval(
