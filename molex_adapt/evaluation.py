@@ -134,7 +134,14 @@ def evaluate_scores(
         intervals=found["intervals"] if overall.has_interval else None,
     )
     if trials is not None:
-        tandem, remarks = evaluate_tandem(joined, trials, sources=sources, bootstrap=bootstrap)
+        tandem, remarks = evaluate_tandem(
+            joined,
+            trials,
+            sources=sources,
+            attacks=attacks,
+            conditions=conditions,
+            bootstrap=bootstrap,
+        )
         report = replace(report, tandem=tandem, remarks=[*report.remarks, *remarks])
     if curves:
         report = replace(report, curves=curves_of(*columns, attacks))

@@ -12,7 +12,7 @@ Only that of ASVspoof 5 has a header. Fields are separated by blanks or tabs; a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,11 +51,8 @@ class Trials:
     by_trial: bool = False
     """Whether the countermeasure counts once for each trial, as in ASVspoof 5, and not once for each recording."""
     origin: str = "trials"
-
-    def of(self, scores: Scores) -> tuple[Scores, Scores, Scores]:
-        """Scores of target, nontarget and spoof trials."""
-        target, nontarget, spoof = (scores[self.kinds == kind] for kind in KINDS)
-        return target, nontarget, spoof
+    attacks: tuple[str, ...] | None = None
+    """What the lines of spoof trials call their attack, where the form does not name recordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ def read_trials(path: Path | str, key: Path | str | None = None) -> Trials:
         found = Trials(_labels(path, lines, 3), None, _column(path, lines, 2), _texts(lines, 1))
     elif len(first) == 3 and first[1] in KINDS:
         _no_key(path, key)
-        found = Trials(_labels(path, lines, 1), _column(path, lines, 2), None)
+        found = Trials(_labels(path, lines, 1), _column(path, lines, 2), None, attacks=_texts(lines, 0))
     elif len(first) == 3 and _is_number(first[2]):
         scores = _column(path, lines, 2)
         found = Trials(_from_key(path, lines, (0, 1), key), scores, None, _texts(lines, 1))
@@ -99,7 +96,7 @@ def read_trials(path: Path | str, key: Path | str | None = None) -> Trials:
             f"{path} has no {' and no '.join(lacking)} trial. Expected some of each kind: {', '.join(KINDS)}. Check "
             "the labels."
         )
-    return Trials(found.kinds, found.asv, found.sasv, found.files, found.by_trial, str(path))
+    return replace(found, origin=str(path))
 
 
 def _with_header(path: Path, header: list[str], lines: list[_Line], key: Path | str | None) -> Trials:

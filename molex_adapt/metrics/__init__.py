@@ -17,13 +17,7 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 from __future__ import annotations
 
 from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change, paired_changes
-from molex_adapt.metrics.cost_intervals import (
-    CostIntervals,
-    a_dcf_interval,
-    cost_intervals,
-    eer_and_cost_intervals,
-    t_dcf_interval,
-)
+from molex_adapt.metrics.cost_intervals import CostIntervals, cost_intervals, eer_and_cost_intervals
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -70,12 +64,21 @@ from molex_adapt.metrics.tandem import (
     t_eer,
     tandem_weights,
 )
+from molex_adapt.metrics.tandem_intervals import (
+    TrialGroups,
+    a_dcf_interval,
+    t_dcf_interval,
+    t_dcf_intervals,
+    t_eer_interval,
+)
+from molex_adapt.metrics.tandem_parts import TANDEM_FIGURES, TandemFigures, TandemParts, tandem_figures
 from molex_adapt.metrics.tandem_rates import Bounded, TandemRates, measure_tandem
 
 __all__ = [
     "ASVSPOOF5",
     "A_DCF",
     "FEWEST_FOR_INTERVAL",
+    "TANDEM_FIGURES",
     "T_DCF",
     "AsvRates",
     "Bounded",
@@ -88,10 +91,13 @@ __all__ = [
     "Rates",
     "Refusals",
     "RefusalsChange",
+    "TandemFigures",
+    "TandemParts",
     "TandemRates",
     "TandemWeights",
     "Ties",
     "TrialCosts",
+    "TrialGroups",
     "a_dcf",
     "a_dcf_interval",
     "act_dcf",
@@ -121,7 +127,10 @@ __all__ = [
     "refusals_by_condition",
     "split_groups",
     "t_dcf_interval",
+    "t_dcf_intervals",
     "t_eer",
+    "t_eer_interval",
+    "tandem_figures",
     "tandem_weights",
     "threshold_for_new_voices",
 ]

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of detection costs: minDCF, actDCF, Cllr, t-DCF, a-DCF. The resamples are those of the EER.
+"""Bootstrap intervals of detection costs: minDCF, actDCF, Cllr. The resamples are those of the EER.
 
 Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
 """
@@ -7,25 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from molex_adapt.metrics.curve import ASVSPOOF5, Costs, Floats, Ties, checked_scores
-from molex_adapt.metrics.resampling import (
-    Groups,
-    Units,
-    check_settings,
-    draw_units,
-    percentiles,
-    running,
-    running_weights,
-)
-from molex_adapt.metrics.tandem import A_DCF, TandemWeights, TrialCosts, a_dcf_cost, checked_trials
+from molex_adapt.metrics.resampling import Groups, Interval, Units, check_settings, percentiles
 from molex_adapt.metrics.weighted_curve import WeightedCurve
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,68 +116,3 @@ def _unit_sums(real: Floats, fake: Floats, units: Units, threshold: float) -> Fl
         for own in (None, wrong, nats / (2 * math.log(2)))
     ]
     return np.stack(columns, axis=1)
-
-
-def t_dcf_interval(
-    bona_fide: ArrayLike,
-    spoof: ArrayLike,
-    weights: TandemWeights,
-    *,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    groups: Groups | None = None,
-) -> Interval:
-    """Interval of `min_t_dcf`: the countermeasure's utterances are drawn anew, the ASV system stays fixed.
-
-    Arguments and errors as `eer_interval`, with `weights` from `tandem_weights`. Source: own.
-    """
-    real, fake = checked_scores(bona_fide, spoof)
-    check_settings(bootstrap, confidence)
-    units = Units.of(real.size, fake.size, groups)
-    curve = WeightedCurve.of(real, fake, units, "step")
-    found = []
-    for drawn in units.draw(bootstrap, seed):
-        miss, false_alarm = curve.rates(drawn)
-        cost = weights.constant + weights.miss * miss + weights.false_alarm * false_alarm
-        found.append(cost.min(axis=1))
-    return percentiles(np.concatenate(found), confidence)
-
-
-def a_dcf_interval(
-    target: ArrayLike,
-    nontarget: ArrayLike,
-    spoof: ArrayLike,
-    *,
-    costs: TrialCosts = A_DCF,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Interval:
-    """Interval of `a_dcf`: trials are drawn anew within each of the three kinds.
-
-    Args:
-        target, nontarget, spoof, costs: see `a_dcf`.
-        bootstrap, seed, confidence: see `eer_interval`.
-
-    Raises:
-        DataError: as `a_dcf`, or impossible settings.
-
-    Source: own.
-    """
-    kinds = checked_trials(target, nontarget, spoof)
-    check_settings(bootstrap, confidence)
-    values, at = np.unique(np.concatenate(kinds), return_inverse=True)
-    edges = np.cumsum([0, *(scores.size for scores in kinds)])
-    strata = [np.arange(first, last) for first, last in pairwise(edges)]
-    # Of each kind, its trials in order of score, and how many of them each threshold rejects.
-    ordered = [units[np.argsort(at[units], kind="stable")] for units in strata]
-    below = [running(at[units], values.size) for units in strata]
-    found = []
-    for drawn in draw_units(strata, int(edges[-1]), bootstrap, seed):
-        passed = []
-        for units, rejected in zip(ordered, below, strict=True):
-            total, sums = running_weights(drawn[:, units], rejected)
-            passed.append(sums / total)
-        found.append(a_dcf_cost(passed[0], 1 - passed[1], 1 - passed[2], costs).min(axis=1))
-    return percentiles(np.concatenate(found), confidence)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.bootstrap import eer_interval
-from molex_adapt.metrics.cost_intervals import CostIntervals, Interval, eer_and_cost_intervals
+from molex_adapt.metrics.cost_intervals import CostIntervals, eer_and_cost_intervals
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -27,7 +27,7 @@ from molex_adapt.metrics.curve import (
     eer,
     min_dcf,
 )
-from molex_adapt.metrics.resampling import Groups, split_groups
+from molex_adapt.metrics.resampling import Groups, Interval, split_groups
 
 FEWEST_FOR_INTERVAL = 10
 """Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,
