@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from molex_adapt.data.naming import meet
 from molex_adapt.errors import DataError
 from molex_adapt.metrics import (
+    FEWEST_FOR_INTERVAL,
     TandemFigures,
     TandemParts,
     TandemRates,
+    eer,
+    eer_interval,
     measure_tandem,
     split_groups,
     tandem_figures,
@@ -103,16 +106,17 @@ def _pooled(
     bootstrap: int,
 ) -> tuple[TandemRates, list[str]]:
     """Figures of all together with intervals; what is of one source, else of one recording, is drawn together."""
+    trials = sets.trials
     names = [
         source or name for source, name in zip(sources or joined.filenames, joined.filenames, strict=True)
     ]
     own = split_groups([names[at] for at in rows], np.ones_like(sets.real), sets.real)
     of_trials = None
-    if sets.trials.files is not None:
-        named = [sets.kept & (sets.trials.kinds == kind) for kind in KINDS]
+    if trials.files is not None:
+        named = [sets.kept & (trials.kinds == kind) for kind in KINDS]
         target, nontarget, spoof = ([names[at] for at in places[chosen]] for chosen in named)
         of_trials = target, nontarget, spoof
-    every = np.ones(sets.trials.kinds.size, dtype=bool)
+    every = np.ones(trials.kinds.size, dtype=bool)
     figures = measure_tandem(
         *sets.classes(np.ones_like(sets.real)),
         asv=sets.asv(every),
@@ -121,11 +125,32 @@ def _pooled(
         groups=own,
         trial_groups=of_trials,
     )
-    if figures.asv is None or (figures.t_dcf_2019 is not None and figures.t_dcf_2021 is not None):
-        return figures, []
-    return figures, [
-        "the t-DCF does not exist for this ASV system: it verifies nobody, or no spoof deceives it"
+    remarks = [
+        *_turned(f"{trials.origin}: ASV", sets.asv(every)),
+        *_turned(f"{trials.origin}: SASV", sets.sasv(every)),
     ]
+    if figures.asv is not None and (figures.t_dcf_2019 is None or figures.t_dcf_2021 is None):
+        remarks.append(
+            "the t-DCF does not exist for this ASV system: it verifies nobody, or no spoof deceives it"
+        )
+    return figures, remarks
+
+
+def _turned(system: str, kinds: tuple[_Scores, _Scores, _Scores] | None) -> list[str]:
+    """What to say of a system that accepts other speakers rather than the target; certain, as of a countermeasure."""
+    if kinds is None:
+        return []
+    target, nontarget, _ = kinds
+    rate = eer(target, nontarget)
+    enough = min(target.size, nontarget.size) >= FEWEST_FOR_INTERVAL
+    if rate <= 0.5 or not enough or eer_interval(target, nontarget)[0] <= 0.5:
+        return []
+    told = (
+        f"{system} accepts nontargets rather than targets (EER {100 * rate:.1f} %): its scores are upside down, or the "
+        "labels swapped. Higher means more the target speaker here; turn the sign of its scores in the file, for "
+        "--negate turns those of the countermeasure"
+    )
+    return [told]
 
 
 def _parts(

@@ -83,7 +83,7 @@ def read_trials(path: Path | str, key: Path | str | None = None) -> Trials:
     elif len(first) == 3 and first[1] in KINDS:
         _no_key(path, key)
         found = Trials(_labels(path, lines, 1), _column(path, lines, 2), None, attacks=_texts(lines, 0))
-    elif len(first) == 3 and _is_number(first[2]):
+    elif len(first) == 3 and _number_of(first[2]) is not None:
         scores = _column(path, lines, 2)
         found = Trials(_from_key(path, lines, (0, 1), key), scores, None, _texts(lines, 1))
     else:
@@ -208,19 +208,21 @@ def _texts(lines: list[_Line], at: int) -> tuple[str, ...]:
 
 def _number(path: Path, line: _Line, at: int) -> float:
     text = line.fields[at]
-    if not _is_number(text):
+    number = _number_of(text)
+    if number is None or not math.isfinite(number):
         raise DataError(
             f"{path}, line {line.number}: score {shown(text)}. Expected a finite number. Score that trial again; do "
             "not invent one."
         )
-    return float(text)
+    return number
 
 
-def _is_number(text: str) -> bool:
+def _number_of(text: str) -> float | None:
+    """Also NaN and infinite ones, which are scores that went wrong; None of other words."""
     try:
-        return math.isfinite(float(text))
+        return float(text)
     except ValueError:
-        return False
+        return None
 
 
 def _check_width(path: Path, lines: list[_Line], width: int) -> None:

@@ -69,10 +69,10 @@ class TandemRates:
     @property
     def figures(self) -> TandemFigures:
         """The same without intervals."""
-        costs = (
+        a_dcf, *t_dcf = (
             None if item is None else item.value for item in (self.a_dcf, self.t_dcf_2019, self.t_dcf_2021)
         )
-        return TandemFigures(self.target, self.nontarget, self.spoof, *costs, self.t_eer)
+        return TandemFigures(self.target, self.nontarget, self.spoof, a_dcf, t_dcf[0], t_dcf[1], self.t_eer)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
