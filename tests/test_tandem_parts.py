@@ -136,16 +136,17 @@ def test_trials_without_names_have_the_attack_of_their_lines_and_no_condition(da
     assert any("do not name recordings" in remark for remark in report.remarks)
 
 
-def test_a_part_without_a_kind_of_trial_is_not_measured_but_named(data):
+@pytest.mark.parametrize("by_trial", [False, True])
+def test_a_part_without_a_kind_of_trial_is_not_measured_but_named(data, by_trial):
     joined, kinds, asv, _, at = data
     names = [joined.filenames[row] for row in at]
     kept = np.array([joined.columns["attack"][row] != "A02" for row in at])
-    trials = Trials(kinds[kept], asv[kept], None, tuple(np.array(names)[kept].tolist()))
+    trials = Trials(kinds[kept], asv[kept], None, tuple(np.array(names)[kept].tolist()), by_trial)
     report = evaluate_scores(joined, bootstrap=3, trials=trials)
     assert report.tandem.cell("A02", None) is None
     assert report.tandem.cell("A01", None) is not None
     assert report.as_dict()["tandem"]["pivot"]["t_eer"][1] == [None] * 3
-    assert report.remarks[-1].endswith("these lack a kind of trial: A02")
+    assert report.remarks[-1].endswith("these lack a class or a kind of trial: A02")
 
 
 def test_the_interval_of_the_t_eer_is_that_of_sources_drawn_with_all_their_scores():
