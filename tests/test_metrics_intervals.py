@@ -130,6 +130,7 @@ def test_memory_of_intervals_is_bounded_however_many_scores_there_are():
     real, fake = rng.normal(1, 1, 10_000), rng.normal(-1, 1, 3000)
     tracemalloc.start()
     metrics.paired_change(real, fake, real + 1, fake, bootstrap=200)
+    metrics.measure_with_intervals(real, fake, bootstrap=200)
     highest = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert highest < 50 * 2**20, "2.6 million weights and all that is made of them took 240 MiB at once"
