@@ -21,7 +21,7 @@ PEERS = {
     "ours": "ours",
     "joint": "joint training",
     "replay": "one LoRA with replay",
-    "ridge": "ridge head alone",
+    "ridge": "the readout alone",
 }
 
 

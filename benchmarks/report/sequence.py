@@ -128,8 +128,8 @@ def _methods(by_method: dict[str, Runs], test: list[str], everything: list[str])
     header += [f"{cost}, {kind}" for cost in ("minDCF", "actDCF") for kind in ("test", "all")]
     header += ["worst attack of each order", "right after its step, all", "backward transfer, mean", "worst"]
     about = (
-        "By the final mean EER of the test attacks, with 95 % intervals over test sources and orders. Detection costs "
-        "are those of ASVspoof 5, means over attacks.\n"
+        "By the final mean EER of the test attacks, with 95 % intervals over test sources and orders, which are too "
+        "narrow where orders are few. Detection costs are those of ASVspoof 5, means over attacks.\n"
     )
     return ["### Methods\n", about, *table(header, rows)]
 
