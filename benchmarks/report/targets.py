@@ -37,8 +37,8 @@ def targets(by_method: Methods, attacks: list[str]) -> list[str]:
         _at_most("the same over that after the first step, points", 1.0, rise, True),
     ]
     about = (
-        "Final mean EER is that of the test attacks, all else is of all attacks; of several orders the mean. An interval "
-        "is apart where it does not reach zero.\n"
+        "Final mean EER is that of the test attacks, all else is of all attacks; of several orders the mean. An "
+        "interval is apart where it does not reach zero.\n"
     )
     return [
         "### Targets, and whether they hold\n",
