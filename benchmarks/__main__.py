@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 from benchmarks.plan import Cell, Plan, plan_names, read_plan
 from benchmarks.provenance import code_of
 from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.standing import true_rows
+from molex_adapt.errors import MolexError
 
 
 def main() -> None:
@@ -45,7 +47,10 @@ def main() -> None:
         if not cells:
             parser.error(f"the plan {name} has no such cells. Its methods: {', '.join(plan.runs)}")
         needed = {"domains": options.domains} if options.domains and name == "sequence" else {}
-        run(name, plan, cells, options.out, again=options.again, **needed)
+        try:
+            run(name, plan, cells, options.out, again=options.again, **needed)
+        except MolexError as error:
+            sys.exit(str(error))
 
 
 def run(

@@ -173,7 +173,9 @@ def shortened(row: Utterance, seconds: Seconds, folder: Path) -> Utterance:
 def _manifest(folder: Path, name: str) -> Table:
     path = folder / f"{name}.csv"
     if not path.exists():
-        raise DataError(f"{path} is missing. Make it: python -m tools.wideband.domains ... --attacks {name}")
+        raise DataError(
+            f"{path} is missing. Make it: python -m tools.wideband.domains SPEECH --out {folder} --attacks NAME..."
+        )
     return read(path)
 
 

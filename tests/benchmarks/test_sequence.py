@@ -157,7 +157,7 @@ def test_too_few_recordings_and_a_missing_set_are_named(plan, settings, manifest
     detector = Detector(load_base(settings.base), plan.resolved(""))
     for changes, message in (
         ({"forged": 15}, r"buzz\.csv: 14 recordings of test, 15 are wanted"),
-        ({"test": ["hiss"]}, r"hiss\.csv is missing.*--attacks hiss"),
+        ({"test": ["hiss"]}, r"hiss\.csv is missing.*--attacks NAME"),
     ):
         with pytest.raises(DataError, match=message):
             make_domains(settings.model_copy(update=changes), manifests, tmp_path, detector, Run(workers=1))

@@ -198,3 +198,12 @@ def test_some_orders_of_some_methods_are_measured(monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["benchmarks", "sequence", "--orders", "99"])
     with pytest.raises(SystemExit):
         command.main()
+
+
+def test_without_domains_it_says_how_to_make_them(monkeypatch, tmp_path):
+    words = ["benchmarks", "sequence", "--domains", str(tmp_path), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(
+        SystemExit, match=r"bonafide\.csv is missing\. Make it: python -m tools\.wideband\.domains"
+    ):
+        command.main()
