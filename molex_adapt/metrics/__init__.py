@@ -16,7 +16,13 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 
 from __future__ import annotations
 
-from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change, paired_changes
+from molex_adapt.metrics.bootstrap import (
+    eer_interval,
+    mean_eer_interval,
+    paired_change,
+    paired_changes,
+    resampled_eers,
+)
 from molex_adapt.metrics.cost_intervals import CostIntervals, cost_intervals, eer_and_cost_intervals
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
@@ -125,6 +131,7 @@ __all__ = [
     "paired_changes",
     "paired_refusals",
     "refusals_by_condition",
+    "resampled_eers",
     "split_groups",
     "t_dcf_interval",
     "t_dcf_intervals",
