@@ -14,6 +14,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 SEES_CARD = import sys, torch; sys.exit(not ("--tiny" in "$(GPU)" or torch.cuda.is_available()))
 GPU_PYTHON ?= $(shell for name in $(BIN)/python "$(PYTHON)" python3; do \
 	"$$name" -c '$(SEES_CARD)' 2>/dev/null && echo "$$name" && break; done)
+DOMAINS ?= work/domains
 STAMP := .venv/.installed
 DEMO_STAMP := .venv/.installed-demo
 CODE := molex_adapt tests benchmarks tools
@@ -46,9 +47,8 @@ bench: $(STAMP) ## Measure what everything costs, against its peers; the machine
 	$(BIN)/python -m benchmarks startup cost crossover training speed --again
 	$(BIN)/python -m benchmarks.report
 
-bench-sequence: $(STAMP) ## Learn a sequence of attacks by every method, resuming where it stopped (hours)
-	@tools/install_speech.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks sequence
+bench-sequence: $(STAMP) ## Learn a sequence of attacks by every method, from DOMAINS, resuming where it stopped (hours)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks sequence --domains $(DOMAINS)
 	$(BIN)/python -m benchmarks.report
 
 # No .venv: its torch computes on the CPU alone, and a machine with a card may reach no package index.

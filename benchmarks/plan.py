@@ -50,6 +50,20 @@ class Variant(Options):
     options: list[str]
 
 
+class Trial(Options):
+    """Options of a method that were tried.
+
+    Attributes:
+        options: in words or as `key=value`.
+        found: what they reached where choices may be made, a fraction.
+        chosen: whether the plan measures the method with them.
+    """
+
+    options: str
+    found: float | None = None
+    chosen: bool = False
+
+
 class Plan(Options):
     """Everything that decides a measurement's figures, but code and machine."""
 
@@ -70,6 +84,8 @@ class Plan(Options):
     code: list[str]
     """Modules and packages of `molex_adapt` and `benchmarks` that decide the figures."""
     settings: dict[str, Any] = Field({})
+    tuning: dict[str, list[Trial]] = Field({})
+    """Per method, everything that was tried; a method without trials was not tuned."""
     runs: dict[str, list[str | int | list[str | int]]] = Field(min_length=1)
     """Per method, the arguments of its cells, e.g. pairs of order and seed."""
 

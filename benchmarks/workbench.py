@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch.nn.utils import parametrize
 from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 
+from molex_adapt.atomic import replacing
 from molex_adapt.base import load_base
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, extract
+from molex_adapt.features import Features, extract, source_id, states_of
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
@@ -65,24 +67,37 @@ def detector_on(base: Path, recipe: Recipe, seed: int = 0) -> Detector:
     torch.manual_seed(seed)
     detector = Detector(load_base(base), recipe)
     detector.base.compute_in(recipe.precision)
-    for module in list(detector.base.modules()):  # frozen: computed once, and it can be pickled
+    for module in list(detector.base.modules()):  # frozen: computed once
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
     return detector
 
 
 def features_of(detector: Detector, name: str, table: Table, run: Run, folder: Path) -> Features:
-    """Prefix features of a whole table, kept in `folder`."""
+    """All features of a whole table that are computed in advance, kept in `folder`."""
     kept = folder / detector.base.identity.sha256[:12] / f"{name}-{table.digest()[:12]}.safetensors"
-    labels = torch.tensor([item.label == BONA_FIDE for item in table])
-    about = tuple(item.source for item in table), tuple(item.attack for item in table)
     if kept.exists():
         arrays = load_file(kept)
-        return Features(tuple(torch.split(arrays["frames"], arrays["lengths"].tolist())), labels, *about)
+        return Features(
+            tuple(torch.split(arrays["frames"], arrays["lengths"].tolist())),
+            torch.tensor([item.label == BONA_FIDE for item in table]),
+            tuple(source_id(item.source) for item in table),
+            tuple(item.attack for item in table),
+            arrays.get("statistics"),
+            arrays.get("states"),
+        )
     features, failed = extract(detector, table, run)
     if failed:
         raise SystemExit(f"{name}: {len(failed)} recordings failed, first {failed[0]}")
-    kept.parent.mkdir(parents=True, exist_ok=True)
     lengths = torch.tensor([len(clip) for clip in features.clips])
-    save_file({"frames": torch.cat(list(features.clips)), "lengths": lengths}, kept)
+    found = {"frames": torch.cat(list(features.clips)), "lengths": lengths}
+    if (
+        statistics := features.statistics
+    ) is not None:  # for a readout, which reads the frozen base's states too
+        states = states_of(detector, features)
+        features = replace(features, states=states)
+        found |= {"statistics": statistics, "states": states}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(kept, durable=False) as partial:
+        save_file(found, partial)
     return features

@@ -8,24 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
 from molex_adapt.conventions import NULL_DOMAIN, NULL_EER
 from molex_adapt.data.formats import cell
 from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.errors import DataError
 from molex_adapt.metrics import (
     FEWEST_FOR_INTERVAL,
+    Breakdown,
     Rates,
     Ties,
-    cost_intervals,
     count_refusals,
     curves_of,
     measure_by_attack,
     measure_by_condition,
     measure_grid,
     refusals_by_condition,
-    split_groups,
 )
 from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_scores
@@ -105,13 +102,15 @@ def evaluate_scores(
     columns = joined.scores, joined.is_bona_fide
     (other,) = set(get_args(Ties)) - {ties}
 
-    def read(ties: Ties, bootstrap: int) -> tuple[Rates, dict[str, Rates], dict[str, Rates | None]]:
-        found = measure_by_attack(*columns, attacks, groups=sources, bootstrap=bootstrap, ties=ties)
-        parts = measure_by_condition(*columns, conditions, groups=sources, bootstrap=bootstrap, ties=ties)
-        return found["overall"], found["by_attack"], parts
+    def read(ties: Ties, bootstrap: int) -> tuple[Breakdown, dict[str, Rates | None]]:
+        return (
+            measure_by_attack(*columns, attacks, groups=sources, bootstrap=bootstrap, ties=ties),
+            measure_by_condition(*columns, conditions, groups=sources, bootstrap=bootstrap, ties=ties),
+        )
 
-    overall, by_attack, by_condition = read(ties, bootstrap)
-    by_other = read(other, 1)  # its intervals are not read
+    found, by_condition = read(ties, bootstrap)
+    overall, by_attack = found["overall"], found["by_attack"]
+    of_other, by_other_condition = read(other, 1)  # its intervals are not read
     few = _too_few({"all": overall} | by_attack | by_condition)
     report = EvaluationReport(
         overall,
@@ -128,14 +127,21 @@ def evaluate_scores(
         ties=ties,
         other_ties=OtherTies(
             other,
-            by_other[0].eer if by_other[0].eer != overall.eer else None,
-            _other_eers(by_attack, by_other[1]),
-            _other_eers(by_condition, by_other[2]),
+            of_other["overall"].eer if of_other["overall"].eer != overall.eer else None,
+            _other_eers(by_attack, of_other["by_attack"]),
+            _other_eers(by_condition, by_other_condition),
         ),
+        intervals=found["intervals"] if overall.has_interval else None,
     )
-    report = _with_costs(report, joined, sources, bootstrap)
     if trials is not None:
-        tandem, remarks = evaluate_tandem(joined, trials, sources=sources, bootstrap=bootstrap)
+        tandem, remarks = evaluate_tandem(
+            joined,
+            trials,
+            sources=sources,
+            attacks=attacks,
+            conditions=conditions,
+            bootstrap=bootstrap,
+        )
         report = replace(report, tandem=tandem, remarks=[*report.remarks, *remarks])
     if curves:
         report = replace(report, curves=curves_of(*columns, attacks))
@@ -147,18 +153,6 @@ def evaluate_scores(
         refused=count_refusals(joined.scores[joined.is_bona_fide], threshold),
         refused_by_condition=refusals_by_condition(*columns, conditions, threshold),
     )
-
-
-def _with_costs(
-    report: EvaluationReport, joined: Joined, sources: Sequence[str] | None, bootstrap: int
-) -> EvaluationReport:
-    """The report with intervals of the costs of all together, where there are enough recordings for any."""
-    if not report.overall.has_interval:
-        return report
-    real = joined.is_bona_fide
-    groups = split_groups(sources, np.ones_like(real), real)
-    found = cost_intervals(joined.scores[real], joined.scores[~real], bootstrap=bootstrap, groups=groups)
-    return replace(report, intervals=found)
 
 
 def _turned(rates: Rates, turn: str) -> list[str]:

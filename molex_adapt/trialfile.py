@@ -12,7 +12,7 @@ Only that of ASVspoof 5 has a header. Fields are separated by blanks or tabs; a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,11 +51,8 @@ class Trials:
     by_trial: bool = False
     """Whether the countermeasure counts once for each trial, as in ASVspoof 5, and not once for each recording."""
     origin: str = "trials"
-
-    def of(self, scores: Scores) -> tuple[Scores, Scores, Scores]:
-        """Scores of target, nontarget and spoof trials."""
-        target, nontarget, spoof = (scores[self.kinds == kind] for kind in KINDS)
-        return target, nontarget, spoof
+    attacks: tuple[str, ...] | None = None
+    """What the lines of spoof trials call their attack, where the form does not name recordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +82,8 @@ def read_trials(path: Path | str, key: Path | str | None = None) -> Trials:
         found = Trials(_labels(path, lines, 3), None, _column(path, lines, 2), _texts(lines, 1))
     elif len(first) == 3 and first[1] in KINDS:
         _no_key(path, key)
-        found = Trials(_labels(path, lines, 1), _column(path, lines, 2), None)
-    elif len(first) == 3 and _is_number(first[2]):
+        found = Trials(_labels(path, lines, 1), _column(path, lines, 2), None, attacks=_texts(lines, 0))
+    elif len(first) == 3 and _number_of(first[2]) is not None:
         scores = _column(path, lines, 2)
         found = Trials(_from_key(path, lines, (0, 1), key), scores, None, _texts(lines, 1))
     else:
@@ -99,7 +96,7 @@ def read_trials(path: Path | str, key: Path | str | None = None) -> Trials:
             f"{path} has no {' and no '.join(lacking)} trial. Expected some of each kind: {', '.join(KINDS)}. Check "
             "the labels."
         )
-    return Trials(found.kinds, found.asv, found.sasv, found.files, found.by_trial, str(path))
+    return replace(found, origin=str(path))
 
 
 def _with_header(path: Path, header: list[str], lines: list[_Line], key: Path | str | None) -> Trials:
@@ -211,19 +208,21 @@ def _texts(lines: list[_Line], at: int) -> tuple[str, ...]:
 
 def _number(path: Path, line: _Line, at: int) -> float:
     text = line.fields[at]
-    if not _is_number(text):
+    number = _number_of(text)
+    if number is None or not math.isfinite(number):
         raise DataError(
             f"{path}, line {line.number}: score {shown(text)}. Expected a finite number. Score that trial again; do "
             "not invent one."
         )
-    return float(text)
+    return number
 
 
-def _is_number(text: str) -> bool:
+def _number_of(text: str) -> float | None:
+    """Also NaN and infinite ones, which are scores that went wrong; None of other words."""
     try:
-        return math.isfinite(float(text))
+        return float(text)
     except ValueError:
-        return False
+        return None
 
 
 def _check_width(path: Path, lines: list[_Line], width: int) -> None:

@@ -25,6 +25,8 @@ class UtteranceScore:
     """How much each expert spoke: shares after top-k over all blocks, which sum to 1."""
     lowest: float | None = None
     """The score of the window that speaks most against it, nats; None where all was heard in one."""
+    audio: str | None = None
+    """As `Utterance.audio`, of what was decoded to score it; None from exported detectors and interrupted runs."""
 
 
 def windows_of(wave: NDArray[np.float32], shortest: int, longest: int) -> list[NDArray[np.float32]]:

@@ -6,6 +6,7 @@ import pytest
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import evaluate_files, evaluate_scores
 from molex_adapt.metrics import count_refusals, measure
+from molex_adapt.metrics.resampling import Units
 from molex_adapt.scorefile import Joined
 
 
@@ -170,3 +171,14 @@ def test_too_few_have_no_interval_and_the_number_needed(tmp_path, count, told):
     assert [line for line in report.remarks if "10 of each class are needed: all (12 bona" in line] == (
         [] if told else report.remarks
     )
+
+
+def test_all_together_are_resampled_once_for_the_eer_and_the_costs(monkeypatch):
+    asked = []
+    draw = Units.draw
+    monkeypatch.setattr(Units, "draw", lambda *given: asked.append(given[1]) or draw(*given))
+    rng = np.random.default_rng(0)
+    real = np.arange(60) < 30
+    many = Joined(tuple(map(str, range(60))), rng.normal(np.where(real, 1, -1)), real, {})
+    assert evaluate_scores(many, bootstrap=20).intervals is not None
+    assert asked == [20, 1]  # the other is of the other reading of equal scores

@@ -32,6 +32,7 @@ LEVELS = [
     {"base", "head", "simulate"},
     {"evaluation", "plots"},
     {"tandem", "truth", "scoretable"},
+    {"tandem_parts"},
     {"scorefile", "reports", "trialfile"},
     {"findings", "readout", "windows"},
     {"data"},

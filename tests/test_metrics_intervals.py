@@ -130,9 +130,26 @@ def test_memory_of_intervals_is_bounded_however_many_scores_there_are():
     real, fake = rng.normal(1, 1, 10_000), rng.normal(-1, 1, 3000)
     tracemalloc.start()
     metrics.paired_change(real, fake, real + 1, fake, bootstrap=200)
+    metrics.measure_with_intervals(real, fake, bootstrap=200)
     highest = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert highest < 50 * 2**20, "2.6 million weights and all that is made of them took 240 MiB at once"
+
+
+@pytest.mark.parametrize("ties", ["asvspoof5", "step"])
+@pytest.mark.parametrize("decimals", [None, 0])
+def test_one_pass_of_resamples_gives_the_intervals_of_the_eer_and_of_the_costs(monkeypatch, ties, decimals):
+    real, fake = draw(14, decimals=decimals)
+    groups = [str(at // 3) for at in range(real.size)], [str(at) for at in range(fake.size)]
+    of_eer = metrics.eer_interval(real, fake, bootstrap=80, seed=2, groups=groups, ties=ties)
+    of_costs = metrics.cost_intervals(real, fake, bootstrap=80, seed=2, groups=groups)
+    passes = []
+    draws = Units.draw
+    monkeypatch.setattr(Units, "draw", lambda *given: passes.append(given) or draws(*given))
+    rates, found = metrics.measure_with_intervals(real, fake, bootstrap=80, seed=2, groups=groups, ties=ties)
+    assert (rates.eer_ci, found) == (of_eer, of_costs)
+    assert len(passes) == 1
+    assert rates == metrics.measure(real, fake, bootstrap=80, seed=2, groups=groups, ties=ties)
 
 
 # ---- paired change

@@ -66,6 +66,20 @@ def test_an_asv_system_without_a_t_dcf_is_remarked_on():
     assert "the t-DCF does not exist for this ASV system" in remarks[0]
 
 
+@pytest.mark.parametrize("turned", [1, -1])
+@pytest.mark.parametrize("system", ["asv", "sasv"])
+def test_a_system_that_is_upside_down_is_remarked_on(system, turned):
+    rng = np.random.default_rng(5)
+    kinds = np.repeat(["target", "nontarget", "spoof"], 15)
+    scores = turned * rng.normal(np.repeat([2.0, -2.0, 1.0], 15))
+    given = {"asv": None, "sasv": None, system: scores}
+    found, remarks = evaluate_tandem(joined(), Trials(kinds, **given, origin="asv.txt"), bootstrap=9)
+    said = [line for line in remarks if line.startswith(f"asv.txt: {system.upper()} accepts nontargets")]
+    assert len(said) == (turned < 0)
+    assert all("upside down" in line for line in said)
+    assert (found.asv is None) == (system == "sasv")
+
+
 @pytest.mark.parametrize(
     ("trials", "says"),
     [

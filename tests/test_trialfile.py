@@ -20,6 +20,7 @@ def test_trials_of_asvspoof_2019_have_their_label_in_the_line(tmp_path):
     assert found.kinds.tolist() == ["target", "nontarget", "spoof"]
     assert found.asv.tolist() == [3.5, -1.0, 2.0]
     assert (found.sasv, found.files, found.by_trial) == (None, None, False)
+    assert found.attacks == ("bonafide", "bonafide", "A07")
 
 
 def test_trials_of_asvspoof_2021_are_labelled_by_their_key(tmp_path):
@@ -67,6 +68,10 @@ GOOD = "bonafide target 1\nbonafide nontarget 0\nA07 spoof 1\n"
         ("", None, "is empty.*Expected lines of"),
         ("filename\tcm-score\na\t1\n", None, "holds no trials: its first line is 'filename cm-score'"),
         (GOOD + "A07 spoof nan\n", None, "line 4: score 'nan'. Expected a finite number"),
+        ("S1 E_1 nan\nS1 E_2 1\n", "S1 E_1 target\n", "line 1: score 'nan'. Expected a finite number"),
+        ("S1 E_1 inf target\n", None, "line 1: score 'inf'. Expected a finite number"),
+        (SCORES + "S1 E_1 - 1 -\nS1 E_2 - - -\n", "S1 E_1 target\nS1 E_2 spoof\n", "line 3: score '-'"),
+        (SCORES + "S1 E_1 - 1 NaN\n", "S1 E_1 target\n", "line 2: score 'NaN'"),
         (GOOD + "A07 fake 1\n", None, "line 4: 'fake' is no kind of trial"),
         (GOOD + "A07 spoof\n", None, "line 4: 2 fields .*Expected 3"),
         ("bonafide target 1\nA07 spoof 1\n", None, "has no nontarget trial"),

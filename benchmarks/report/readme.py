@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from statistics import mean, median
+from statistics import mean
 
-from benchmarks.report.claims import final
 from benchmarks.report.detector import old_changes
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import parts_of
-from benchmarks.report.matrix import Matrix
+from benchmarks.report.paired import level
 from benchmarks.report.tables import spread, table
+from benchmarks.report.targets import backward
 
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 MOST = 8
@@ -21,7 +21,7 @@ PEERS = {
     "ours": "ours",
     "joint": "joint training",
     "replay": "one LoRA with replay",
-    "naive": "one LoRA without",
+    "ridge": "the readout alone",
 }
 
 
@@ -91,20 +91,15 @@ def _sequence(found: Found) -> Iterator[tuple[str, str]]:
     by_method = {name: found.by_method[name] for name in PEERS if name in found.by_method}
     if "ours" not in by_method:
         return
-    orders = set.intersection(*({cell.arguments[0] for cell in runs} for runs in by_method.values()))
-    known = {
-        PEERS[name]: median(final(run) for cell, run in runs.items() if cell.arguments[0] in orders)
-        for name, runs in by_method.items()
-    }
-    forgotten = [Matrix.of(run).forgetting.values() for run in by_method["ours"].values()]
-    worst, middle = (median(100 * how(values) for values in forgotten) for how in (max, mean))
-    count = len(found.plan.settings["domains"])
-    measure = (
-        f"on the former base, mean EER over {count} attacks learnt one after the other: {', '.join(known)}"
-    )
-    shown = ", ".join(f"{value:.1f}" for value in known.values())
+    test = found.plan.settings["test"]
+    known = {PEERS[name]: level(runs, "test", test) for name, runs in by_method.items()}
+    changes = [backward(run) for run in by_method["ours"].values()]
+    middle, worst = (mean(100 * how(values) for values in changes) for how in (mean, max))
+    count = len(found.plan.settings["development"]) + len(test)
+    measure = f"{count} attacks learnt in turn, mean EER of the {len(test)} test attacks: {', '.join(known)}"
+    shown = ", ".join(each.text() for each in known.values())
     yield (
-        f"{measure}; forgotten by ours: mean, worst domain",
+        f"{measure}; change of ours since each one's own step: mean, worst",
         f"{shown} %; {middle:+.1f}, {worst:+.1f} points",
     )
 

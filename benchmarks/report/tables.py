@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import median
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a table, and an empty one."""
     return [_row(header), "|" + "---|" * len(header), *map(_row, rows), ""]
-
-
-def several(values: Iterable[float], sign: bool = False) -> str:
-    """Median of fractions in per cent, and all of them in brackets where there is more than one; – for none."""
-    known = [100 * value for value in values]
-    if not known:
-        return "–"
-    form = "{:+.1f}" if sign else "{:.1f}"
-    middle = form.format(median(known))
-    return middle if len(known) == 1 else f"{middle} ({', '.join(form.format(value) for value in known)})"
 
 
 def spread(values: Iterable[float], form: str = "{:.2f}") -> str:

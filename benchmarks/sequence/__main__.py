@@ -21,14 +21,14 @@ def main() -> None:
     parser.add_argument("method")
     parser.add_argument("order", type=int)
     parser.add_argument("seed", type=int)
-    parser.add_argument("--speech", type=Path)
+    parser.add_argument("--domains", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
     cell = Cell(options.method, (options.order, options.seed))
-    plan, state = load(Plan, options.plan), options.plan.parent / f"{cell.name}.state"
+    plan, state = load(Plan, options.plan), options.plan.parent / f"{cell.name}.state.safetensors"
     torch.set_num_threads(1)
-    domains = prepare(plan, options.speech, options.work, Run(workers=1))
-    save_run(run_cell(cell, plan, domains, Silent(), state), state.with_suffix(".npz"))
+    domains = prepare(plan, options.domains, options.work, Run(workers=1))
+    save_run(run_cell(cell, plan, domains, Silent(), state), options.plan.parent / f"{cell.name}.safetensors")
     state.unlink()
 
 

@@ -1,33 +1,35 @@
-"""The domains of a plan: forged speech, its own bona fide speech, and what every method is measured on.
+"""The domains of a plan: forged speech, bona fide speech beside it, and what every method is measured on.
 
-Recordings are divided once, by name; a domain draws its own from each part. Every forged recording has its bona fide
-twin in the same set: same voice, same words, same finish. Text to speech draws only from what it can speak, so that
-language gives nothing away.
+They come from the manifests of `python -m tools.wideband.domains`, whose parts have different voices. A copy is learnt
+beside the recording that it was made of; sentences of a synthetic voice have none, and any recordings of their part
+stand beside them. What is measured went through drawn conditions, in both classes.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
-from benchmarks.sequence.coded import attack_of
 from benchmarks.sequence.settings import Settings
 from benchmarks.workbench import features_of
-from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SPLITS
-from molex_adapt.data import Table, Utterance, assign_splits, read
-from molex_adapt.demo.domains import find_speech
+from molex_adapt.atomic import replacing
+from molex_adapt.conventions import SAMPLE_RATE, Seconds, Split
+from molex_adapt.data import Table, Utterance, decode, read
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
+from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate
 from molex_adapt.run import Run
-from molex_adapt.simulate import Attack, Finish, make_attack, simulate
-from molex_adapt.simulate.attack import TextToSpeech
-from molex_adapt.simulate.speech import language_of
 from molex_adapt.train.prepare import DomainData
+
+MEASURED = "drawn"
+"""The condition of test recordings that is measured."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,24 @@ class Measured:
     Attributes:
         features: of all.
         paths: their files, in the same order.
-        sets: per domain, indices of its utterances, bona fide and spoofed.
+        sets: per domain, indices of its utterances, bona fide ones and, of a test, forged ones.
+        voices: who speaks; empty where nobody asks.
     """
 
     features: Features
     paths: tuple[Path, ...]
     sets: Mapping[str, NDArray[np.int64]]
+    voices: tuple[str, ...] = ()
 
     @property
     def bona_fide(self) -> NDArray[np.bool_]:
         """(N,)."""
         return self.features.bona_fide.numpy()
+
+    def pick(self, rows: NDArray[np.int64]) -> Measured:
+        """Some utterances, without sets and voices."""
+        at = rows.tolist()
+        return Measured(self.features.pick(at), tuple(self.paths[i] for i in at), {})
 
 
 @dataclass(frozen=True)
@@ -55,153 +64,138 @@ class Domains:
     """A plan's data under one base.
 
     Attributes:
-        tables: per domain, its utterances with their split; those of the held-out voice have none.
         data: per domain, what a method may learn from; its `test` is its `dev`: no method sees what is measured.
-        known, held_out: test recordings of the voices that methods hear, and of the voice they do not.
-        development: each domain's development split, to set a threshold on.
+        development: bona fide recordings of all development splits, to set a threshold on.
+        test: what is measured, by test voices.
+        digest: of the recordings that were chosen, wherever they lie.
     """
 
-    tables: dict[str, Table]
     data: dict[str, DomainData]
-    known: Measured
-    held_out: Measured | None
-    development: dict[str, Measured]
+    development: Measured
+    test: Measured
+    digest: str
 
 
-def make_domains(
-    settings: Settings, speech: Path | None, work: Path, detector: Detector, run: Run
-) -> Domains:
-    """Forge, divide, extract; what a former run made is used again."""
-    chosen = draw(settings, find_speech(speech), detector.recipe.data.split_seed)
-    tables = _forge(settings, chosen, work / "domains", run)
-    kept = work / "features"
-    features = {name: features_of(detector, name, table, run, kept) for name, table in tables.items()}
-    data = {name: _learnable(tables[name], features[name]) for name in tables if name not in nulls(settings)}
+@dataclass(frozen=True)
+class Chosen:
+    """The recordings of a plan.
+
+    Attributes:
+        forged: per attack, of all three splits.
+        beside: per attack, the bona fide recordings that are learnt with them: of train and dev.
+        test: bona fide recordings that all attacks are held against.
+    """
+
+    forged: dict[str, list[Utterance]]
+    beside: dict[str, list[Utterance]]
+    test: list[Utterance]
+
+    def digest(self) -> str:
+        """Of what was chosen, wherever it lies."""
+        rows = {row for rows in (*self.forged.values(), *self.beside.values(), self.test) for row in rows}
+        names = (f"{row.attack} {row.source} {row.speaker} {row.split} {row.condition}" for row in rows)
+        return sha256("\n".join(sorted(names)))[:16]
+
+
+def make_domains(settings: Settings, folder: Path, work: Path, detector: Detector, run: Run) -> Domains:
+    """Choose recordings, shorten what is measured, extract features; what a former run made is used again.
+
+    Raises:
+        DataError: a manifest is missing, or holds too few recordings of a split.
+    """
+    chosen = choose(settings, folder)
+
+    def extracted(name: str, rows: Sequence[Utterance]) -> dict[Path, Features]:
+        features = features_of(detector, name, Table(tuple(rows), str(folder)), run, work / "features")
+        return {row.path: features.pick([at]) for at, row in enumerate(rows)}
+
+    def measured(name: str, sets: Mapping[str, list[Utterance]]) -> Measured:
+        rows = {row.path: row for rows in sets.values() for row in rows}
+        short = [shortened(row, settings.measured_seconds, work / "measured") for row in rows.values()]
+        place = {path: at for at, path in enumerate(rows)}
+        return Measured(
+            concatenate(list(extracted(f"{name}-measured", short).values())),
+            tuple(row.path for row in short),
+            {key: np.array([place[row.path] for row in rows]) for key, rows in sets.items()},
+            tuple(row.speaker or "" for row in short),
+        )
+
+    real = {row.path: row for rows in chosen.beside.values() for row in rows}
+    known, data = extracted("bonafide", list(real.values())), {}
+    for name, rows in chosen.forged.items():
+        run.progress.note(f"features of {name}")
+        heard = [row for row in rows if row.split != "test"]
+        known |= extracted(name, heard)
+        data[name] = _learnable([*chosen.beside[name], *heard], name, known)
     return Domains(
-        tables,
         data,
-        _measured(tables, features, "test", settings.measured_seconds),
-        _measured(tables, features, None, settings.measured_seconds) if settings.held_out else None,
-        {
-            name: _measured({name: tables[name]}, features, "dev", settings.measured_seconds)
-            for name in settings.domains
-        },
+        measured("dev", {name: _of(rows, "dev") for name, rows in chosen.beside.items()}),
+        measured("test", {name: [*chosen.test, *_of(rows, "test")] for name, rows in chosen.forged.items()}),
+        chosen.digest(),
     )
 
 
-def nulls(settings: Settings) -> dict[str, dict[str, object]]:
-    """The controls, one for each finish: their names and the parameters of these."""
-    stages = {_stage_name(domain.stage): domain.stage for domain in settings.domains.values()}
-    return {f"{NULL_DOMAIN}{name}": stage for name, stage in stages.items()}
+def choose(settings: Settings, folder: Path) -> Chosen:
+    """Draw recordings by the names of attacks and splits, so that the same manifests give the same.
+
+    Raises:
+        DataError: a manifest is missing, or holds too few recordings of a split.
+    """
+    everyone = _manifest(folder, "bonafide")
+    recordings = {(row.source, row.speaker): row for row in everyone}
+    wanted: dict[Split, int] = {"train": settings.train, "dev": settings.dev, "test": settings.forged}
+    chosen = Chosen({}, {}, _some(everyone, "bonafide", "test", settings.bona_fide))
+    for name in settings.attacks:
+        table = _manifest(folder, name)
+        drawn = [row for split, count in wanted.items() for row in _some(table, name, split, count)]
+        copied = all((row.source, row.speaker) in recordings for row in drawn)
+        if copied:
+            twins = [recordings[row.source, row.speaker] for row in drawn if row.split != "test"]
+        else:  # a text may have a recording's number: it is none of it
+            drawn = [replace(row, source=f"{name}/{row.source}") for row in drawn]
+            twins = [row for split in ("train", "dev") for row in _some(everyone, name, split, wanted[split])]
+        chosen.forged[name], chosen.beside[name] = drawn, twins
+    return chosen
 
 
-def draw(settings: Settings, speech: Table, split_seed: int) -> dict[str, list[Utterance]]:
-    """Recordings of every domain and control, with their split; None is that of the held-out voice."""
-    heard = Table(tuple(row for row in speech if row.speaker != settings.held_out_speaker), speech.root)
-    unheard = [replace(row, split=None) for row in speech if row.speaker == settings.held_out_speaker]
-    divided = [*assign_splits(heard, seed=split_seed, by="source"), *unheard]
-    sizes = {"train": settings.train, "dev": settings.dev, "test": settings.test, None: settings.held_out}
-    controls = dict.fromkeys(nulls(settings), None)
-    found: dict[str, list[Utterance]] = {}
-    for name in [*settings.domains, *controls]:
-        attack = attack_of(settings.domains[name]) if name in settings.domains else None
-        languages = attack.languages() if isinstance(attack, TextToSpeech) else None
-        found[name] = []
-        for split, count in sizes.items():
-            fit = [
-                row
-                for row in divided
-                if row.split == split
-                and (not isinstance(attack, TextToSpeech) or row.text)
-                and (languages is None or (language_of(row) or "")[:2] in languages)
-            ]
-            found[name] += random.Random(f"{name} {split}").sample(fit, min(count, len(fit)))
-    return found
+def shortened(row: Utterance, seconds: Seconds, folder: Path) -> Utterance:
+    """The first seconds of a recording, written below `folder` once."""
+    about = row.path.stat()
+    name = sha256(f"{row.path.absolute()} {about.st_size} {about.st_mtime_ns} {seconds:g}")[:32]
+    path = folder / f"{name}.wav"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path, durable=False) as partial:
+            soundfile.write(partial, decode(row.path, duration=seconds), SAMPLE_RATE, "PCM_16")
+    return replace(row, path=path)
 
 
-def _forge(
-    settings: Settings, chosen: Mapping[str, list[Utterance]], folder: Path, run: Run
-) -> dict[str, Table]:
-    """Per domain and control, its forged recordings and their bona fide twins."""
-    real: dict[str, dict[str, Utterance]] = {}
-    tables = {}
-    for control, stage in nulls(settings).items():
-        everyone = {
-            row.source: row
-            for name, rows in chosen.items()
-            if name == control or (name in settings.domains and settings.domains[name].stage == stage)
-            for row in rows
-        }
-        made = _simulate(make_attack("null"), stage, list(everyone.values()), folder / control, True, run)
-        real[control] = {row.source: row for row in made if row.label == BONA_FIDE}
-        forged = {row.source: row for row in made if row.label != BONA_FIDE}
-        tables[control] = _paired(control, chosen[control], real[control], forged)
-    for name, domain in settings.domains.items():
-        run.progress.note(f"simulate {name}")
-        made = _simulate(attack_of(domain), domain.stage, chosen[name], folder / name, False, run)
-        control = f"{NULL_DOMAIN}{_stage_name(domain.stage)}"
-        tables[name] = _paired(name, chosen[name], real[control], {row.source: row for row in made})
-    return tables
+def _manifest(folder: Path, name: str) -> Table:
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        raise DataError(
+            f"{path} is missing. Make it: python -m tools.wideband.domains SPEECH --out {folder} --attacks NAME..."
+        )
+    return read(path)
 
 
-def _simulate(
-    attack: Attack,
-    stage: dict[str, object],
-    rows: list[Utterance],
-    out: Path,
-    bona_fide: bool,
-    run: Run,
-) -> Table:
-    result = simulate(
-        attack,
-        Table(tuple(rows), "chosen speech"),
-        out,
-        conditions=[Finish.model_validate(stage)],
-        run=run,
-        bona_fide=bona_fide,
+def _some(table: Table, name: str, split: Split, count: int) -> list[Utterance]:
+    fit = sorted(
+        (row for row in table if row.split == split and (split != "test" or row.condition == MEASURED)),
+        key=lambda row: (row.source, row.speaker or ""),
     )
-    return read(result.manifest)
+    if len(fit) < count:
+        raise DataError(
+            f"{table.root}: {len(fit)} recordings of {split}, {count} are wanted. Make more of them "
+            "(tools.wideband.domains), or lower the plan's number."
+        )
+    return random.Random(f"{name} {split}").sample(fit, count)
 
 
-def _paired(
-    name: str, chosen: list[Utterance], real: Mapping[str, Utterance], forged: Mapping[str, Utterance]
-) -> Table:
-    """A domain's rows; a recording that could not be forged is left out in both classes."""
-    made = [
-        (twin, row.split)
-        for row in chosen
-        if row.source in real and row.source in forged
-        for twin in (real[row.source], forged[row.source])
-    ]
-    rows = [
-        replace(item, split=split, attack=None if item.label == BONA_FIDE else name) for item, split in made
-    ]
-    return Table(tuple(rows), name)
+def _of(rows: Iterable[Utterance], split: Split) -> list[Utterance]:
+    return [row for row in rows if row.split == split]
 
 
-def _learnable(table: Table, features: Features) -> DomainData:
-    parts = {
-        split: features.pick([at for at, row in enumerate(table) if row.split == split]) for split in SPLITS
-    }
-    return DomainData(table, parts["train"], parts["dev"], parts["dev"], (), ())
-
-
-def _measured(
-    tables: Mapping[str, Table], features: Mapping[str, Features], split: str | None, seconds: float
-) -> Measured:
-    place: dict[Path, int] = {}
-    parts: list[Features] = []
-    sets = {}
-    for name, table in tables.items():
-        rows = [at for at, row in enumerate(table) if row.split == split]
-        fresh = [at for at in rows if table[at].path not in place]
-        for at in fresh:
-            place[table[at].path] = len(place)
-        parts.append(features[name].pick(fresh))
-        if rows:
-            sets[name] = np.array([place[table[at].path] for at in rows])
-    return Measured(concatenate(parts).cut(seconds), tuple(place), sets)
-
-
-def _stage_name(stage: Mapping[str, object]) -> str:
-    return "".join(f"_{value}" for _, value in sorted(stage.items()))
+def _learnable(rows: list[Utterance], name: str, known: Mapping[Path, Features]) -> DomainData:
+    train, dev = (concatenate([known[row.path] for row in _of(rows, split)]) for split in ("train", "dev"))
+    return DomainData(Table(tuple(rows), name), train, dev, dev, (), ())

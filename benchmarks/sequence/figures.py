@@ -1,6 +1,6 @@
 """From scores to the figures that are kept of a run; what follows from these alone the report derives.
 
-T steps, D domains. All rates are fractions; changes are later minus earlier, so that a positive one is worse.
+T steps. All rates are fractions, but those of the resamples, which are hundredths of a per cent.
 """
 
 from __future__ import annotations
@@ -13,26 +13,51 @@ from numpy.typing import NDArray
 
 from benchmarks.sequence.domains import Domains, Measured
 from benchmarks.sequence.run import CellScores
-from molex_adapt.metrics import eer, error_rates, mean_eer_interval
+from benchmarks.sequence.settings import Settings
+from molex_adapt.metrics import (
+    Ties,
+    act_dcf,
+    eer,
+    eer_interval,
+    error_rates,
+    min_dcf,
+    resampled_eers,
+    threshold_for_new_voices,
+)
 
 Scores = NDArray[np.floating[Any]]
+Classes = tuple[Scores, Scores]
+
+TIES: Ties = "step"
+"""Equal scores, such as the probe of durations gives, are accepted or refused together."""
 
 
-def figures_of(run: CellScores, domains: Domains) -> dict[str, Any]:
-    """Everything that is kept of one run, as JSON values.
+def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[str, Any]:
+    """Everything that is kept of one run, as JSON values; `right_after` is NaN where nothing was measured.
 
-    `matrix[d][t]` is the EER of domain d after step t, at one polarity, NaN where the method was not measured;
-    `mean_eer_ci` the interval of its mean over the order's domains after the last step.
+    `resampled` holds the final mean EER of every resample of the test's sources: the same resamples for all runs.
     """
-    known, unheard = domains.known, domains.held_out
-    _, interval = mean_eer_interval([_classes(run.scores[-1], known, name) for name in run.order])
-    heard_by_none = unheard.sets if unheard is not None and len(run.held_out) else {}
+    test, names = domains.test, settings.attacks
+    final = {name: classes_of(run.test[-1], test, name) for name in names}
+    rates = {name: _eer(run.test[-1], test, name) for name in names}
+    worst = max(names, key=rates.__getitem__)
+    sources = {name: _sources(test, name) for name in names}
+    sets = [(*final[name], sources[name]) for name in names]
+    drawn = dict(zip(names, resampled_eers(sets, bootstrap=settings.resamples, ties=TIES), strict=True))
+    kinds = {"test": settings.test, "all": names}
     return {
+        "data": domains.digest,
         "order": run.order,
-        "matrix": {name: [_eer(row, known, name) for row in run.scores] for name in known.sets},
-        "mean_eer_ci": list(interval),
-        "held_out_voice": {name: _eer(run.held_out, unheard, name) for name in heard_by_none},
-        "frozen_threshold": _frozen(run, known) if np.isfinite(run.scores).all() else None,
+        "final": rates,
+        "right_after": {name: _eer(run.test[step], test, name) for step, name in enumerate(run.order)},
+        "min_dcf": {kind: _mean(min_dcf(*final[name]) for name in own) for kind, own in kinds.items()},
+        "act_dcf": {kind: _mean(act_dcf(*final[name]) for name in own) for kind, own in kinds.items()},
+        "worst": {"attack": worst, "ci": list(eer_interval(*final[worst], groups=sources[worst], ties=TIES))},
+        "resampled": {
+            kind: np.rint(1e4 * np.mean([drawn[name] for name in own], axis=0)).astype(int).tolist()
+            for kind, own in kinds.items()
+        },
+        "threshold": _thresholds(run, domains, settings),
         "cost": _cost(run),
     }
 
@@ -40,49 +65,65 @@ def figures_of(run: CellScores, domains: Domains) -> dict[str, Any]:
 def averaged(alone: CellScores) -> CellScores:
     """One detector a domain, their scores averaged: derived from the detectors trained alone."""
     count = np.arange(1, len(alone.order) + 1)[:, None]
-    scores = (np.cumsum(alone.scores.astype(np.float64), axis=0) / count).astype(np.float32)
-    # Of the held-out voice only the last detector's scores are kept.
-    return CellScores(alone.order, scores, np.zeros(0, np.float32), alone.threshold, alone.steps)
+    test, development = (
+        (np.cumsum(scores.astype(np.float64), axis=0) / count).astype(np.float32)
+        for scores in (alone.test, alone.development)
+    )
+    return CellScores(alone.order, test, development, alone.steps)
 
 
-def _frozen(run: CellScores, known: Measured) -> dict[str, float]:
-    """What became of old domains at the threshold frozen after step one, from a domain's own step to the last."""
-    changes = []
-    for number, name in enumerate(run.order[:-1]):
-        before, after = (_split(run.scores[step], known, name) for step in (number, -1))
-        errors = (np.array(error_rates(*classes, run.threshold)) for classes in (before, after))
-        drifts = [np.mean(later) - np.mean(earlier) for earlier, later in zip(before, after, strict=True)]
-        changes.append([*np.subtract(*reversed(list(errors))), *drifts])
-    names = ("miss", "false_alarm", "bona_fide_drift", "spoof_drift")
-    return dict(zip(names, np.mean(changes, axis=0).tolist(), strict=True))
-
-
-def _cost(run: CellScores) -> dict[str, float]:
-    """Seconds of all steps; of a step after the first, medians of what moved and what had to be stored."""
-    found = {
-        key: float(median(step[key] for step in run.steps[1:])) for key in ("trainable", "stored", "kept")
-    }
-    seconds = [step["seconds"] for step in run.steps]
-    return {"seconds": median(seconds[1:]), "seconds_in_all": sum(seconds), **found}
-
-
-def _split(scores: Scores, measured: Measured, name: str) -> tuple[Scores, Scores]:
+def classes_of(scores: Scores, measured: Measured, name: str) -> Classes:
+    """Scores of a domain's bona fide and of its forged recordings."""
     rows = measured.sets[name]
     real = measured.bona_fide[rows]
     return scores[rows][real], scores[rows][~real]
 
 
-def _classes(
-    scores: Scores, measured: Measured, name: str
-) -> tuple[Scores, Scores, tuple[list[str], list[str]]]:
-    rows = measured.sets[name]
-    sources: tuple[list[str], list[str]] = ([], [])
-    for row in rows:
-        sources[0 if measured.bona_fide[row] else 1].append(measured.features.sources[row])
-    return (*_split(scores, measured, name), sources)
+def _thresholds(run: CellScores, domains: Domains, settings: Settings) -> dict[str, dict[str, float]]:
+    """After the first step and after the last: bona fide refused, and forgeries accepted of what was learnt so far."""
+    found: dict[str, dict[str, float]] = {}
+    everyone = np.arange(len(domains.development.paths))
+    for title, step, learnt in (("first", 0, run.order[:1]), ("last", -1, run.order)):
+        own = domains.development.sets[learnt[0]] if title == "first" else everyone
+        scores = run.development[step]
+        if not np.isfinite(scores[own]).all():
+            continue
+        voices = [domains.development.voices[at] for at in own]
+        threshold = threshold_for_new_voices(scores[own], voices, settings.refused)
+        errors = {
+            name: error_rates(*classes_of(run.test[step], domains.test, name), threshold) for name in learnt
+        }
+        found[title] = {
+            "refused": errors[learnt[0]][0],
+            "accepted": _mean(accepted for _, accepted in errors.values()),
+        }
+        if title == "last":
+            found[title]["accepted_test"] = _mean(errors[name][1] for name in settings.test)
+    return found
 
 
-def _eer(scores: Scores, measured: Measured | None, name: str) -> float:
-    if measured is None or not np.isfinite(scores).all():
+def _cost(run: CellScores) -> dict[str, float]:
+    """Of all steps: bytes stored, of it recordings, seconds; the weights of a later step that moved."""
+    return {
+        "seconds": sum(step["seconds"] for step in run.steps),
+        "stored": sum(step["stored"] for step in run.steps),
+        "kept": sum(step["kept"] for step in run.steps),
+        "trainable": float(median(step["trainable"] for step in run.steps[1:])),
+    }
+
+
+def _sources(measured: Measured, name: str) -> tuple[list[str], list[str]]:
+    found: tuple[list[str], list[str]] = ([], [])
+    for row in measured.sets[name]:
+        found[0 if measured.bona_fide[row] else 1].append(measured.features.sources[row])
+    return found
+
+
+def _eer(scores: Scores, measured: Measured, name: str) -> float:
+    if not np.isfinite(scores[measured.sets[name]]).all():
         return float("nan")
-    return float(eer(*_split(scores, measured, name)))
+    return float(eer(*classes_of(scores, measured, name), ties=TIES))
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))

@@ -16,6 +16,7 @@ from benchmarks.plan import Cell, Plan, digest
 from benchmarks.provenance import code_of
 from benchmarks.sequence.figures import averaged, figures_of
 from benchmarks.sequence.run import load_run, prepare
+from benchmarks.sequence.settings import Settings
 from benchmarks.workbench import WORK
 from molex_adapt.cli.progress import listening
 from molex_adapt.recipe import dump
@@ -28,7 +29,7 @@ AVERAGED = "averaged"
 def measure(
     plan: Plan,
     cells: list[Cell],
-    speech: Path | None = None,
+    domains: Path = WORK / "domains",
     work: Path = WORK / "sequence",
     workers: int | None = None,
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
@@ -37,31 +38,31 @@ def measure(
     Args:
         plan: whose.
         cells: of it.
-        speech: one sub-folder per voice; None for Debian's prompts.
-        work: folder of speech, features, raw scores and states.
+        domains: folder of manifests, as `python -m tools.wideband.domains` writes them.
+        work: folder of features, scores and states.
         workers: processes; as many as the machine has cores where None.
     """
     workers = workers or os.cpu_count() or 1
     with listening(False) as progress:
-        domains = prepare(plan, speech, work, Run(workers=workers, progress=progress))
+        data = prepare(plan, domains, work, Run(workers=workers, progress=progress))
+    settings = plan.settings_as(Settings)
     wanted: dict[Cell, list[Cell]] = {}
     for cell in cells:
         own = replace(cell, method="alone") if cell.method == AVERAGED else cell
         wanted.setdefault(own, []).append(cell)
-    for own, path in _run(plan, list(wanted), speech, work, workers):
-        run = load_run(path)
+    for own, path in _run(plan, list(wanted), domains, data.digest, work, workers):
+        run, _ = load_run(path)
         for cell in wanted[own]:
-            yield cell, figures_of(averaged(run) if cell.method == AVERAGED else run, domains)
+            yield cell, figures_of(averaged(run) if cell.method == AVERAGED else run, data, settings)
         path.unlink()
 
 
 def _run(
-    plan: Plan, cells: list[Cell], speech: Path | None, work: Path, workers: int
+    plan: Plan, cells: list[Cell], domains: Path, data: str, work: Path, workers: int
 ) -> Iterator[tuple[Cell, Path]]:
-    # Another plan, recipe or code goes on from nobody's scores and states.
-    state = digest(
-        [plan.model_dump(mode="json", exclude={"runs"}), dump(plan.resolved("")), code_of(plan.code)]
-    )
+    # Another plan, recipe, code or choice of recordings goes on from nobody's scores and states.
+    deciding = plan.model_dump(mode="json", exclude={"runs", "tuning"})
+    state = digest([deciding, dump(plan.resolved("")), code_of(plan.code), data])
     folder = work / f"cells-{state}"
     folder.mkdir(parents=True, exist_ok=True)
     copy = folder / "plan.yaml"
@@ -69,10 +70,12 @@ def _run(
     started = time.monotonic()
 
     def run(cell: Cell) -> Cell:
-        if (folder / f"{cell.name}.npz").exists():  # done, but not yet kept, when the last call was cut off
+        if (
+            folder / f"{cell.name}.safetensors"
+        ).exists():  # done, but not yet kept, when the last call was cut off
             return cell
-        passed = [f"--speech={speech}"] if speech else []
-        command = [sys.executable, "-m", "benchmarks.sequence", str(copy), f"--work={work}", *passed]
+        folders = [f"--domains={domains}", f"--work={work}"]
+        command = [sys.executable, "-m", "benchmarks.sequence", str(copy), *folders]
         subprocess.run([*command, cell.method, *map(str, cell.arguments)], check=True)
         return cell
 
@@ -81,4 +84,4 @@ def _run(
         for done, finished in enumerate(as_completed(running), start=1):
             left = (time.monotonic() - started) / done * (len(cells) - done)
             print(f"{done} of {len(cells)} cells; about {left / 60:.0f} min left", flush=True)
-            yield finished.result(), folder / f"{finished.result().name}.npz"
+            yield finished.result(), folder / f"{finished.result().name}.safetensors"

@@ -1,30 +1,35 @@
-"""One cell: one method learns all domains in one order, and is measured on every domain after every step."""
+"""One cell: one method learns all attacks in one order, and is measured on each after its own step, on all at the end.
+
+T steps, N utterances of the test, M bona fide ones of the development splits.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import cloudpickle
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from benchmarks.plan import Cell, Plan
 from benchmarks.sequence.domains import Domains, make_domains
-from benchmarks.sequence.methods import METHODS, Method, Setting
+from benchmarks.sequence.methods import METHODS, TOGETHER, Method, Setting
 from benchmarks.sequence.settings import Settings
 from molex_adapt.atomic import replacing
 from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
-from molex_adapt.metrics import eer_threshold
 from molex_adapt.progress import Progress
 from molex_adapt.run import Run
 
-_NONE = np.zeros(0, dtype=np.float32)
+APART = "alone"
+"""Its detectors are measured on everything after every step, for `averaged` is made of them."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +38,36 @@ class CellScores:
 
     Attributes:
         order: domains as they were learnt.
-        scores: (T, N) after each step, of `Domains.known`; NaN rows where a method was not measured.
-        held_out: (M,) after the last step, of `Domains.held_out`.
-        threshold: frozen after the first step, on the first domain's development split.
-        steps: per step, `Learnt` and its seconds.
+        test: (T, N) float32 scores after each step, NaN where nothing was measured.
+        development: (T, M) float32, the same.
+        steps: per step so far, `Learnt` and its seconds.
     """
 
     order: list[str]
-    scores: NDArray[np.float32]
-    held_out: NDArray[np.float32]
-    threshold: float
+    test: NDArray[np.float32]
+    development: NDArray[np.float32]
     steps: list[dict[str, Any]]
 
+    @classmethod
+    def empty(cls, order: list[str], domains: Domains) -> Self:
+        """Nothing measured."""
+        test, development = (
+            np.full((len(order), len(measured.paths)), np.nan, dtype=np.float32)
+            for measured in (domains.test, domains.development)
+        )
+        return cls(order, test, development, [])
 
-def prepare(plan: Plan, speech: Path | None, work: Path, run: Run) -> Domains:
+    @property
+    def whole(self) -> bool:
+        """Whether all steps are done."""
+        return len(self.steps) == len(self.order)
+
+
+def prepare(plan: Plan, folder: Path, work: Path, run: Run) -> Domains:
     """The plan's data under its base; float32, as all other measurements."""
     settings = plan.settings_as(Settings)
     detector = Detector(load_base(settings.base), plan.resolved(""))
-    return make_domains(settings, speech, work, detector, run)
+    return make_domains(settings, folder, work, detector, run)
 
 
 def run_cell(
@@ -63,52 +80,53 @@ def run_cell(
     settings, (number, seed) = plan.settings_as(Settings), (int(argument) for argument in cell.arguments)
     order = settings.order(number)
     recipe = plan.resolved(cell.method)
-    setting = Setting(settings.base, recipe, len(order), seed, progress)
-    method = METHODS[cell.method.partition("+")[0]](setting)
-    nothing = np.full((len(order), len(domains.known.features)), np.nan, dtype=np.float32)
-    run = CellScores(order, nothing, _NONE, 0.0, [])
+    method = METHODS[cell.method.partition("+")[0]](
+        Setting(settings.base, recipe, len(order), seed, progress, settings.keep)
+    )
+    run = CellScores.empty(order, domains)
     if resume is not None and resume.exists():
-        method, run = torch.load(resume, weights_only=False)
+        run, state = load_run(resume)
+        method.go_on(state, [(name, domains.data[name]) for name in order[: len(run.steps)]])
     for step, name in list(enumerate(order))[len(run.steps) :]:
         started = time.monotonic()
         learnt = method.learn(name, domains.data[name])
-        taken = time.monotonic() - started
-        if cell.method != "joint" or step in (0, len(order) - 1):
-            run.scores[step] = method.scores(domains.known)
-        if step == 0:
-            run = replace(run, threshold=_threshold(method, domains, name))
-        run.steps.append({"seconds": round(taken, 1), **vars(learnt)})
-        print(f"{cell.name} {step + 1}/{len(order)} {name} {taken:.0f} s", flush=True)
+        run.steps.append({"seconds": round(time.monotonic() - started, 1), **vars(learnt)})
+        _measure(cell.method, method, run, domains)
+        print(f"{cell.name} {step + 1}/{len(order)} {name} {run.steps[-1]['seconds']:.0f} s", flush=True)
         if resume is not None:
-            _keep_state(resume, (method, run))
-    if domains.held_out is not None and len(domains.held_out.features):
-        run = replace(run, held_out=method.scores(domains.held_out).astype(np.float32))
+            save_run(run, resume, method.state())
     return run
 
 
-def _threshold(method: Method, domains: Domains, name: str) -> float:
-    first = domains.development[name]
-    found = method.scores(first)
-    return float(eer_threshold(found[first.bona_fide], found[~first.bona_fide]))
+def _measure(name: str, method: Method, run: CellScores, domains: Domains) -> None:
+    """After the last step of a run so far: everything, or what its own domain needs."""
+    step = len(run.steps) - 1
+    everything = name == APART or run.whole
+    if name in TOGETHER and not run.whole:  # of the first domain alone
+        return
+    for measured, scores in ((domains.test, run.test), (domains.development, run.development)):
+        if everything:
+            scores[step] = method.scores(measured)
+        elif scores is run.test or step == 0:
+            rows = measured.sets[run.order[step]]
+            scores[step, rows] = method.scores(measured.pick(rows))
 
 
-def _keep_state(path: Path, state: tuple[Method, CellScores]) -> None:
-    with replacing(path) as partial, partial.open("wb") as file:
-        torch.save(state, file, pickle_module=cloudpickle)
-
-
-def save_run(run: CellScores, path: Path) -> None:
-    """Write a cell, all or nothing."""
+def save_run(run: CellScores, path: Path, state: dict[str, Tensor] | None = None) -> None:
+    """Write a cell and the state of its method, all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = json.dumps({"order": run.order, "threshold": run.threshold, "steps": run.steps})
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, scores=run.scores, held_out=run.held_out, about=np.array(about))
+    arrays = {"test": torch.from_numpy(run.test), "development": torch.from_numpy(run.development)}
+    # Tensors that share memory are written apart.
+    arrays |= {f"state.{name}": value.clone().contiguous() for name, value in (state or {}).items()}
+    with replacing(path) as partial:
+        save_file(arrays, partial, {"cell": json.dumps({"order": run.order, "steps": run.steps})})
 
 
-def load_run(path: Path) -> CellScores:
-    """Read a cell."""
-    with np.load(path, allow_pickle=False) as found:
-        about = json.loads(str(found["about"]))
-        return CellScores(
-            about["order"], found["scores"], found["held_out"], about["threshold"], about["steps"]
-        )
+def load_run(path: Path) -> tuple[CellScores, dict[str, Tensor]]:
+    """Read a cell and the state of its method."""
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["cell"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    state = {name[6:]: value for name, value in arrays.items() if name.startswith("state.")}
+    scores = arrays["test"].numpy(), arrays["development"].numpy()
+    return CellScores(about["order"], *scores, about["steps"]), state

@@ -53,7 +53,7 @@ def evaluate(
         DataError: of a class, nothing can be scored.
     """
     scored, failed = score_table(detector, table, run)
-    items = [item.utterance for item in scored]
+    items = [replace(item.utterance, audio=item.audio) for item in scored]
     usable = table.with_utterances(tuple(items))
     usable.require_usable("evaluation", table, failed)
     joined = Joined(
@@ -70,7 +70,7 @@ def evaluate(
         joined, sources=sources, ties=ties, threshold=record.threshold, trials=trials, curves=curves
     )
     report = replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
-    trained = find_trained(store, record.number, table, usable, run)
+    trained = find_trained(store, record.number, table, usable)
     report = report if trained is None else _told(report, trained, joined, items, ties)
     return _warned(report, store.base, table)
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molex_adapt.data import Table, Utterance, assign_splits
-from molex_adapt.data.audit import fingerprints
 from molex_adapt.errors import DataError
 from molex_adapt.recipe import Recipe, validate
 from molex_adapt.registry import DataRecord, GenerationRecord, Store
 from molex_adapt.registry.exemplars import HEARD, arrays_to_heard
 from molex_adapt.registry.files import parse_yaml
-from molex_adapt.run import Run
 
 
 @dataclass(frozen=True)
@@ -33,20 +31,19 @@ class Trained:
     """Those of the development split, on which training stopped and scores were calibrated."""
 
 
-def find_trained(store: Store, generation: int, table: Table, usable: Table, run: Run) -> Trained | None:
+def find_trained(store: Store, generation: int, table: Table, usable: Table) -> Trained | None:
     """What of a table a generation or its ancestors were trained on; None where they heard nothing of it.
 
     Args:
         store, generation: the registry and its generation.
         table: as it was read.
-        usable: those of it that can be scored, as training's audit left others out, too.
-        run: its workers decode where recordings are compared.
+        usable: those of it that were scored, as training's audit left others out, too; with their `audio`.
     """
-    by_recording = _by_recording(store, generation, usable, run)
+    by_recording = _by_recording(store, generation, usable)
     return by_recording or _by_data_set(store, generation, table, usable)
 
 
-def _by_recording(store: Store, generation: int, usable: Table, run: Run) -> Trained | None:
+def _by_recording(store: Store, generation: int, usable: Table) -> Trained | None:
     kept = {
         record.name: store.exemplar_tensors(record.name, generation) or {}
         for record in store.experts(generation)
@@ -57,7 +54,7 @@ def _by_recording(store: Store, generation: int, usable: Table, run: Run) -> Tra
     )
     if not trained_on:
         return None
-    audio = fingerprints(usable, run)
+    audio = {item.path: item.audio for item in usable}
     by_expert = {name: sum(own in heard for own in audio.values()) for name, heard in trained_on.items()}
     every, chosen = (frozenset().union(*sets.values()) for sets in (trained_on, chosen_on))
     found = Trained(

@@ -9,12 +9,14 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from molex_adapt.cli.tables import GAP, MOST_LISTED, eer_cell, empty_table, failures, in_width
+from molex_adapt.cli.pivots import pivot_tables
+from molex_adapt.cli.tables import MOST_LISTED, eer_cell, empty_table, failures, reach
+from molex_adapt.cli.tandem_view import add_tandem, tandem_tables
 
 if TYPE_CHECKING:  # as in tables.py
     from collections.abc import Callable
 
-    from molex_adapt.metrics import Bounded, Rates, Refusals, TandemRates
+    from molex_adapt.metrics import Rates, Refusals
     from molex_adapt.reports import EvaluationReport
 
 _MOST_CONDITIONS = 24
@@ -35,6 +37,8 @@ def evaluation_tables(report: EvaluationReport) -> list[RenderableType]:
         parts.append(_detection(title, "condition", rates, other.by_condition))
     if len(shown) > 1 and len(report.by_attack_and_condition) > 1:
         parts += _pivots(report, shown)
+    if report.tandem is not None:
+        parts += tandem_tables(report.tandem, shown)
     if len(shown) < len(report.by_condition):
         more = len(report.by_condition) - len(shown)
         parts.append(
@@ -53,54 +57,23 @@ def _most_heard(rates: Mapping[str, Rates | None]) -> list[str]:
 
 def _pivots(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:
     """A row per attack and a column per condition, each with one for all together: the EER, and the minDCF."""
-    eers = _pivot(
-        report, conditions, _cell, "EER in % by attack and condition (95 %), and how many are spoofed"
-    )
-    costs = _pivot(report, conditions, _cost_cell, "minDCF by attack and condition")
-    return [*eers, *costs]
 
+    def cell(told: Callable[[Rates | None], str]) -> Callable[[str | None, str | None], str]:
+        def of(attack: str | None, place: str | None) -> str:
+            lacking = report.cell(attack, place) is None
+            # An attack that was heard in a condition lacks bona fide speech there, which is told.
+            heard = attack is not None and place in report.by_attack_and_condition[attack]
+            return "-" if lacking and not heard else told(report.cell(attack, place))
 
-def _pivot(
-    report: EvaluationReport, conditions: Sequence[str], told: Callable[[Rates | None], str], title: str
-) -> list[Table]:
-    """One figure, in as many tables as 80 columns ask for."""
-    columns: dict[str, str | None] = {**{name: name for name in conditions}, _all_of(conditions): None}
-    attacks = [*report.by_attack_and_condition]
-    rows: dict[str, str | None] = {**{name: name for name in attacks}, _all_of(attacks): None}
-    cells = {
-        row: {
-            name: "-" if _untold(report, attack, place) else told(report.cell(attack, place))
-            for name, place in columns.items()
-        }
-        for row, attack in rows.items()
-    }
-    counts = {name: _bona_fide(report.cell(None, place)) for name, place in columns.items()}
-    widths = {
-        name: max(len(name), len(counts[name]), *(len(row[name]) for row in cells.values()))
-        for name in columns
-    }
-    tables: list[Table] = []
-    for names in in_width(widths, max(map(len, ["bona fide", *cells])) + GAP):
-        table = empty_table("The same, further conditions" if tables else title, "attack", *names, whole=True)
-        for row, attack in rows.items():
-            if attack is None:
-                table.add_section()
-            table.add_row(row, *(cells[row][name] for name in names), style=None if attack else "bold")
-        table.add_row("bona fide", *(counts[name] for name in names))
-        tables.append(table)
-    return tables
+        return of
 
-
-def _all_of(names: Sequence[str]) -> str:
-    """What all of them together are called; an attack or a condition may be called "all"."""
-    return "all" if "all" not in names else "all together"
-
-
-def _untold(report: EvaluationReport, attack: str | None, condition: str | None) -> bool:
-    """Whether there is nothing to say: the attack was not heard there, or of all spoofs or all speech a class lacks."""
-    if attack is None or condition is None:
-        return report.cell(attack, condition) is None
-    return condition not in report.by_attack_and_condition[attack]
+    title = "EER in % by attack and condition (95 %), and how many are spoofed"
+    last = "bona fide", lambda place: _bona_fide(report.cell(None, place))
+    attacks = list(report.by_attack_and_condition)
+    return [
+        *pivot_tables(title, attacks, conditions, cell(_cell), last),
+        *pivot_tables("minDCF by attack and condition", attacks, conditions, cell(_cost_cell), last),
+    ]
 
 
 def _bona_fide(rates: Rates | None) -> str:
@@ -124,39 +97,13 @@ def _challenge(report: EvaluationReport) -> list[Table]:
         return []
     table = empty_table("All together, as the challenges measure", "figure", "value", "95 %", whole=True)
     if found is not None:
-        table.add_row("minDCF", f"{overall.min_dcf:.3f}", _reach(found.min_dcf))
-        table.add_row("actDCF", f"{overall.act_dcf:.3f}", _reach(found.act_dcf))
-        table.add_row("EER", f"{100 * overall.eer:.2f} %", _reach(overall.eer_ci, 100, 1))
-        table.add_row("Cllr, bits", f"{overall.cllr:.3f}", _reach(found.cllr))
+        table.add_row("minDCF", f"{overall.min_dcf:.3f}", reach(found.min_dcf))
+        table.add_row("actDCF", f"{overall.act_dcf:.3f}", reach(found.act_dcf))
+        table.add_row("EER", f"{100 * overall.eer:.2f} %", reach(overall.eer_ci, 100, 1))
+        table.add_row("Cllr, bits", f"{overall.cllr:.3f}", reach(found.cllr))
     if report.tandem is not None:
-        _add_tandem(table, report.tandem)
+        add_tandem(table, report.tandem)
     return [table]
-
-
-def _add_tandem(table: Table, found: TandemRates) -> None:
-    table.add_section()
-    costs: dict[str, Bounded | None] = {
-        "a-DCF": found.a_dcf,
-        "min t-DCF (2021)": found.t_dcf_2021,
-        "min t-DCF (2019)": found.t_dcf_2019,
-    }
-    for name, item in costs.items():
-        if item is not None:
-            table.add_row(name, f"{item.value:.4f}", _reach(item.ci, places=4))
-    if found.t_eer is not None:
-        table.add_row("t-EER", f"{100 * found.t_eer:.2f} %", "")
-    if found.asv is not None:
-        asv = found.asv
-        rates = (("targets rejected", asv.miss), ("nontargets accepted", asv.false_alarm))
-        for name, rate in (*rates, ("spoofs accepted", asv.spoof_false_alarm)):
-            table.add_row(f"ASV alone: {name}", f"{100 * rate:.2f} %", "")
-    for name, count in (("target", found.target), ("nontarget", found.nontarget), ("spoof", found.spoof)):
-        table.add_row(f"{name} trials", str(count), "")
-
-
-def _reach(interval: tuple[float, float], unit: float = 1.0, places: int = 3) -> str:
-    low, high = interval
-    return f"{unit * low:.{places}f}–{unit * high:.{places}f}"
 
 
 def _refused(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]:

@@ -180,6 +180,12 @@ def eer_cell(rates: Rates | None) -> str:
     return f"{100 * rates.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
+def reach(interval: tuple[float, float], unit: float = 1.0, places: int = 3) -> str:
+    """An interval, in so many of a unit."""
+    low, high = interval
+    return f"{unit * low:.{places}f}–{unit * high:.{places}f}"
+
+
 def points_cell(change: Change | None) -> Text:
     """Change of an EER in points, with its interval; coloured where that is certain."""
     if change is None:

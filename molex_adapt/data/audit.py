@@ -14,7 +14,7 @@ from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, 
 from molex_adapt.data.audio import stream
 from molex_adapt.data.channels import Channels
 from molex_adapt.data.remarks import CLIPPED_SHARE, on_table
-from molex_adapt.data.table import Failed, Table, Utterance
+from molex_adapt.data.table import AUDIO_DIGITS, Failed, Table, Utterance
 from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
 from molex_adapt.processes import gathered, own_part
@@ -44,7 +44,7 @@ class _Finding:
     @property
     def audio(self) -> str:
         """See `Utterance`."""
-        return self.digest[:16]
+        return self.digest[:AUDIO_DIGITS]
 
 
 def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audit:
@@ -77,18 +77,6 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
         run.progress.stop()
     ordered = [findings[index] for index in range(len(table))]
     return _conclude(table, _without_repeats(table, ordered))
-
-
-def fingerprints(table: Table, run: Run = Run()) -> dict[Path, str]:
-    """What tells each recording's decoded samples from all others, as `Utterance.audio`; broken ones are left out."""
-    run.progress.start(
-        f"Comparing {len(table)} recordings with those that were heard in training", len(table)
-    )
-    try:
-        found = _examined(table, 0.0, run)
-    finally:
-        run.progress.stop()
-    return {item.path: found[at].audio for at, item in enumerate(table) if not found[at].broken}
 
 
 def _conclude(table: Table, findings: list[_Finding]) -> Audit:

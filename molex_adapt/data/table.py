@@ -12,6 +12,9 @@ from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 
+AUDIO_DIGITS = 16
+"""Of the sha256 of decoded samples: as many as `Utterance.audio` keeps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Utterance:

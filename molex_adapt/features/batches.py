@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from threading import Condition
 
@@ -14,14 +15,27 @@ from numpy.typing import NDArray
 
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.data import Failed, Heard, Utterance, decode, listen
+from molex_adapt.data.table import AUDIO_DIGITS
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError
 from molex_adapt.run import Run
 
 _SECONDS_ON_CPU, _SECONDS_ELSEWHERE = 24.0, 96.0
 
-_Prepared = tuple[list[NDArray[np.float32]], Heard | None]
-"""The windows of a recording, and what was heard if it was listened to."""
+
+@dataclass(frozen=True)
+class Listened:
+    """What is known of a recording that was listened to."""
+
+    heard: Heard
+    audio: str
+    """As `Utterance.audio`."""
+    windows: int
+
+
+_Prepared = tuple[list[NDArray[np.float32]], Listened | None]
+"""The windows of a recording, and what is known of it if it was listened to."""
 
 _READ_AHEAD = 256
 """Recordings that are decoded ahead and then sorted by length: enough that those of one length meet."""
@@ -56,15 +70,14 @@ def window_batches(
     run: Run,
     failed: list[Failed],
     first_window: bool,
-    heard: dict[int, Heard] | None = None,
-    counts: dict[int, int] | None = None,
+    listened: dict[int, Listened] | None = None,
 ) -> Iterator[list[tuple[int, NDArray[np.float32]]]]:
     """Decoded and prepared windows, each with the index of its utterance, in batches of similar length.
 
-    With `heard`, recordings are listened to: what is heard comes in there by index, and what is no recording of speech
-    fails. `counts` takes the number of windows of each. Memory does not grow with the number of recordings.
+    With `listened`, recordings are listened to: what that told comes in there by index, and what is no recording of
+    speech fails. Memory does not grow with the number of recordings.
     """
-    prepare = partial(_decoded if heard is None else _listened, detector)
+    prepare = partial(_decoded if listened is None else _listened, detector)
     longest = batch_seconds(detector.device) * SAMPLE_RATE
     windows: list[tuple[int, NDArray[np.float32]]] = []
     recordings = 0
@@ -76,10 +89,8 @@ def window_batches(
             try:
                 found, what = future.result()
                 windows += [(index, row) for row in (found[:1] if first_window else found)]
-                if heard is not None and what is not None:
-                    heard[index] = what
-                if counts is not None:
-                    counts[index] = len(found)
+                if listened is not None and what is not None:
+                    listened[index] = what
             except AudioError as error:
                 failed.append(Failed(str(utterances[index].path), str(error)))
             recordings += 1
@@ -158,4 +169,5 @@ def _decoded(detector: Detector, item: Utterance) -> _Prepared:
 
 def _listened(detector: Detector, item: Utterance) -> _Prepared:
     wave, heard = listen(item.path)
-    return detector.prepare(wave), heard
+    windows = detector.prepare(wave)
+    return windows, Listened(heard, sha256(wave)[:AUDIO_DIGITS], len(windows))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor
 
 from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
-from molex_adapt.data import Failed, Heard, Table
+from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
-from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
+from molex_adapt.features.batches import Listened, batch_seconds, length_batches, window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.processes import gathered, own_part, place, summed
@@ -58,11 +59,10 @@ def _scored(
     run.progress.start("score", len(mine))
     items = [table[index] for index in mine]
     failed: list[Failed] = []
-    heard: dict[int, Heard] = {}
-    counts: dict[int, int] = {}
+    listened: dict[int, Listened] = {}
     parts: dict[int, list[tuple[int, float, NDArray[np.float32]]]] = {}
     scored: dict[int, UtteranceScore] = {}
-    batches = window_batches(detector, items, run, failed, first_window=False, heard=heard, counts=counts)
+    batches = window_batches(detector, items, run, failed, first_window=False, listened=listened)
     for batch in batches:
         wave, lengths = pad([row for _, row in batch])
         scores, shares = (
@@ -70,8 +70,10 @@ def _scored(
         )
         for (index, row), score, share in zip(batch, scores.tolist(), shares.numpy(), strict=True):
             parts.setdefault(index, []).append((len(row), score, share))
-            if len(parts[index]) == counts[index]:
-                scored[index] = together(items[index], parts.pop(index), heard[index], detector.mixture.names)
+            known = listened[index]
+            if len(parts[index]) == known.windows:
+                whole = together(items[index], parts.pop(index), known.heard, detector.mixture.names)
+                scored[index] = replace(whole, audio=known.audio)
                 if told is not None:
                     told(scored[index])
     run.progress.stop()

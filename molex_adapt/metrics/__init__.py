@@ -16,13 +16,14 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 
 from __future__ import annotations
 
-from molex_adapt.metrics.bootstrap import eer_interval, mean_eer_interval, paired_change, paired_changes
-from molex_adapt.metrics.cost_intervals import (
-    CostIntervals,
-    a_dcf_interval,
-    cost_intervals,
-    t_dcf_interval,
+from molex_adapt.metrics.bootstrap import (
+    eer_interval,
+    mean_eer_interval,
+    paired_change,
+    paired_changes,
+    resampled_eers,
 )
+from molex_adapt.metrics.cost_intervals import CostIntervals, cost_intervals, eer_and_cost_intervals
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -39,11 +40,13 @@ from molex_adapt.metrics.curve import (
 from molex_adapt.metrics.evaluation_curves import EvaluationCurves, curves_of
 from molex_adapt.metrics.rates import (
     FEWEST_FOR_INTERVAL,
+    Breakdown,
     Rates,
     measure,
     measure_by_attack,
     measure_by_condition,
     measure_grid,
+    measure_with_intervals,
 )
 from molex_adapt.metrics.refusals import (
     Refusals,
@@ -67,15 +70,25 @@ from molex_adapt.metrics.tandem import (
     t_eer,
     tandem_weights,
 )
+from molex_adapt.metrics.tandem_intervals import (
+    TrialGroups,
+    a_dcf_interval,
+    t_dcf_interval,
+    t_dcf_intervals,
+    t_eer_interval,
+)
+from molex_adapt.metrics.tandem_parts import TANDEM_FIGURES, TandemFigures, TandemParts, tandem_figures
 from molex_adapt.metrics.tandem_rates import Bounded, TandemRates, measure_tandem
 
 __all__ = [
     "ASVSPOOF5",
     "A_DCF",
     "FEWEST_FOR_INTERVAL",
+    "TANDEM_FIGURES",
     "T_DCF",
     "AsvRates",
     "Bounded",
+    "Breakdown",
     "CostIntervals",
     "Costs",
     "Curve",
@@ -84,10 +97,13 @@ __all__ = [
     "Rates",
     "Refusals",
     "RefusalsChange",
+    "TandemFigures",
+    "TandemParts",
     "TandemRates",
     "TandemWeights",
     "Ties",
     "TrialCosts",
+    "TrialGroups",
     "a_dcf",
     "a_dcf_interval",
     "act_dcf",
@@ -98,6 +114,7 @@ __all__ = [
     "curves_of",
     "det_curve",
     "eer",
+    "eer_and_cost_intervals",
     "eer_interval",
     "eer_threshold",
     "error_rates",
@@ -107,15 +124,20 @@ __all__ = [
     "measure_by_condition",
     "measure_grid",
     "measure_tandem",
+    "measure_with_intervals",
     "min_dcf",
     "min_t_dcf",
     "paired_change",
     "paired_changes",
     "paired_refusals",
     "refusals_by_condition",
+    "resampled_eers",
     "split_groups",
     "t_dcf_interval",
+    "t_dcf_intervals",
     "t_eer",
+    "t_eer_interval",
+    "tandem_figures",
     "tandem_weights",
     "threshold_for_new_voices",
 ]

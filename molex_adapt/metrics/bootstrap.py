@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.curve import Ties, checked_scores, eer
+from molex_adapt.metrics.curve import Floats, Ties, checked_scores, eer
 from molex_adapt.metrics.resampling import Groups, Units, check_settings, percentiles
 from molex_adapt.metrics.weighted_curve import WeightedCurve
 
@@ -165,6 +165,24 @@ def mean_eer_interval(
     Source: own.
     """
     check_settings(bootstrap, confidence)
+    mean = float(np.mean([eer(real, fake, ties=ties) for real, fake, _ in sets]))
+    rates = resampled_eers(sets, bootstrap=bootstrap, seed=seed, ties=ties).mean(axis=0)
+    return mean, percentiles(rates, confidence)
+
+
+def resampled_eers(
+    sets: Sequence[tuple[ArrayLike, ArrayLike, Groups]],
+    *,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    ties: Ties = "asvspoof5",
+) -> Floats:
+    """EER of each of several sets in every resample, (sets, R).
+
+    The resamples depend on the sources alone, so that those of two detectors on the same sets are paired. Arguments and
+    errors as `mean_eer_interval`. Source: own.
+    """
+    check_settings(bootstrap, 0.5)
     checked = [(*checked_scores(real, fake), groups) for real, fake, groups in sets]
     numbers: dict[str | tuple[int, int], int] = {}
     curves = []
@@ -177,17 +195,15 @@ def mean_eer_interval(
     count = len(numbers)
     everyone = np.arange(count)
     together = Units(everyone, everyone, (everyone,), count)
-    mean = float(np.mean([eer(real, fake, ties=ties) for real, fake, _ in checked]))
     # Strata of one set are none of another, so here a resample can lose a class of a set. That shows as NaN below.
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = [
-            np.mean([curve.eers(drawn) for curve in curves], axis=0)
-            for drawn in together.draw(bootstrap, seed)
+        drawn = [
+            np.stack([curve.eers(weights) for curve in curves]) for weights in together.draw(bootstrap, seed)
         ]
-    rates = np.concatenate(means)
+    rates = np.concatenate(drawn, axis=1)
     if not np.isfinite(rates).all():
         raise DataError(
             f"The {count} sources of {len(curves)} sets are too few: a resample lost a class. Expected some tens of "
             "sources a set."
         )
-    return mean, percentiles(rates, confidence)
+    return rates

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.bootstrap import eer_interval
+from molex_adapt.metrics.cost_intervals import CostIntervals, eer_and_cost_intervals
 from molex_adapt.metrics.curve import (
     ASVSPOOF5,
     Costs,
@@ -26,11 +27,14 @@ from molex_adapt.metrics.curve import (
     eer,
     min_dcf,
 )
-from molex_adapt.metrics.resampling import Groups, split_groups
+from molex_adapt.metrics.resampling import Groups, Interval, split_groups
 
 FEWEST_FOR_INTERVAL = 10
 """Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,
 so that its interval is a point. With ten and no error, the true rate may still be 26 % (the rule of three)."""
+
+
+_Figures = TypeVar("_Figures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,10 @@ class Rates:
 
 
 class Breakdown(TypedDict):
-    """Figures of all utterances, and of every attack against all bona fide utterances."""
+    """Figures of all utterances, with intervals of the costs, and of every attack against all bona fide utterances."""
 
     overall: Rates
+    intervals: CostIntervals
     by_attack: dict[str, Rates]
 
 
@@ -90,6 +95,36 @@ def measure(
     interval = eer_interval(
         real, fake, bootstrap=bootstrap, seed=seed, confidence=confidence, groups=groups, ties=ties
     )
+    return _rates(real, fake, interval, costs, ties)
+
+
+def measure_with_intervals(
+    bona_fide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    costs: Costs = ASVSPOOF5,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    groups: Groups | None = None,
+    ties: Ties = "asvspoof5",
+) -> tuple[Rates, CostIntervals]:
+    """As `measure`, with the intervals of the costs from the resamples of the EER's. Arguments and errors as there."""
+    real, fake = checked_scores(bona_fide, spoof)
+    interval, of_costs = eer_and_cost_intervals(
+        real,
+        fake,
+        costs=costs,
+        bootstrap=bootstrap,
+        seed=seed,
+        confidence=confidence,
+        groups=groups,
+        ties=ties,
+    )
+    return _rates(real, fake, interval, costs, ties), of_costs
+
+
+def _rates(real: Floats, fake: Floats, interval: Interval, costs: Costs, ties: Ties) -> Rates:
     return Rates(
         eer=eer(real, fake, ties=ties),
         eer_ci=interval,
@@ -127,12 +162,22 @@ def measure_by_attack(
     Source: own; the breakdown is that of the ASVspoof 5 package.
     """
     values, real = _checked_columns(scores, is_bona_fide, attack=attacks, source=groups)
-    measured = partial(measure, costs=costs, bootstrap=bootstrap, seed=seed, confidence=confidence, ties=ties)
-    part = partial(_measure_rows, measured, values, real, groups)
+    settings: dict[str, Any] = {
+        "costs": costs,
+        "bootstrap": bootstrap,
+        "seed": seed,
+        "confidence": confidence,
+        "ties": ties,
+    }
     names = np.array([name or "" for name in attacks], dtype=object)
-    overall = part(np.ones(values.size, dtype=bool))
-    found = sorted({str(name) for name in names[~real] if name})
-    return {"overall": overall, "by_attack": {name: part(real | (names == name)) for name in found}}
+    overall, intervals = _measure_rows(
+        partial(measure_with_intervals, **settings), values, real, groups, np.ones(values.size, dtype=bool)
+    )
+    part = partial(_measure_rows, partial(measure, **settings), values, real, groups)
+    by_attack = {
+        name: part(real | (names == name)) for name in sorted({str(name) for name in names[~real] if name})
+    }
+    return {"overall": overall, "intervals": intervals, "by_attack": by_attack}
 
 
 def measure_by_condition(
@@ -209,12 +254,12 @@ def _measure_both(
 
 
 def _measure_rows(
-    measured: Callable[..., Rates],
+    measured: Callable[..., _Figures],
     values: Floats,
     real: NDArray[np.bool_],
     groups: Sequence[str | None] | None,
     rows: NDArray[np.bool_],
-) -> Rates:
+) -> _Figures:
     return measured(values[rows & real], values[rows & ~real], groups=split_groups(groups, rows, real))
 
 

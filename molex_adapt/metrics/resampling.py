@@ -19,6 +19,7 @@ Groups: TypeAlias = tuple[Sequence[str | None], Sequence[str | None]]
 """Source ids of the bona fide and of the spoof scores; an empty id stands for a source of its own."""
 
 Integers: TypeAlias = NDArray[np.intp]
+Interval: TypeAlias = tuple[float, float]
 
 _DRAWN_AT_ONCE = 2_000_000
 """Units that one call of the generator draws, 16 MB; another number would give other resamples."""
@@ -45,18 +46,30 @@ class Units:
                 f"There are {len(groups[0])} and {len(groups[1])} source ids for {reals} bona fide and "
                 f"{fakes} spoof scores. Expected one id per score. Pass groups=(bona fide ids, spoof ids)."
             )
-        ids = [name or (row,) for row, name in enumerate((*groups[0], *groups[1]))]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(ids))}
-        unit = np.array([numbers[name] for name in ids], dtype=np.intp)
-        has_real = np.isin(np.arange(len(numbers)), unit[:reals])
-        has_fake = np.isin(np.arange(len(numbers)), unit[reals:])
-        kinds = (has_real & ~has_fake, has_fake & ~has_real, has_real & has_fake)
-        strata = tuple(np.flatnonzero(kind) for kind in kinds if kind.any())
-        return cls(unit[:reals], unit[reals:], strata, len(numbers))
+        (real, fake), strata, count = shared_units(groups)
+        return cls(real, fake, strata, count)
 
     def draw(self, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
         """Yield (r, U) counts of each unit in r resamples; r is small enough for the memory."""
         return draw_units(self.strata, self.count, resamples, seed)
+
+
+def shared_units(
+    ids: Sequence[Sequence[str | None]],
+) -> tuple[list[Integers], tuple[Integers, ...], int]:
+    """Units of several sets that share sources: the unit of each score, the strata, and how many units there are.
+
+    A stratum holds the sources of the same sets, so that no resample loses a set. An empty id is a unit of its own.
+    """
+    sizes = [len(own) for own in ids]
+    names = [name or (row,) for row, name in enumerate(name for own in ids for name in own)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    unit = np.array([numbers[name] for name in names], dtype=np.intp)
+    units = np.split(unit, np.cumsum(sizes)[:-1])
+    sets = np.zeros(len(numbers), dtype=np.intp)
+    for at, own in enumerate(units):
+        sets[own] |= 1 << at
+    return units, tuple(np.flatnonzero(sets == kind) for kind in np.unique(sets)), len(numbers)
 
 
 def draw_units(
@@ -92,7 +105,7 @@ def running_weights(weights: NDArray[np.int64], below: Integers) -> tuple[Floats
     return running[:, -1:], running[:, below]
 
 
-def percentiles(rates: Floats, confidence: float) -> tuple[float, float]:
+def percentiles(rates: Floats, confidence: float) -> Interval:
     """The interval that holds this share of (R,) figures, with equal tails."""
     low, high = np.quantile(rates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

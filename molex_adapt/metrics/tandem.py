@@ -9,11 +9,12 @@ V points of a curve.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.curve import Floats, checked_scores, det_curve
@@ -196,17 +197,35 @@ def t_eer(
     nontargets, and ties taken one by one.
     """
     kinds = checked_trials(target, nontarget, asv_spoof)
-    asv_miss, asv_nontarget, asv_accepted = _single_rates(kinds)
-    curve = det_curve(*checked_scores(bona_fide, spoof))
+    return t_eer_in_order(in_order(checked_scores(bona_fide, spoof)), in_order(kinds))
+
+
+def in_order(sets: Sequence[Floats]) -> NDArray[np.int8]:
+    """The set that each score is of, of all scores in ascending order; equal ones in the order of the sets."""
+    labels = np.repeat(np.arange(len(sets), dtype=np.int8), [scores.size for scores in sets])
+    return labels[np.argsort(np.concatenate(sets), kind="stable")]
+
+
+def t_eer_in_order(cm: NDArray[np.int8], asv: NDArray[np.int8]) -> float:
+    """`t_eer` from the sets of scores alone, as `in_order` gives them.
+
+    Args:
+        cm: (N + M,) of the countermeasure: 0 bona fide, 1 spoof.
+        asv: (T + O + S,) of ASV: 0 target, 1 nontarget, 2 spoof.
+    """
+    asv_miss, *rejected = (_rejected(asv, kind) for kind in range(3))
+    asv_nontarget, asv_accepted = (1 - rate for rate in rejected)
+    cm_miss, caught = (_rejected(cm, kind) for kind in range(2))
     # Only below its own equal error rate can ASV be brought to equal errors by a countermeasure, which adds misses.
-    usable = asv_miss < asv_nontarget
+    usable = slice(int(np.count_nonzero(asv_miss < asv_nontarget)))
     miss, nontarget_rate, spoof_rate = (rate[usable] for rate in (asv_miss, asv_nontarget, asv_accepted))
-    at = _equal_errors(curve.miss, miss, nontarget_rate)
+    at = _equal_errors(cm_miss, miss, nontarget_rate)
+    false_alarm = 1 - caught[at]
     with np.errstate(divide="ignore", invalid="ignore"):
-        distance = np.abs(nontarget_rate / spoof_rate - curve.false_alarm[at] / (1 - curve.miss[at]))
+        distance = np.abs(nontarget_rate / spoof_rate - false_alarm / (1 - cm_miss[at]))
     # Where all is accepted the distance is finite, so that there is always a best point.
     best = int(np.argmin(np.where(np.isfinite(distance), distance, np.inf)))
-    return float(spoof_rate[best] * curve.false_alarm[at[best]])
+    return float(spoof_rate[best] * false_alarm[best])
 
 
 def checked_trials(
@@ -235,12 +254,10 @@ def _below(scores: Floats, thresholds: Floats) -> Floats:
     return np.searchsorted(np.sort(scores), thresholds) / scores.size
 
 
-def _single_rates(kinds: tuple[Floats, Floats, Floats]) -> tuple[Floats, Floats, Floats]:
-    """Miss, nontarget and spoof acceptance after each score in ascending order; ties in the order of the kinds."""
-    sizes = [scores.size for scores in kinds]
-    labels = np.repeat(np.arange(3), sizes)[np.argsort(np.concatenate(kinds), kind="stable")]
-    passed = [np.concatenate(([0], np.cumsum(labels == kind))) / sizes[kind] for kind in range(3)]
-    return passed[0], 1 - passed[1], 1 - passed[2]
+def _rejected(labels: NDArray[np.int8], kind: int) -> Floats:
+    """Share of one kind that is rejected before the first and after each of the scores in order."""
+    below = np.concatenate(([0], np.cumsum(labels == kind)))
+    return np.asarray(below / below[-1])
 
 
 def _equal_errors(cm_miss: Floats, asv_miss: Floats, asv_nontarget: Floats) -> Integers:

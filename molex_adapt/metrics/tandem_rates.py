@@ -5,18 +5,33 @@ Shapes: T target trials, O nontarget trials, S spoof trials; N bona fide, M spoo
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias, get_args
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.cost_intervals import Interval, a_dcf_interval, t_dcf_interval
-from molex_adapt.metrics.resampling import Groups
-from molex_adapt.metrics.tandem import AsvRates, Formula, a_dcf, asv_rates, min_t_dcf, t_eer, tandem_weights
-
-Kinds: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
-"""Scores of target, nontarget and spoof trials."""
+from molex_adapt.metrics.resampling import Groups, Interval
+from molex_adapt.metrics.tandem import (
+    AsvRates,
+    a_dcf,
+    asv_rates,
+    min_t_dcf,
+    t_eer,
+)
+from molex_adapt.metrics.tandem_intervals import (
+    TrialGroups,
+    a_dcf_interval,
+    t_dcf_intervals,
+    t_eer_interval,
+)
+from molex_adapt.metrics.tandem_parts import (
+    Kinds,
+    TandemFigures,
+    TandemParts,
+    t_dcf_weights,
+    trial_counts,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +62,37 @@ class TandemRates:
     """Minima over the countermeasure's thresholds, the ASV system held fixed; None also where it does not exist."""
     t_eer: float | None = None
     """A fraction."""
+    t_eer_ci: Interval | None = None
+    parts: TandemParts = field(default_factory=TandemParts)
+    """The same by attack, by condition, and by both."""
+
+    @property
+    def figures(self) -> TandemFigures:
+        """The same without intervals."""
+        a_dcf, *t_dcf = (
+            None if item is None else item.value for item in (self.a_dcf, self.t_dcf_2019, self.t_dcf_2021)
+        )
+        return TandemFigures(self.target, self.nontarget, self.spoof, a_dcf, t_dcf[0], t_dcf[1], self.t_eer)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         bounded = {"a_dcf": self.a_dcf, "t_dcf_2019": self.t_dcf_2019, "t_dcf_2021": self.t_dcf_2021}
         return {
-            "trials": {"target": self.target, "nontarget": self.nontarget, "spoof": self.spoof},
+            "trials": self.figures.counts(),
             **{name: None if item is None else item.as_dict() for name, item in bounded.items()},
             "t_eer": self.t_eer,
+            "t_eer_ci": None if self.t_eer_ci is None else list(self.t_eer_ci),
             "asv": None if self.asv is None else asdict(self.asv),
+            **self.parts.as_dict(),
         }
+
+    def cell(self, attack: str | None, condition: str | None) -> TandemFigures | None:
+        """Figures of an attack in a condition; None for either takes all of them. None: not measured, or not there."""
+        if attack is None:
+            return self.figures if condition is None else self.parts.by_condition.get(condition)
+        if condition is None:
+            return self.parts.by_attack.get(attack)
+        return self.parts.by_attack_and_condition.get(attack, {}).get(condition)
 
 
 def measure_tandem(
@@ -68,6 +104,7 @@ def measure_tandem(
     bootstrap: int = 1000,
     seed: int = 0,
     groups: Groups | None = None,
+    trial_groups: TrialGroups | None = None,
 ) -> TandemRates:
     """Measure a countermeasure beside ASV, and the system of both.
 
@@ -76,6 +113,7 @@ def measure_tandem(
         asv: (T,), (O,) and (S,) scores of ASV alone, for t-DCF and t-EER.
         sasv: of the system that is to reject nontargets and spoofs, for the a-DCF.
         bootstrap, seed, groups: see `eer_interval`; `groups` of the countermeasure's utterances.
+        trial_groups: source ids of the trials of ASV, for the interval of the t-EER.
 
     Raises:
         DataError: neither is given, a class or a kind of trial is missing, or a score is not finite.
@@ -87,21 +125,29 @@ def measure_tandem(
         raise DataError(
             "There are no trials of speaker verification. Give scores of ASV, of SASV, or of both."
         )
-    target, nontarget, spoofed = (len(scores) for scores in trials)  # type: ignore[arg-type]
     both = None
     if sasv is not None:
         both = Bounded(a_dcf(*sasv), a_dcf_interval(*sasv, bootstrap=bootstrap, seed=seed))
     if asv is None:
-        return TandemRates(target, nontarget, spoofed, both)
+        return TandemRates(*trial_counts(trials), both)
     rates = asv_rates(*asv)
-    found: dict[Formula, Bounded | None] = {}
-    for formula in get_args(Formula):
-        try:
-            weights = tandem_weights(rates, formula)
-        except DataError:  # nothing to normalise by
-            found[formula] = None
-            continue
-        interval = t_dcf_interval(bona_fide, spoof, weights, bootstrap=bootstrap, seed=seed, groups=groups)
-        found[formula] = Bounded(min_t_dcf(bona_fide, spoof, weights), interval)
-    tandem_eer = t_eer(bona_fide, spoof, *asv)
-    return TandemRates(target, nontarget, spoofed, both, rates, found["2019"], found["2021"], tandem_eer)
+    weights = t_dcf_weights(rates)
+    intervals = t_dcf_intervals(
+        bona_fide, spoof, list(weights.values()), bootstrap=bootstrap, seed=seed, groups=groups
+    )
+    costs = {
+        formula: Bounded(min_t_dcf(bona_fide, spoof, own), interval)
+        for (formula, own), interval in zip(weights.items(), intervals, strict=True)
+    }
+    interval = t_eer_interval(
+        bona_fide, spoof, *asv, bootstrap=bootstrap, seed=seed, groups=groups, trial_groups=trial_groups
+    )
+    return TandemRates(
+        *trial_counts(trials),
+        both,
+        rates,
+        costs.get("2019"),
+        costs.get("2021"),
+        t_eer(bona_fide, spoof, *asv),
+        interval,
+    )

@@ -43,10 +43,13 @@ class WeightedCurve:
 
     def eers(self, drawn: NDArray[np.int64]) -> Floats:
         """(R,) EER of each row of (R, U) unit weights."""
-        miss, false_alarm = self.rates(drawn)
+        reals, fakes = (drawn[:, units].sum(axis=1) for units in (self.real_units, self.fake_units))
+        return self.eers_of(*self.rates(drawn), reals, fakes)
+
+    def eers_of(self, miss: Floats, false_alarm: Floats, reals: Floats, fakes: Floats) -> Floats:
+        """(R,) EER from the (R, V) `rates` and the (R,) numbers of bona fide and spoof scores of each resample."""
         if self.single:
-            sizes = (drawn[:, units].sum(axis=1) for units in (self.real_units, self.fake_units))
-            return self._single_eers(miss, false_alarm, *sizes)
+            return self._single_eers(miss, false_alarm, reals, fakes)
         at = np.argmin(np.abs(miss - false_alarm), axis=1)[:, None]
         pair = np.take_along_axis(miss, at, axis=1) + np.take_along_axis(false_alarm, at, axis=1)
         return np.asarray(pair[:, 0] / 2)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molex_adapt.data.table import Failed
-from molex_adapt.metrics import CostIntervals, EvaluationCurves, Rates, Refusals, TandemRates, Ties
+from molex_adapt.metrics import (
+    TANDEM_FIGURES,
+    CostIntervals,
+    EvaluationCurves,
+    Rates,
+    Refusals,
+    TandemRates,
+    Ties,
+)
 from molex_adapt.reports.failures import failures
+
+_RATES = ("eer", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof")
+"""Figures of the cells of a pivot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +89,9 @@ class EvaluationReport:
             "by_attack_and_condition": {
                 attack: _all_measured(row) for attack, row in self.by_attack_and_condition.items()
             },
-            "pivot": self._pivot(),
+            "pivot": _pivot(self.by_attack, self.by_condition, self.cell, _RATES),
             "intervals": None if self.intervals is None else self.intervals.as_dict(),
-            "tandem": None if self.tandem is None else self.tandem.as_dict(),
+            "tandem": self._tandem(),
             "bona_fide_refused": self._refusals(),
             "failed": failures(self.failed),
             "generation": self.generation,
@@ -99,16 +110,15 @@ class EvaluationReport:
             return self.by_attack.get(attack)
         return self.by_attack_and_condition.get(attack, {}).get(condition)
 
-    def _pivot(self) -> dict[str, Any]:
-        """The cells as tables with a row per attack and a column per condition; null in either names all together."""
-        attacks: list[str | None] = [*self.by_attack, None]
-        conditions: list[str | None] = [*self.by_condition, None]
-        cells = [[self.cell(attack, condition) for condition in conditions] for attack in attacks]
-        figures = {
-            name: [[None if item is None else getattr(item, name) for item in row] for row in cells]
-            for name in ("eer", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof")
+    def _tandem(self) -> dict[str, Any] | None:
+        if self.tandem is None:
+            return None
+        parts = self.tandem.parts
+        figures = (*TANDEM_FIGURES, "target", "nontarget", "spoof")
+        return {
+            **self.tandem.as_dict(),
+            "pivot": _pivot(parts.by_attack, parts.by_condition, self.tandem.cell, figures),
         }
-        return {"attacks": attacks, "conditions": conditions, **figures}
 
     def _refusals(self) -> dict[str, Any] | None:
         """None where there is no threshold."""
@@ -128,3 +138,20 @@ def _measured(rates: Rates) -> dict[str, Any]:
 
 def _all_measured(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
     return {name: None if item is None else _measured(item) for name, item in rates.items()}
+
+
+def _pivot(
+    attacks: Iterable[str],
+    conditions: Iterable[str],
+    cell: Callable[[str | None, str | None], object],
+    figures: Sequence[str],
+) -> dict[str, Any]:
+    """The cells as tables with a row per attack and a column per condition; null in either names all together."""
+    rows: list[str | None] = [*attacks, None]
+    columns: list[str | None] = [*conditions, None]
+    cells = [[cell(attack, condition) for condition in columns] for attack in rows]
+    tables = {
+        name: [[None if item is None else getattr(item, name) for item in row] for row in cells]
+        for name in figures
+    }
+    return {"attacks": rows, "conditions": columns, **tables}

@@ -10,6 +10,7 @@ import soundfile
 
 from molex_adapt import Run
 from molex_adapt.api import trained
+from molex_adapt.data import audio
 
 HOW = Run(workers=1, device="cpu")
 
@@ -91,3 +92,15 @@ def test_what_was_purged_on_the_way_stops_nothing(made, registry, tiny_recipe, w
     assert [record.number for record in registry.store.history()] == [3]
     assert registry.score(made.buzz, run=HOW).unheard is None
     assert registry.evaluate(made.buzz, run=HOW).heard_in_training is None
+
+
+def test_a_recording_is_decoded_once_for_its_score_and_for_what_was_heard(made, registry, monkeypatch):
+    opened = []
+    pieces = audio._pieces
+    monkeypatch.setattr(audio, "_pieces", lambda path, *given: opened.append(path) or pieces(path, *given))
+    whole = sorted(made.buzz.rglob("*.wav"))
+    assert registry.evaluate(made.buzz, run=HOW).heard_in_training.recordings
+    assert sorted(opened) == whole
+    opened.clear()
+    assert len(registry.score(made.buzz, run=HOW).scores) == len(whole)
+    assert sorted(opened) == whole

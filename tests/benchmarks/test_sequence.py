@@ -1,130 +1,186 @@
-"""The benchmark of sequences, on three domains, a tiny base and made-up speech: every method, every figure."""
+"""The benchmark of sequences, on three domains, a tiny base and made-up speech: domains, cells, figures."""
 
 from __future__ import annotations
 
-import copy
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from peft.tuners.lora import ArrowConfig
-from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 
+import benchmarks.sequence.__main__ as sequence
 from benchmarks.plan import Cell, Plan, read_plan
-from benchmarks.report.claims import SEQUENTIAL, claims
-from benchmarks.report.found import Found
-from benchmarks.report.matrix import Matrix
-from benchmarks.report.sequence import sequence
-from benchmarks.results import Results
+from benchmarks.report.targets import RIDGE, SEQUENTIAL, backward
+from benchmarks.sequence.domains import make_domains
 from benchmarks.sequence.figures import averaged, figures_of
 from benchmarks.sequence.measure import measure
 from benchmarks.sequence.methods import METHODS
-from benchmarks.sequence.methods.lora import OneLora
-from benchmarks.sequence.methods.separate import ArrowForm
 from benchmarks.sequence.run import CellScores, load_run, prepare, run_cell, save_run
 from benchmarks.sequence.settings import Settings
-from molex_adapt.mixture import ExpertLinear, ExpertSpec
+from molex_adapt.base import load_base
+from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.progress import Silent
 from molex_adapt.run import Run
+from tools.wideband.domains import write_rows
 
-ORDER = ["lpc", "gsm", "calls"]
+ORDER = ["hum", "said", "buzz"]
+"""Of order 2."""
+VOICES = {"train": ("ann", "bob"), "dev": ("cat", "dan"), "test": ("eve", "fay")}
+COUNTS = {"train": 12, "dev": 8, "test": 14}
+SECONDS = 0.6
+
+
+@pytest.fixture(scope="module")
+def manifests(sound, tmp_path_factory):
+    """Recordings of six voices; two attacks copy them, one says texts whose numbers recordings have too."""
+    folder, number = tmp_path_factory.mktemp("domains"), 0
+    for attack, pitch in {"bonafide": 0.0, "buzz": 900.0, "hum": 1800.0, "said": 2700.0}.items():
+        rows = []
+        for part, count in COUNTS.items():
+            for at in range(count):
+                number += 1
+                voice = f"{attack}-{part}" if attack == "said" else VOICES[part][at % 2]
+                for condition in ("none", "drawn") if part == "test" else ("drawn",):
+                    path = folder / attack / f"{part}{at}_{condition}.wav"
+                    path.parent.mkdir(exist_ok=True)
+                    soundfile.write(path, sound(number, 0.7, pitch), 16_000)
+                    name = "" if attack == "bonafide" else attack
+                    label = "spoof" if name else "bonafide"
+                    rows.append((str(path), label, name, voice, f"{part}{at}", part, condition))
+        write_rows(folder / f"{attack}.csv", rows)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def plan(tiny_folder_of) -> Plan:
-    steps = ["joint.steps=2", "expert.steps=2", "training.batch_size=8"]
+    steps = ["joint.steps=2", "expert.steps=2", "router_stage.steps=2", "training.batch_size=8"]
+    sizes = ["precision=fp32", "head.width=8", "data.crop_seconds=0.4"]
+    settings = {
+        "base": str(tiny_folder_of()),
+        "development": ["buzz"],
+        "test": ["hum", "said"],
+        "train": 8,
+        "dev": 6,
+        "forged": 10,
+        "bona_fide": 12,
+        "measured_seconds": SECONDS,
+        "keep": 12_000,
+        "resamples": 20,
+    }
     return Plan.model_validate(
         {
             "measurement": "sequence",
             "reads": ["lora", "router", "training", "joint", "expert"],
-            "options": [*steps, "precision=fp32", "exemplars.check=0"],
+            "options": [*steps, *sizes, "exemplars.replay=4", "exemplars.check=0"],
             "code": ["benchmarks/sequence"],
-            "settings": {
-                "base": str(tiny_folder_of()),
-                "domains": {
-                    "lpc": {"attack": "lpc"},
-                    "gsm": {"attack": "gsm"},
-                    "calls": {"attack": "lpc", "parameters": {"order": 8}, "stage": {"codec": "gsm"}},
-                },
-                "held_out_speaker": "eve",
-                "train": 8,
-                "dev": 6,
-                "test": 10,
-                "held_out": 4,
-            },
-            "runs": {name: [[0, 0]] for name in METHODS},
+            "settings": settings,
+            "runs": {name: [[2, 0]] for name in METHODS},
         }
     )
 
 
 @pytest.fixture(scope="module")
-def prepared(plan, sound, tmp_path_factory):
+def settings(plan) -> Settings:
+    return plan.settings_as(Settings)
+
+
+@pytest.fixture(scope="module")
+def prepared(plan, manifests, tmp_path_factory):
     work = tmp_path_factory.mktemp("sequence")
-    for number, voice in enumerate(("ann", "bob", "eve")):
-        (work / "speech" / voice).mkdir(parents=True)
-        for at in range(30 if voice != "eve" else 6):
-            wave = sound(100 * number + at, 0.72, 110.0 + 30 * number)
-            soundfile.write(work / "speech" / voice / f"{at}.wav", wave, 16_000)
-    return work, prepare(plan, work / "speech", work, Run(workers=1))
+    return work, prepare(plan, manifests, work, Run(workers=1))
 
 
 @pytest.fixture(scope="module")
 def runs(plan, prepared):
-    work, domains = prepared
-    for cell in plan.cells:
-        save_run(run_cell(cell, plan, domains, Silent()), work / "runs" / f"{cell.method}.npz")
-    return {cell.method: load_run(work / "runs" / f"{cell.method}.npz") for cell in plan.cells}
+    names = ("ours", "joint", "alone", "ridge")
+    return {name: run_cell(Cell(name, (2, 0)), plan, prepared[1], Silent()) for name in names}
 
 
-def test_domains_are_paired_and_never_share_a_source_across_splits(prepared):
+def test_a_copy_is_learnt_beside_its_recording_and_a_sentence_beside_any(prepared):
     _, domains = prepared
-    assert set(domains.tables) == {*ORDER, "null", "null_gsm"}
-    split_of: dict[str, set[str | None]] = {}
-    for table in domains.tables.values():
-        assert sorted(r.source for r in table if r.label == "spoof") == sorted(
-            r.source for r in table if r.label == "bonafide"
-        )
-        for row in table:
-            split_of.setdefault(row.source, set()).add(row.split)
-            assert (row.speaker == "eve") == (row.split is None)
-    assert all(len(splits) == 1 for splits in split_of.values())
-    learnt = {source for data in domains.data.values() for source in data.train.sources}
-    assert not learnt & set(domains.known.features.sources)
+    assert list(domains.data) == ["buzz", "hum", "said"]
+    for name, data in domains.data.items():
+        sources = {
+            label: sorted(
+                source
+                for source, real in zip(data.train.sources, data.train.bona_fide, strict=True)
+                if bool(real) == label
+            )
+            for label in (True, False)
+        }
+        assert (len(sources[True]), len(sources[False]), len(data.dev)) == (8, 8, 12)
+        if name == "said":  # a text's number is no recording's
+            assert not set(sources[True]) & set(sources[False])
+        else:
+            assert sources[True] == sources[False]
+        assert {row.speaker for row in data.table if row.label == "bonafide"} <= {"ann", "bob", "cat", "dan"}
 
 
-def test_bona_fide_speech_passes_the_stage_of_its_domain(prepared):
+def test_what_is_measured_is_drawn_short_and_of_test_voices(prepared, manifests):
     _, domains = prepared
-    folder = {name: {row.path.parts[-4] for row in table} for name, table in domains.tables.items()}
-    real = {
-        name: {row.path for row in table if row.label == "bonafide"} for name, table in domains.tables.items()
+    test = domains.test
+    assert set(test.voices) == {"eve", "fay", "said-test"}
+    assert set(domains.development.voices) == {"cat", "dan"} and domains.development.bona_fide.all()
+    assert {soundfile.info(path).frames for path in test.paths} == {round(SECONDS * 16_000)}
+    shared = set.intersection(*(set(rows.tolist()) for rows in test.sets.values()))
+    assert len(shared) == 12 and test.bona_fide[sorted(shared)].all()
+    assert all(len(rows) == 22 for rows in test.sets.values())
+    assert len(test.paths) == 12 + 3 * 10
+    measured = {soundfile.read(path)[0].tobytes() for path in test.paths}
+    drawn = {
+        soundfile.read(path)[0][: round(SECONDS * 16_000)].tobytes()
+        for path in manifests.glob("*/*_drawn.wav")
     }
-    assert not real["calls"] & real["lpc"]
-    assert all("null_gsm" in str(path) for path in real["calls"]), folder
+    assert measured <= drawn
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_and_is_measured_on_everything(method, prepared, runs):
-    run = runs[method]
-    assert run.scores.shape == (3, len(prepared[1].known.features))
-    rows = (0, 2) if method == "joint" else (0, 1, 2)
-    assert np.isfinite(run.scores[list(rows)]).all()
-    assert np.isfinite(run.held_out).all()
-    assert len(run.held_out)
-    assert run.order == ORDER
-    assert len(run.steps) == 3
-    assert all(step["trainable"] > 0 for step in run.steps)
-    found = figures_of(run, prepared[1])
-    assert set(found["matrix"]) == set(prepared[1].known.sets)
-    assert (found["frozen_threshold"] is None) == (method == "joint")
+def test_what_was_made_before_is_read_again(plan, prepared, manifests, monkeypatch):
+    work, domains = prepared
+
+    def refuse(*_args):
+        raise AssertionError
+
+    monkeypatch.setattr("benchmarks.workbench.extract", refuse)
+    again = prepare(plan, manifests, work, Run(workers=1))
+    assert again.digest == domains.digest
+    assert again.test.features.digest() == domains.test.features.digest()
+    for name, data in domains.data.items():
+        assert again.data[name].train.digest() == data.train.digest()
+        assert again.data[name].train.states is not None
 
 
-@pytest.mark.parametrize("method", ["ours", "ewc", "arrow"])
+def test_too_few_recordings_and_a_missing_set_are_named(plan, settings, manifests, tmp_path):
+    detector = Detector(load_base(settings.base), plan.resolved(""))
+    for changes, message in (
+        ({"forged": 15}, r"buzz\.csv: 14 recordings of test, 15 are wanted"),
+        ({"test": ["hiss"]}, r"hiss\.csv is missing.*--attacks NAME"),
+    ):
+        with pytest.raises(DataError, match=message):
+            make_domains(settings.model_copy(update=changes), manifests, tmp_path, detector, Run(workers=1))
+    with pytest.raises(RecipeError, match="an attack is named twice"):
+        plan.model_copy(update={"settings": plan.settings | {"test": ["buzz"]}}).settings_as(Settings)
+
+
+def test_each_attack_is_measured_after_its_own_step_and_all_at_the_end(runs, prepared):
+    sets = prepared[1].test.sets
+    for name, run in runs.items():
+        assert run.order == ORDER and run.whole
+        assert np.isfinite(run.test[-1]).all() and np.isfinite(run.development[-1]).all()
+        for step, attack in enumerate(ORDER[:-1]):
+            known = np.flatnonzero(np.isfinite(run.test[step])).tolist()
+            everything = list(range(run.test.shape[1]))
+            assert known == {"joint": [], "alone": everything}.get(name, sorted(sets[attack].tolist()))
+
+
+@pytest.mark.parametrize("method", ["ours", "ridge"])
 def test_a_cell_that_was_cut_off_goes_on_where_it_was(method, plan, prepared, runs, tmp_path, monkeypatch):
     _, domains = prepared
-    state, cell = tmp_path / "state", Cell(method, (0, 0))
-    kind = METHODS[method] if isinstance(METHODS[method], type) else OneLora
-    learn, learnt = kind.learn, list[str]()
+    state, cell = tmp_path / "state.safetensors", Cell(method, (2, 0))
+    learn, learnt = METHODS[method].learn, list[str]()
 
     def cut_off(self, name, data):
         if len(learnt) == 2:
@@ -133,206 +189,104 @@ def test_a_cell_that_was_cut_off_goes_on_where_it_was(method, plan, prepared, ru
         return learn(self, name, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kind, "learn", cut_off)
+        patch.setattr(METHODS[method], "learn", cut_off)
         with pytest.raises(KeyboardInterrupt):
             run_cell(cell, plan, domains, Silent(), state)
     resumed = run_cell(cell, plan, domains, Silent(), state)
     assert learnt == ORDER[:2]
-    assert np.array_equal(resumed.scores, runs[method].scores)
-    assert np.array_equal(resumed.held_out, runs[method].held_out)
+    assert np.array_equal(resumed.test, runs[method].test, equal_nan=True)
+    assert np.array_equal(resumed.development, runs[method].development, equal_nan=True)
     assert len(resumed.steps) == 3
 
 
-def test_a_cell_in_a_process_of_its_own_ends_with_the_same_figures(plan, prepared, runs):
+def test_a_cell_runs_by_its_command_and_averages_come_of_detectors_apart(
+    plan, prepared, runs, manifests, settings, monkeypatch
+):
     work, domains = prepared
-    cell = Cell("head", (0, 0))
-    [(done, found)] = measure(plan, [cell], work / "speech", work, workers=1)
-    assert done == cell
-    same = figures_of(runs["head"], domains)
-    assert (found["matrix"], found["held_out_voice"]) == (same["matrix"], same["held_out_voice"])
+
+    def run_here(command, check):
+        assert check and command[:3] == [sys.executable, "-m", "benchmarks.sequence"]
+        monkeypatch.setattr("sys.argv", command[2:])
+        sequence.main()
+
+    monkeypatch.setattr(subprocess, "run", run_here)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    cells = [Cell("alone", (2, 0)), Cell("averaged", (2, 0))]
+    found = dict(measure(plan, cells, manifests, work, workers=1))
+    wanted = dict(zip(cells, (runs["alone"], averaged(runs["alone"])), strict=True))
+    assert set(found) == set(cells)
+    for cell, run in wanted.items():
+        same = figures_of(run, domains, settings)
+        assert found[cell]["final"] == same["final"] and found[cell]["resampled"] == same["resampled"]
+    assert not list(work.glob("cells-*/*.safetensors"))
+    first, second, _ = runs["alone"].test
+    assert averaged(runs["alone"]).test[1] == pytest.approx((first + second) / 2, abs=1e-5)
 
 
-def test_only_methods_with_replay_keep_speech(runs):
-    keeping = {name for name, run in runs.items() if run.steps[-1]["kept"]}
-    assert keeping == {"ours", "joint", "replay", "head"}
+def test_a_run_is_read_back(runs, tmp_path):
+    save_run(runs["ridge"], tmp_path / "a" / "run.safetensors")
+    read, state = load_run(tmp_path / "a" / "run.safetensors")
+    assert read.order == ORDER and read.steps == runs["ridge"].steps and not state
+    assert np.array_equal(read.test, runs["ridge"].test, equal_nan=True)
 
 
-def test_naive_training_on_one_domain_is_the_lora_alone(runs):
-    assert np.array_equal(runs["naive"].scores[0], runs["alone"].scores[0])
-
-
-def test_cures_change_what_follows_the_first_step(runs):
-    for cured in ("replay", "ewc", "lwf"):
-        assert np.array_equal(runs[cured].scores[0], runs["naive"].scores[0])
-        assert not np.array_equal(runs[cured].scores[1], runs["naive"].scores[1])
-
-
-@pytest.fixture(scope="module")
-def found(plan, prepared, runs) -> Found:
-    """As kept: read back from its text."""
-    whole = plan.model_copy(update={"runs": plan.runs | {"averaged": [[0, 0]]}})
-    results = Results.of(whole)
-    for cell in whole.cells:
-        run = averaged(runs["alone"]) if cell.method == "averaged" else runs[cell.method]
-        results.add(whole, cell, figures_of(run, prepared[1]))
-    path = prepared[0] / "sequence.json"
-    results.save(path)
-    return Found("sequence", whole, Results.model_validate_json(path.read_text()))
-
-
-def test_the_page_has_every_method_and_domain(found):
-    page = "\n".join(sequence(found))
-    assert all(f"| {name} |" in page for name in ORDER)
-    assert "probe: duration" in page
-    assert "EWC" in page
-    assert "averaged" in page
-    assert "What is claimed" not in page
-
-
-def test_the_page_of_a_long_sequence_judges_what_is_claimed(found):
-    domains = found.plan.settings["domains"]
-    long = domains | {f"d{at}": domains["lpc"] for at in range(7)}
-    settings = found.plan.settings | {"domains": long}
-    results = copy.deepcopy(found.results)
-    for row in results.rows:
-        row.figures["matrix"] |= {f"d{at}": row.figures["matrix"]["lpc"] for at in range(7)}
-        row.figures["order"] = [*row.figures["order"][:-1], *(f"d{at}" for at in range(7)), "calls"]
-        row.figures["matrix"] = {name: _longer(values) for name, values in row.figures["matrix"].items()}
-    page = "\n".join(
-        sequence(Found("sequence", found.plan.model_copy(update={"settings": settings}), results))
-    )
-    assert "### What is claimed, and whether it holds" in page
-
-
-def _longer(values):
-    return [*values[:2], *values[1:2] * 7, values[2]]
-
-
-def test_forgetting_and_transfer_of_known_scores(plan, prepared, runs):
-    """Scores that separate a domain from its own step on, but the first no more at the end."""
+def test_figures_of_known_scores(settings, prepared, runs):
+    """Every attack is told from its own step on; then half of the first is forgotten, and a quarter is refused."""
     _, domains = prepared
-    sources = sorted(set(domains.known.features.sources))
-    place = np.array([sources.index(source) for source in domains.known.features.sources])
-    beside = np.where(domains.known.bona_fide, 0, np.where(place % 2, 1e-5, -1e-5))
-    # An unknown forgery scores as the recording it was made from, but for a hair: ties have an EER of their own.
-    scores = np.tile((1 + 1e-4 * place + beside).astype(np.float32), (3, 1))
-    for step in range(3):
-        for at, name in enumerate(ORDER):
-            rows = domains.known.sets[name]
-            if at <= step and not (at == 0 and step == 2):
-                scores[step, rows] = np.where(domains.known.bona_fide[rows], 1.0, -1.0)
-    found = figures_of(CellScores(ORDER, scores, runs["ours"].held_out, 0.5, runs["ours"].steps), domains)
-    matrix, (first, second, _) = Matrix.of(found), ORDER
-    assert matrix.right_after == dict.fromkeys(ORDER, 0.0)
-    assert matrix.forgetting == pytest.approx({first: 0.5, second: 0.0}, abs=0.11)
-    assert matrix.backward == pytest.approx(matrix.forgetting[first] / 2)
-    assert matrix.forward == pytest.approx(0.5, abs=0.11)
-    assert matrix.final_mean == pytest.approx(matrix.forgetting[first] / 3)
-    assert found["frozen_threshold"] == pytest.approx(
-        {"miss": 0.0, "false_alarm": 0.5, "bona_fide_drift": 0.0, "spoof_drift": 1.0}, abs=0.01
-    )
+    test, first = domains.test, ORDER[0]
+    run = replace(CellScores.empty(ORDER, domains), steps=runs["ours"].steps)
+    for step, name in enumerate(ORDER):
+        run.test[step, test.sets[name]] = np.where(test.bona_fide[test.sets[name]], 2.0, -2.0)
+    run.development[[0, 2]] = 1.0
+    run.test[2] = np.where(test.bona_fide, 2.0, -2.0)
+    run.test[2, [at for at in test.sets[first] if not test.bona_fide[at]][:5]] = 3.0
+    run.test[2, np.flatnonzero(test.bona_fide)[:3]] = 0.0
+    run.test[:] += 1e-4 * np.arange(len(test.paths))  # no ties
+    found = figures_of(run, domains, settings)
+    assert found["right_after"] == {first: 0.0, ORDER[1]: 0.0, ORDER[2]: 0.0}
+    assert found["final"] == {"buzz": 0.0, first: pytest.approx(0.5, abs=0.11), "said": 0.0}
+    assert backward(found) == [found["final"][first], 0.0]
+    assert found["worst"]["attack"] == first
+    assert found["worst"]["ci"][0] < found["final"][first] < found["worst"]["ci"][1]
+    assert found["threshold"]["first"] == {"refused": 0.0, "accepted": 0.0}
+    last = {"refused": 0.25, "accepted": 0.5 / 3, "accepted_test": 0.25}
+    assert found["threshold"]["last"] == pytest.approx(last)
+    assert len(domains.development.paths) < 18  # recordings of several attacks count once
+    for kind, count in (("test", 2), ("all", 3)):
+        rates = np.array(found["resampled"][kind]) / 1e4
+        assert len(rates) == 20 and rates.std() > 0
+        assert rates.mean() == pytest.approx(found["final"][first] / count, abs=0.08)
+        assert 1 >= found["act_dcf"][kind] >= found["min_dcf"][kind] > 0
+    assert found["cost"]["stored"] == sum(step["stored"] for step in run.steps) > found["cost"]["kept"] > 0
 
 
-def test_a_matrix_with_holes_is_no_matrix_of_zeros():
-    matrix = Matrix(["a", "b"], {"a": [0.1, 0.2], "b": [None, 0.1]})
-    assert not matrix.complete
-    assert matrix.final_mean == pytest.approx(0.15)
-    with pytest.raises(ValueError, match="b was not measured after step 0"):
-        _ = matrix.forward
+def test_where_nothing_is_measured_there_is_no_figure(settings, prepared, runs):
+    found = figures_of(runs["joint"], prepared[1], settings)
+    assert [name for name, value in found["right_after"].items() if np.isfinite(value)] == ORDER[-1:]
+    assert set(found["threshold"]) == {"last"}
 
 
-def test_averaged_scores_are_the_mean_of_the_detectors_so_far(runs):
-    alone = runs["alone"].scores
-    assert averaged(runs["alone"]).scores[1] == pytest.approx((alone[0] + alone[1]) / 2, abs=1e-5)
-
-
-def test_arrow_is_that_of_peft():
-    generator = torch.Generator().manual_seed(0)
-    layer = ExpertLinear(torch.nn.Linear(32, 64))
-    names = ["task_0", "task_1", "task_2"]
-    adapters = {
-        name: (torch.nn.Linear(32, 4, bias=False), torch.nn.Linear(4, 64, bias=False)) for name in names
-    }
-    for name, (a, b) in adapters.items():
-        # Singular values far apart: PEFT finds the largest by 15 steps of power iteration.
-        spread = torch.tensor([9.0, 1.0, 0.5, 0.1])[:, None]
-        basis = torch.linalg.qr(torch.randn(32, 4, generator=generator))[0].T
-        a.weight.data = spread * basis
-        b.weight.data = torch.linalg.qr(torch.randn(64, 4, generator=generator))[0]
-        layer.extend([ExpertSpec(name, 4, 8)], [(a.weight.detach(), b.weight.detach())])
-    config = ArrowConfig(top_k=2, rng_seed=0)
-    config.task_adapter_names, config.gks_adapter_names = list(names), []
-    arrow = ArrowLoraLinearLayer(32, config)
-    lora_a = torch.nn.ModuleDict({name: pair[0] for name, pair in adapters.items()})
-    lora_b = torch.nn.ModuleDict({name: pair[1] for name, pair in adapters.items()})
-    arrow.build_prototypes(lora_a, lora_b)
-    x = torch.randn(2, 7, 32, generator=generator)
-    with torch.no_grad():
-        theirs = arrow(x, lora_a, lora_b, torch.nn.Identity(), dict.fromkeys(names, 2.0))
-        ours = ArrowForm(top_k=2)(layer, x) - layer.linear(x)
-    assert torch.allclose(ours, theirs, atol=1e-4)
-    assert not torch.allclose(ArrowForm(top_k=1)(layer, x) - layer.linear(x), theirs, atol=1e-2)
+def test_resamples_are_the_same_for_all_runs(settings, prepared, runs):
+    """Of a run whose scores are moved, which no EER notices, and in whatever order attacks were learnt."""
+    domains, rng = prepared[1], np.random.default_rng(0)
+    run = replace(runs["ridge"], test=rng.standard_normal(runs["ridge"].test.shape).astype(np.float32))
+    moved = replace(run, test=run.test + 1, order=ORDER[::-1])
+    other = replace(run, test=run.test[::-1])
+    found = [figures_of(each, domains, settings)["resampled"] for each in (run, moved, other)]
+    assert found[0] == found[1] != found[2]
 
 
 def test_the_committed_plan_is_whole():
     plan = read_plan("sequence")
     settings = plan.settings_as(Settings)
-    assert {name.partition("+")[0] for name in plan.runs} == {*METHODS, "averaged"}
-    assert {f"ours+{name}" for name in plan.variants} <= set(plan.runs)
-    assert {*SEQUENTIAL, "joint", "alone"} <= set(plan.runs)
-    assert set(plan.reads_of) <= set(plan.runs)
-    assert len(settings.domains) >= 10
-    assert sorted(settings.order(1)) == sorted(settings.domains)
-    assert settings.order(1) != settings.order(2)
-    assert len({order for order, _ in plan.runs["ours"]}) == 3
-    assert plan.resolved("ours+dense").router.top_k == len(settings.domains)
-
-
-def run_of(
-    finals: dict[str, float], interval: tuple[float, float], forgotten: float = 0.0, error: float = 0.0
-):
-    """Figures of a made-up run over ten domains, the first of which was better right after its step."""
-    order = list(finals)
-    matrix = {name: [value] * len(order) for name, value in finals.items()}
-    matrix[order[0]] = [finals[order[0]] - forgotten] * (len(order) - 1) + [finals[order[0]]]
-    return {
-        "order": order,
-        "matrix": matrix | {"null": [0.5] * len(order)},
-        "mean_eer_ci": list(interval),
-        "held_out_voice": dict.fromkeys(order, 0.2),
-        "frozen_threshold": {"miss": error, "false_alarm": error, "bona_fide_drift": 0.0, "spoof_drift": 0.0},
-    }
-
-
-def alike(eer: float, interval: tuple[float, float] = (0.0, 1.0), **more: float):
-    return run_of({f"d{at}": eer for at in range(10)}, interval, **more)
-
-
-def claim(by_method, measure: str) -> str:
-    return next(line for line in claims(by_method) if line.startswith(f"| {measure}"))
-
-
-def test_claims_are_judged_from_figures():
-    first = Cell("", (0, 0))
-    by_method = {name: {first: alike(0.5, (0.4, 0.6))} for name in (*SEQUENTIAL, "joint")}
-    by_method["ours"] = {first: alike(0.104, (0.05, 0.2), forgotten=0.009, error=-0.02)}
-    by_method["joint"] = {first: alike(0.1)}
-    assert "+0.4 | yes" in claim(by_method, "final average over that of joint training")
-    assert claim(by_method, "final average below every sequential method").endswith("| yes |")
-    assert "+0.1 | yes" in claim(by_method, "forgetting, mean")
-    assert "+0.9 | yes" in claim(by_method, "forgetting, worst domain")
-    assert "-2.0 | no" in claim(by_method, "change of old domains' error rates")
-    assert "50.0 to 50.0 | yes" in claim(by_method, "controls")
-    assert "20.0 against 10.4" in claim(by_method, "a voice nobody heard")
-    by_method["replay"] = {first: alike(0.01, (0.0, 0.15))}
-    lower = claim(by_method, "final average below every sequential method")
-    assert "replay lower than ours" in lower
-    assert lower.endswith("| no |")
-
-
-def test_other_methods_are_compared_in_the_orders_that_both_were_run_in():
-    joint = {Cell("joint", (0, 0)): alike(0.09)}
-    hard, easy = {Cell("ours", (0, 0)): alike(0.10)}, {Cell("ours", (1, 0)): alike(0.01)}
-    measure = "final average over that of joint training"
-    assert "| +1.0 | no |" in claim({"ours": hard | easy, "joint": joint}, measure)
-    assert "not measured" in claim({"ours": easy, "joint": joint}, measure)
+    assert set(plan.runs) == {*METHODS, "averaged"}
+    assert {*SEQUENTIAL, RIDGE, "joint", "joint_lora"} <= set(plan.runs)
+    assert {*plan.reads_of, *plan.tuning} <= set(plan.runs)
+    assert len(settings.development) == len(settings.test) == 6
+    orders = [tuple(settings.order(number)) for number in range(5)]
+    assert len(set(orders)) == 5 and all(sorted(order) == sorted(settings.attacks) for order in orders)
+    assert all(cells == [[at, at] for at in range(5)] for cells in plan.runs.values())
+    recipe = plan.resolved("ours")
+    frames = int(recipe.data.crop_seconds * 50)
+    width = load_base(settings.base).prefix_width
+    assert settings.keep == 2 * recipe.exemplars.replay * frames * width * 2  # as ours, in half precision

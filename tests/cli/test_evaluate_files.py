@@ -125,6 +125,55 @@ def test_trials_of_speaker_verification_add_the_tandem_figures(run, files, tmp_p
     assert (wrong.status, "--asv-key labels the trials of --asv" in " ".join(wrong.err.split())) == (2, True)
 
 
+def test_tandem_figures_have_tables_by_attack_and_condition_in_80_columns(run, tmp_path):
+    scores, key, trials = (
+        ["filename\tcm-score"],
+        ["filename\tcm-label\tattack\tcodec"],
+        ["spk filename asv-score asv-label"],
+    )
+    for at in range(48):
+        real = at < 16
+        attack = "-" if real else f"attack_{at % 4}"
+        scores.append(f"r{at}\t{(3 if real else 0) + at * 7 % 11 / 4}")
+        key.append(f"r{at}\t{'bonafide' if real else 'spoof'}\t{attack}\t{('mp3', 'opus')[at // 4 % 2]}")
+        kinds = {"target": 2, "nontarget": 0} if real else {"spoof": 2}
+        trials += [f"s r{at} {mean + at * 5 % 13 / 4} {kind}" for kind, mean in kinds.items()]
+    for name, lines in (("s.tsv", scores), ("k.tsv", key), ("asv.txt", trials)):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    given = (
+        "evaluate",
+        "--scores",
+        tmp_path / "s.tsv",
+        "--key",
+        tmp_path / "k.tsv",
+        "--asv",
+        tmp_path / "asv.txt",
+    )
+    told, out = run(*given, "--json").json["tandem"], run(*given).out
+    lines = [line.split() for line in out.splitlines()]
+    assert max(map(len, out.splitlines())) <= 80
+    at = lines.index(["Beside", "speaker", "verification,", "by", "attack"])
+    row = next(line for line in lines[at:] if line[:1] == ["attack_2"])
+    own = told["by_attack"]["attack_2"]
+    assert row[1:] == [
+        f"{own['t_dcf_2021']:.4f}",
+        f"{own['t_dcf_2019']:.4f}",
+        f"{100 * own['t_eer']:.2f}",
+        "%",
+        "16",
+        "16",
+        "8",
+    ]
+    at = lines.index(["t-EER", "in", "%", "by", "attack", "and", "condition"])
+    row = next(line for line in lines[at:] if line[:1] == ["attack_2"])
+    cells = told["pivot"]["t_eer"][told["pivot"]["attacks"].index("attack_2")]
+    assert row[1:] == ["-" if cell is None else f"{100 * cell:.2f}" for cell in cells]
+    low, high = told["t_eer_ci"]
+    assert f"{100 * low:.1f}–{100 * high:.1f}" in next(
+        line for line in out.splitlines() if line.startswith(" t-EER  ")
+    )
+
+
 def test_plots_are_written_beside_the_figures(run, files, tmp_path, monkeypatch):
     monkeypatch.setattr("molex_adapt.plots.files.save_picture", lambda *_, **__: None)  # a second each
     out = tmp_path / "plots"

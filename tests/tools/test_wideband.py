@@ -271,14 +271,14 @@ def test_voices_are_found_within_and_across_groups():
     assert found[0] != found[1] and found[7] == UNKNOWN
 
 
-def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore:There were no voiced segments")
+def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(domains, "COPIES", ("lpc",))
     monkeypatch.setattr(domains, "SPOKEN", ())
+    monkeypatch.setattr(domains, "PER_GAME_VOICE", {"drascula": 2})
     monkeypatch.setattr(domains, "SHIPPED", ("lpc", "istft"))
     monkeypatch.setattr(domains, "FROM_TEXTS", ("pico",))
-    monkeypatch.setattr(domains, "PER_ATTACK", {"train": 3, "dev": 2, "test": 2})
     monkeypatch.setattr(domains, "PER_ATTACK_ON_GAMES", {"train": 1, "dev": 2, "test": 0})
-    monkeypatch.setattr(domains, "PER_GAME_VOICE", {"drascula": 2})
     noise = np.random.default_rng(0)
     pieces = [
         (
@@ -291,7 +291,6 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     write_speech(tmp_path / "speech", pieces)
     played = [(wave, replace(row, voice=f"drascula/{row.voice}")) for wave, row in pieces[:6]]
     write_speech(tmp_path / "games", played)
-    vocoders = [str(WEIGHTS / f"vocoder_{kind}.safetensors") for kind in ("istft", "mel_gan")]
     monkeypatch.setattr(domains, "HifiGan", lambda path, device: lambda wave: -wave)
     for vocoder in ("Fargan", "Dred"):
         monkeypatch.setattr(domains, vocoder, lambda path: lambda wave: wave[::-1])
@@ -301,23 +300,10 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
         for at, part in enumerate(PARTS)
     ]
     domains.write_rows(tmp_path / "spoken" / "pico.csv", said)
-    words = [
-        "domains",
-        str(tmp_path / "speech"),
-        str(tmp_path / "games"),
-        "--out",
-        str(tmp_path / "out"),
-        "--hifigan",
-        "x.npz",
-        "--fargan",
-        "fargan_demo",
-        "--dred",
-        "dred_copy",
-        "--spoken",
-        str(tmp_path / "spoken"),
-        "--vocoder",
-    ]
-    monkeypatch.setattr("sys.argv", [*words, *vocoders])
+    both = ["domains", str(tmp_path / "speech"), str(tmp_path / "games"), "--per-attack", "3", "2", "2"]
+    own = ["--hifigan", "x.npz", "--fargan", "fargan_demo", "--dred", "dred_copy"]
+    own += ["--spoken", str(tmp_path / "spoken")]
+    monkeypatch.setattr("sys.argv", [*both, "--out", str(tmp_path / "out"), *own])
     domains.main()
     whole = {
         name: read(tmp_path / "out" / f"{name}.csv")
@@ -342,6 +328,35 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch):
     assert {item.speaker for item in whole["dev"]} == {"c13", "Carlo", "drascula/Carlo"}
     assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan", "fargan"}
     assert {item.split for item in whole["dev"]} == {"dev"}
+
+    few, make = [*both, "--out", str(tmp_path / "few"), "--attacks"], domains.Maker.make
+
+    def cut_off(self, name):
+        if name == "cascade":
+            raise KeyboardInterrupt
+        return make(self, name)
+
+    monkeypatch.setattr("sys.argv", [*few, "lpc", "cascade"])
+    with monkeypatch.context() as patch:
+        patch.setattr(domains.Maker, "make", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            domains.main()
+    capsys.readouterr()
+    monkeypatch.setattr(domains, "PER_ATTACK_ON_GAMES", {"train": 0, "dev": 0, "test": 0})
+    monkeypatch.setattr("sys.argv", [*few, "lpc", "cascade", "splice", "--per-attack", "1", "1", "1"])
+    domains.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["bonafide: there", "lpc: there", "cascade: 4 files", "splice: 4 files"]
+    assert not (tmp_path / "few" / "shipped.csv").exists()
+    for name in ("bonafide", "lpc"):  # the same beside other sets, and after an interruption
+        for path in (tmp_path / "out" / name).iterdir():
+            assert path.read_bytes() == (tmp_path / "few" / name / path.name).read_bytes()
+    assert {item.source for item in read(tmp_path / "few" / "cascade.csv")} <= {
+        item.source for item in whole["bonafide"]
+    }
+    monkeypatch.setattr("sys.argv", [*few, "hifigan"])  # which has no weights here
+    with pytest.raises(SystemExit):
+        domains.main()
 
 
 def test_the_table_of_voices_counts_at_the_threshold():

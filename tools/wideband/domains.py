@@ -1,14 +1,14 @@
 """Make the domains of the shipped experts: recordings and forged ones under drawn conditions, and a manifest of all.
 
     python -m tools.wideband.domains data/speech data/games --out data/domains --hifigan hifigan.npz \
-        --vocoder tools/wideband/weights/vocoder_istft.safetensors tools/wideband/weights/vocoder_mel_gan.safetensors \
         --fargan fargan_demo --dred dred_copy --spoken data/spoken
 
 Three recordings in ten, of either class, stay as they are; the others go through a chain of their own
 (`conditions.py`). Test recordings are written in both ways, so that each can be measured apart. The voices of games are
 drawn apart from the others, fewer of each, and hear babble of their own kind only. Manifests: one of each attack,
 `bonafide.csv`, and `shipped.csv`, which has no test voices: most dev voices calibrate, `MEASURED` stand for the test
-split. `dev.csv` has all dev voices and attacks, for the threshold. Shapes: T samples at 16 kHz.
+split. `dev.csv` has all dev voices and attacks, for the threshold. These two are written where all sets are there. A
+set whose manifest is there is not made again, and sets do not depend on each other. Shapes: T samples at 16 kHz.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
 
+from molex_adapt.atomic import replacing
 from molex_adapt.errors import MolexError
 from molex_adapt.simulate.attack import CopySynthesis, TextToSpeech, Wave
 from molex_adapt.simulate.catalog import make_attack
@@ -42,6 +44,8 @@ SPOKEN = ("espeak",)
 NEURAL = ("istft", "mel_gan", "hifigan", "fargan")
 NOVEL = ("dred",)
 """Copied for the test alone."""
+MORE = ("splice", "cascade")
+"""Made where they are named alone: a part of the recording by WORLD; another voice by Praat, then by `mel_gan`."""
 FROM_TEXTS = ("espeak", "hibari", "pico", "piper")
 """Attacks of `spoken_prompts.py` that the experts learn."""
 SHIPPED = ("codec2", "espeak", "griffin_lim", "lpc", "world", *NEURAL)
@@ -57,6 +61,7 @@ PER_ATTACK_ON_GAMES = {"train": 340, "dev": 90, "test": 0}
 LONGEST = 56_000
 UNCHANGED = 0.3
 """Share of the recordings that no condition is drawn for."""
+WEIGHTS = [Path(__file__).parent / "weights" / f"vocoder_{kind}.safetensors" for kind in ("istft", "mel_gan")]
 COLUMNS = ("path", "label", "attack", "speaker", "source", "split", "condition")
 
 
@@ -89,11 +94,13 @@ class Recorder:
         self.others = {
             game: [clip for clip in others if clip.game == game] or others for game in (False, True)
         }
-        self.rng = np.random.default_rng(seed)
+        self.seed = seed
         self.conditions = Conditions(torch.device("cpu"))
 
     def write(self, name: str, clips: Iterable[Clip], label: str) -> None:
-        """One folder and one manifest."""
+        """One folder, then its manifest; chance is the set's own."""
+        self.rng = np.random.default_rng(seed_of(self.seed, name))
+        torch.manual_seed(seed_of(self.seed, name))
         (self.out / name).mkdir(parents=True, exist_ok=True)
         rows = []
         for clip in clips:
@@ -115,6 +122,11 @@ class Recorder:
         beside = [np.resize(others[int(at)].wave, clip.wave.size) for at in picked]
         g722 = torch.tensor([[clip.g722], [False], [False], [False]])
         return np.asarray(self.conditions(torch.from_numpy(np.stack([clip.wave, *beside])), g722)[0])
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A set's own."""
+    return crc32(f"{seed} {name}".encode())
 
 
 def read_all(stems: list[Path]) -> tuple[torch.Tensor, list[Stretch]]:
@@ -152,11 +164,11 @@ def choose(wave: torch.Tensor, rows: list[Stretch], rng: np.random.Generator) ->
     return clips
 
 
-def some(clips: list[Clip], rng: np.random.Generator) -> list[Clip]:
+def some(clips: list[Clip], rng: np.random.Generator, counts: Mapping[str, int] | None = None) -> list[Clip]:
     """So many of each part for one attack, and so many of the games'."""
     found = []
-    for game, counts in ((False, PER_ATTACK), (True, PER_ATTACK_ON_GAMES)):
-        for part, count in counts.items():
+    for game, most in ((False, counts or PER_ATTACK), (True, PER_ATTACK_ON_GAMES)):
+        for part, count in most.items():
             members = [clip for clip in clips if clip.part == part and clip.game == game]
             found += [members[at] for at in rng.permutation(len(members))[:count]]
     return found
@@ -189,7 +201,7 @@ def vocoded(forge: Forge, clips: list[Clip]) -> Iterator[Clip]:
         yield Clip(clip.name, wave, clip.voice, clip.part, clip.g722)
 
 
-def spoken(name: str, rng: np.random.Generator) -> Iterator[Clip]:
+def spoken(name: str, rng: np.random.Generator, counts: Mapping[str, int]) -> Iterator[Clip]:
     """Sentences by a synthetic voice; each part has texts of its own."""
     attack = make_attack(name, PARAMETERS.get(name))
     assert isinstance(attack, TextToSpeech)
@@ -204,7 +216,7 @@ def spoken(name: str, rng: np.random.Generator) -> Iterator[Clip]:
                 wave = attack.speak(text, language, rng)[:LONGEST]
             except MolexError:
                 continue  # not a language of this voice
-            if wave.size < RATE or made == PER_ATTACK[part]:
+            if wave.size < RATE or made == counts[part]:
                 continue
             made += 1
             yield Clip(f"{number:05d}", wave, f"{name}-{part}{made % 2}", part)
@@ -218,8 +230,8 @@ def coded(vocoder: Fargan | Dred, clips: list[Clip], parts: tuple[str, ...] = PA
 
 
 def write_rows(path: Path, rows: Iterable[Iterable[str]], columns: Iterable[str] = COLUMNS) -> None:
-    """A manifest."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """A manifest, all or nothing."""
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
@@ -247,6 +259,47 @@ def dev_rows(out: Path) -> Iterator[tuple[str, ...]]:
                     yield tuple(row[column] for column in COLUMNS)
 
 
+class Maker:
+    """Makes the forged recordings of any set.
+
+    Args:
+        clips: recordings to choose from.
+        options: of the command line: weights, programs and counts.
+    """
+
+    def __init__(self, clips: list[Clip], options: argparse.Namespace) -> None:
+        self.clips, self.options = clips, options
+        device = torch.device("cpu")
+        self.forges = dict(load_vocoder(path, device) for path in options.vocoder)
+        if options.hifigan:
+            self.forges["hifigan"] = HifiGan(options.hifigan, device)
+        self.programs: dict[str, Fargan | Dred] = {}
+        if options.fargan:
+            self.programs["fargan"] = Fargan(options.fargan)
+        if options.dred:
+            self.programs["dred"] = Dred(options.dred)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the sets that are made unless some are named."""
+        return [*COPIES, *self.forges, *SPOKEN, *self.programs]
+
+    def make(self, name: str) -> Iterator[Clip]:
+        """One set."""
+        rng = np.random.default_rng(seed_of(self.options.seed, f"make {name}"))
+        counts = dict(zip(PARTS, self.options.per_attack, strict=True))
+        if name in SPOKEN:
+            return spoken(name, rng, counts)
+        chosen = some(self.clips, rng, counts)
+        if name in self.programs:
+            return coded(self.programs[name], chosen, ("test",) if name in NOVEL else PARTS)
+        if name in self.forges:
+            return vocoded(self.forges[name], chosen)
+        if name == "cascade":
+            return vocoded(self.forges["mel_gan"], list(copied("formant_shift", chosen, rng)))
+        return copied(name, chosen, rng)
+
+
 def main() -> None:
     """Read the command line and write everything."""
     parser = argparse.ArgumentParser(
@@ -254,36 +307,41 @@ def main() -> None:
     )
     parser.add_argument("speech", type=Path, nargs="+", help="speech.npy and speech.json without suffix")
     parser.add_argument("--out", type=Path, required=True, help="folder for sound and manifests")
+    parser.add_argument("--hifigan", type=Path, help="npz of a HiFi-GAN generator; see README.md")
+    parser.add_argument("--vocoder", type=Path, nargs=2, default=WEIGHTS, help="istft and mel_gan")
+    parser.add_argument("--fargan", type=Path, help="fargan_demo of libopus 1.5")
+    parser.add_argument("--dred", type=Path, help="built from dred_copy.c")
+    parser.add_argument("--spoken", type=Path, help="what spoken_prompts wrote")
+    parser.add_argument("--attacks", nargs="+", metavar="NAME", help=f"these alone; also {', '.join(MORE)}")
     parser.add_argument(
-        "--hifigan", type=Path, required=True, help="npz of a HiFi-GAN generator; see README.md"
+        "--per-attack",
+        type=int,
+        nargs=3,
+        default=list(PER_ATTACK.values()),
+        metavar=("TRAIN", "DEV", "TEST"),
+        help="forged recordings of a set, without those of games' voices (default: %(default)s)",
     )
-    parser.add_argument("--vocoder", type=Path, nargs=2, required=True, help="istft and mel_gan")
-    parser.add_argument("--fargan", type=Path, required=True, help="fargan_demo of libopus 1.5")
-    parser.add_argument("--dred", type=Path, required=True, help="built from dred_copy.c")
-    parser.add_argument("--spoken", type=Path, required=True, help="what spoken_prompts wrote")
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
-    torch.manual_seed(options.seed)
     wave, rows = read_all(options.speech)
     clips = choose(wave, rows, np.random.default_rng(options.seed))
+    maker = Maker(clips, options)
+    if unknown := set(options.attacks or ()) - {*maker.names, *MORE}:
+        known = ", ".join([*maker.names, *MORE])
+        parser.error(f"cannot make {', '.join(sorted(unknown))}; with these options: {known}")
     recorder = Recorder(options.out, [clip for clip in clips if clip.part == "train"], options.seed)
-    recorder.write("bonafide", clips, "bonafide")
-    device = torch.device("cpu")
-    forges = dict(load_vocoder(path, device) for path in options.vocoder)
-    forges["hifigan"] = HifiGan(options.hifigan, device)
-    programs: dict[str, Fargan | Dred] = {"fargan": Fargan(options.fargan), "dred": Dred(options.dred)}
-    for number, name in enumerate((*COPIES, *forges, *SPOKEN, *programs)):
-        rng = np.random.default_rng((options.seed, number))
-        if name in COPIES:
-            made = copied(name, some(clips, rng), rng)
-        elif name in programs:
-            made = coded(programs[name], some(clips, rng), ("test",) if name in NOVEL else PARTS)
+    for name in ("bonafide", *(options.attacks or maker.names)):
+        if (options.out / f"{name}.csv").exists():
+            print(f"{name}: there", flush=True)
+        elif name == "bonafide":
+            recorder.write(name, clips, name)
         else:
-            made = spoken(name, rng) if name in SPOKEN else vocoded(forges[name], some(clips, rng))
-        recorder.write(name, made, "spoof")
-    rows = shipped_rows(options.out, options.spoken)
-    write_rows(options.out / "shipped.csv", rows, (*COLUMNS, "domain"))
-    write_rows(options.out / "dev.csv", dev_rows(options.out))
+            recorder.write(name, maker.make(name), "spoof")
+    whole = (*COPIES, *NEURAL, *SPOKEN)
+    if options.spoken and all((options.out / f"{name}.csv").exists() for name in whole):
+        shipped = shipped_rows(options.out, options.spoken)
+        write_rows(options.out / "shipped.csv", shipped, (*COLUMNS, "domain"))
+        write_rows(options.out / "dev.csv", dev_rows(options.out))
 
 
 if __name__ == "__main__":

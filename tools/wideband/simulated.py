@@ -30,6 +30,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "espeak": {"words_per_minute": [120, 190]},
     "hibari": {"speed": [0.75, 1.1]},
     "piper": {"length_scale": [0.9, 1.4]},
+    "splice": {"share": [0.5, 0.9]},
 }
 """Wider than the attacks' defaults."""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import torch
+
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
+from benchmarks.sequence.methods.remembering import bytes_kept
+from benchmarks.sequence.methods.state import State, state_of, take_up, trainable, weight_bytes
 from benchmarks.workbench import detector_on
+from molex_adapt.mixture import ExpertSpec
 from molex_adapt.run import Run
 from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.exemplars import choose_exemplars
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 
@@ -22,32 +28,37 @@ class Ours:
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Train the first mixture, or add an expert."""
-        setting, detector = self.setting, self.detector
-        run = Run(seed=setting.seed, progress=setting.progress)
+        detector, recipe, former = self.detector, self.setting.recipe, weight_bytes(self.detector)
+        run = Run(seed=self.setting.seed, progress=self.setting.progress)
         if self.old:
-            result = add_expert(
-                detector,
-                name,
-                name,
-                data,
-                self.old,
-                self.threshold,
-                setting.recipe,
-                run,
-            )
+            result = add_expert(detector, name, name, data, self.old, self.threshold, recipe, run)
         else:
-            result = train_first(detector, {name: data}, setting.recipe, run)
+            result = train_first(detector, {name: data}, recipe, run)
             self.threshold = result.threshold
         exemplars = result.exemplars[name]
         self.old[name] = OldDomain(name, exemplars)
-        weights = [*detector.mixture.expert_parameters(name), *detector.mixture.router_rows(name)]
-        own = sum(weight.numel() for weight in weights)
-        head = sum(weight.numel() for weight in detector.head.parameters())
-        first = len(self.old) == 1
-        kept = sum(clip.numel() * clip.element_size() for clip in exemplars.replay.clips)
-        # One head serves all domains: only the first step adds it to what is stored.
-        return Learnt(own + head, 2 * (own + head * first) + kept, kept)
+        kept = bytes_kept(exemplars.replay)
+        # Old experts and, after the first domain, the head stay as they are; all router rows are trained again.
+        frozen = [weight for old in list(self.old)[:-1] for weight in detector.mixture.expert_parameters(old)]
+        frozen += detector.head.parameters() if len(self.old) > 1 else []
+        moved = trainable(detector) - sum(weight.numel() for weight in frozen)
+        return Learnt(moved, weight_bytes(detector) - former + kept, kept)
 
     def scores(self, measured: Measured) -> Scores:
         """Calibrated."""
         return scores_of(self.detector, measured)
+
+    def state(self) -> State:
+        """The detector and its threshold."""
+        return state_of(self.detector) | {"threshold": torch.tensor(self.threshold, dtype=torch.float64)}
+
+    def go_on(self, state: State, learnt: Known) -> None:
+        """After these domains, whose exemplars are drawn again."""
+        recipe = self.setting.recipe
+        specs = [ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha) for name, _ in learnt]
+        take_up(self.detector, state, specs)
+        self.threshold = float(state["threshold"])
+        for number, (name, data) in enumerate(learnt):
+            seed = self.setting.seed + number
+            drawn = (data.train, data.test, recipe.exemplars, recipe.data.crop_seconds, seed)
+            self.old[name] = OldDomain(name, choose_exemplars(*drawn))

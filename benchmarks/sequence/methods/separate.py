@@ -1,4 +1,4 @@
-"""One LoRA for every domain, trained for itself: alone, and routed by PEFT's Arrow."""
+"""A LoRA for every domain, trained for itself: alone, and routed by PEFT's Arrow."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from torch.nn import functional as F
 
 from benchmarks.forms import computed_by
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores, Setting, scores_of
-from benchmarks.sequence.methods.lora import OneLora, calibrate, fit_weights
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
+from benchmarks.sequence.methods.lora import OneLora
+from benchmarks.sequence.methods.state import State, state_of, take_up
+from benchmarks.sequence.methods.training import fit_weights
 from benchmarks.workbench import detector_on
-from molex_adapt.features import Features
-from molex_adapt.mixture import ExpertLinear
+from molex_adapt.mixture import ExpertLinear, ExpertSpec
+from molex_adapt.train.calibrate import calibrate
 from molex_adapt.train.losses import logits_and_loss
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.stages import TWIN_LOSS, append_expert, standardise_routers
+from molex_adapt.train.stages import TWIN_LOSS, append_expert
 
 
 class Alone:
-    """A LoRA and a head for each domain, knowing nothing of the others; scores are those of the last."""
+    """A LoRA and a head for each domain, knowing nothing of the others; scores are those of the last.
+
+    The active rank is that of `OneLora`.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self.method = OneLora(setting)
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Begin anew."""
@@ -34,9 +40,21 @@ class Alone:
         """Calibrated, each detector by its own development split."""
         return self.method.scores(measured)
 
+    def state(self) -> State:
+        """Of the last."""
+        return self.method.state()
+
+    def go_on(self, state: State, learnt: Known) -> None:
+        """After these domains, of which the last one counts."""
+        self.method.go_on(state, learnt[-1:])
+
 
 class Arrow:
-    """A LoRA for each domain under the head of the first, routed as PEFT's Arrow does (arXiv 2405.11157)."""
+    """A LoRA for each domain under the head of the first, routed as PEFT's Arrow does (arXiv 2405.11157).
+
+    Each has the rank of an expert of ours, and as many act together, `router.top_k`: the same active rank. PEFT's
+    default are three.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -45,32 +63,39 @@ class Arrow:
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Train the domain's LoRA alone, with the head for the first domain."""
         setting, mixture = self.setting, self.detector.mixture
-        first = not mixture.names
-        append_expert(self.detector, name, setting.recipe, setting.seed + len(mixture.names))
-        torch.manual_seed(setting.seed + len(mixture.names))
-        assert isinstance(data.train, Features)
-        pools = [Pool(data.train, 1.0)]
-        if first:
-            standardise_routers(self.detector, pools)
+        number = len(mixture.names)
+        append_expert(self.detector, name, setting.recipe, setting.seed + number)
+        torch.manual_seed(setting.seed + number)
+        weights = mixture.expert_parameters(name)
+        if not number:
+            weights += self.detector.head.parameters()
 
         def loss(batch: Batch) -> Tensor:
             return logits_and_loss(self.detector, batch, TWIN_LOSS)[1]
 
-        weights = mixture.expert_parameters(name)
         with mixture.forcing(name):
-            number = len(mixture.names)
-            fit_weights(setting, self.detector, weights, pools, [data.dev], loss, number, head=first)
-            if first:
-                calibrate(self.detector, data.dev)
-        trainable = sum(weight.numel() for weight in weights)
-        if first:
-            trainable += sum(weight.numel() for weight in self.detector.head.parameters())
-        return Learnt(trainable, 2 * trainable, 0)
+            fit_weights(setting, self.detector, weights, [Pool(data.train, 1.0)], [data.dev], loss, number)
+        with computed_by(self._form()):
+            calibrate(self.detector, [data.dev])
+        moved = sum(weight.numel() for weight in weights)
+        return Learnt(moved, 2 * moved, 0)
 
     def scores(self, measured: Measured) -> Scores:
         """Routed, calibrated."""
-        with computed_by(ArrowForm()):
+        with computed_by(self._form()):
             return scores_of(self.detector, measured)
+
+    def state(self) -> State:
+        """The detector."""
+        return state_of(self.detector)
+
+    def go_on(self, state: State, learnt: Known) -> None:
+        """After these domains."""
+        lora = self.setting.recipe.lora
+        take_up(self.detector, state, [ExpertSpec(name, lora.rank, lora.alpha) for name, _ in learnt])
+
+    def _form(self) -> ArrowForm:
+        return ArrowForm(self.setting.recipe.router.top_k)
 
 
 class ArrowForm:

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 from sklearn.linear_model import LogisticRegression
@@ -13,8 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods.base import Learnt, Scores
-from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE
+from benchmarks.sequence.methods.base import Known, Learnt, Scores, calibrated
+from benchmarks.sequence.methods.state import State
+from molex_adapt.calibration import Calibration
+from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Split
 from molex_adapt.data import decode
 from molex_adapt.train.prepare import DomainData
 
@@ -39,23 +42,41 @@ class Statistics:
         self.columns, self.cumulative = PROBES[probe], cumulative
         self.vectors: list[np.ndarray] = []
         self.labels: list[np.ndarray] = []
+        self.calibration = Calibration.identity()
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Fit."""
-        rows = [row for row in data.table if row.split == "train"]
         if not self.cumulative:
             self.vectors, self.labels = [], []
-        self.vectors.append(np.stack([self._vector(row.path) for row in rows]))
-        self.labels.append(np.array([row.label == BONA_FIDE for row in rows]))
+        vectors, labels = self._split(data, "train")
+        self.vectors.append(vectors)
+        self.labels.append(labels)
         self.model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
         self.model.fit(np.concatenate(self.vectors), np.concatenate(self.labels))
+        vectors, labels = self._split(data, "dev")
+        found = self.model.decision_function(vectors)
+        self.calibration = calibrated(found, torch.from_numpy(labels), self.calibration)
         stored = 4 * self.vectors[-1].size if self.cumulative else 0
         return Learnt(self.vectors[0].shape[1] + 1, stored, 0)
 
     def scores(self, measured: Measured) -> Scores:
-        """Log odds."""
+        """Calibrated log odds."""
         vectors = np.stack([self._vector(path) for path in measured.paths])
-        return np.asarray(self.model.decision_function(vectors))
+        return self.calibration.apply(self.model.decision_function(vectors))
+
+    def state(self) -> State:
+        """Nothing: there is no chance in it, and everything follows from the recordings."""
+        return {}
+
+    def go_on(self, state: State, learnt: Known) -> None:
+        """Fit to these domains again."""
+        for name, data in learnt if self.cumulative else learnt[-1:]:
+            self.learn(name, data)
+
+    def _split(self, data: DomainData, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        rows = [row for row in data.table if row.split == split]
+        vectors = np.stack([self._vector(row.path) for row in rows])
+        return vectors, np.array([row.label == BONA_FIDE for row in rows])
 
     def _vector(self, path: Path) -> np.ndarray:
         if path not in _known:

@@ -113,7 +113,7 @@ def evaluate(
 
     A condition is what a recording went through, such as a codec; the EER of each
     attack in each condition, and the bona fide speech that is refused there, stand
-    apart. With --asv also a-DCF, t-DCF and t-EER.
+    apart. With --asv also a-DCF, t-DCF and t-EER, per attack and condition too.
 
     [bold]Examples[/bold]
 
