@@ -28,10 +28,10 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
     Raises:
         HubError: features of another width, or one class alone.
     """
+    _require_routing(new.routing, detector, source)
     arrays = new.exemplars
     if arrays is None:
         return None
-    _require_routing(arrays, detector, source)
     for part in ("replay", "check"):
         frames = arrays.get(f"{part}.frames")
         if frames is None or not len(frames):
@@ -52,12 +52,12 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
     return read_exemplars(arrays, new.record.data.attacks)
 
 
-def _require_routing(arrays: Arrays, detector: Detector, source: str) -> None:
-    shape, here = arrays.get("routing.centre"), (len(detector.base.blocks), detector.base.width)
-    if shape is not None and shape.shape != here:
+def _require_routing(arrays: Arrays | None, detector: Detector, source: str) -> None:
+    here = (len(detector.base.blocks), detector.base.width)
+    if arrays is not None and arrays["centre"].shape != here:
         raise HubError(
-            f"{source} was refused: its routing statistics are of {shape.shape} blocks and channels, and this base has "
-            f"{here}. Ask its owner"
+            f"{source} was refused: its routing statistics are of {arrays['centre'].shape} blocks and channels, and "
+            f"this base has {here}. Ask its owner"
         )
 
 
@@ -70,7 +70,7 @@ def choose_rows(
         brought = brought_rows(own, here, pulled.router, pulled.mixture.experts)
         if brought.shared:
             return brought
-    remembered = arrays_to_remembered(pulled.new.exemplars or {})
+    remembered = None if pulled.new.routing is None else arrays_to_remembered(pulled.new.routing)
     # no router reads for nobody
     heard = (_heard(exemplars, detector) or _read(remembered, detector)) if detector.mixture.names else None
     made = made_rows(own, *heard) if heard is not None else None

@@ -28,10 +28,11 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
             continue
         key = record.domain if record.domain not in found else f"{record.domain} ({record.name})"
         kept_of_it = store.exemplar_tensors(record.name, generation)
+        routing = store.routing_tensors(record.name, generation)
         found[key] = OldDomain(
             record.name,
             read_exemplars(kept_of_it, record.data.attacks),
-            arrays_to_remembered(kept_of_it or {}),
+            None if routing is None else arrays_to_remembered(routing),
         )
         kept[together] = key
     return found

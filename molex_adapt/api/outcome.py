@@ -64,10 +64,8 @@ def write_generation(
             NewExpert(
                 _record(training, name, domain, data, result),
                 expert_arrays(detector, name),
-                {
-                    **_exemplar_arrays(result.exemplars[name], data, recipe),
-                    **remembered_to_arrays(result.remembered[name]),
-                },
+                _exemplar_arrays(result.exemplars[name], data, recipe),
+                remembered_to_arrays(result.remembered[name]),
             )
             for name, (domain, data) in owners.items()
         ],

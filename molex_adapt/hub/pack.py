@@ -53,6 +53,9 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     }
     if kept is not None:
         content[layout.EXEMPLARS] = files.dump_tensors(kept)
+    routing = store.routing_tensors(name)
+    if routing is not None:
+        content[layout.ROUTING] = files.dump_tensors(routing)
     content[layout.CARD] = cards.expert_card(record, repository, generation, kept).encode()
     own = next(entry.sha256 for entry in generation.experts if entry.name == name)
     others = [entry.sha256 for entry in generation.experts if entry.name != name]
@@ -126,7 +129,11 @@ def _add_expert(
     content[f"{prefix}/{layout.ADAPTER_CONFIG}"] = adapter_config(record)
     content[f"{prefix}/{layout.EXPERT}"] = files.dump_record(record)
     if exemplars is not None:
-        content[f"{prefix}/{layout.EXEMPLARS}"] = files.dump_tensors(exemplars)
+        content[f"{prefix}/{layout.EXEMPLARS}"] = folder / layout.EXEMPLARS
+        digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
+    if store.routing_tensors(record.name) is not None:
+        content[f"{prefix}/{layout.ROUTING}"] = folder / layout.ROUTING
+        digests[f"{prefix}/{layout.ROUTING}"] = str(record.routing_sha256)
 
 
 def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:
@@ -134,9 +141,7 @@ def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[Ex
     kept = store.exemplar_tensors(record.name)
     if kept is None or exemplars:
         return record, kept
-    left = {name: array for name, array in kept.items() if name.startswith("routing.")} or None
-    digest = sha256(files.dump_tensors(left)) if left else None
-    return record.model_copy(update={"exemplars_sha256": digest}), left
+    return record.model_copy(update={"exemplars_sha256": None}), None
 
 
 def _rows_first(router: Arrays, index: int) -> Arrays:

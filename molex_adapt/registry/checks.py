@@ -103,15 +103,12 @@ def check_exemplars(exemplars: Arrays, where: str) -> None:
 
     Where there are `sources` they are (N, 8) bytes, `attacks` (N,) integers, and `statistics` (N, S). `reads`, which
     were kept once, are passed over: nothing uses them. `heard.train` and `.dev` are (N, 8) bytes: which recordings.
-    `routing` is what `registry.exemplars` writes of a `Remembered`.
     """
     for part in sorted({name.partition(".")[0] for name in exemplars}):
         if part in _PARTS:
             _check_utterances(exemplars, part, where)
         elif part == "heard":
             _check_heard(exemplars, where)
-        elif part == "routing":
-            _check_routing(exemplars, where)
         elif part != "reads":
             raise ExpertError(
                 f"{where}: {part!r} is no part of exemplars; replay and check are. Train the expert again."
@@ -130,8 +127,8 @@ def _check_heard(exemplars: Arrays, where: str) -> None:
             )
 
 
-def _check_routing(exemplars: Arrays, where: str) -> None:
-    found = {name.removeprefix("routing."): array for name, array in exemplars.items() if name.startswith("routing.")}
+def check_routing(found: Arrays, where: str) -> None:
+    """`centre`, `spread` (L, D), and of each class mean (L, D), directions (L, R, D), rest (L, D); else ExpertError."""
     expected = {"centre": 2, "spread": 2}
     for label in ("bonafide", "spoof"):
         if any(name.startswith(f"{label}.") for name in found):
@@ -139,23 +136,31 @@ def _check_routing(exemplars: Arrays, where: str) -> None:
     shape = found["centre"].shape if "centre" in found else ()
     fits = set(found) == set(expected) and all(
         array.ndim == expected[name]
-        and (array.shape == (1,) if name.endswith(".utterances") else (array.shape[0], array.shape[-1]) == shape)
+        and (
+            array.shape == (1,)
+            if name.endswith(".utterances")
+            else (array.shape[0], array.shape[-1]) == shape
+        )
         for name, array in found.items()
     )
     if not fits:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in sorted(found.items()))
         raise ExpertError(
-            f"{where}: routing tensors do not fit together: {short(shapes, 400)}. centre and spread (L, D), and of each "
+            f"{where}: tensors do not fit together: {short(shapes, 400)}. centre and spread (L, D), and of each "
             "class mean (L, D), directions (L, R, D), rest (L, D) and utterances (1,) are expected. "
             "Restore the file from a copy."
         )
     for name, array in found.items():
         kinds = ("int32",) if name.endswith(".utterances") else ("float16", "float32")
-        _check_values(f"routing.{name}", array, kinds, where, ExpertError)
-        least = float(array.min(initial=1.0)) if name == "spread" or name.endswith(("rest", "utterances")) else 1.0
+        _check_values(name, array, kinds, where, ExpertError)
+        least = (
+            float(array.min(initial=1.0))
+            if name == "spread" or name.endswith(("rest", "utterances"))
+            else 1.0
+        )
         if least < 0 or (least == 0 and name == "spread"):
             raise ExpertError(
-                f"{where}: routing.{name} has the value {least:g}; what is a deviation, a variance or a count cannot. "
+                f"{where}: {name} has the value {least:g}; what is a deviation, a variance or a count cannot. "
                 "Restore the file from a copy."
             )
 

@@ -56,41 +56,39 @@ def arrays_to_heard(arrays: Arrays, split: Split) -> frozenset[str]:
 
 
 def remembered_to_arrays(remembered: Remembered) -> Arrays:
-    """`routing.centre`, `.spread` (L, D) float32, and of each class, in half precision, what a `Gaussian` has.
+    """`centre` and `spread` (L, D) float32, and of each class, in half precision, what a `Gaussian` has.
 
-    That is `routing.{class}.mean` (L, D), `.directions` (L, R, D), `.rest` (L, D), and `.utterances` (1,).
+    That is `{class}.mean` (L, D), `.directions` (L, R, D), `.rest` (L, D), and `.utterances` (1,).
     """
     found: Arrays = {
-        "routing.centre": remembered.centre.numpy(),
-        "routing.spread": remembered.spread.numpy(),
+        "centre": remembered.centre.numpy(),
+        "spread": remembered.spread.numpy(),
     }
     for label, each in ((BONA_FIDE, remembered.bona_fide), (SPOOF, remembered.spoof)):
         if each is not None:
             found |= {
-                f"routing.{label}.mean": each.mean.half().numpy(),
-                f"routing.{label}.directions": each.directions.half().numpy(),
-                f"routing.{label}.rest": each.rest.half().numpy(),
-                f"routing.{label}.utterances": np.array([each.utterances], np.int32),
+                f"{label}.mean": each.mean.half().numpy(),
+                f"{label}.directions": each.directions.half().numpy(),
+                f"{label}.rest": each.rest.half().numpy(),
+                f"{label}.utterances": np.array([each.utterances], np.int32),
             }
     return found
 
 
-def arrays_to_remembered(arrays: Arrays) -> Remembered | None:
-    """The inverse, of checked arrays; None where it is not kept."""
-    if "routing.centre" not in arrays:
-        return None
+def arrays_to_remembered(arrays: Arrays) -> Remembered:
+    """The inverse, of checked arrays."""
 
     def read(name: str) -> Tensor:
-        return torch.from_numpy(arrays[f"routing.{name}"].astype(np.float32))
+        return torch.from_numpy(arrays[name].astype(np.float32))
 
     classes = [
         Gaussian(
             read(f"{label}.mean"),
             read(f"{label}.directions"),
             read(f"{label}.rest"),
-            int(arrays[f"routing.{label}.utterances"][0]),
+            int(arrays[f"{label}.utterances"][0]),
         )
-        if f"routing.{label}.mean" in arrays
+        if f"{label}.mean" in arrays
         else None
         for label in (BONA_FIDE, SPOOF)
     ]

@@ -101,9 +101,11 @@ def train_first(
         data = domains[name] if not sharing else next(iter(domains.values()))
         # Experts that share a domain keep the same exemplars. Experts of different domains each draw their own.
         result.exemplars[name] = _exemplars(data, recipe, run.seed + (0 if sharing else number))
-        result.remembered[name] = timed(
-            result, lambda: remember(detector, data.train, recipe.data.crop_seconds)
-        )
+    seconds = recipe.data.crop_seconds
+    kept = timed(
+        result, lambda: {at: remember(detector, data.train, seconds) for at, data in domains.items()}
+    )
+    result.remembered = {name: kept[name] if not sharing else next(iter(kept.values())) for name in names}
     return result
 
 
@@ -182,7 +184,7 @@ def _learn(
         alone.take_over(detector, name, result, "its training brought nothing on the development split")
         return
     pools = with_replay([new], replay, recipe.training.replay_share)
-    stage = router_stage(detector, pools, former.development, recipe, run.seed, drawn)
+    stage = router_stage(detector, pools, former.development, recipe, run.seed, name, drawn)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.

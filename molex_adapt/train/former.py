@@ -10,7 +10,7 @@ from molex_adapt.features import Features
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, score_sets
-from molex_adapt.train.calibrate import DevelopmentScores, score_development
+from molex_adapt.train.calibrate import DevelopmentScores, score_development, spare
 from molex_adapt.train.judgement import Adapted, recalibrate, timed
 from molex_adapt.train.likeness import likeness
 from molex_adapt.train.old import OldDomain, check_sets, development_sets, replay_share, replay_weights
@@ -46,10 +46,11 @@ class Former:
     def settle(self, detector: Detector, result: Adapted) -> None:
         """Weigh the readout and calibrate anew, for the mixture as it is now.
 
-        Where nothing of old domains can be measured both stay: the new domain alone would decide them, and the old ones
-        are to keep their scores.
+        Where nothing of old domains can be measured both stay as far as the new domain's bona fide speech allows: it
+        alone would decide them, and the old ones are to keep their scores.
         """
         if self.blind:
+            spare(detector, self.held, result.threshold)
             return
         result.remarks += weigh_readout(detector, self.development)
         recalibrate(detector, self.development, result, self.held)

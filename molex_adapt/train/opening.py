@@ -114,7 +114,7 @@ def _rivals(logits: Tensor, row: int) -> Tensor:
 
 
 def _weights(mine: Tensor, drawn: int) -> Tensor:
-    """(B,) own or not to (B + drawn,) weights: half for its own, half for all other speech, of which draws take half."""
+    """(B,) own or not to (B + drawn,) weights: half for its own, half for other speech, of which draws take half."""
     others = 0.25 if drawn else 0.5
     found = torch.where(mine, 0.5 / mine.sum(), others / (~mine).sum()).double()
     return torch.cat([found, torch.full((drawn,), 0.25 / max(1, drawn), dtype=found.dtype)])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.detector import Detector
+from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features, OnlineFeatures
 from molex_adapt.rehearsal import Gaussian, Remembered, rehearse
 from molex_adapt.train.exemplars import in_memory
@@ -38,8 +39,17 @@ def rehearsed(detector: Detector, old: Mapping[str, OldDomain], seed: int) -> Te
     """(M, L, D) draws of what routers read of old domains, standardised; None where nothing is kept of any.
 
     They lie on the detector's device.
+
+    Raises:
+        ExpertError: an expert's are of another base.
     """
     here = standardisation(detector)
+    for domain, item in old.items():
+        if item.remembered is not None and item.remembered.centre.shape != here[0].shape:
+            raise ExpertError(
+                f"the routing statistics of {domain} are of {tuple(item.remembered.centre.shape)} blocks and channels, "
+                f"and the routers here read {tuple(here[0].shape)}. Restore the expert's folder from a copy."
+            )
     kept = [each for item in old.values() if item.remembered for each in item.remembered.read_by(*here)]
     drawn = rehearse(kept, DRAWS, seed)
     return None if drawn is None else drawn.to(detector.device)

@@ -118,11 +118,13 @@ def router_stage(
     development: Sequence[Features],
     recipe: Recipe,
     seed: int = 0,
+    new: str | None = None,
     rehearsed: Tensor | None = None,
 ) -> Stage:
     """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay.
 
-    `rehearsed`, (M, L, D) routing inputs of old domains, are to be routed as they were.
+    `rehearsed`, (M, L, D) routing inputs of old domains, are to be routed as they were, and the gates of the `new`
+    expert stay closed on them.
     """
     mixture = detector.mixture
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
@@ -136,8 +138,11 @@ def router_stage(
             ]
 
     def loss(batch: Batch) -> Tensor:
-        value = _routed_loss(detector, batch, recipe)
-        return value if rehearsed is None else value + drift_loss(detector, rehearsed, before)
+        if rehearsed is None or new is None:
+            return _routed_loss(detector, batch, recipe)
+        _, value = logits_and_loss(detector, batch, TWIN_LOSS)
+        gate = gate_loss(detector, batch, mixture.index(new), rehearsed)
+        return value + recipe.router.domain_loss * gate + drift_loss(detector, rehearsed, before)
 
     return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
 

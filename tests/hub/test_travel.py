@@ -37,7 +37,7 @@ def test_an_expert_goes_back_to_where_it_was(hub, lab):
     for key, array in rows.items():
         assert np.array_equal(after[key], array), key
     folder = ours.store.expert_folder("hum")
-    for file in (layout.ADAPTER, layout.EXEMPLARS, layout.ADAPTER_CONFIG):
+    for file in (layout.ADAPTER, layout.EXEMPLARS, layout.ROUTING, layout.ADAPTER_CONFIG):
         assert (folder / file).read_bytes() == before[folder / file]
     record = ours.store.expert("hum")
     assert (record.origin.repository, record.origin.commit) == (name, pushed.commit)
@@ -56,6 +56,7 @@ def test_a_push_is_one_commit_and_can_be_repeated(hub, lab):
         "expert.yaml",
         "head.safetensors",
         "router.safetensors",
+        "routing.safetensors",
     }
     assert {path: item.size for path, item in hub.files(name).items() if path in first.files} == first.files
     again = ours.hub.push("buzz", name)
@@ -65,6 +66,7 @@ def test_a_push_is_one_commit_and_can_be_repeated(hub, lab):
     kept = yaml.safe_load(Path(hub.api.hf_hub_download(name, "expert.yaml")).read_bytes())
     assert "exemplars.safetensors" not in kept["files"]
     assert "exemplars.safetensors" not in hub.files(name)
+    assert "routing.safetensors" in hub.files(name)  # no recording is in it
 
 
 def test_a_push_takes_away_what_is_no_longer_there(hub, lab):
