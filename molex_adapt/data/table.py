@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.digest import sha256
@@ -16,6 +16,8 @@ from molex_adapt.errors import DataError
 
 AUDIO_DIGITS = 16
 """Of the sha256 of decoded samples: as many as `Utterance.audio` keeps."""
+Stretch: TypeAlias = tuple[Seconds, Seconds]
+"""From when to when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,9 @@ class Utterance:
     `source` names the recording it comes from; all copies of one recording share it, and splits never
     separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
     noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file. `forged`
-    says from when to when a partly forged recording is forged; None: all of a spoofed one, as far as is known. `domain`
-    is the one that an attack belongs to; None: one of its own. `audio` is what tells its decoded samples from all
-    others, 16 hexadecimal digits; None until an audit decoded the file.
+    are the stretches of a partly forged recording that are forged, in order; None: all of a spoofed one, as far as is
+    known. `domain` is the one that an attack belongs to; None: one of its own. `audio` is what tells its decoded
+    samples from all others, 16 hexadecimal digits; None until an audit decoded the file.
     """
 
     path: Path
@@ -39,7 +41,7 @@ class Utterance:
     condition: str | None = None
     text: str | None = None
     seconds: Seconds | None = None
-    forged: tuple[Seconds, Seconds] | None = None
+    forged: tuple[Stretch, ...] | None = None
     domain: str | None = None
     audio: str | None = None
 

@@ -26,6 +26,22 @@ recording that is not there."""
 _SHOWN_FAULTS = 5
 
 
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Leave the collector out: it would go again and again through half a million objects, none of them in a circle."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            if not gc.get_freeze_count():
+                # What was made is old at once, or the next object that anybody makes has it all gone through.
+                gc.freeze()
+                gc.unfreeze()
+            gc.enable()
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong in one place."""
@@ -127,6 +143,7 @@ class Recognised:
         _compare_ids(kept)
         return kept
 
+    @unwatched()
     def table(self, parts: Sequence[str] = ()) -> Table:
         """Its recordings as a table.
 
@@ -202,22 +219,6 @@ def sub_folders(root: Path) -> list[Path]:
         return sorted(item for item in root.iterdir() if item.is_dir())
     except OSError:
         return []
-
-
-@contextmanager
-def unwatched() -> Iterator[None]:
-    """Leave the collector out: it would go again and again through half a million objects, none of them in a circle."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            if not gc.get_freeze_count():
-                # What was made is old at once, or the next object that anybody makes has it all gone through.
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()
 
 
 def _is_meant(part: str | None, words: Sequence[str]) -> bool:

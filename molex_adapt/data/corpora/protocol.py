@@ -61,6 +61,9 @@ def list_protocol(
         places = AudioFolders.listed(folders) if folders else AudioFolders(looked[0])
         read = read_lines(path, lines, layout, split, places)
     if folders:
+        if layout.complete is not None:
+            for item in read:
+                layout.complete(item, [*dict.fromkeys((*looked, *[*path.parents][: layout.above]))])
         return read
     wanted = layout.audio[split or "test"][0]
     read[0].fault(
