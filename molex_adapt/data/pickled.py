@@ -6,6 +6,7 @@ and its bytes, or a list; no code of NumPy or of any other module runs by its or
 
 from __future__ import annotations
 
+import io
 import pickle  # noqa: TID251 - nothing that a file names is called
 import re
 from collections.abc import Callable
@@ -22,20 +23,20 @@ _TYPE = re.compile(r"([USibuf])(\d{1,9})")
 """Text, bytes and numbers."""
 
 
-def load_pickled(path: Path) -> Any:
-    """What `numpy.save` wrote of one object: dictionaries, lists, text, numbers, and arrays of these.
+def load_pickled(path: Path) -> dict[str, Any]:
+    """A dictionary that `numpy.save` wrote: from text to arrays, or lists, of text or numbers.
 
     Raises:
-        DataError: it cannot be read, or names anything else; the message says what.
+        DataError: it cannot be read, or holds or names anything else; the message says what.
     """
     try:
-        with path.open("rb") as file:
-            version = npy.read_magic(file)
-            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, kind = header(file)
-            if not kind.hasobject or shape != ():
-                raise ValueError(f"an array of {kind} with the shape {shape}, not one object")
-            return _real(_Reader(file).load())
+        file = io.BytesIO(path.read_bytes())  # so that no length that it states is believed
+        version = npy.read_magic(file)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, kind = header(file)
+        if not kind.hasobject or shape != ():
+            raise ValueError(f"an array of {kind} with the shape {shape}, not one object")
+        return _real(_Reader(file).load())
     except _RefusedError as error:
         raise DataError(
             f"{path} names {short(error)}, which is not loaded: only dictionaries, lists, text, numbers and arrays of "
@@ -47,7 +48,8 @@ def load_pickled(path: Path) -> Any:
         ) from error
     except Exception as error:  # a pickle can be broken in any way
         raise DataError(
-            f"{path} is no dictionary as numpy.save writes it ({short(error, 200)}). Download it again."
+            f"{path} is no dictionary from names to labels as numpy.save writes it ({short(error, 200)}). Download it "
+            "again."
         ) from error
 
 
@@ -55,7 +57,9 @@ class _RefusedError(Exception):
     """A global that is not admitted."""
 
 
-class _Reader(pickle.Unpickler):
+class _Reader(
+    pickle._Unpickler
+):  # in Python: that in C makes room for any place of its memory that a file names
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         # A new function at each call: a pickle can set attributes of what it is given.
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
@@ -65,7 +69,7 @@ class _Reader(pickle.Unpickler):
         if (module, name) == ("numpy", "dtype"):
             return lambda kind, *_: _Type(kind)
         if (module, name) == ("_codecs", "encode"):
-            return lambda text, _: str(text).encode("latin1")
+            return lambda text, _: text.encode("latin1")
         raise _RefusedError(f"{module}.{name}")
 
 
@@ -75,7 +79,9 @@ class _Type:
     __slots__ = ("kind", "order")
 
     def __init__(self, kind: str) -> None:
-        self.kind, self.order = str(kind), "="
+        if not isinstance(kind, str):
+            raise TypeError("a type that is no text")
+        self.kind, self.order = kind, "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, order, parts, names, fields, *_ = state
@@ -106,17 +112,19 @@ class _Array:
         elif shape == () and len(held) == 1:
             self.found = held[0]
         else:
-            raise ValueError(f"an array of objects with the shape {short(shape)}")
+            raise ValueError("an array of objects with another shape than (), or than one of its length")
 
 
-def _real(value: Any) -> Any:
-    """The value with arrays in place of their stand-ins."""
-    if isinstance(value, _Array):
-        return _real(value.found)
-    if isinstance(value, dict):
-        return {key: _real(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_real(item) for item in value]
-    if value is None or isinstance(value, str | bytes | int | float | np.ndarray):
-        return value
-    raise ValueError(f"a {type(value).__name__}")
+def _real(whole: Any) -> dict[str, Any]:
+    """The dictionary with arrays in place of their stand-ins."""
+    whole = whole.found if isinstance(whole, _Array) else whole
+    if not isinstance(whole, dict) or not all(isinstance(name, str) for name in whole):
+        raise ValueError(f"a {type(whole).__name__}, or one of other names than text")
+    found = {name: item.found if isinstance(item, _Array) else item for name, item in whole.items()}
+    for item in found.values():
+        if isinstance(item, list):
+            if not all(isinstance(value, str | bytes | int | float) for value in item):
+                raise ValueError("a list of other things than text and numbers")
+        elif not isinstance(item, np.ndarray):
+            raise ValueError(f"a {type(item).__name__} for labels")
+    return found

@@ -18,7 +18,12 @@ from molex_adapt.text import short
 
 _FOLDERS = ("segment_labels", "database/segment_labels")
 _NAME = "{part}_seglab_*.npy"
-_SPOOFED, _BONA_FIDE = "0", "1"
+_WRITTEN: dict[str, tuple[Any, Any]] = {
+    "U": ("0", "1"),
+    "S": (b"0", b"1"),
+    **dict.fromkeys("iub", (0, 1)),
+}
+"""Spoofed and bona fide, by the kind of array."""
 
 
 def add_stretches(listing: PartListing, roots: Sequence[Path]) -> None:
@@ -36,7 +41,7 @@ def add_stretches(listing: PartListing, roots: Sequence[Path]) -> None:
             f"no labels of segments ({_FOLDERS[0]}/{_NAME.format(part=listing.part)}): nothing tells from when to when"
         )
         return
-    labels = _labels(path)
+    labels = load_pickled(path)
     stretches: list[tuple[Stretch, ...] | None] = []
     without = wrong = 0
     for name, item in zip(listing.ids, listing.utterances, strict=True):
@@ -66,16 +71,6 @@ def _finest(part: str, roots: Sequence[Path]) -> tuple[Path | None, Seconds]:
     return None, 0.0
 
 
-def _labels(path: Path) -> dict[str, Any]:
-    found = load_pickled(path)
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise DataError(
-            f"{path} holds a {type(found).__name__}. Expected a dictionary from recordings to the labels of their "
-            "segments. Download it again."
-        )
-    return found
-
-
 def _stretches(labels: Any, step: Seconds, path: Path, name: str) -> tuple[Stretch, ...]:
     """Runs of spoofed segments.
 
@@ -83,11 +78,11 @@ def _stretches(labels: Any, step: Seconds, path: Path, name: str) -> tuple[Stret
         DataError: a label is neither 0 nor 1.
     """
     signs = np.asarray(labels)
-    text = signs.astype(np.str_) if signs.dtype.kind in "USiub" else signs
-    if text.ndim != 1 or text.dtype.kind != "U" or not np.isin(text, (_SPOOFED, _BONA_FIDE)).all():
+    spoofed_sign, real_sign = _WRITTEN.get(signs.dtype.kind, (None, None))
+    spoofed = signs == spoofed_sign
+    if spoofed_sign is None or signs.ndim != 1 or not (spoofed | (signs == real_sign)).all():
         raise DataError(
-            f"{path}: the labels of {short(name)} are not {_SPOOFED} (spoofed) and {_BONA_FIDE} (bona fide) alone. "
-            "Download it again."
+            f"{path}: the labels of {short(name)} are not 0 (spoofed) and 1 (bona fide) alone. Download it again."
         )
-    edges = np.flatnonzero(np.diff(text == _SPOOFED, prepend=False, append=False)).reshape(-1, 2)
+    edges = np.flatnonzero(np.diff(spoofed, prepend=False, append=False)).reshape(-1, 2)
     return tuple((round(first * step, 3), round(end * step, 3)) for first, end in edges.tolist())

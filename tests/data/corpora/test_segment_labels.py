@@ -92,8 +92,11 @@ def test_other_forms_of_the_same_labels(root, values, protocol):
         ({NAME: np.array(["2", "0"])}, "are not 0 .spoofed. and 1"),
         ({NAME: np.array([["1", "0"]])}, "labels of CON_T_0000000 are not 0"),
         ({NAME: np.array([0.5])}, "are not 0"),
-        ({1: np.array(["0"])}, "holds a dict. Expected a dictionary from recordings"),
-        (["0", "1"], "holds a list. Expected a dictionary"),
+        ({NAME: np.array([b"\xff", b"0"])}, "are not 0"),
+        ({1: np.array(["0"])}, "a dict, or one of other names than text"),
+        ({NAME: {"a": 1}}, "a dict for labels"),
+        ({NAME: [["0"]]}, "a list of other things"),
+        (["0", "1"], "a list, or one of other"),
     ],
 )
 def test_other_labels_are_refused(root, labels, message):
@@ -146,9 +149,10 @@ def test_broken_pickles_and_arrays_of_structures_are_refused(tmp_path):
         b"\x80\x04cnumpy\nndarray\n)R}b.",  # an array whose state is a dictionary
         b"\x80\x04cnumpy\nndarray\n}b.",  # attributes for what makes arrays
         good.replace(b"U1", b"V1"),
+        b"\x80\x04Nr\xff\xff\xff\xffJ0.",  # remembers nothing, at a place that would take 32 GiB
     ]
     for number, pickled in enumerate(broken):
-        with pytest.raises(DataError, match="is no dictionary as numpy.save writes it"):
+        with pytest.raises(DataError, match="is no dictionary from names to labels"):
             load_pickled(saved(tmp_path / f"{number}.npy", pickled))
     np.save(tmp_path / "plain.npy", np.zeros(3))
     with pytest.raises(DataError, match="an array of float64 with the shape"):
