@@ -189,6 +189,6 @@ def _explained() -> Iterator[None]:
         own = [line for line in lines if _ERROR.match(line) and not line.startswith("ray.")]
         told = own or lines or [type(error).__name__]
         raise MolexError(
-            f"the workers cannot go on: {told[-1][:300]}. Expected a cluster that lasts as long as the work. Scores "
-            "that are written are kept: run the same command again; MOLEX_DEBUG=1 shows all that Ray says"
+            f"the workers cannot go on: {told[-1][:300]}. Expected a cluster that lasts as long as the work. What "
+            "is written is kept: run the same command again; MOLEX_DEBUG=1 shows all that Ray says"
         ) from error

@@ -57,9 +57,8 @@ class _RefusedError(Exception):
     """A global that is not admitted."""
 
 
-class _Reader(
-    pickle._Unpickler
-):  # in Python: that in C makes room for any place of its memory that a file names
+class _Reader(pickle._Unpickler):
+    # The one in Python: that in C makes room up to whatever place of its memory a file names.
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
         # A new function at each call: a pickle can set attributes of what it is given.
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":

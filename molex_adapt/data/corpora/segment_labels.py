@@ -37,9 +37,8 @@ def add_stretches(listing: PartListing, roots: Sequence[Path]) -> None:
     """
     path, step = _finest(listing.part or "", roots)
     if path is None:
-        listing.remarks.append(
-            f"no labels of segments ({_FOLDERS[0]}/{_NAME.format(part=listing.part)}): nothing tells from when to when"
-        )
+        looked = f"{_FOLDERS[0]}/{_NAME.format(part=listing.part or 'PART')}"
+        listing.remarks.append(f"no labels of segments ({looked}): nothing tells from when to when")
         return
     labels = load_pickled(path)
     stretches: list[tuple[Stretch, ...] | None] = []
