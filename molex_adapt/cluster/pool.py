@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -20,6 +21,10 @@ from molex_adapt.run import Run
 
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b.*: ")
 """How a traceback names what was raised."""
+_MOST_AT_ONCE = 256
+"""Recordings of a piece: as many as one machine decodes ahead and sorts by length."""
+_PIECES_EACH = 4
+"""At least so many pieces for a worker, or the last one would be waited for."""
 _MOST_BLOCKS = 10_000
 """What Ray Data keeps account of at once; with more pieces, several of them are lost with a worker and not one."""
 
@@ -42,6 +47,15 @@ class Cluster:
     def run_of_worker(self, run: Run) -> Run:
         """How one worker works, as it can be sent there."""
         return replace(run, workers=self.cpus, progress=Silent())
+
+
+def pieces_of(paths: Sequence[str], cluster: Cluster) -> list[dict[str, Any]]:
+    """Recordings divided into pieces; paths as bytes: a name that is not UTF-8 has no text that Arrow could hold."""
+    size = max(1, min(_MOST_AT_ONCE, math.ceil(len(paths) / (_PIECES_EACH * cluster.workers))))
+    return [
+        {"paths": [os.fsencode(path) for path in paths[start : start + size]]}
+        for start in range(0, len(paths), size)
+    ]
 
 
 def this_worker() -> str:
@@ -175,6 +189,6 @@ def _explained() -> Iterator[None]:
         own = [line for line in lines if _ERROR.match(line) and not line.startswith("ray.")]
         told = own or lines or [type(error).__name__]
         raise MolexError(
-            f"the workers cannot go on: {told[-1][:300]}. Expected a cluster that lasts as long as the work. Scores "
-            "that are written are kept: run the same command again; MOLEX_DEBUG=1 shows all that Ray says"
+            f"the workers cannot go on: {told[-1][:300]}. Expected a cluster that lasts as long as the work. What "
+            "is written is kept: run the same command again; MOLEX_DEBUG=1 shows all that Ray says"
         ) from error

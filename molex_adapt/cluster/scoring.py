@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from molex_adapt.api import Registry
 from molex_adapt.api.scoring import ScoreSource, active_source, score
 from molex_adapt.cluster.parts import SCORES, PartsFolder
-from molex_adapt.cluster.pool import Cluster, answers, this_worker
+from molex_adapt.cluster.pool import Cluster, answers, pieces_of, this_worker
 from molex_adapt.cluster.reach import named, read_for_workers, within_reach
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Failed, Table, Utterance
@@ -23,10 +22,6 @@ from molex_adapt.reports import ClusterScores, ScoreReport, WorkerShare
 from molex_adapt.run import Run
 from molex_adapt.scorefile import line_name
 
-_MOST_AT_ONCE = 256
-"""Recordings of a piece: as many as one machine decodes ahead and sorts by length."""
-_PIECES_EACH = 4
-"""At least so many pieces for a worker, or the last one would be waited for."""
 _MOST_BEGUN = 5
 """How often a piece is begun: one that kills its worker must not do so for ever."""
 _DEADLY = (
@@ -124,7 +119,7 @@ def score_manifest(
     shares: dict[str, WorkerShare] = {}
     if left:
         run.progress.start("score", len(left))
-        for answer in answers(Scorer, task, _pieces(left, cluster), cluster, run):
+        for answer in answers(Scorer, task, pieces_of(left, cluster), cluster, run):
             name = answer.pop("worker")
             shares[name] = shares.get(name, WorkerShare()) + WorkerShare(**answer)
             run.progress.advance(answer["recordings"])
@@ -157,12 +152,3 @@ def _held(task: ScoreTask) -> ScoreSource:
             "work began with. Expected the same on every machine. Roll it back, or score again with another --out"
         )
     return source
-
-
-def _pieces(paths: Sequence[str], cluster: Cluster) -> list[dict[str, Any]]:
-    """Paths as bytes: a name that is not UTF-8 has no text that Arrow could hold."""
-    size = min(_MOST_AT_ONCE, math.ceil(len(paths) / (_PIECES_EACH * cluster.workers)))
-    return [
-        {"paths": [os.fsencode(path) for path in paths[start : start + size]]}
-        for start in range(0, len(paths), size)
-    ]

@@ -14,7 +14,7 @@ from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.data.folder import UNNAMED_ATTACK, origin_of
 from molex_adapt.data.formats import cell
 from molex_adapt.data.labels import SPLIT_WORDS, label_fault, label_of, nearest_split, split_of
-from molex_adapt.data.table import Utterance
+from molex_adapt.data.table import Stretch, Utterance
 from molex_adapt.text import short, shown
 
 
@@ -55,7 +55,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
         condition=_word(row, "condition"),
         text=_word(row, "text"),
         seconds=_seconds(row.get("seconds")),
-        forged=_stretch(label, _word(row, "forged")),
+        forged=_stretches(label, _word(row, "forged")),
         domain=_word(row, "domain") if label == SPOOF else None,
     )
     return Entry(utterance, number, guessed=given_source is None and not certain)
@@ -130,17 +130,22 @@ def _split(word: str | None) -> Split | None:
     return split
 
 
-def _stretch(label: Label, word: str | None) -> tuple[Seconds, Seconds] | None:
+def _stretches(label: Label, word: str | None) -> tuple[Stretch, ...] | None:
     if word is None:
         return None
     if label == BONA_FIDE:
         raise RowError(
             f"a bonafide recording that is forged from {shown(word)}; leave it empty, or label it spoof"
         )
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", word)
-    if found is None or float(found[1]) >= float(found[2]):
-        raise RowError(f"forged is {shown(word)}; expected the seconds from when to when, such as 0.84-1.62")
-    return float(found[1]), float(found[2])
+    found = [re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", part) for part in word.split()]
+    stretches = tuple((float(item[1]), float(item[2])) for item in found if item is not None)
+    edges = [edge for stretch in stretches for edge in stretch]
+    if None in found or any(start >= end for start, end in stretches) or edges != sorted(edges):
+        raise RowError(
+            f"forged is {shown(word)}; expected the seconds from when to when, in order, such as 0.84-1.62 or "
+            "0.84-1.62 2.1-2.55"
+        )
+    return stretches
 
 
 def _seconds(value: Any) -> Seconds | None:

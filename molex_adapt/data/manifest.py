@@ -243,7 +243,7 @@ def _field(item: Utterance, name: str, base: Path) -> Any:
     if name != "path":
         value = getattr(item, name)
         if isinstance(value, tuple):
-            return "-".join(f"{edge:.3f}" for edge in value)
+            return " ".join(f"{start:.3f}-{end:.3f}" for start, end in value)
         # A source or speaker may be named after a file. The name only has to differ from others.
         return storable(value) if isinstance(value, str) else value
     path = plain(item.path)

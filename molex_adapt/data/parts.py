@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 from molex_adapt.data.labels import split_of
 from molex_adapt.data.manifest import exists
-from molex_adapt.data.table import Table
+from molex_adapt.data.table import Table, with_columns
 from molex_adapt.errors import DataError
 from molex_adapt.text import short
 
@@ -51,5 +51,5 @@ def only(table: Table, parts: Sequence[str]) -> Table:
     wanted = {split_of(word) for word in parts}
     kept = [item for item in table if item.split in wanted]
     if len(wanted) == 1:
-        kept = [replace(item, split=None) for item in kept]
+        kept = with_columns(kept, split=repeat(None))
     return table.with_utterances(tuple(kept))

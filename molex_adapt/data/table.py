@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import repeat
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Label, Seconds, Split
 from molex_adapt.digest import sha256
@@ -14,6 +16,8 @@ from molex_adapt.errors import DataError
 
 AUDIO_DIGITS = 16
 """Of the sha256 of decoded samples: as many as `Utterance.audio` keeps."""
+Stretch: TypeAlias = tuple[Seconds, Seconds]
+"""From when to when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,9 @@ class Utterance:
     `source` names the recording it comes from; all copies of one recording share it, and splits never
     separate it. `attack` is None for bona fide speech. `condition` is what the recording went through (a codec,
     noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file. `forged`
-    says from when to when a partly forged recording is forged; None: all of a spoofed one, as far as is known. `domain`
-    is the one that an attack belongs to; None: one of its own. `audio` is what tells its decoded samples from all
-    others, 16 hexadecimal digits; None until an audit decoded the file.
+    are the stretches of a partly forged recording that are forged, in order; None: all of a spoofed one, as far as is
+    known. `domain` is the one that an attack belongs to; None: one of its own. `audio` is what tells its decoded
+    samples from all others, 16 hexadecimal digits; None until an audit decoded the file.
     """
 
     path: Path
@@ -37,9 +41,40 @@ class Utterance:
     condition: str | None = None
     text: str | None = None
     seconds: Seconds | None = None
-    forged: tuple[Seconds, Seconds] | None = None
+    forged: tuple[Stretch, ...] | None = None
     domain: str | None = None
     audio: str | None = None
+
+
+_SLOTS = {field.name: getattr(Utterance, field.name) for field in fields(Utterance)}
+_AT_ONCE = 4096
+"""Utterances that are filled together: as many as a processor's cache holds."""
+
+
+def utterances_of(count: int, **columns: Iterable[Any]) -> list[Utterance]:
+    """Many utterances from columns of their fields, in half the time that it takes one by one.
+
+    Args:
+        count: how many.
+        columns: by name of the field, at least so many values each. `path` and `label` are needed.
+    """
+    left = {
+        _SLOTS[field.name]: iter(columns.get(field.name, repeat(field.default)))
+        for field in fields(Utterance)
+    }
+    found: list[Utterance] = []
+    while len(found) < count:
+        some = list(map(object.__new__, repeat(Utterance, min(_AT_ONCE, count - len(found)))))
+        for slot, values in left.items():
+            deque(map(slot.__set__, some, values), maxlen=0)
+        found += some
+    return found
+
+
+def with_columns(utterances: Sequence[Utterance], **columns: Iterable[Any]) -> list[Utterance]:
+    """The same utterances with other values of some fields."""
+    own = {name: map(slot.__get__, utterances) for name, slot in _SLOTS.items()}
+    return utterances_of(len(utterances), **own | columns)
 
 
 @dataclass(frozen=True, slots=True)

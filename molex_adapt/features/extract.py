@@ -34,11 +34,12 @@ def extract(
     run: Run = Run(),
     *,
     resident: bool = True,
+    trim: bool = True,
 ) -> tuple[Features, tuple[Failed, ...]]:
     """Prefix features of a table, of the first window of each recording; what cannot be read is returned as failed.
 
     Of several processes each computes some, and all get the whole. Unless features are `resident` they stay in the
-    cache, which must be on and large enough.
+    cache, which must be on and large enough. `trim` keeps the cache within its limit; it goes through the whole folder.
 
     Raises:
         DataError: features should stay in the cache, and it cannot keep them.
@@ -81,9 +82,9 @@ def extract(
     order = sorted(found)
     statistics: dict[int, Tensor] = {}
     if detector.head.readout is not None:
-        statistics = _statistics(detector, table, order, keys, cache, run, failed)
+        statistics = _statistics(detector, table, order, keys, cache, run, failed, trim)
         order = sorted(statistics)
-    if missing:
+    if missing and trim:
         cache.trim()
     items = [table[index] for index in order]
     return (
@@ -118,6 +119,7 @@ def _statistics(
     cache: PrefixCache,
     run: Run,
     failed: list[Failed],
+    trim: bool,
 ) -> dict[int, Tensor]:
     """(S,) float32 by index, what the low-level view hears of the first windows, from the cache where it has it.
 
@@ -145,7 +147,8 @@ def _statistics(
         found[index] = own.float()
         if keys[index] is not None:
             cache.store(_of_statistics(keys[index]), own.numpy()[None])
-    cache.trim()
+    if trim:
+        cache.trim()
     run.progress.stop()
     return found
 

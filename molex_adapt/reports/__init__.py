@@ -5,7 +5,7 @@ Rates are fractions, scores and thresholds nats, times seconds. None stands for 
 
 from molex_adapt.reports.analyses import Analysis
 from molex_adapt.reports.changes import Change, Comparison, StageReport
-from molex_adapt.reports.clusters import ClusterScores, WorkerShare
+from molex_adapt.reports.clusters import ClusterFeatures, ClusterScores, WorkerShare
 from molex_adapt.reports.evaluations import EvaluationReport, HeardInTraining, OtherTies
 from molex_adapt.reports.exports import ExportReport
 from molex_adapt.reports.scores import RecordingScore, ScoreReport
@@ -15,6 +15,7 @@ from molex_adapt.reports.transfers import PullReport, PushReport, Upstream
 __all__ = [
     "Analysis",
     "Change",
+    "ClusterFeatures",
     "ClusterScores",
     "Comparison",
     "EvaluationReport",

@@ -1,7 +1,8 @@
-"""What scoring by many workers gives: where the scores are, and what each worker did."""
+"""What work by many workers gives: where its results are, and what each worker did."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ class WorkerShare:
 
     recordings: int = 0
     audio_seconds: Seconds = 0.0
-    """Length of those that have a score."""
+    """Length of what was scored, or made into features."""
     busy_seconds: Seconds = 0.0
     """Wall-clock time over them, without the start."""
 
@@ -53,5 +54,28 @@ class ClusterScores:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        workers = {name: {**asdict(share), "speed": share.speed} for name, share in self.workers.items()}
-        return {**asdict(self), "failed": failures(self.failed), "workers": workers}
+        return {**asdict(self), "failed": failures(self.failed), "workers": _workers(self.workers)}
+
+
+@dataclass(frozen=True)
+class ClusterFeatures:
+    """Prefix features of a data set in a cache, and how they came about."""
+
+    folder: str
+    """The cache: what MOLEX_CACHE has to name where they are used."""
+    recordings: int
+    bytes: int
+    """Of all features, without the statistics beside them; of files that are the same there is one."""
+    failed: tuple[Failed, ...] = ()
+    workers: dict[str, WorkerShare] = field(default_factory=dict)
+    """By machine and process; of a worker that died, the pieces that it finished."""
+    seconds: Seconds = 0.0
+    """Wall-clock time, with the start of the workers."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "failed": failures(self.failed), "workers": _workers(self.workers)}
+
+
+def _workers(shares: Mapping[str, WorkerShare]) -> dict[str, Any]:
+    return {name: {**asdict(share), "speed": share.speed} for name, share in shares.items()}

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from molex_adapt.atomic import replacing
-from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, SPOOF, Label, Seconds
+from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, SPOOF, Label
 from molex_adapt.data.audio import decode
+from molex_adapt.data.table import Stretch
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError, MolexError
 from molex_adapt.simulate.attack import Attack, CopySynthesis, TextToSpeech, Wave
@@ -80,13 +81,13 @@ class Maker:
         by_attack = self.attack.condition(self._chance_of_forging(job)) if label == SPOOF else None
         return joined([by_attack, self._chain(job, label)[0].name])
 
-    def forged_in(self, job: Job) -> tuple[Seconds, Seconds] | None:
+    def forged_in(self, job: Job) -> tuple[Stretch, ...] | None:
         """From when to when the made recording is forged; None: all of it."""
         import soundfile
 
         samples = soundfile.info(job.spoof).frames
         at = self.attack.forged(samples, self._chance_of_forging(job))
-        return None if at is None else (at[0] / SAMPLE_RATE, at[1] / SAMPLE_RATE)
+        return None if at is None else ((at[0] / SAMPLE_RATE, at[1] / SAMPLE_RATE),)
 
     def _record(self, job: Job, label: Label, wave: Wave) -> Wave:
         """(T,) through the conditions, and fit to be written; no condition is told the class."""

@@ -1,4 +1,4 @@
-"""Two workers score and analyse a manifest as one machine does, although one of them is killed on the way."""
+"""Two workers score, analyse and compute features as one machine does, although one is killed on the way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
-from molex_adapt.cluster import Cluster, analysis, scoring
+from molex_adapt.cluster import Cluster, analysis, filling, scoring
 from molex_adapt.cluster.parts import PartsFolder
 from molex_adapt.cluster.pool import _Batched, _load_ray
 from molex_adapt.data import read
@@ -30,10 +30,11 @@ HERE = Run(device="cpu", workers=1)
 
 @dataclass(frozen=True)
 class Made:
-    """A registry, and a Parquet manifest of 24 recordings of which one is no audio."""
+    """A registry, a Parquet manifest of 24 recordings of which one is no audio, and the cache of its training."""
 
     registry: Path
     manifest: Path
+    cache: Path
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,11 @@ def made(recorded, tiny_folder_of, tiny_recipe, tmp_path_factory) -> Made:
     folder = tmp_path_factory.mktemp("cluster")
     data = recorded(folder / "data", bona_fide=12, buzz=6, hum=6)
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
-    registry.train(data, domain="noise", experts=2, recipe=tiny_recipe(), run=HERE)
+    run = replace(HERE, cache=folder / "cache")
+    registry.train(data, domain="noise", experts=2, recipe=tiny_recipe(), run=run)
     (data / "spoof" / "hum" / "hum003.wav").write_bytes(b"no audio")
     write_manifest(read(data), data / "all.parquet")
-    return Made(registry.store.path, data / "all.parquet")
+    return Made(registry.store.path, data / "all.parquet", folder / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +60,21 @@ def ray_here() -> Iterator[None]:
     ray.shutdown()
 
 
-def dying(kind: type, folder: Path) -> type:
-    """A worker that is killed when its second piece is written and not yet answered for; once in all."""
+def dying(kind: type, folder: Path, features: filling.FeaturesTask) -> type:
+    """A worker that is killed when its second piece is written and not yet answered for; once in all.
+
+    It computes features as well: workers of another kind would take as long again to start.
+    """
 
     class Dying(kind):  # type: ignore[misc, valid-type]
         def __init__(self, task: Any) -> None:
             super().__init__(task)
+            self.extractor = filling.Extractor(features)
             self.taken = 0
 
         def __call__(self, piece: dict[str, Any]) -> Any:
             found = super().__call__(piece)
+            self.extractor(piece)
             self.taken += 1
             if self.taken == 2 and not (folder / "killed").exists():
                 (folder / "killed").touch()
@@ -81,6 +88,10 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return parquet.read_table(path).to_pylist()
 
 
+def features_in(cache: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in cache.rglob("*.npy")}
+
+
 def command_line(capsys, *words: str | Path) -> tuple[int, dict[str, Any]]:
     with pytest.raises(SystemExit) as left:
         main([*map(str, words), "--device", "cpu", "--json", "--quiet"])
@@ -88,10 +99,12 @@ def command_line(capsys, *words: str | Path) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_two_workers_score_what_one_command_does_though_one_is_killed(
+def test_two_workers_do_what_one_command_does_though_one_is_killed(
     made, ray_here, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(scoring, "Scorer", dying(scoring.Scorer, tmp_path))
+    run = replace(HERE, cache=tmp_path / "cache")
+    features = filling.FeaturesTask(made.registry, None, run)
+    monkeypatch.setattr(scoring, "Scorer", dying(scoring.Scorer, tmp_path, features))
     out = tmp_path / "scores"
     command = ["cluster", "score", made.manifest, "--out", out, "--registry", made.registry]
     status, told = command_line(capsys, *command)
@@ -114,6 +127,8 @@ def test_two_workers_score_what_one_command_does_though_one_is_killed(
     # A piece that was written and not answered for is done again, and replaces its own part.
     assert sum(share["recordings"] for share in told["workers"].values()) == 24
     assert sum(len(rows(part)) for part in (out / "parts").iterdir()) == 24
+    assert len(features_in(run.cache)) == 23
+    assert features_in(run.cache).items() <= features_in(made.cache).items()
 
 
 def travelled(item: Any) -> Any:
@@ -135,6 +150,7 @@ def alone(monkeypatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(scoring, "answers", answers)
     monkeypatch.setattr(analysis, "answers", answers)
+    monkeypatch.setattr(filling, "answers", answers)
     return given
 
 
@@ -228,6 +244,36 @@ def test_recordings_are_fetched_from_a_store(made, alone, tmp_path):
     assert "cannot be fetched from file://" in fetched.failed[1].reason
     with pytest.raises(DataError, match=r"no address of a store"):
         scoring.score_manifest(made.registry, manifest, tmp_path / "out2", audio_root="ftp2://x", run=HERE)
+
+
+def test_features_for_an_empty_registry_are_those_of_its_first_training(
+    made, alone, tiny_folder_of, tmp_path, capsys
+):
+    empty = Registry.create(tmp_path / "empty", str(tiny_folder_of())).store.path
+    cache = tmp_path / "cache"
+    command = ["cluster", "features", made.manifest, "--cache", cache, "--registry", empty]
+    command += ["--set", "head.readout=true"]
+    status, told = command_line(capsys, *command)
+    assert status == 1 and [Path(item["path"]).name for item in told["failed"]] == ["hum003.wav"]
+    found = features_in(cache)
+    prefixes = {name: held for name, held in found.items() if "." not in Path(name).stem}
+    assert len(prefixes) == 23 and prefixes.items() <= features_in(made.cache).items()
+    assert len(found) == 46  # the statistics beside them, which the readout asks for
+    assert sum(share["recordings"] for share in told["workers"].values()) == told["recordings"] == 24
+    next(cache.rglob("*.npy")).unlink()
+    before = {path: path.stat().st_ino for path in cache.rglob("*.npy")}
+    assert command_line(capsys, *command)[1]["bytes"] == told["bytes"] > 0
+    assert features_in(cache) == found
+    assert before.items() <= {path: path.stat().st_ino for path in cache.rglob("*.npy")}.items()
+
+
+def test_features_that_the_cache_cannot_hold_are_refused(made, alone, tmp_path, monkeypatch):
+    run = replace(HERE, cache=tmp_path / "cache")
+    monkeypatch.setenv("MOLEX_CACHE_GIB", "0.000001")
+    with pytest.raises(DataError, match=r"more than the .* GiB .* Set MOLEX_CACHE_GIB"):
+        filling.fill_cache(made.registry, made.manifest, run=run)
+    with pytest.raises(RecipeError, match="cache is switched off"):
+        filling.fill_cache(made.registry, made.manifest, run=replace(HERE, cache="off"))
 
 
 def test_without_ray_it_is_said_what_to_install(made, tmp_path, monkeypatch):

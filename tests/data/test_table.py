@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 
 from molex_adapt.data import read
-from molex_adapt.data.table import Table, Utterance
+from molex_adapt.data.table import Table, Utterance, utterances_of, with_columns
 from molex_adapt.errors import DataError
 
 
@@ -18,6 +19,16 @@ def _table() -> Table:
         Utterance(Path("c.wav"), "spoof", "opus", source="c", split="test"),
     )
     return Table(rows, "root")
+
+
+def test_utterances_by_the_column_are_those_made_one_by_one():
+    names = [f"{at}.wav" for at in range(5000)]
+    paths = [Path(name) for name in names]
+    found = utterances_of(5000, path=paths, source=names, label=repeat("spoof"), split=repeat("dev"))
+    assert found == [Utterance(path, "spoof", source=path.name, split="dev") for path in paths]
+    again = with_columns(found, split=repeat(None), domain=names)
+    assert again == [replace(item, split=None, domain=item.source) for item in found]
+    assert {item.split for item in found} == {"dev"}
 
 
 def test_it_is_a_sequence_with_counts():

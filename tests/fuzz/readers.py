@@ -9,7 +9,7 @@ from tests.fuzz.audio_readers import audio, joined, raw
 from tests.fuzz.reader import Reader
 from tests.fuzz.record_readers import record, registry
 from tests.fuzz.strategies import damaged
-from tests.fuzz.tensor_readers import checkpoint, contents, tensors
+from tests.fuzz.tensor_readers import checkpoint, contents, labels, tensors
 from tests.fuzz.text_readers import (
     corpus,
     delimited,
@@ -52,6 +52,7 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "registry": registry,
     "safetensors": tensors,
     "tensors": contents,
+    "segment-labels": labels,
     "checkpoint": checkpoint,
     "audio-wav": audio("wav"),
     "audio-compressed": audio("compressed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from molex_adapt.data.pickled import load_pickled
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import checks, files
 from molex_adapt.registry.checkpoints import RunFolder
@@ -72,6 +74,16 @@ def tensors(folder: Path) -> Reader:
     valid = [files.dump_tensors(item) for item in (WEIGHTS, EXEMPLARS, ROUTER, ROUTING)]
     inputs = st.one_of(damaged(valid), _header())
     return of_file(folder, "w.safetensors", inputs, lambda path: files.read_tensors(path, path.parent))
+
+
+def labels(folder: Path) -> Reader:
+    """Pickled labels of segments."""
+    seeds = []
+    for held in (np.array(["0", "1"]), np.array([1, 0]), ["1", "0"], np.array(["1", "1"], dtype=object)):
+        file = io.BytesIO()
+        np.save(file, {"CON_T_0000000": held, "LA_T_1138215": held})  # type: ignore[arg-type]
+        seeds.append(file.getvalue())
+    return of_file(folder, "train_seglab_0.01.npy", damaged(seeds), load_pickled)
 
 
 def _arrays() -> st.SearchStrategy[dict[str, Any]]:

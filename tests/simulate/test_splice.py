@@ -36,7 +36,7 @@ def test_manifests_say_from_when_to_when(recorded, tmp_path):
     spoofed = [item for item in table if item.label == "spoof"]
     assert len(spoofed) == 3
     for item in spoofed:
-        first, end = item.forged
+        ((first, end),) = item.forged
         assert 0 <= first < end <= soundfile.info(item.path).duration
         assert end - first > 0.15
     again = simulate(attack, speech, tmp_path / "data", conditions=[noise], run=Run(workers=1))

@@ -9,22 +9,25 @@ import typer
 from rich.text import Text
 
 from molex_adapt.cli.analysis_view import analysis_view
-from molex_adapt.cli.cluster_view import cluster_view
+from molex_adapt.cli.cluster_view import cluster_view, features_view
 from molex_adapt.cli.options import (
     DEFAULT_REGISTRY,
     AllowFailures,
     Device,
     Json,
+    Overrides,
     Precision,
     Quiet,
+    RecipeFile,
     RegistryFolder,
+    recipe_for,
     running,
 )
 from molex_adapt.cli.output import Answer, broken, emit
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR
 
 cluster = typer.Typer(
-    help="Score and analyze a manifest by many workers, on one machine or many, with Ray.\n\n"
+    help="Score, analyze and compute features by many workers, on one machine or many, with Ray.\n\n"
     "[bold]Example[/bold]\n\n  molex-adapt cluster score corpus.parquet --out scores/ --workers 8",
     no_args_is_help=True,
 )
@@ -178,4 +181,62 @@ def analyze(
             Registry.open(registry).write_report(report, out)
             view.append(Text(f"Page: {out / 'report.html'}"))
     answer = Answer(report.as_dict(), view, report.remarks, failed=broken(report.failed))
+    emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+
+
+@cluster.command()
+def features(
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="What train or add-expert will be given.", show_default=False),
+    ],
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Where features go; every worker writes there. Without it: where MOLEX_CACHE says.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: ClusterWorkers = 2,
+    cpus: Cores = 1,
+    address: Address = None,
+    recipe: RecipeFile = None,
+    overrides: Overrides = None,
+    registry: RegistryFolder = DEFAULT_REGISTRY,
+    device: Device = "auto",
+    allow_failures: AllowFailures = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compute the base's features of a data set, for training to read.
+
+    They are those that train and add-expert would compute first, and stay in
+    the cache: train where MOLEX_CACHE names it. What is there is not computed
+    again. A worker that dies is replaced, and what it wrote stays.
+
+    [bold]Examples[/bold]
+
+      molex-adapt cluster features data/ --cache /shared/cache --workers 8
+      MOLEX_CACHE=/shared/cache molex-adapt add-expert data/ --domain new
+    """
+    from dataclasses import replace
+
+    from molex_adapt.cluster import Cluster, fill_cache
+
+    with running(quiet, device=device) as run:
+        report = fill_cache(
+            registry,
+            data,
+            Cluster(workers, cpus, address),
+            recipe=recipe_for(registry, recipe, overrides),
+            run=run if cache is None else replace(run, cache=cache),
+        )
+    answer = Answer(
+        report.as_dict(),
+        features_view(report),
+        ok=len(report.failed) < report.recordings,
+        failed=broken(report.failed),
+    )
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,7 +15,7 @@ from molex_adapt.data.folder import UNNAMED_ATTACK
 from molex_adapt.data.formats import cell
 from molex_adapt.data.labels import label_fault, label_of, split_of
 from molex_adapt.data.manifest import require_some_exist
-from molex_adapt.data.table import Table, Utterance
+from molex_adapt.data.table import Table, Utterance, with_columns
 from molex_adapt.errors import DataError
 from molex_adapt.text import short, shown
 
@@ -24,6 +24,22 @@ Kind: TypeAlias = Literal["folder", "line", "label", "duplicate", "missing"]
 recording that is not there."""
 
 _SHOWN_FAULTS = 5
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Leave the collector out: it would go again and again through half a million objects, none of them in a circle."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            if not gc.get_freeze_count():
+                # What was made is old at once, or the next object that anybody makes has it all gone through.
+                gc.freeze()
+                gc.unfreeze()
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +143,7 @@ class Recognised:
         _compare_ids(kept)
         return kept
 
+    @unwatched()
     def table(self, parts: Sequence[str] = ()) -> Table:
         """Its recordings as a table.
 
@@ -143,7 +160,7 @@ class Recognised:
                 require_some_exist(item.file, some[0].path.parent, [utterance.path for utterance in some])
         utterances = [utterance for item in listings for utterance in item.utterances]
         if len(parts) == 1:
-            utterances = [replace(utterance, split=None) for utterance in utterances]
+            utterances = with_columns(utterances, split=repeat(None))
         if not utterances:
             raise DataError(
                 f"{self.root} looks like {self.corpus.name}, but lists no recordings. Unpack it again."
@@ -202,18 +219,6 @@ def sub_folders(root: Path) -> list[Path]:
         return sorted(item for item in root.iterdir() if item.is_dir())
     except OSError:
         return []
-
-
-@contextmanager
-def unwatched() -> Iterator[None]:
-    """Leave the collector out: it would go again and again through half a million objects, none of them in a circle."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _is_meant(part: str | None, words: Sequence[str]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
+from molex_adapt.data.corpora.corpus import PartListing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Layout:
     parts: Mapping[Split, str] = field(
         default_factory=lambda: {"train": "train", "dev": "dev", "test": "eval"}
     )
+    complete: Callable[[PartListing, Sequence[Path]], None] | None = None
+    """Adds to a listing what else is said of its recordings below the folders that may be the tree's root."""
 
     def find(self, root: Path) -> tuple[Path, ...]:
         """The protocol files below a root, in the order train, dev, eval: all of one folder."""

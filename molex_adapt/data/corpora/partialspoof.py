@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from molex_adapt.data.corpora.layout import Layout
 from molex_adapt.data.corpora.protocol import protocol_corpus
+from molex_adapt.data.corpora.segment_labels import add_stretches
 
 LAYOUT = Layout(
     name="PartialSpoof",
@@ -24,6 +25,7 @@ LAYOUT = Layout(
     columns=("speaker", "file", "-", "attack", "key"),
     suffix=".wav",
     above=4,
+    complete=add_stretches,
 )
 """Columns as those of ASVspoof 2019."""
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import repeat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from molex_adapt.conventions import NO_CONDITION, Split
-from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, judged, unwatched
+from molex_adapt.conventions import Split
+from molex_adapt.data.corpora.corpus import PartListing, PublishedCorpus, Wanted, unwatched
 from molex_adapt.data.corpora.layout import Layout
-from molex_adapt.data.formats import ABSENT, cell, read_text
+from molex_adapt.data.corpora.protocol_lines import AudioFolders, read_lines
+from molex_adapt.data.formats import read_text
 from molex_adapt.data.labels import split_of
-from molex_adapt.data.places import settled
-from molex_adapt.data.table import Utterance
 from molex_adapt.errors import DataError
-from molex_adapt.text import shown
-
-_ELSEWHERE = "/\\\0"
-"""What a bare name does not hold."""
-_LONGEST_ABSENT = max(map(len, ABSENT))
 
 
 def protocol_corpus(
@@ -67,19 +58,18 @@ def list_protocol(
     looked = [audio] if audio is not None else list(roots) or [*path.parents][: layout.above]
     folders = _audio_folders(layout, split, looked) or ([] if audio is None else [audio])
     with unwatched():
-        here = {file.name: file for folder in reversed(folders) for file in folder.iterdir()}
-        read = _read_lines(path, lines, layout, split, folders[0] if folders else looked[0], here)
+        places = AudioFolders.listed(folders) if folders else AudioFolders(looked[0])
+        read = read_lines(path, lines, layout, split, places)
     if folders:
-        for item in read:
-            if not all(f"{name}{layout.suffix}" in here for name in item.ids):
-                item.utterances, remarks = settled(item.utterances)
-                item.remarks += remarks
+        if layout.complete is not None:
+            for item in read:
+                layout.complete(item, [*dict.fromkeys((*looked, *[*path.parents][: layout.above]))])
         return read
-    places = layout.audio[split or "test"]
+    wanted = layout.audio[split or "test"][0]
     read[0].fault(
         None,
         "folder",
-        f"{path} lists recordings of {layout.name}, but their folder is not there. Looked for {places[0]} in "
+        f"{path} lists recordings of {layout.name}, but their folder is not there. Looked for {wanted} in "
         f"{' and '.join(map(str, looked))}. Unpack the audio there, name its folder (data) and this file (key), or "
         "name only the parts that are there, such as DIR#train,dev",
     )
@@ -90,7 +80,7 @@ def list_protocol_names(path: Path, layout: Layout) -> list[PartListing]:
     """The same, whether or not any recording is there; their paths are bare names."""
     lines, split = _opened(path, layout)
     with unwatched():
-        return _read_lines(path, lines, layout, split, Path(), {})
+        return read_lines(path, lines, layout, split, AudioFolders(Path()))
 
 
 def _opened(path: Path, layout: Layout) -> tuple[list[str], Split | None]:
@@ -124,144 +114,3 @@ def _audio_folders(layout: Layout, split: Split | None, roots: Sequence[Path]) -
             if found := [folder for folder in found if folder.is_dir()]:
                 return found
     return []
-
-
-@dataclass
-class _Rows:
-    """Lines of a protocol, split, and their numbers."""
-
-    fields: list[list[str]]
-    numbers: list[int]
-
-    @cached_property
-    def columns(self) -> list[list[str]]:
-        return [[fields[place] for fields in self.fields] for place in range(len(self.fields[0]))]
-
-    def having(self, place: int, word: str) -> _Rows:
-        return self.select(lambda _, fields: fields[place] == word)
-
-    def select(self, wanted: Callable[[int, list[str]], bool]) -> _Rows:
-        kept = [
-            (fields, number)
-            for fields, number in zip(self.fields, self.numbers, strict=True)
-            if wanted(number, fields)
-        ]
-        return _Rows([fields for fields, _ in kept], [number for _, number in kept])
-
-
-def _read_lines(
-    path: Path,
-    lines: Iterable[str],
-    layout: Layout,
-    split: Split | None,
-    audio: Path,
-    here: Mapping[str, Path],
-) -> list[PartListing]:
-    """A listing for each part; the first one has the faults of all lines.
-
-    Done column by column: half a million lines take seconds, and what most of them say is said thousands of times.
-
-    Args:
-        path, lines, layout, split: the file, what it holds, its columns, and of which split it is.
-        audio: the folder of recordings that are not there.
-        here: those that are, by name.
-    """
-    whole = PartListing(path, None if split is None else layout.parts[split])
-    rows = _Rows([], [])
-    width = len(layout.columns)
-    for number, line in enumerate(lines, 1):
-        fields = line.split()
-        if len(fields) == width:
-            rows.fields.append(fields)
-            rows.numbers.append(number)
-        elif fields:
-            text = f"{len(fields)} columns. {layout.name} has {width}: {' '.join(layout.columns)}"
-            whole.fault(number, "line", text)
-    rows = _clean(rows, layout, whole)
-    if not rows.fields:
-        return [whole]
-    if "subset" not in layout.columns:
-        _list(rows, layout, split, audio, here, whole)
-        return [whole]
-    at = layout.columns.index("subset")
-    parts = list(dict.fromkeys(rows.columns[at]))
-    listings = [whole, *(PartListing(path) for _ in parts[1:])]
-    for part, listing in zip(parts, listings, strict=True):
-        listing.part = part
-        _list(rows.having(at, part), layout, split, audio, here, listing)
-    return listings
-
-
-def _clean(rows: _Rows, layout: Layout, listing: PartListing) -> _Rows:
-    """The rows that can be meant; the others become faults."""
-    if not rows.fields:
-        return rows
-    key, attack, file = (layout.columns.index(name) for name in ("key", "attack", "file"))
-    pairs = set(zip(rows.columns[key], rows.columns[attack], strict=True))
-    wrong = {pair: found for pair in pairs if isinstance(found := judged(*pair), str)}
-    names = rows.columns[file]
-    joined = "\n".join(names)
-    strange = min(map(len, names)) <= _LONGEST_ABSENT or any(sign in joined for sign in _ELSEWHERE)
-    if not (wrong or strange or len(set(names)) < len(names)):
-        return rows
-    before: dict[str, int] = {}
-
-    def fine(number: int, fields: list[str]) -> bool:
-        name, pair = fields[file], (fields[key], fields[attack])
-        if pair in wrong:
-            listing.fault(number, "label", wrong[pair])
-        elif cell(name) is None:
-            listing.fault(number, "line", "no file name")
-        elif any(sign in name for sign in _ELSEWHERE):
-            text = f"the file name {shown(name)} leads elsewhere. {layout.name} names files, not paths"
-            listing.fault(number, "line", text)
-        elif before.setdefault(name, number) != number:
-            listing.repeated(name, number, before[name])
-        else:
-            return True
-        return False
-
-    return rows.select(fine)
-
-
-def _list(
-    rows: _Rows,
-    layout: Layout,
-    split: Split | None,
-    audio: Path,
-    here: Mapping[str, Path],
-    listing: PartListing,
-) -> None:
-    """Put clean rows into a listing."""
-    columns = dict(zip(layout.columns, rows.columns, strict=True))
-    names = columns["file"]
-    pairs = list(zip(columns["key"], columns["attack"], strict=True))
-    verdicts = {
-        pair: found for pair in set(pairs) if not isinstance(found := judged(*pair), str)
-    }  # clean rows have no others
-    means = [verdicts[pair] for pair in pairs]
-    files = [f"{name}{layout.suffix}" for name in names]
-    sibling = (audio / "any").with_name  # sooner there than a path that is joined
-    conditions: Iterable[str | None] = repeat(None)
-    if "codec" in columns:
-        conditions = _said(columns["codec"], NO_CONDITION, layout.none)
-    seeds = _said(columns["codec_seed"]) if "codec_seed" in columns else names
-    listing.ids = dict(zip(names, rows.numbers, strict=True))
-    listing.utterances = list(
-        map(
-            Utterance,
-            [here.get(file) or sibling(file) for file in files],
-            [label for label, _ in means],
-            [attack for _, attack in means],
-            [seed or name for name, seed in zip(names, seeds, strict=True)],
-            _said(columns["speaker"]),
-            repeat(split),
-            conditions,
-        )
-    )
-
-
-def _said(words: Sequence[str], absent: str | None = None, others: Sequence[str] = ()) -> list[str | None]:
-    """The words, with another value where a cell is not there, or says one of `others`."""
-    nothing = {word for word in set(words) if len(word) <= _LONGEST_ABSENT and cell(word) is None} | {*others}
-    return [absent if word in nothing else word for word in words]

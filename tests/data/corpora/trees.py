@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 Tree = Callable[[Path], Path]
 
 LA_2019 = {
@@ -171,7 +173,18 @@ def partialspoof(root: Path) -> Path:
         write(base / f"protocols/PartialSpoof_LA_cm_protocols/PartialSpoof.LA.cm.{part}.trl.txt", text)
         touch(*(base / part / "con_wav" / f"{name}.wav" for name in second(text)))
         write(base / part / f"{part}.lst", "\n".join(second(text)))
+        labels = {name: ("110011000" if name.startswith("CON") else "1111") for name in second(text)}
+        write_labels(base, part, 0.01, labels)
+        write_labels(base, part, 0.16, {name: min(signs) for name, signs in labels.items()})
     return root
+
+
+def write_labels(base: Path, part: str, step: float, labels: dict[str, str]) -> Path:
+    """Labels of segments as PartialSpoof has them: a dictionary of arrays of text, pickled by NumPy."""
+    path = base / "segment_labels" / f"{part}_seglab_{step}.npy"
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, {name: np.array([*signs]) for name, signs in labels.items()})  # type: ignore[arg-type]
+    return path
 
 
 TREES: dict[str, Tree] = {
