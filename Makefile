@@ -26,7 +26,7 @@ demo: $(DEMO_STAMP) ## Show the whole story on real speech, offline, in three mi
 	@case " $(DEMO) " in *" --speech"*) ;; *) tools/install_speech.sh ;; esac
 	$(BIN)/molex-adapt demo $(DEMO)
 
-# Compiled tests are kept, whatever the environment says: to compile them takes a sixth of the second run.
+# Compiled tests are kept, whatever the environment says: to compile them anew takes each process eight seconds.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) ## Run the tests (no network, no GPU)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal $(TESTS)
