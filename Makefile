@@ -66,7 +66,7 @@ format: $(STAMP) ## Format the code and mend what lint can mend
 
 clean: ## Remove everything that make made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-out site
-	find molex_adapt tests -name __pycache__ -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): $(DEMO_STAMP)
 	$(PIP) --editable '.[demo,dev]'
