@@ -26,6 +26,8 @@ demo: $(DEMO_STAMP) ## Show the whole story on real speech, offline, in three mi
 	@case " $(DEMO) " in *" --speech"*) ;; *) tools/install_speech.sh ;; esac
 	$(BIN)/molex-adapt demo $(DEMO)
 
+# Compiled tests are kept, whatever the environment says: to compile them anew takes each process eight seconds.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP) ## Run the tests (no network, no GPU)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal $(TESTS)
 
@@ -64,7 +66,7 @@ format: $(STAMP) ## Format the code and mend what lint can mend
 
 clean: ## Remove everything that make made
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-out site
-	find molex_adapt tests -name __pycache__ -prune -exec rm -rf {} +
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): $(DEMO_STAMP)
 	$(PIP) --editable '.[demo,dev]'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +90,17 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All of a file's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
 def named(path: Path) -> list[str]:
     """Every name that a file imports, wherever in it: under TYPE_CHECKING and inside functions as well."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found += [f"{node.module}.{alias.name}" for alias in node.names]
@@ -234,11 +242,11 @@ def test_only_typer_is_imported_never_click():
         assert not [name for name in named(path) if name.split(".")[0] == "click"], path
 
 
+@cache
 def used(path: Path) -> set[str]:
     """Dotted names of what a file calls or imports; a rename by `Path.replace`, with its one argument, as "rename"."""
-    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     found = set(named(path))
-    for node in tree:
+    for node in nodes(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             found.add(ast.unparse(node.func))
             if node.func.attr == "rename" or (node.func.attr == "replace" and len(node.args) == 1):

@@ -104,8 +104,12 @@ class Base(nn.Module):
         return self.family.feed_forward if wanted == FEED_FORWARD else wanted
 
     def train(self, mode: bool = True) -> Base:
-        """Stay in evaluation mode: `.train()` would switch on dropout and random masking in a frozen model."""
-        return super().train(False)
+        """Stay in evaluation mode: `.train()` would switch on dropout and random masking in a frozen model.
+
+        The model's modules are left alone: they are in it from the start, and all of them are asked at every step.
+        """
+        self.training = False
+        return self
 
     def compute_in(self, precision: Precision) -> None:
         """Choose the number format of the blocks' products; call it after the base was moved to its device.

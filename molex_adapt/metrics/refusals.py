@@ -155,6 +155,7 @@ def threshold_for_new_voices(
     # Nothing above the quantile of all can hold for most draws.
     candidates = np.sort(values)[: int(share * values.size) + 1]
     below = np.stack([np.searchsorted(np.sort(values[owners == at]), candidates) for at in range(names.size)])
+    below = below.astype(np.float64)  # as exact, and multiplied many times as fast as integers
     even = np.full(names.size, 1 / names.size)
     draws = np.random.default_rng(seed).multinomial(names.size, even, bootstrap)
     refused = (draws @ below) / (draws @ np.bincount(owners))[:, None]

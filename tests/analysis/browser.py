@@ -18,13 +18,13 @@ _PATIENCE = 60.0
 class Browser:
     """One page of a browser; notes what it says on its console and every request that it makes."""
 
-    def __init__(self, profile: Path, width: int = 1280, height: int = 900) -> None:
+    def __init__(self, profile: Path) -> None:
         # Chromium speaks on descriptors 3 and 4: those that are put there must not lie there already.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (*os.pipe(), *os.pipe())]
         read_here, write_there, read_there, write_here = ends
         command = (
             f"exec {CHROMIUM} --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
-            f"--user-data-dir={profile} --window-size={width},{height} --remote-debugging-pipe about:blank "
+            f"--user-data-dir={profile} --remote-debugging-pipe about:blank "
             f"3<&{read_there} 4>&{write_there} 2>/dev/null"
         )
         self.process = subprocess.Popen(["bash", "-c", command], pass_fds=(read_there, write_there))
@@ -33,8 +33,17 @@ class Browser:
         self._in, self._out = write_here, read_here
         self._rest, self._number = b"", 0
         self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        self.session: str | None = None
+        self._context: str | None = None
+
+    def begin(self, width: int = 1280, height: int = 900) -> None:
+        """A new page that knows nothing of those before it."""
         self.session = None
+        if self._context is not None:
+            self.call("Target.disposeBrowserContext", {"browserContextId": self._context})
+        self._context = self.call("Target.createBrowserContext")["browserContextId"]
+        where = {"url": "about:blank", "browserContextId": self._context}
+        target = self.call("Target.createTarget", where)["targetId"]
         self.session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
@@ -43,7 +52,7 @@ class Browser:
     def call(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params or {}}
-        if getattr(self, "session", None):
+        if self.session:
             message["sessionId"] = self.session
         os.write(self._in, json.dumps(message).encode() + b"\0")
         end = time.monotonic() + _PATIENCE

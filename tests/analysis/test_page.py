@@ -32,11 +32,17 @@ def small(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def browser(tmp_path) -> Iterator[Browser]:
-    made = Browser(tmp_path / "profile")
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory) -> Iterator[Browser]:
+    made = Browser(tmp_path_factory.mktemp("chromium"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def browser(chromium) -> Browser:
+    chromium.begin()
+    return chromium
 
 
 def rows(browser: Browser, table: str) -> list[list[str]]:

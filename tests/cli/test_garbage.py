@@ -37,13 +37,15 @@ def test_a_caller_in_the_same_process_keeps_its_collector():
 
 
 @pytest.fixture
-def thawed():
-    """Whatever is put aside comes back."""
+def uncalled():
+    """What the collector calls in all tests, `tests/conftest.py`, it does not call here."""
+    callbacks = list(gc.callbacks)
+    gc.callbacks.clear()
     yield
-    gc.unfreeze()
+    gc.callbacks.extend(callbacks)
 
 
-def test_nothing_is_put_aside_when_imports_are_over(thawed):
+def test_nothing_is_put_aside_when_imports_are_over(uncalled):
     put_aside = PutAside()
     put_aside("stop", {})
     before = gc.get_freeze_count()

@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import shutil
-import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,6 +17,7 @@ from molex_adapt.cli import several
 from molex_adapt.cli.app import main
 from molex_adapt.processes import are_several, gathered, is_first
 from molex_adapt.shipped import registry_path
+from tests.forking import forked
 from tests.several import in_two
 
 
@@ -103,7 +103,7 @@ def test_training_divides_and_a_demonstration_does_not(monkeypatch):
 
 
 @pytest.mark.slow
-def test_accelerate_launches_it(sound, tmp_path):
+def test_accelerate_launches_it(sound, tmp_path, monkeypatch):
     import soundfile
     from accelerate.commands import launch
 
@@ -113,13 +113,11 @@ def test_accelerate_launches_it(sound, tmp_path):
     how = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     how += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "molex_adapt"]
     score = ["score", str(tmp_path), "--registry", str(tmp_path / "registry"), "--device", "cpu", "--json"]
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, launch.__file__, *how, *score],
-        env=os.environ | {"PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.count("\n") == 1
-    assert "score (2) ..." in done.stderr
+    (tmp_path / "said").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    monkeypatch.setattr(sys, "argv", ["accelerate", *how, *score])
+    # The launcher alone is a fork, which need not import torch once more; what it launches are processes of their own.
+    status, out, err = forked(launch.main, tmp_path / "said", environment)
+    assert status == 0, err
+    assert out.count("\n") == 1
+    assert "score (2) ..." in err

@@ -26,6 +26,7 @@ import torch
 
 import molex_adapt.train.checkpoints
 from molex_adapt.api import Registry, Run
+from molex_adapt.cli.garbage import spare_the_collector
 from molex_adapt.errors import MolexError
 from molex_adapt.progress import Silent
 from molex_adapt.registry import GenerationDraft, NewExpert, Store
@@ -150,6 +151,7 @@ OPERATIONS: dict[str, Callable[[Registry, Request], object]] = {
 
 def serve(events: int) -> None:
     """Answer requests until the input ends."""
+    spare_the_collector()  # what is put aside is not looked at, and so not copied, in every fork
     torch.set_num_threads(1)
     molex_adapt.train.checkpoints.CHECKPOINT_SECONDS = 0.0
     running: set[int] = set()

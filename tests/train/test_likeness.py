@@ -28,7 +28,7 @@ class Notes(Silent):
 
 @pytest.fixture
 def trained(detector_of, domain_of, tiny_recipe):
-    recipe = tiny_recipe(joint={"steps": 120, "evaluate_every": 20})
+    recipe = tiny_recipe(joint={"steps": 60, "evaluate_every": 20})
     detector = detector_of(recipe)
     domains = {"buzz": domain_of("buzz", 0, 1), "hum": domain_of("hum", 5, 2)}
     result = train_first(detector, domains, recipe, Run())
