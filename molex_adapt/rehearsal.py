@@ -3,7 +3,7 @@
 A Gaussian of utterance means has no frame and no utterance in it. Draws stand for the speech of old domains wherever
 only the routers are concerned: a new expert's gates learn to stay closed on them.
 
-Shapes: N utterances, L blocks, D the width of a router's input, R directions.
+Shapes: D the width of a router's input, R directions, M draws.
 
 Source: pseudo-rehearsal, Robins (Connection Science 7, 1995); own: of routing inputs, a Gaussian for every block and
 class, whose covariance is its first directions and a diagonal (a factor model by principal components).

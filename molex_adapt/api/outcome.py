@@ -27,6 +27,7 @@ from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.remembering import remember
 
 
 def routing_profile(detector: Detector, result: Adapted, old: Mapping[str, OldDomain]) -> dict[str, Any]:
@@ -65,7 +66,7 @@ def write_generation(
                 _record(training, name, domain, data, result),
                 expert_arrays(detector, name),
                 _exemplar_arrays(result.exemplars[name], data, recipe),
-                remembered_to_arrays(result.remembered[name]),
+                remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds)),
             )
             for name, (domain, data) in owners.items()
         ],

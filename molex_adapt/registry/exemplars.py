@@ -68,7 +68,7 @@ def remembered_to_arrays(remembered: Remembered) -> Arrays:
         if each is not None:
             found |= {
                 f"{label}.mean": each.mean.half().numpy(),
-                f"{label}.directions": each.directions.half().numpy(),
+                f"{label}.directions": each.directions.half().contiguous().numpy(),
                 f"{label}.rest": each.rest.half().numpy(),
                 f"{label}.utterances": np.array([each.utterances], np.int32),
             }

@@ -37,7 +37,7 @@ from molex_adapt.train.readout_stage import (
     weigh_readout,
     with_states,
 )
-from molex_adapt.train.remembering import rehearsed, remember
+from molex_adapt.train.remembering import rehearsed
 from molex_adapt.train.stages import (
     append_expert,
     expert_stage,
@@ -101,11 +101,6 @@ def train_first(
         data = domains[name] if not sharing else next(iter(domains.values()))
         # Experts that share a domain keep the same exemplars. Experts of different domains each draw their own.
         result.exemplars[name] = _exemplars(data, recipe, run.seed + (0 if sharing else number))
-    seconds = recipe.data.crop_seconds
-    kept = timed(
-        result, lambda: {at: remember(detector, data.train, seconds) for at, data in domains.items()}
-    )
-    result.remembered = {name: kept[name] if not sharing else next(iter(kept.values())) for name in names}
     return result
 
 
@@ -138,25 +133,6 @@ def add_expert(
         if_needed: train no expert where the readout alone solves the domain.
     """
     result = Adapted([name], threshold)
-    _learn(detector, name, domain, data, old, recipe, run, result, checkpoints, accept, if_needed)
-    result.remembered[name] = timed(result, lambda: remember(detector, data.train, recipe.data.crop_seconds))
-    return result
-
-
-def _learn(
-    detector: Detector,
-    name: str,
-    domain: str,
-    data: DomainData,
-    old: Mapping[str, OldDomain],
-    recipe: Recipe,
-    run: Run,
-    result: Adapted,
-    checkpoints: Checkpoints | None,
-    accept: bool,
-    if_needed: bool,
-) -> None:
-    """Fill the result of `add_expert`."""
     with unmoved(detector):
         former = ask_former(detector, domain, data, old, recipe, run, result)
         alone = ReadoutAlone.learn(detector, name, data, former, recipe, run, result)
@@ -167,24 +143,22 @@ def _learn(
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
     if alone is not None and solved and if_needed:
         alone.take_over(detector, name, result, "the readout alone solves the domain, and it was not trained")
-        return
+        return result
     if solved:
         result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
-    replay = replay_pools(detector, old, former.replay_weights)
-    drawn = rehearsed(detector, old, run.seed)
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
-    pools = with_replay([new], replay, former.replay_share)
+    pools = with_replay([new], former.replay, former.replay_share)
     if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
         standardise_routers(detector, pools)
-    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, drawn)
+    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
     if alone is not None and not result.stages["expert"].best_step and not accept:
         result.seconds["expert"] = result.stages["expert"].seconds
         alone.take_over(detector, name, result, "its training brought nothing on the development split")
-        return
-    pools = with_replay([new], replay, recipe.training.replay_share)
-    stage = router_stage(detector, pools, former.development, recipe, run.seed, name, drawn)
+        return result
+    pools = with_replay([new], former.replay, recipe.training.replay_share)
+    stage = router_stage(detector, pools, former.development, recipe, run.seed, name, former.rehearsed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
@@ -192,6 +166,7 @@ def _learn(
         judge(detector, former.sets, former.scored, domain, recipe, result)
     if result.refused and alone is not None and alone.accepted and not accept:
         alone.take_over(detector, name, result, f"with it {'; '.join(result.refused)}")
+    return result
 
 
 def retrain_routers(
@@ -222,7 +197,9 @@ def retrain_routers(
     known = with_states(detector, development_sets(old))
     before = score_development(detector, known)
     development = [*known.values(), *(item.dev for item in data.values())]
-    stage = router_stage(detector, pools, development, recipe, run.seed)
+    others = {key: item for key, item in old.items() if key not in data and item.exemplars is None}
+    held = rehearsed(detector, others, run.seed)
+    stage = router_stage(detector, pools, development, recipe, run.seed, rehearsed=held)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         recalibrate(detector, development, result, before)

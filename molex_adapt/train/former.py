@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.recipe import Recipe
@@ -13,9 +15,18 @@ from molex_adapt.train.acceptance import DomainScores, score_sets
 from molex_adapt.train.calibrate import DevelopmentScores, score_development, spare
 from molex_adapt.train.judgement import Adapted, recalibrate, timed
 from molex_adapt.train.likeness import likeness
-from molex_adapt.train.old import OldDomain, check_sets, development_sets, replay_share, replay_weights
+from molex_adapt.train.old import (
+    OldDomain,
+    check_sets,
+    development_sets,
+    replay_pools,
+    replay_share,
+    replay_weights,
+)
+from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import weigh_readout, with_states
+from molex_adapt.train.remembering import rehearsed
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,12 @@ class Former:
         sets: what acceptance measures on: exemplars of every old domain, and the new one's test split.
         scored: the scores of these.
         development: sets for early stopping and calibration; the new domain's is the first.
-        held: what is to keep its error rates at the frozen threshold, with its scores: the old ones of these, and the
-            new domain's bona fide speech, which is as real as theirs.
-        replay_share: least share of every batch that exemplars get.
-        replay_weights: by old domain, how they divide it.
-        blind: whether there are old domains, and no exemplar of any.
+        held: what is to keep its error rates at the frozen threshold, with its scores: old domains' exemplars for that,
+            and the new domain's bona fide speech, which is as real as theirs.
+        replay: exemplars to train on beside the new domain.
+        replay_share: least share of every batch that they get.
+        rehearsed: (M, L, D) draws of what routers read of old domains, where that is kept.
+        alone: whether the new domain is all that training hears.
     """
 
     domain: str
@@ -39,17 +51,18 @@ class Former:
     scored: Mapping[str, DomainScores]
     development: list[Features]
     held: DevelopmentScores
+    replay: list[Pool]
     replay_share: float
-    replay_weights: Mapping[str, float]
-    blind: bool
+    rehearsed: Tensor | None
+    alone: bool
 
     def settle(self, detector: Detector, result: Adapted) -> None:
         """Weigh the readout and calibrate anew, for the mixture as it is now.
 
-        Where nothing of old domains can be measured both stay as far as the new domain's bona fide speech allows: it
-        alone would decide them, and the old ones are to keep their scores.
+        Where the new domain alone would decide them they stay, as far as bona fide speech allows: what old domains have
+        as scores, they keep.
         """
-        if self.blind:
+        if self.alone:
             spare(detector, self.held, result.threshold)
             return
         result.remarks += weigh_readout(detector, self.development)
@@ -65,7 +78,11 @@ def ask_former(
     run: Run,
     result: Adapted,
 ) -> Former:
-    """Measure the former mixture; a new domain that it knows already is a remark."""
+    """Measure the former mixture; a new domain that it knows already is a remark.
+
+    Where routing statistics are kept of all old domains, these hold the place of exemplars, which are replayed only if
+    the recipe keeps some of the new domain as well.
+    """
     found = likeness(detector, data.dev) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
@@ -79,6 +96,16 @@ def ask_former(
         share = replay_share(1 - share, found.loss, losses)
     heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
     held = score_development(detector, heard)
-    development = [data.dev, *known.values()]
-    blind = bool(detector.mixture.names) and not known
-    return Former(domain, sets, scored, development, held, share, replay_weights(losses), blind)
+    by_statistics = all(item.remembered is not None for item in old.values()) and not recipe.exemplars.replay
+    alone = bool(detector.mixture.names) and (by_statistics or not known)
+    return Former(
+        domain,
+        sets,
+        scored,
+        [data.dev, *([] if alone else known.values())],
+        held,
+        [] if alone else replay_pools(detector, old, replay_weights(losses)),
+        share,
+        rehearsed(detector, old, run.seed),
+        alone,
+    )

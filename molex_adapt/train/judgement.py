@@ -11,7 +11,6 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.recipe import Recipe
-from molex_adapt.rehearsal import Remembered
 from molex_adapt.reports import Change
 from molex_adapt.train.acceptance import (
     DomainScores,
@@ -40,7 +39,7 @@ class Adapted:
         not_measured: old domains of which nothing is kept to measure on.
         withdrawn: whether the new expert was found to do harm, so that its gates are closed.
         seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
-        exemplars, remembered: per new expert.
+        exemplars: per new expert.
         threshold: frozen when the first mixture was trained; nats.
     """
 
@@ -56,7 +55,6 @@ class Adapted:
     seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
     stages: dict[str, Fitted] = field(default_factory=dict)
     exemplars: dict[str, Exemplars] = field(default_factory=dict)
-    remembered: dict[str, Remembered] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 

@@ -6,7 +6,7 @@ leaves the rest alone, and is what its name promises.
 What routers read of old domains is drawn from Gaussians where it is kept (`rehearsal`): a few exemplars say little of
 what those domains are like in other channels.
 
-Shapes: B utterances, D the width of a router's input, E experts, L blocks, M draws.
+Shapes: B utterances, D the width of a router's input, M draws.
 
 Source: own; the odds of one class by linear regression on indicators, class sizes made equal (Hastie, Tibshirani and
 Friedman, The Elements of Statistical Learning, 4.2), here of each block's routing input.
@@ -29,7 +29,8 @@ from molex_adapt.train.reads import caught_reads
 
 ODDS = 3.0
 """Log-odds of the new expert's share: this much on its own attack, and as much below zero on all other speech."""
-RIDGE = 0.03
+RIDGE, RIDGE_WITH_DRAWS = 0.03, 0.003
+"""Many draws leave little to chance, and the weights less held back."""
 _DRAWS, _OF = 4, 128
 
 
@@ -75,7 +76,7 @@ def open_gates(
         own_rivals = _rivals(gate_logits(router, drawn[:, at]), row)[:, 0].cpu().double()
         target = torch.where(mine, ODDS, -ODDS).double() + torch.cat([*rivals[at], own_rivals])
         read = F.pad(torch.cat([*inputs[at], drawn[:, at].double()]), (0, 1), value=1.0)
-        solution = _ridge(read, target, weights)
+        solution = _ridge(read, target, weights, RIDGE if rehearsed is None else RIDGE_WITH_DRAWS)
         router.rows[row].copy_(solution * router.width**0.5)  # logits are divided by the root of the width
 
 
@@ -120,10 +121,10 @@ def _weights(mine: Tensor, drawn: int) -> Tensor:
     return torch.cat([found, torch.full((drawn,), 0.25 / max(1, drawn), dtype=found.dtype)])
 
 
-def _ridge(rows: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+def _ridge(rows: Tensor, target: Tensor, weights: Tensor, ridge: float) -> Tensor:
     """(B, D + 1) rows, the last constant, (B,) targets and their weights, to a solution (D + 1,)."""
     weighed = weights[:, None] * rows
-    penalty = torch.full((rows.shape[1],), RIDGE, dtype=rows.dtype)
+    penalty = torch.full((rows.shape[1],), ridge, dtype=rows.dtype)
     penalty[-1] = 1e-9  # the constant is not held back
     solution: Tensor = torch.linalg.solve(weighed.T @ rows + penalty.diag(), weighed.T @ target)
     return solution

@@ -1,4 +1,7 @@
-"""Old domains without their recordings: what routers read of them, kept when they are learnt and drawn again later."""
+"""Old domains without their recordings: what routers read of them, kept when they are learnt and drawn again later.
+
+Shapes: M draws.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The three stages of training: joint, expert, router. Each says what moves and towards what; `loop.fit` moves it."""
+"""The three stages of training: joint, expert, router. Each says what moves and towards what; `loop.fit` moves it.
+
+Shapes: M draws of routing inputs of old domains.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,8 @@ from molex_adapt.train.reads import caught_reads
 
 TWIN_LOSS = 1.0
 """Weight of the loss that ranks every recording above its forged copy in the same batch."""
+FIRM = 4.0
+"""By how much the gate loss weighs more where old domains are rehearsed: nothing else holds them then."""
 DEVELOPMENT = 64
 """Utterances of each class and domain in an evaluation on the development split, at least; where evaluations are far
 apart, one for every 64 clips of the training between: that costs little, and tells more."""
@@ -106,7 +111,8 @@ def expert_stage(
 
     def loss(batch: Batch) -> Tensor:
         _, value = logits_and_loss(detector, batch, TWIN_LOSS)
-        return value + recipe.router.domain_loss * gate_loss(detector, batch, row, rehearsed)
+        gate = gate_loss(detector, batch, row, rehearsed)
+        return value + (FIRM if rehearsed is not None else 1) * recipe.router.domain_loss * gate
 
     shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
     return _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)
@@ -139,10 +145,12 @@ def router_stage(
 
     def loss(batch: Batch) -> Tensor:
         if rehearsed is None or new is None:
-            return _routed_loss(detector, batch, recipe)
+            value = _routed_loss(detector, batch, recipe)
+            return value if rehearsed is None else value + drift_loss(detector, rehearsed, before)
         _, value = logits_and_loss(detector, batch, TWIN_LOSS)
+        value = value + recipe.router.load_balance * balance_loss(detector, batch)
         gate = gate_loss(detector, batch, mixture.index(new), rehearsed)
-        return value + recipe.router.domain_loss * gate + drift_loss(detector, rehearsed, before)
+        return value + FIRM * recipe.router.domain_loss * gate + drift_loss(detector, rehearsed, before)
 
     return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
 

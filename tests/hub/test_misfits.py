@@ -80,7 +80,7 @@ def test_routing_statistics(refuses, good):
 
     refuses(
         having(**{name.replace(".", "__"): array[:1] for name, array in kept.items()}),
-        "this base has (2, 32)",
+        r"this base has \(2, 32\)",
     )
     refuses(having(spoof__mean=np.full_like(kept["spoof.mean"], np.nan)), "NaN or infinite")
     refuses(having(spoof__rest=-kept["spoof.rest"] - 1), "a variance or a count cannot")

@@ -160,13 +160,13 @@ def test_the_base_of_an_adapter_is_named_where_it_is_on_a_hub(lab, tmp_path):
     assert b'"base_model_name_or_path": "lab/speech"' in adapter_config(record)
 
 
-@pytest.mark.parametrize(("exemplars", "rows"), [(True, "heard"), (False, "centred")])
-def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
+@pytest.mark.parametrize("exemplars", [True, False])
+def test_an_expert_joins_another_mixture(hub, lab, data, exemplars):
     ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
     ours.hub.push("buzz", name, exemplars=exemplars)
     old = {path: path.read_bytes() for path in theirs.store.expert_folder("tick").iterdir()}
     report = theirs.pull(name, run=CPU)
-    assert (report.rows, report.activated) == (rows, True)
+    assert (report.rows, report.activated) == ("heard", True)
     assert any("another head" in line for line in report.remarks)
     assert any("retrain-router" in line for line in report.remarks)
     assert set(report.before) == ({"tick", "buzz"} if exemplars else {"tick"})
@@ -174,8 +174,8 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars, rows):
     assert {path: path.read_bytes() for path in theirs.store.expert_folder("tick").iterdir()} == old
     assert theirs.store.generation().names == ["tick", "buzz"]
     shares = theirs.analyze(data("buzz"), run=Run(device="cpu", workers=1)).usage["buzz"]
+    assert shares["buzz"] > 0.5  # it acts where it should, before any training
     if exemplars:
-        assert shares["buzz"] > 0.5  # it acts where it should, before any training
         retrained = theirs.retrain_router(run=CPU)
         assert retrained.generation == 3
 

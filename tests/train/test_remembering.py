@@ -7,8 +7,6 @@ from torch.nn import functional as F
 
 from molex_adapt.registry.exemplars import arrays_to_remembered, remembered_to_arrays
 from molex_adapt.routing import collect
-from molex_adapt.run import Run
-from molex_adapt.train.adapt import add_expert
 from molex_adapt.train.losses import drift_loss, gate_logits
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.opening import gate_loss, open_gates
@@ -74,10 +72,3 @@ def test_the_losses_see_what_is_rehearsed(detector_of, features_of, tiny_recipe)
         [(old * (old / new).log()).sum(-1).mean() for old, new in zip(former, now, strict=True)]
     ).mean()
     torch.testing.assert_close(drift_loss(detector, drawn, before), expected)
-
-
-def test_every_new_expert_is_remembered(detector_of, domain_of, tiny_recipe):
-    recipe = tiny_recipe(expert={"steps": 2}, router_stage={"steps": 2})
-    detector = detector_of(recipe, *OLD)
-    result = add_expert(detector, "new", "new", domain_of(), {}, 0.0, recipe, Run())
-    assert result.remembered["new"].spoof.utterances == 8
