@@ -92,7 +92,7 @@ def arrays_to_remembered(arrays: Arrays) -> Remembered:
         else None
         for label in (BONA_FIDE, SPOOF)
     ]
-    return Remembered(*classes, read("centre"), read("spread"))
+    return Remembered(classes[0], classes[1], read("centre"), read("spread"))
 
 
 def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Features | None:

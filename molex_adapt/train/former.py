@@ -1,4 +1,7 @@
-"""What is asked of the former mixture before a new expert comes: from then on it is another one."""
+"""What is asked of the former mixture before a new expert comes: from then on it is another one.
+
+Shapes: M draws of routing inputs of old domains.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def drift_loss(detector: Detector, rehearsed: Tensor, before: Sequence[Tensor]) 
 def gate_logits(router: Router, read: Tensor) -> Tensor:
     """(M, D) standardised routing inputs of one block to gate logits (M, E)."""
     rows = router.rows.differentiable()
-    return F.linear(read.to(rows), rows[:, :-1], rows[:, -1]) / router.width**0.5
+    logits: Tensor = F.linear(read.to(rows), rows[:, :-1], rows[:, -1]) / router.width**0.5
+    return logits
 
 
 def balance_loss(detector: Detector, batch: Batch) -> Tensor:

@@ -35,7 +35,7 @@ def remember(detector: Detector, train: Features | OnlineFeatures, seconds: Seco
         # One utterance has no covariance.
         kept = in_memory(train, rows, seconds) if len(rows) > 1 else None
         found.append(None if kept is None else Gaussian.fit(reads_of(detector, kept)))
-    return Remembered(*found, *standardisation(detector))
+    return Remembered(found[0], found[1], *standardisation(detector))
 
 
 def rehearsed(detector: Detector, old: Mapping[str, OldDomain], seed: int) -> Tensor | None:

@@ -37,7 +37,9 @@ def training_rows(folder: Path, attack: str) -> Table | None:
 
 def main() -> None:
     """Read the command line and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("domains", type=Path, help="folder that tools.wideband.domains wrote")
     parser.add_argument("--registry", type=Path, required=True)
     options = parser.parse_args()
