@@ -25,7 +25,7 @@ LEVELS = [
     {"api"},
     {"train", "analysis", "hub"},
     {"registry"},
-    {"routing"},
+    {"rehearsal", "routing"},
     {"exported", "features", "published"},
     {"prefix_cache"},
     {"detector"},

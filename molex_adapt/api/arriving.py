@@ -22,7 +22,7 @@ from molex_adapt.hub.stock import Places, name_from
 from molex_adapt.hub.unpack import PulledExpert, refusing
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.recipe import Recipe, validate
-from molex_adapt.registry import GenerationDraft, GenerationRecord, NewExpert, OriginRecord, Store
+from molex_adapt.registry import GenerationDraft, GenerationRecord, OriginRecord, Store
 from molex_adapt.registry.assemble import (
     arrays_to_weights,
     build_detector,
@@ -44,10 +44,10 @@ _ROWS = {
     "carried": "its router rows are those it was trained with",
     "aligned": "its router rows are those it was trained with, brought to the level here by {shared} expert(s) that "
     "both mixtures have; rows have been trained since, so molex-adapt retrain-router may improve them",
-    "heard": "it comes from another mixture: its router rows were made from what the routers here read of its "
-    "exemplars; molex-adapt retrain-router improves them",
-    "centred": "it comes from another mixture, without exemplars: its router rows were brought to the mean level here, "
-    "which is a guess; molex-adapt retrain-router DATA improves them",
+    "heard": "it comes from another mixture: its router rows were made from what routers read of its domain; "
+    "molex-adapt retrain-router improves them",
+    "centred": "it comes from another mixture, and brought nothing of its domain: its router rows were brought to the "
+    "mean level here, which is a guess; molex-adapt retrain-router DATA improves them",
     "mean": "nothing is known of where it should act: its router rows are the mean of those here; molex-adapt "
     "retrain-router DATA teaches the routers when to choose it",
 }
@@ -206,7 +206,7 @@ class Arrival:
         name = self.name or pulled.new.record.name
         update = {"name": name, "base": self.store.base, "origin": self.found.origin}
         record = pulled.new.record.model_copy(update=update)
-        return replace(pulled, new=NewExpert(record, pulled.new.weights, pulled.new.exemplars))
+        return replace(pulled, new=replace(pulled.new, record=record))
 
     def _adopt(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,9 +14,12 @@ from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows
 from molex_adapt.hub.unpack import PulledExpert
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.registry import NewExpert
+from molex_adapt.registry.exemplars import arrays_to_remembered
 from molex_adapt.registry.files import Arrays
+from molex_adapt.rehearsal import Remembered
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.reads import reads_of
+from molex_adapt.train.remembering import standardisation
 
 
 def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars | None:
@@ -24,6 +28,7 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
     Raises:
         HubError: features of another width, or one class alone.
     """
+    _require_routing(new.routing, detector, source)
     arrays = new.exemplars
     if arrays is None:
         return None
@@ -47,6 +52,15 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
     return read_exemplars(arrays, new.record.data.attacks)
 
 
+def _require_routing(arrays: Arrays | None, detector: Detector, source: str) -> None:
+    here = (len(detector.base.blocks), detector.base.width)
+    if arrays is not None and arrays["centre"].shape != here:
+        raise HubError(
+            f"{source} was refused: its routing statistics are of {arrays['centre'].shape} blocks and channels, and "
+            f"this base has {here}. Ask its owner"
+        )
+
+
 def choose_rows(
     pulled: PulledExpert, exemplars: Exemplars | None, detector: Detector, own: Arrays, here: list[str]
 ) -> Rows:
@@ -56,7 +70,9 @@ def choose_rows(
         brought = brought_rows(own, here, pulled.router, pulled.mixture.experts)
         if brought.shared:
             return brought
-    heard = _heard(exemplars, detector) if detector.mixture.names else None  # no router reads for nobody
+    remembered = None if pulled.new.routing is None else arrays_to_remembered(pulled.new.routing)
+    # no router reads for nobody
+    heard = (_heard(exemplars, detector) or _read(remembered, detector)) if detector.mixture.names else None
     made = made_rows(own, *heard) if heard is not None else None
     return made or brought or mean_rows(own)
 
@@ -68,3 +84,11 @@ def _heard(exemplars: Exemplars | None, detector: Detector) -> tuple[NDArray[Any
         return None
     reads = reads_of(detector, exemplars.replay.pick(rows)).double()
     return reads.mean(0).numpy(), reads.var(0).numpy()
+
+
+def _read(remembered: Remembered | None, detector: Detector) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The same of what the routers of its own mixture read, as those here standardise it."""
+    if remembered is None or remembered.spoof is None:
+        return None
+    spoof = replace(remembered, bona_fide=None).read_by(*standardisation(detector))[0]
+    return spoof.mean.double().numpy(), spoof.variance.double().numpy()

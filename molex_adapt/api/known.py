@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from molex_adapt.registry import Store
-from molex_adapt.registry.exemplars import arrays_to_features
+from molex_adapt.registry.exemplars import arrays_to_features, arrays_to_remembered
 from molex_adapt.registry.files import Arrays
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
@@ -23,11 +24,16 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
         together = (record.domain, record.exemplars_sha256)
         if together in kept:
             key = kept[together]
-            found[key] = OldDomain(None, found[key].exemplars)
+            found[key] = replace(found[key], expert=None)
             continue
         key = record.domain if record.domain not in found else f"{record.domain} ({record.name})"
         kept_of_it = store.exemplar_tensors(record.name, generation)
-        found[key] = OldDomain(record.name, read_exemplars(kept_of_it, record.data.attacks))
+        routing = store.routing_tensors(record.name, generation)
+        found[key] = OldDomain(
+            record.name,
+            read_exemplars(kept_of_it, record.data.attacks),
+            None if routing is None else arrays_to_remembered(routing),
+        )
         kept[together] = key
     return found
 

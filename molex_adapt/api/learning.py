@@ -74,6 +74,7 @@ class Learning(OpenRegistry):
         name: str | None = None,
         recipe: Recipe | None = None,
         licence: str = "other",
+        check: Sequence[Data] = (),
         accept: bool = False,
         if_needed: bool = False,
         run: Run = Run(),
@@ -85,6 +86,8 @@ class Learning(OpenRegistry):
             domain: what the expert is for.
             name: of the expert; the domain's by default.
             recipe: training options; the structure is that of the active generation.
+            check: labelled recordings of old domains, which are measured on these before and after; nothing learns
+                from them.
             accept: activate the new generation whatever was found.
             if_needed: train no expert where the readout alone solves the domain; one with closed gates stands for it.
             licence, run: as for `train`.
@@ -109,6 +112,8 @@ class Learning(OpenRegistry):
         training = Training.begin(self.store, active, recipe, licence, run, domain)
         training.require_free([name])
         prepared = training.prepare(data)
+        for item in check:
+            training.check_on(item, domain)
         owners = {name: (domain, prepared)}
         if active.is_published:
             training.remarks.append(

@@ -19,7 +19,7 @@ from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
 from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arrays
-from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays
+from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays, remembered_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
 from molex_adapt.train.acceptance import still_accepted
@@ -27,6 +27,7 @@ from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.remembering import remember
 
 
 def routing_profile(detector: Detector, result: Adapted, old: Mapping[str, OldDomain]) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def write_generation(
                 _record(training, name, domain, data, result),
                 expert_arrays(detector, name),
                 _exemplar_arrays(result.exemplars[name], data, recipe),
+                remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds)),
             )
             for name, (domain, data) in owners.items()
         ],

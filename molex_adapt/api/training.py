@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from molex_adapt.api.inputs import Data, check_name, recipe_on
@@ -21,8 +21,9 @@ from molex_adapt.registry.checkpoints import RunFolder
 from molex_adapt.registry.records import OTHER_LICENCE, package_versions
 from molex_adapt.run import Run
 from molex_adapt.train.checkpoints import Checkpoints
+from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
-from molex_adapt.train.prepare import DomainData, prepare
+from molex_adapt.train.prepare import DomainData, prepare, prepare_check
 
 Owners: TypeAlias = Mapping[str, tuple[str, DomainData]]
 """Domain and data of each new expert, by its name."""
@@ -102,6 +103,31 @@ class Training:
         prepared = prepare(self.detector, data, self.recipe, self.run)
         self.data.append(prepared)
         return prepared
+
+    def check_on(self, data: Data, new_domain: str) -> None:
+        """Measure old domains on labelled recordings of the caller's, by the names of their attacks.
+
+        Of data that training divided, that is the test split.
+
+        Raises:
+            DataError: it cannot be used, or has the new domain's own attack.
+        """
+        table, features = prepare_check(self.detector, data, self.recipe, self.run)
+        old = dict(self.old)
+        for given, attacks in table.domains.items():
+            name = given.lower()
+            if name == new_domain:
+                raise DataError(
+                    f"{table.root}: {given!r} is the new domain, which is measured on its own test split; old domains "
+                    "are checked. Leave it out"
+                )
+            own = features.of_attacks(attacks)
+            known = old.get(name, OldDomain(None, None))
+            replay = own.pick([]) if known.exemplars is None else known.exemplars.replay
+            old[name] = replace(known, exemplars=Exemplars(replay, own))
+            counts = f"{len(own.of_class(True))} bona fide and {len(own.of_class(False))} spoofed recordings"
+            self.remarks.append(f"{name} is measured on {counts} that were given to check on")
+        self.old = old
 
     @contextmanager
     def checkpoints(self, command: str, owners: Owners) -> Iterator[Checkpoints]:

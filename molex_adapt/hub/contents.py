@@ -22,7 +22,7 @@ from molex_adapt.text import shown
 
 MIXTURE = "mixture.yaml"
 
-_ALWAYS = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.EXEMPLARS, layout.CARD)
+_ALWAYS = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.EXEMPLARS, layout.ROUTING, layout.CARD)
 EXPERT_FILES = (*_ALWAYS, layout.ROUTER, layout.HEAD)
 """What may lie beside an expert's expert.yaml."""
 _OF_EXPERT = (*_ALWAYS, layout.EXPERT)

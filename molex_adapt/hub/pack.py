@@ -35,7 +35,8 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     Args:
         store, name: the registry and the expert.
         repository: ORG/REPO, for the card.
-        exemplars: whether features of recordings may travel.
+        exemplars: whether features of recordings, and digests of which were heard, may travel. What routers read of
+            the domain, which has no recording in it, travels all the same.
 
     Raises:
         ExpertError: there is no such expert.
@@ -52,6 +53,9 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     }
     if kept is not None:
         content[layout.EXEMPLARS] = files.dump_tensors(kept)
+    routing = store.routing_tensors(name)
+    if routing is not None:
+        content[layout.ROUTING] = files.dump_tensors(routing)
     content[layout.CARD] = cards.expert_card(record, repository, generation, kept).encode()
     own = next(entry.sha256 for entry in generation.experts if entry.name == name)
     others = [entry.sha256 for entry in generation.experts if entry.name != name]
@@ -127,6 +131,9 @@ def _add_expert(
     if exemplars is not None:
         content[f"{prefix}/{layout.EXEMPLARS}"] = folder / layout.EXEMPLARS
         digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
+    if store.routing_tensors(record.name) is not None:
+        content[f"{prefix}/{layout.ROUTING}"] = folder / layout.ROUTING
+        digests[f"{prefix}/{layout.ROUTING}"] = str(record.routing_sha256)
 
 
 def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:

@@ -19,8 +19,8 @@ from molex_adapt.registry.files import Arrays
 
 Source = Literal["carried", "aligned", "heard", "centred", "mean"]
 """carried: to the bit, or to rounding, as where it came from. aligned: the same, but rows of shared experts have been
-trained since. heard: made from what this mixture's routers read of its exemplars. centred: relative to the mean of the
-rows it came with. mean: the mean of the rows here."""
+trained since. heard: made from what this mixture's routers read of its exemplars, or those of its own mixture of its
+domain. centred: relative to the mean of the rows it came with. mean: the mean of the rows here."""
 
 GATE = 4.0
 """Gate logit by which a made row stands above the mean of the others in the middle of its domain, and below it in the

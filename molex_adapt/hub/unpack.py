@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,13 +156,20 @@ def _read_new(record: ExpertRecord, content: Mapping[str, bytes], prefix: str) -
     check_adapter_config(record, parse_config(content[config], config), config)
     weights = files.parse_hashed(content[str(adapter)], str(record.weights_sha256), adapter)
     checks.check_expert(record, weights, str(adapter))
-    if record.exemplars_sha256 is None:
-        return NewExpert(record, weights)
-    path = Path(prefix + layout.EXEMPLARS)
-    _require_files(content, [str(path)])
-    exemplars = files.parse_hashed(content[str(path)], record.exemplars_sha256, path)
-    checks.check_exemplars(exemplars, str(path))
-    return NewExpert(record, weights, exemplars)
+    exemplars = _kept(content, prefix + layout.EXEMPLARS, record.exemplars_sha256, checks.check_exemplars)
+    routing = _kept(content, prefix + layout.ROUTING, record.routing_sha256, checks.check_routing)
+    return NewExpert(record, weights, exemplars, routing)
+
+
+def _kept(
+    content: Mapping[str, bytes], name: str, digest: str | None, check: Callable[[files.Arrays, str], None]
+) -> files.Arrays | None:
+    if digest is None:
+        return None
+    _require_files(content, [name])
+    found = files.parse_hashed(content[name], digest, Path(name))
+    check(found, name)
+    return found
 
 
 def parse_config(content: bytes, where: str) -> dict[str, Any]:

@@ -134,12 +134,16 @@ class RouterStage(StageOptions):
 
 
 class ExemplarOptions(Options):
-    """What an expert keeps of its domain, as frozen-prefix features."""
+    """Recordings that an expert keeps of its domain, as frozen-prefix features: none, unless asked for.
 
-    replay: int = Field(64, ge=0)
-    """Utterances of each class from the training split, for the training of later experts."""
-    check: int = Field(64, ge=0)
-    """Utterances of each class from the test split, for later gates."""
+    Speech can be rebuilt from such features. Without them, later experts know a domain by what routers read of it.
+    """
+
+    replay: int = Field(0, ge=0)
+    """Utterances of each class from the training split, which the training of later experts replays."""
+    check: int = Field(0, ge=0)
+    """Utterances of each class from the test split, which later generations are measured on. Without them, old domains
+    are measured on data that is given: `add-expert --check`."""
 
 
 class AcceptanceOptions(Options):

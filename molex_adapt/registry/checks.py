@@ -20,6 +20,8 @@ PEFT_PREFIX = "base_model.model."
 _LARGEST_HALF = 65504.0
 _PARTS = ("replay", "check")
 _OF_TRAINING = ("train", "dev")
+_OF_GAUSSIANS = {"mean": 2, "directions": 3, "rest": 2, "utterances": 1}
+"""Tensors of a Gaussian, and their number of dimensions."""
 _OF_UTTERANCES = ("frames", "lengths", "bona_fide", "sources", "attacks", "statistics")
 
 
@@ -122,6 +124,44 @@ def _check_heard(exemplars: Arrays, where: str) -> None:
             raise ExpertError(
                 f"{where}: {name} must be heard.train or heard.dev of (N, 8) bytes, and is {rows.dtype} of "
                 f"{rows.shape}. Restore the file from a copy."
+            )
+
+
+def check_routing(found: Arrays, where: str) -> None:
+    """`centre`, `spread` (L, D), and of each class mean (L, D), directions (L, R, D), rest (L, D); else ExpertError."""
+    expected = {"centre": 2, "spread": 2}
+    for label in ("bonafide", "spoof"):
+        if any(name.startswith(f"{label}.") for name in found):
+            expected |= {f"{label}.{part}": count for part, count in _OF_GAUSSIANS.items()}
+    shape = found["centre"].shape if "centre" in found else ()
+    fits = set(found) == set(expected) and all(
+        array.ndim == expected[name]
+        and (
+            array.shape == (1,)
+            if name.endswith(".utterances")
+            else (array.shape[0], array.shape[-1]) == shape
+        )
+        for name, array in found.items()
+    )
+    if not fits:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in sorted(found.items()))
+        raise ExpertError(
+            f"{where}: tensors do not fit together: {short(shapes, 400)}. centre and spread (L, D), and of each "
+            "class mean (L, D), directions (L, R, D), rest (L, D) and utterances (1,) are expected. "
+            "Restore the file from a copy."
+        )
+    for name, array in found.items():
+        kinds = ("int32",) if name.endswith(".utterances") else ("float16", "float32")
+        _check_values(name, array, kinds, where, ExpertError)
+        least = (
+            float(array.min(initial=1.0))
+            if name == "spread" or name.endswith(("rest", "utterances"))
+            else 1.0
+        )
+        if least < 0 or (least == 0 and name == "spread"):
+            raise ExpertError(
+                f"{where}: {name} has the value {least:g}; what is a deviation, a variance or a count cannot. "
+                "Restore the file from a copy."
             )
 
 

@@ -23,6 +23,7 @@ from molex_adapt.registry.layout import (
     HEAD,
     RECIPE,
     ROUTER,
+    ROUTING,
     SUMMARIES,
 )
 from molex_adapt.registry.records import (
@@ -44,13 +45,14 @@ from molex_adapt.text import short
 class NewExpert:
     """An expert to be written; the store fills the hashes into its record.
 
-    `weights` are its LoRA matrices under their PEFT names, written as given; `exemplars` are `replay.*` and `check.*`,
-    or None where nothing may be kept.
+    `weights` are its LoRA matrices under their PEFT names, written as given; `exemplars` are `replay.*`, `check.*` and
+    `heard.*`, and `routing` is what routers read of its domain; None where nothing may be kept.
     """
 
     record: ExpertRecord
     weights: Arrays
     exemplars: Arrays | None = None
+    routing: Arrays | None = None
 
 
 @dataclass(frozen=True)
@@ -107,23 +109,29 @@ class GenerationDraft:
             checks.check_expert(item.record, item.weights, f"new expert {item.record.name!r}")
             if item.exemplars is not None:
                 checks.check_exemplars(item.exemplars, f"exemplars of {item.record.name!r}")
+            if item.routing is not None:
+                checks.check_routing(item.routing, f"routing statistics of {item.record.name!r}")
 
 
 def expert_files(new: NewExpert) -> tuple[ExpertRecord, dict[str, bytes]]:
     """The record with its hashes, and every file of the expert's folder."""
     weights = files.dump_tensors(new.weights)
-    exemplars = files.dump_tensors(new.exemplars) if new.exemplars is not None else None
+    kept = {
+        name: files.dump_tensors(arrays)
+        for name, arrays in ((EXEMPLARS, new.exemplars), (ROUTING, new.routing))
+        if arrays is not None
+    }
+    digests = {name: sha256(body) for name, body in kept.items()}
     record = new.record.model_copy(
         update={
             "metrics": plain(new.record.metrics),
             "weights_sha256": sha256(weights),
-            "exemplars_sha256": sha256(exemplars) if exemplars is not None else None,
+            "exemplars_sha256": digests.get(EXEMPLARS),
+            "routing_sha256": digests.get(ROUTING),
         }
     )
     content = {ADAPTER_CONFIG: adapter_config(record), ADAPTER: weights, EXPERT: files.dump_record(record)}
-    if exemplars is not None:
-        content[EXEMPLARS] = exemplars
-    return record, content | {CARD: expert_card(record).encode()}
+    return record, content | kept | {CARD: expert_card(record).encode()}
 
 
 def adapter_config(record: ExpertRecord) -> bytes:

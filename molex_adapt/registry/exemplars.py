@@ -1,6 +1,6 @@
-"""What an expert keeps of its domain: prefix features as arrays, sources as ids, which recordings it heard; no audio.
+"""What an expert keeps of its domain: what routers read of it, which recordings it heard, prefix features; no audio.
 
-Shapes: S statistics of the low-level view.
+Shapes: S statistics of the low-level view; L, D and R as in `rehearsal`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from molex_adapt.conventions import Split
+from molex_adapt.conventions import BONA_FIDE, SPOOF, Split
 from molex_adapt.data import Table
 from molex_adapt.features import Features, source_id
 from molex_adapt.registry.files import Arrays
+from molex_adapt.rehearsal import Gaussian, Remembered
 
 Part = Literal["replay", "check"]
 HEARD: tuple[Split, ...] = ("train", "dev")
@@ -51,6 +53,46 @@ def heard_to_arrays(table: Table) -> Arrays:
 def arrays_to_heard(arrays: Arrays, split: Split) -> frozenset[str]:
     """The inverse, of checked arrays; empty where an expert does not say what it heard."""
     return frozenset(bytes(row).hex() for row in arrays.get(f"heard.{split}", np.zeros((0, 8), np.uint8)))
+
+
+def remembered_to_arrays(remembered: Remembered) -> Arrays:
+    """`centre` and `spread` (L, D) float32, and of each class, in half precision, what a `Gaussian` has.
+
+    That is `{class}.mean` (L, D), `.directions` (L, R, D), `.rest` (L, D), and `.utterances` (1,).
+    """
+    found: Arrays = {
+        "centre": remembered.centre.numpy(),
+        "spread": remembered.spread.numpy(),
+    }
+    for label, each in ((BONA_FIDE, remembered.bona_fide), (SPOOF, remembered.spoof)):
+        if each is not None:
+            found |= {
+                f"{label}.mean": each.mean.half().numpy(),
+                f"{label}.directions": each.directions.half().contiguous().numpy(),
+                f"{label}.rest": each.rest.half().numpy(),
+                f"{label}.utterances": np.array([each.utterances], np.int32),
+            }
+    return found
+
+
+def arrays_to_remembered(arrays: Arrays) -> Remembered:
+    """The inverse, of checked arrays."""
+
+    def read(name: str) -> Tensor:
+        return torch.from_numpy(arrays[name].astype(np.float32))
+
+    classes = [
+        Gaussian(
+            read(f"{label}.mean"),
+            read(f"{label}.directions"),
+            read(f"{label}.rest"),
+            int(arrays[f"{label}.utterances"][0]),
+        )
+        if f"{label}.mean" in arrays
+        else None
+        for label in (BONA_FIDE, SPOOF)
+    ]
+    return Remembered(classes[0], classes[1], read("centre"), read("spread"))
 
 
 def arrays_to_features(arrays: Arrays, part: Part, attacks: Sequence[str]) -> Features | None:

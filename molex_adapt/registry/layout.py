@@ -28,6 +28,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER = "adapter_model.safetensors"
 EXPERT = "expert.yaml"
 EXEMPLARS = "exemplars.safetensors"
+ROUTING = "routing.safetensors"
 CARD = "README.md"
 
 GENERATION = "generation.yaml"
@@ -169,6 +170,16 @@ def read_exemplars(root: Path, record: ExpertRecord) -> files.Arrays | None:
     exemplars = files.parse_hashed(files.read_bytes(path, root), record.exemplars_sha256, path)
     checks.check_exemplars(exemplars, str(path))
     return exemplars
+
+
+def read_routing(root: Path, record: ExpertRecord) -> files.Arrays | None:
+    """What routers read of an expert's domain, None where that is not kept; errors as `read_weights`."""
+    path = expert_folder(root, record.name) / ROUTING
+    if record.routing_sha256 is None:
+        return None
+    routing = files.parse_hashed(files.read_bytes(path, root), record.routing_sha256, path)
+    checks.check_routing(routing, str(path))
+    return routing
 
 
 def require_own_folders(root: Path) -> None:

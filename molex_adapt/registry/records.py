@@ -180,7 +180,7 @@ class DataRecord(Record):
 
 
 class ExpertRecord(Record):
-    """expert.yaml. The store sets both hashes when it writes the expert."""
+    """expert.yaml. The store sets the hashes when it writes the expert."""
 
     name: Name
     domain: Name
@@ -202,6 +202,7 @@ class ExpertRecord(Record):
     """What it was computed on, as far as that decides rounding: processor, device, precision, threads."""
     weights_sha256: Sha256 | None = None
     exemplars_sha256: Sha256 | None = None
+    routing_sha256: Sha256 | None = None
     origin: OriginRecord | None = None
     """Where it was pulled from; None for an expert trained here."""
 

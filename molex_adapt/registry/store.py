@@ -166,6 +166,10 @@ class Store:
         """What an expert kept of its domain; None where nothing was kept."""
         return layout.read_exemplars(self.path, self.expert(name, number))
 
+    def routing_tensors(self, name: str, number: int | None = None) -> Arrays | None:
+        """What routers read of an expert's domain; None where that is not kept."""
+        return layout.read_routing(self.path, self.expert(name, number))
+
     def router_tensors(self, number: int | None = None) -> Arrays:
         """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
         return layout.read_router(self.path, self.generation(number))

@@ -71,6 +71,7 @@ def _expert_problems(root: Path, base: BaseRecord, entry: ExpertEntry) -> list[s
     return _problems(
         lambda: layout.read_weights(root, layout.read_expert(root, entry, base)),
         lambda: layout.read_exemplars(root, layout.read_expert(root, entry, base)),
+        lambda: layout.read_routing(root, layout.read_expert(root, entry, base)),
         lambda: _check_adapter_config(root, base, entry),
     )
 

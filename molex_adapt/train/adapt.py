@@ -37,6 +37,7 @@ from molex_adapt.train.readout_stage import (
     weigh_readout,
     with_states,
 )
+from molex_adapt.train.remembering import rehearsed
 from molex_adapt.train.stages import (
     append_expert,
     expert_stage,
@@ -145,25 +146,23 @@ def add_expert(
         return result
     if solved:
         result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
-    replay = replay_pools(detector, old, former.replay_weights)
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
-    pools = with_replay([new], replay, former.replay_share)
+    pools = with_replay([new], former.replay, former.replay_share)
     if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
         standardise_routers(detector, pools)
-    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed)
+    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
     if alone is not None and not result.stages["expert"].best_step and not accept:
         result.seconds["expert"] = result.stages["expert"].seconds
         alone.take_over(detector, name, result, "its training brought nothing on the development split")
         return result
-    pools = with_replay([new], replay, recipe.training.replay_share)
-    stage = router_stage(detector, pools, former.development, recipe, run.seed)
+    pools = with_replay([new], former.replay, recipe.training.replay_share)
+    stage = router_stage(detector, pools, former.development, recipe, run.seed, name, former.rehearsed)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
-        result.remarks += weigh_readout(detector, former.development)
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
-        recalibrate(detector, former.development, result, former.held)
+        former.settle(detector, result)
         judge(detector, former.sets, former.scored, domain, recipe, result)
     if result.refused and alone is not None and alone.accepted and not accept:
         alone.take_over(detector, name, result, f"with it {'; '.join(result.refused)}")
@@ -198,7 +197,9 @@ def retrain_routers(
     known = with_states(detector, development_sets(old))
     before = score_development(detector, known)
     development = [*known.values(), *(item.dev for item in data.values())]
-    stage = router_stage(detector, pools, development, recipe, run.seed)
+    others = {key: item for key, item in old.items() if key not in data and item.exemplars is None}
+    held = rehearsed(detector, others, run.seed)
+    stage = router_stage(detector, pools, development, recipe, run.seed, rehearsed=held)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         recalibrate(detector, development, result, before)

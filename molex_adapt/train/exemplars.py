@@ -31,7 +31,7 @@ def choose_exemplars(
     """
     generator = torch.Generator().manual_seed(seed)
     return Exemplars(
-        _in_memory(train, _pick(train, options.replay, generator), seconds),
+        in_memory(train, _pick(train, options.replay, generator), seconds),
         test.pick(_pick(test, options.check, generator)).cut(seconds),
     )
 
@@ -64,7 +64,8 @@ def _pick(clips: Features | OnlineFeatures, count: int, generator: torch.Generat
     return sorted(chosen) + sorted(order[:count])
 
 
-def _in_memory(train: Features | OnlineFeatures, indices: list[int], seconds: Seconds) -> Features:
+def in_memory(train: Features | OnlineFeatures, indices: list[int], seconds: Seconds) -> Features:
+    """Some utterances, each at most so long."""
     if isinstance(train, Features):
         return train.pick(indices).cut(seconds)
     if not indices:

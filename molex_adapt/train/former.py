@@ -1,21 +1,35 @@
-"""What is asked of the former mixture before a new expert comes: from then on it is another one."""
+"""What is asked of the former mixture before a new expert comes: from then on it is another one.
+
+Shapes: M draws of routing inputs of old domains.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, score_sets
-from molex_adapt.train.calibrate import DevelopmentScores, score_development
-from molex_adapt.train.judgement import Adapted, timed
+from molex_adapt.train.calibrate import DevelopmentScores, score_development, spare
+from molex_adapt.train.judgement import Adapted, recalibrate, timed
 from molex_adapt.train.likeness import likeness
-from molex_adapt.train.old import OldDomain, check_sets, development_sets, replay_share, replay_weights
+from molex_adapt.train.old import (
+    OldDomain,
+    check_sets,
+    development_sets,
+    replay_pools,
+    replay_share,
+    replay_weights,
+)
+from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.readout_stage import with_states
+from molex_adapt.train.readout_stage import weigh_readout, with_states
+from molex_adapt.train.remembering import rehearsed
 
 
 @dataclass(frozen=True)
@@ -27,10 +41,12 @@ class Former:
         sets: what acceptance measures on: exemplars of every old domain, and the new one's test split.
         scored: the scores of these.
         development: sets for early stopping and calibration; the new domain's is the first.
-        held: what is to keep its error rates at the frozen threshold, with its scores: the old ones of these, and the
-            new domain's bona fide speech, which is as real as theirs.
-        replay_share: least share of every batch that exemplars get.
-        replay_weights: by old domain, how they divide it.
+        held: what is to keep its error rates at the frozen threshold, with its scores: old domains' exemplars for that,
+            and the new domain's bona fide speech, which is as real as theirs.
+        replay: exemplars to train on beside the new domain.
+        replay_share: least share of every batch that they get.
+        rehearsed: (M, L, D) draws of what routers read of old domains, where that is kept.
+        alone: whether the new domain is all that training hears.
     """
 
     domain: str
@@ -38,8 +54,22 @@ class Former:
     scored: Mapping[str, DomainScores]
     development: list[Features]
     held: DevelopmentScores
+    replay: list[Pool]
     replay_share: float
-    replay_weights: Mapping[str, float]
+    rehearsed: Tensor | None
+    alone: bool
+
+    def settle(self, detector: Detector, result: Adapted) -> None:
+        """Weigh the readout and calibrate anew, for the mixture as it is now.
+
+        Where the new domain alone would decide them they stay, as far as bona fide speech allows: what old domains have
+        as scores, they keep.
+        """
+        if self.alone:
+            spare(detector, self.held, result.threshold)
+            return
+        result.remarks += weigh_readout(detector, self.development)
+        recalibrate(detector, self.development, result, self.held)
 
 
 def ask_former(
@@ -51,7 +81,11 @@ def ask_former(
     run: Run,
     result: Adapted,
 ) -> Former:
-    """Measure the former mixture; a new domain that it knows already is a remark."""
+    """Measure the former mixture; a new domain that it knows already is a remark.
+
+    Where routing statistics are kept of all old domains, these hold the place of exemplars, which are replayed only if
+    the recipe keeps some of the new domain as well.
+    """
     found = likeness(detector, data.dev) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
@@ -65,4 +99,16 @@ def ask_former(
         share = replay_share(1 - share, found.loss, losses)
     heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
     held = score_development(detector, heard)
-    return Former(domain, sets, scored, [data.dev, *known.values()], held, share, replay_weights(losses))
+    by_statistics = all(item.remembered is not None for item in old.values()) and not recipe.exemplars.replay
+    alone = bool(detector.mixture.names) and (by_statistics or not known)
+    return Former(
+        domain,
+        sets,
+        scored,
+        [data.dev, *([] if alone else known.values())],
+        held,
+        [] if alone else replay_pools(detector, old, replay_weights(losses)),
+        share,
+        rehearsed(detector, old, run.seed),
+        alone,
+    )

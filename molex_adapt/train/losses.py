@@ -1,4 +1,7 @@
-"""The losses of training, and the development loss that decides early stopping."""
+"""The losses of training, and the development loss that decides early stopping.
+
+Shapes: M draws of routing inputs of old domains.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate, logits_of
-from molex_adapt.mixture.routers import load_balance
+from molex_adapt.mixture.routers import Router, load_balance
 from molex_adapt.train.pools import Batch
 
 
@@ -69,6 +72,25 @@ def domain_loss(detector: Detector, batch: Batch) -> Tensor:
             logits = (logits * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         losses.append(F.cross_entropy(logits[rows, 0], owners))
     return torch.stack(losses).mean()
+
+
+def drift_loss(detector: Detector, rehearsed: Tensor, before: Sequence[Tensor]) -> Tensor:
+    """How far the routing of (M, L, D) routing inputs is from what it was; scalar, Kullback-Leibler divergence in nats.
+
+    `before` are the gate logits (M, E) of every block as they were.
+    """
+    losses = []
+    for router, read, former in zip(detector.mixture.routers, rehearsed.unbind(1), before, strict=True):
+        shares = gate_logits(router, read).log_softmax(-1)
+        losses.append(F.kl_div(shares, former.log_softmax(-1), log_target=True, reduction="batchmean"))
+    return torch.stack(losses).mean()
+
+
+def gate_logits(router: Router, read: Tensor) -> Tensor:
+    """(M, D) standardised routing inputs of one block to gate logits (M, E)."""
+    rows = router.rows.differentiable()
+    logits: Tensor = F.linear(read.to(rows), rows[:, :-1], rows[:, -1]) / router.width**0.5
+    return logits
 
 
 def balance_loss(detector: Detector, batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ from statistics import mean
 
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
+from molex_adapt.rehearsal import Remembered
 from molex_adapt.train.exemplars import Exemplars, divide_replay
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.readout_stage import told_of
@@ -15,10 +16,17 @@ from molex_adapt.train.readout_stage import told_of
 
 @dataclass(frozen=True)
 class OldDomain:
-    """A domain that the mixture has; no expert where several share it, no exemplars where none are kept."""
+    """A domain that the mixture has.
+
+    Attributes:
+        expert: its own; None where several share the domain.
+        exemplars: None where none are kept.
+        remembered: what routers read of it; None where that is not kept.
+    """
 
     expert: str | None
     exemplars: Exemplars | None
+    remembered: Remembered | None = None
 
 
 OldDomains = Mapping[str, OldDomain]

@@ -125,6 +125,33 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
 
 
+def prepare_check(
+    detector: Detector, data: Table | Path | str, recipe: Recipe, run: Run
+) -> tuple[Table, Features]:
+    """What known domains are measured on: the test split, as training would divide the data, and its features.
+
+    Raises:
+        DataError: a class is missing, or there are too few recordings to divide.
+    """
+    table = data if isinstance(data, Table) else read(data)
+    table.require_both_classes("measuring old domains")
+    checked = audit(table, run)
+    checked.table.require_usable("measuring", table, checked.failed)
+    options = recipe.data
+    divided = assign_splits(
+        checked.table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
+    )
+    test = _at_most(divided.select(split="test"), MOST_MEASURED)
+    test.require_both_classes("the test split")
+    features, lost = extract(detector, test, run)
+    gone = {item.path for item in lost}
+    rest = test.with_utterances(item for item in test if str(item.path) not in gone)
+    rest.require_usable("the test split", test, lost)
+    if detector.head.readout is not None:
+        features = replace(features, states=states_of(detector, features))
+    return rest, features
+
+
 def memory_gib() -> float:
     """Training features up to this size stay in memory: a quarter of the machine's, and 4 GiB where that is unknown.
 

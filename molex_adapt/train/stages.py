@@ -1,4 +1,7 @@
-"""The three stages of training: joint, expert, router. Each says what moves and towards what; `loop.fit` moves it."""
+"""The three stages of training: joint, expert, router. Each says what moves and towards what; `loop.fit` moves it.
+
+Shapes: M draws of routing inputs of old domains.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,22 @@ from molex_adapt.mixture import ExpertSpec
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe, StageOptions
 from molex_adapt.train.loop import ParameterGroup, Stage
-from molex_adapt.train.losses import balance_loss, development_loss, domain_loss, logits_and_loss
+from molex_adapt.train.losses import (
+    balance_loss,
+    development_loss,
+    domain_loss,
+    drift_loss,
+    gate_logits,
+    logits_and_loss,
+)
 from molex_adapt.train.opening import gate_loss, open_gates
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import caught_reads
 
 TWIN_LOSS = 1.0
 """Weight of the loss that ranks every recording above its forged copy in the same batch."""
+FIRM = 4.0
+"""By how much the gate loss weighs more where old domains are rehearsed: nothing else holds them then."""
 DEVELOPMENT = 64
 """Utterances of each class and domain in an evaluation on the development split, at least; where evaluations are far
 apart, one for every 64 clips of the training between: that costs little, and tells more."""
@@ -82,11 +94,12 @@ def expert_stage(
     development: Sequence[Features],
     recipe: Recipe,
     seed: int = 0,
+    rehearsed: Tensor | None = None,
 ) -> Stage:
     """Expert stage: the new expert and its router rows; all other experts, their rows, the head and the base stay.
 
-    Its gates open for its own attack first, in closed form. The new domain is the first of pools and of development
-    sets, which are weighted as the pools are.
+    Its gates open for its own attack first, in closed form, and stay closed on `rehearsed`, (M, L, D) routing inputs of
+    old domains. The new domain is the first of pools and of development sets, which are weighted as the pools are.
     """
     mixture, options = detector.mixture, recipe.expert
     row = mixture.index(name)
@@ -94,11 +107,12 @@ def expert_stage(
         ParameterGroup(mixture.expert_parameters(name), options.learning_rate),
         ParameterGroup(mixture.router_rows(name), recipe.training.router_learning_rate),
     ]
-    open_gates(detector, row, pools, crop_frames(recipe), seed)
+    open_gates(detector, row, pools, crop_frames(recipe), seed, rehearsed)
 
     def loss(batch: Batch) -> Tensor:
         _, value = logits_and_loss(detector, batch, TWIN_LOSS)
-        return value + recipe.router.domain_loss * gate_loss(detector, batch, row)
+        gate = gate_loss(detector, batch, row, rehearsed)
+        return value + (FIRM if rehearsed is not None else 1) * recipe.router.domain_loss * gate
 
     shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
     return _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)
@@ -110,14 +124,33 @@ def router_stage(
     development: Sequence[Features],
     recipe: Recipe,
     seed: int = 0,
+    new: str | None = None,
+    rehearsed: Tensor | None = None,
 ) -> Stage:
-    """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay."""
+    """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay.
+
+    `rehearsed`, (M, L, D) routing inputs of old domains, are to be routed as they were, and the gates of the `new`
+    expert stay closed on them.
+    """
     mixture = detector.mixture
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
     groups = [ParameterGroup(rows, recipe.training.router_learning_rate)]
+    before: list[Tensor] = []
+    if rehearsed is not None:
+        with torch.no_grad():
+            before = [
+                gate_logits(router, read)
+                for router, read in zip(mixture.routers, rehearsed.unbind(1), strict=True)
+            ]
 
     def loss(batch: Batch) -> Tensor:
-        return _routed_loss(detector, batch, recipe)
+        if rehearsed is None or new is None:
+            value = _routed_loss(detector, batch, recipe)
+            return value if rehearsed is None else value + drift_loss(detector, rehearsed, before)
+        _, value = logits_and_loss(detector, batch, TWIN_LOSS)
+        value = value + recipe.router.load_balance * balance_loss(detector, batch)
+        gate = gate_loss(detector, batch, mixture.index(new), rehearsed)
+        return value + FIRM * recipe.router.domain_loss * gate + drift_loss(detector, rehearsed, before)
 
     return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
 

@@ -16,9 +16,9 @@ from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.former import Former
-from molex_adapt.train.judgement import Adapted, compare_all, recalibrate, timed
+from molex_adapt.train.judgement import Adapted, compare_all, timed
 from molex_adapt.train.prepare import DomainData
-from molex_adapt.train.readout_stage import learn_readout, told_to_experts, weigh_readout
+from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,8 @@ class ReadoutAlone:
         if readout is None or not readout.has_learnt:
             return None
         judged = Adapted(result.experts, result.threshold)
-        judged.remarks += weigh_readout(detector, former.development)
+        former.settle(detector, judged)
         result.seconds["readout"] = time.monotonic() - started
-        recalibrate(detector, former.development, judged, former.held)
         timed(
             result,
             lambda: compare_all(

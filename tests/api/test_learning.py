@@ -12,7 +12,9 @@ from molex_adapt.api import outcome, training
 from molex_adapt.data import read
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.errors import DataError, ExpertError, RecipeError, RegistryError
+from molex_adapt.recipe import ExemplarOptions
 from molex_adapt.registry.assemble import build_detector
+from molex_adapt.registry.exemplars import arrays_to_remembered
 from molex_adapt.train import adapt, judgement, pools
 
 HOW = Run(workers=1, device="cpu")
@@ -91,7 +93,7 @@ def test_the_seed_decides_to_the_byte(made, tmp_path, tree):
         )
         found = tree(registry.store.path)
         trees.append({name: found[name] for name in found if name.endswith(".safetensors")})
-    assert len(trees[0]) == 5
+    assert len(trees[0]) == 6
     assert trees[0] == trees[1]
     assert (
         trees[0]["experts/hum/adapter_model.safetensors"] != trees[2]["experts/hum/adapter_model.safetensors"]
@@ -396,3 +398,25 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
     for name in ("router.safetensors", "head.safetensors"):
         assert broken.store.generation().files[name] == whole.store.generation().files[name]
     assert not (broken.store.path / ".checkpoints").exists()
+
+
+def test_no_speech_is_kept_and_old_domains_are_measured_on_what_is_given(made, tmp_path, tiny_recipe):
+    shutil.rmtree(tmp_path / "bare", ignore_errors=True)
+    shutil.copytree(made.path, tmp_path / "bare")
+    registry = Registry.open(tmp_path / "bare")
+    recipe = registry.recipe().model_copy(update={"exemplars": ExemplarOptions()})
+    report = registry.add_expert(made.hum, accept=True, domain="hum", recipe=recipe, run=HOW)
+    kept = registry.store.exemplar_tensors("hum")
+    assert set(kept) == {"heard.train", "heard.dev"}
+    remembered = arrays_to_remembered(registry.store.routing_tensors("hum"))
+    assert remembered.spoof.utterances > 1
+    report = registry.add_expert(made.hum, accept=True, domain="third", recipe=recipe, run=HOW)
+    assert report.not_measured == ["hum"]
+    report = registry.add_expert(
+        made.hum, accept=True, domain="fourth", recipe=recipe, check=[made.buzz, made.hum], run=HOW
+    )
+    assert {"buzz", "hum"} <= set(report.change) and report.not_measured == ["third"]
+    assert any(remark.startswith("hum is measured on") for remark in report.remarks)
+    assert registry.store.verify() == []
+    with pytest.raises(DataError, match="'hum' is the new domain"):
+        registry.add_expert(made.hum, domain="hum", name="again", check=[made.hum], run=HOW)

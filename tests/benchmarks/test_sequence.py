@@ -279,7 +279,7 @@ def test_resamples_are_the_same_for_all_runs(settings, prepared, runs):
 def test_the_committed_plan_is_whole():
     plan = read_plan("sequence")
     settings = plan.settings_as(Settings)
-    assert set(plan.runs) == {*METHODS, "averaged"}
+    assert set(plan.runs) == {*METHODS, "averaged", *(f"ours+{name}" for name in plan.variants)}
     assert {*SEQUENTIAL, RIDGE, "joint", "joint_lora"} <= set(plan.runs)
     assert {*plan.reads_of, *plan.tuning} <= set(plan.runs)
     assert len(settings.development) == len(settings.test) == 6

@@ -29,6 +29,14 @@ EXEMPLARS = {
     },
     "reads.mean": np.ones((2, 1, 8), np.float16),
 }
+ROUTING = {
+    "centre": np.zeros((1, 8), np.float32),
+    "spread": np.ones((1, 8), np.float32),
+    "spoof.mean": np.zeros((1, 8), np.float16),
+    "spoof.directions": np.ones((1, 2, 8), np.float16),
+    "spoof.rest": np.ones((1, 8), np.float16),
+    "spoof.utterances": np.array([9], np.int32),
+}
 ROUTER = {
     "blocks.0.rows": np.ones((1, 9), np.float32),
     "blocks.0.centre": np.zeros(8, np.float32),
@@ -63,7 +71,7 @@ def expert() -> NewExpert:
         licence="cc-by-4.0",
         machine={"device": "cpu", "threads": "1"},
     )
-    return NewExpert(record, WEIGHTS, EXEMPLARS)
+    return NewExpert(record, WEIGHTS, EXEMPLARS, ROUTING)
 
 
 def draft() -> GenerationDraft:

@@ -17,7 +17,7 @@ from molex_adapt.registry import checks, files
 from molex_adapt.registry.checkpoints import RunFolder
 from tests.fuzz.reader import Reader, of_file
 from tests.fuzz.record_readers import content_of
-from tests.fuzz.samples import EXEMPLARS, ROUTER, WEIGHTS, expert
+from tests.fuzz.samples import EXEMPLARS, ROUTER, ROUTING, WEIGHTS, expert
 from tests.fuzz.strategies import LENGTHS, TOKENS, as_json, damaged, values
 
 KINDS = [
@@ -71,7 +71,7 @@ def _tensor_file(entries: list[tuple[str, Any]], data: bytes, length: int | None
 
 def tensors(folder: Path) -> Reader:
     """Files of tensors."""
-    valid = [files.dump_tensors(item) for item in (WEIGHTS, EXEMPLARS, ROUTER)]
+    valid = [files.dump_tensors(item) for item in (WEIGHTS, EXEMPLARS, ROUTER, ROUTING)]
     inputs = st.one_of(damaged(valid), _header())
     return of_file(folder, "w.safetensors", inputs, lambda path: files.read_tensors(path, path.parent))
 
@@ -91,9 +91,11 @@ def _arrays() -> st.SearchStrategy[dict[str, Any]]:
     extreme = st.sampled_from([0, 1, -1, 2, 2**31 - 1, -(2**63), 2**63 - 1, np.nan, np.inf, 65504.0])
     shape = st.lists(st.integers(0, 5), max_size=4).map(tuple)
     array = st.builds(_filled, kind, shape, st.lists(extreme, min_size=1, max_size=4))
-    name = st.sampled_from([*EXEMPLARS, *ROUTER, *WEIGHTS, "blocks.1.rows", "reads", "replay", "", "x.y"])
+    name = st.sampled_from(
+        [*EXEMPLARS, *ROUTER, *ROUTING, *WEIGHTS, "blocks.1.rows", "reads", "replay", "", "x.y"]
+    )
     change = st.tuples(name, st.one_of(st.none(), array))
-    whole = st.sampled_from([EXEMPLARS, ROUTER, WEIGHTS])
+    whole = st.sampled_from([EXEMPLARS, ROUTER, ROUTING, WEIGHTS])
     return st.builds(_with, whole, st.lists(change, max_size=4))
 
 

@@ -21,6 +21,8 @@ def changed(content, path, body, record=EXPERT):
         found["mixture"]["experts"][0] = found["files"][path]
     if record == EXPERT and path == layout.EXEMPLARS:
         found["expert"]["exemplars_sha256"] = found["files"][path]
+    if record == EXPERT and path == layout.ROUTING:
+        found["expert"]["routing_sha256"] = found["files"][path]
     return {**content, path: body, record: yaml.safe_dump(found, sort_keys=False).encode()}
 
 

@@ -71,6 +71,25 @@ def test_exemplars(refuses, good):
     refuses(having(check__surprise=np.zeros(1, np.float32)), "no such tensor")
 
 
+def test_routing_statistics(refuses, good):
+    kept = arrays(good, layout.ROUTING)
+
+    def having(**changes):
+        found = {**kept, **{key.replace("__", "."): array for key, array in changes.items()}}
+        return changed(good, layout.ROUTING, files.dump_tensors(found))
+
+    refuses(
+        having(**{name.replace(".", "__"): array[:1] for name, array in kept.items()}),
+        r"this base has \(2, 32\)",
+    )
+    refuses(having(spoof__mean=np.full_like(kept["spoof.mean"], np.nan)), "NaN or infinite")
+    refuses(having(spoof__rest=-kept["spoof.rest"] - 1), "a variance or a count cannot")
+    refuses(having(spread=np.zeros_like(kept["spread"])), "a variance or a count cannot")
+    refuses(having(spoof__directions=kept["spoof.mean"]), "do not fit together")
+    refuses(having(spoof__surprise=kept["spoof.mean"]), "do not fit together")
+    refuses({path: body for path, body in good.items() if path != layout.ROUTING}, "routing.safetensors")
+
+
 def test_sizes_that_nothing_has(loopback, refuses, good):
     def grown(body):
         found = json.loads(body)

@@ -7,7 +7,14 @@ import pytest
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.metrics import error_rates
-from molex_adapt.train.calibrate import equal_weights, held_at, holding_boundary, refusing_threshold
+from molex_adapt.train.calibrate import (
+    equal_weights,
+    held_at,
+    holding_boundary,
+    refusing_threshold,
+    score_development,
+    spare,
+)
 
 
 @pytest.fixture
@@ -21,6 +28,26 @@ def scored():
 
 def rates(scores, bona_fide, threshold):
     return error_rates(scores[bona_fide], scores[~bona_fide], threshold)
+
+
+def test_a_calibration_stays_but_for_real_speech_that_would_be_refused(detector_of, features_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(), "world")
+    detector.calibration = Calibration(1.3, 0.4)
+    clips = features_of(10)
+    real = {"new": clips.pick(clips.of_class(True))}
+    held = score_development(detector, real)
+    lowest = np.sort(held.scores)
+    for threshold, refused, lifted in (
+        (lowest[0] - 1, 0, 0.0),
+        (lowest[2] + 1e-3, 3, 0.0),
+        (lowest[0] - 1, 0, 2.0),
+    ):
+        detector.calibration = Calibration(1.3, 0.4 - 1 - lifted if lifted else 0.4)
+        spare(detector, held, threshold)
+        assert detector.calibration.scale == 1.3
+        assert detector.calibration.offset == pytest.approx(0.4 - 1 if lifted else 0.4)
+        after = score_development(detector, real).scores
+        assert int((after < threshold - 1e-6).sum()) == refused
 
 
 @pytest.mark.parametrize("threshold", [-1.5, 0.0, 1.0])

@@ -60,7 +60,8 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
         assert result.refused == ["bona fide speech: worse"]
         return
     assert result.refused == []
-    assert "expert buzz is withdrawn: kept, with closed gates, for with it bona fide" in result.remarks[-2]
+    why = "expert buzz is withdrawn: kept, with closed gates, for with it bona fide"
+    assert any(why in remark for remark in result.remarks)
     # What is reported is what the detector does now.
     scored = score_sets(detector, {"buzz": new.test})["buzz"]
     again = adapt.rates({"buzz": scored})["buzz"]

@@ -212,6 +212,14 @@ def add_expert(
     device: Device = "auto",
     seed: Seed = 0,
     workers: Workers = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="Labelled recordings of old domains, to measure these on; nothing learns from them. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     accept: Accept = False,
     if_needed: Annotated[
         bool,
@@ -225,7 +233,8 @@ def add_expert(
 ) -> None:
     """Train one expert on a new attack, then the routers briefly; every old expert stays as it is.
 
-    Every domain is measured before and after. The new generation is active
+    Every domain is measured before and after: old ones on what their experts
+    kept, or on --check. The new generation is active
     if the new domain certainly gains, no old one suffers beyond the recipe's
     tolerance, and no more real speech is refused. Where the expert brings
     nothing or does harm, it is withdrawn, and what the readout learnt stays,
@@ -236,6 +245,7 @@ def add_expert(
 
       molex-adapt add-expert --domain codec_x data/
       molex-adapt add-expert --domain codec_x data/ --set expert.steps=600 --json
+      molex-adapt add-expert --domain codec_x data/ --check old_attacks/
       molex-adapt add-expert --domain codec_x data/ --resume
     """
     from molex_adapt.api import Registry
@@ -255,6 +265,7 @@ def add_expert(
             name=name,
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
+            check=check or (),
             accept=accept,
             if_needed=if_needed,
             run=run,
