@@ -37,6 +37,33 @@ def limits(found: Found) -> list[str]:
     return table(["", ""], rows)
 
 
+_QUESTIONS = {
+    "spectrum_r2": "variance of the log-mel spectra that is rebuilt, %",
+    "within_r2": "the same within each recording, about its own mean, %",
+    "member_auroc": "was this recording heard? AUROC among others of its voices, %",
+    "voice_auroc": "was this voice heard? AUROC among other voices, %",
+}
+
+
+def inversion(found: Found) -> list[str]:
+    """What an attacker gets from what is kept, a column for each kind of it."""
+    runs = {method: next(iter(cells.values())) for method, cells in found.by_method.items()}
+    about = (
+        "From bona fide recordings, by ridge regression on the attacker's own recordings of other voices, and by "
+        "likeness to what is kept. For AUROC 50 is chance; 0 of a variance is nothing, below it worse than that.\n"
+    )
+    rows = [
+        [text, *(f"{100 * figures[key]:.0f}" for figures in runs.values())]
+        for key, text in _QUESTIONS.items()
+    ]
+    return [
+        about,
+        *table(
+            ["", *(f"{name}, {figures['recordings']} recordings" for name, figures in runs.items())], rows
+        ),
+    ]
+
+
 def old_changes(figures: Figures, voices: str) -> tuple[float, float]:
     """Mean and largest change of the old domains' EER in the demonstration, as fractions."""
     eer = figures["eer"][voices]

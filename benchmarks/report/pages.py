@@ -16,6 +16,7 @@ RESULTS_PAGE, README = ROOT / "benchmarks" / "RESULTS.md", ROOT / "README.md"
 SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "demo": ("The demonstration", detector.demo),
     "limits": ("Limits of the shipped detector", detector.limits),
+    "inversion": ("What can be rebuilt from what an expert keeps", detector.inversion),
     "sequence": ("A sequence of attacks", sequence),
     "speed": ("Speed", costs.speed),
     "startup": ("Start-up", costs.startup),

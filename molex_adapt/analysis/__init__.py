@@ -4,6 +4,7 @@ from molex_adapt.analysis.analyse import analyse_features, analyse_table, conclu
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.observe import observe, observe_features, observe_table
 from molex_adapt.analysis.observed import Observed
+from molex_adapt.analysis.recalled import analyse_recalled
 from molex_adapt.analysis.shares import shares
 from molex_adapt.analysis.tally import Tally
 
@@ -12,6 +13,7 @@ __all__ = [
     "Observed",
     "Tally",
     "analyse_features",
+    "analyse_recalled",
     "analyse_table",
     "conclude",
     "observe",

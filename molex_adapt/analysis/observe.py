@@ -76,7 +76,7 @@ def observe_table(
 
 def observe_features(detector: Detector, features: Features, *, ablate: bool = False) -> Observed:
     """Observe prefix features that are there already, such as exemplars; ExpertError where there is no expert."""
-    return observe(detector, Corpus.of_features(features), _held(detector, features), ablate=ablate)
+    return observe(detector, Corpus.of_features(features), held(detector, features), ablate=ablate)
 
 
 @torch.no_grad()
@@ -210,7 +210,8 @@ def decoded(
         yield Portion([mine[at] for at, _ in batch], features, frames, detector.statistics(wave, lengths))
 
 
-def _held(detector: Detector, features: Features) -> Iterator[Portion]:
+def held(detector: Detector, features: Features) -> Iterator[Portion]:
+    """Prefix features in batches of similar length."""
     budget = batch_seconds(detector.device) * SAMPLE_RATE / FRAME_SAMPLES
     for at in length_batches([len(clip) for clip in features.clips], budget):
         clips, frames = pad_clips([features.clips[i] for i in at])

@@ -33,11 +33,13 @@ from molex_adapt.registry.assemble import (
     router_arrays,
 )
 from molex_adapt.registry.checks import check_base
+from molex_adapt.registry.exemplars import arrays_to_remembered
 from molex_adapt.registry.files import Arrays, parse_yaml
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
 from molex_adapt.reports import PullReport
 from molex_adapt.run import Run
 from molex_adapt.train.adopt import adopt_expert
+from molex_adapt.train.old import OldDomain
 from molex_adapt.witnesses import PREFIX, of_expert, with_those_of
 
 _ROWS = {
@@ -220,13 +222,18 @@ class Arrival:
         record, origin = pulled.new.record, self.found.origin
         old = old_domains(self.store, draft.parent) if draft.parent is not None else {}
         domain = record.domain if record.domain not in old else f"{record.domain} ({record.name})"
+        exemplars = exemplars_of(pulled.new, detector, str(origin))
+        routing = pulled.new.routing
+        arrived = OldDomain(
+            record.name, exemplars, None if routing is None else arrays_to_remembered(routing)
+        )
         result = adopt_expert(
             detector,
             ExpertSpec(record.name, record.rank, record.alpha),
             arrays_to_weights(pulled.new.weights),
             [torch.from_numpy(row.copy()) for row in rows.values],
             domain,
-            exemplars_of(pulled.new, detector, str(origin)),
+            exemplars,
             old,
             draft.threshold,
             recipe,
@@ -243,7 +250,7 @@ class Arrival:
                 command=self.run.command,
                 metrics={key: item.as_dict() for key, item in result.after.items()},
                 changes={key: item.as_dict() for key, item in result.changes.items()},
-                profile=routing_profile(detector, result, old),
+                profile=routing_profile(detector, {**old, domain: arrived}),
                 remarks=[f"expert {record.name} was pulled from {origin}", *remarks, *result.refused],
             ),
             activate=not result.refused,

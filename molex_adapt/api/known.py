@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from molex_adapt.analysis import analyse_recalled
+from molex_adapt.detector import Detector
+from molex_adapt.features import concatenate
 from molex_adapt.registry import Store
 from molex_adapt.registry.exemplars import arrays_to_features, arrays_to_remembered
 from molex_adapt.registry.files import Arrays
+from molex_adapt.reports import Analysis
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
 
@@ -36,6 +40,21 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
         )
         kept[together] = key
     return found
+
+
+def analyse_known(detector: Detector, known: Mapping[str, OldDomain]) -> Analysis | None:
+    """Which experts fire for domains, on the exemplars kept of each, or else by its routing statistics.
+
+    None where neither is kept of any.
+    """
+    checks = {key: item.exemplars.check for key, item in known.items() if item.exemplars is not None}
+    sets = {key: features for key, features in checks.items() if len(features)}
+    remembered = {
+        key: item.remembered for key, item in known.items() if key not in sets and item.remembered is not None
+    }
+    if not sets and not remembered:
+        return None
+    return analyse_recalled(detector, concatenate(list(sets.values())), remembered)
 
 
 def read_exemplars(arrays: Arrays | None, attacks: Sequence[str]) -> Exemplars | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from molex_adapt.analysis import analyse_features, analyse_table
+from molex_adapt.analysis import analyse_table
 from molex_adapt.analysis.unlabelled import known_of_features, known_of_table, novelty
 from molex_adapt.api.inputs import Data, recordings, table_of
-from molex_adapt.api.known import old_domains
+from molex_adapt.api.known import analyse_known, old_domains
 from molex_adapt.api.trained import Trained, find_trained
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table, Utterance
@@ -31,6 +31,9 @@ from molex_adapt.scorefile import Joined
 from molex_adapt.trialfile import Trials
 
 _NOTHING = "no utterances to analyse: {}; give a folder of recordings"
+_UNHEARD = (
+    "no recordings are kept of {}: only the other domains are compared with; --known gives labelled ones"
+)
 
 
 def evaluate(
@@ -111,16 +114,15 @@ def _told(
 
 
 def analyse_exemplars(detector: Detector, store: Store, generation: int) -> Analysis:
-    """Which experts fire for the check exemplars of a generation.
+    """Which experts fire for what a generation keeps of its domains.
 
     Raises:
-        DataError: it keeps none.
+        DataError: that is nothing.
     """
-    old = old_domains(store, generation)
-    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars}
-    if not any(len(item) for item in sets.values()):
-        raise DataError(_NOTHING.format("the experts keep no exemplars"))
-    return analyse_features(detector, concatenate(list(sets.values())))
+    found = analyse_known(detector, old_domains(store, generation))
+    if found is None:
+        raise DataError(_NOTHING.format("the experts keep neither exemplars nor routing statistics"))
+    return found
 
 
 def analyse_data(detector: Detector, table: Table, ablate: bool, run: Run) -> Analysis:
@@ -150,8 +152,10 @@ def measure_novelty(
     if known is not None:
         found = novelty(detector, table, known_of_table(detector, table_of(known), run), run)
         return replace(found, generation=record.number)
-    kept = [item.exemplars for item in old_domains(store, record.number).values() if item.exemplars]
-    sets = [part for item in kept for part in (item.replay, item.check) if len(part)]
+    old = old_domains(store, record.number)
+    kept = {key: item.exemplars for key, item in old.items() if item.exemplars is not None}
+    sets = [part for item in kept.values() for part in (item.replay, item.check) if len(part)]
+    unheard = [key for key in old if key not in kept or not len(kept[key].replay) + len(kept[key].check)]
     if not sets:
         raise DataError(
             "the experts keep no exemplars to compare with; give labelled recordings of known domains by --known DATA"
@@ -160,4 +164,5 @@ def measure_novelty(
     # Exemplars are cut short: what is compared with them is heard no longer.
     longest = max(len(clip) for clip in features.clips)
     found = novelty(detector, table, known_of_features(detector, features), run, longest=longest)
-    return replace(found, generation=record.number)
+    remarks = (_UNHEARD.format(", ".join(unheard)),) if unheard else ()
+    return replace(found, generation=record.number, remarks=remarks)

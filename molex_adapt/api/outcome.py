@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from molex_adapt.analysis import analyse_features
+from molex_adapt.api.known import analyse_known
 from molex_adapt.api.profile import profile_of
 from molex_adapt.api.training import Owners, Training
 from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
-from molex_adapt.features import concatenate
 from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import DataRecord, ExpertRecord, GenerationDraft, NewExpert
@@ -29,13 +28,14 @@ from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.remembering import remember
 
+_PROFILED = 64
+"""Recordings of each class of a new domain's test split."""
 
-def routing_profile(detector: Detector, result: Adapted, old: Mapping[str, OldDomain]) -> dict[str, Any]:
-    """How the check exemplars are routed, old and new; empty where none are kept."""
-    sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
-    sets |= {name: item.check for name, item in result.exemplars.items()}
-    sets = {key: item for key, item in sets.items() if len(item)}
-    return profile_of(analyse_features(detector, concatenate(list(sets.values())))) if sets else {}
+
+def routing_profile(detector: Detector, known: Mapping[str, OldDomain]) -> dict[str, Any]:
+    """How domains are routed, by what is kept of them; empty where that is nothing."""
+    found = analyse_known(detector, known)
+    return {} if found is None else profile_of(found)
 
 
 def write_generation(
@@ -76,7 +76,7 @@ def write_generation(
         machine=machine_of(detector),
         metrics={domain: rates.as_dict() for domain, rates in result.after.items()},
         changes={domain: change.as_dict() for domain, change in result.changes.items()},
-        profile=routing_profile(detector, result, training.old),
+        profile=routing_profile(detector, {**training.old, **_as_known(owners, result)}),
         remarks=[*remarks, *result.refused],
     )
     activated = accept or not result.refused
@@ -98,6 +98,19 @@ def write_generation(
         not_measured=result.not_measured,
         training={stage: asdict(fitted) for stage, fitted in result.stages.items()},
     )
+
+
+def _as_known(owners: Owners, result: Adapted) -> dict[str, OldDomain]:
+    """New domains by their exemplars, or as if some of their test split were kept; experts that share one share it."""
+    found: dict[str, OldDomain] = {}
+    for name, (domain, data) in owners.items():
+        if len(result.exemplars[name].check):
+            found[domain] = OldDomain(None, result.exemplars[name])
+            continue
+        rows = [at for real in (True, False) for at in data.test.of_class(real)[:_PROFILED]]
+        some = replace(data.test.pick(rows), states=None)
+        found[domain] = OldDomain(None, Exemplars(some.pick([]), some))
+    return found
 
 
 def _record(training: Training, name: str, domain: str, data: DomainData, result: Adapted) -> ExpertRecord:

@@ -37,6 +37,7 @@ def novelty_view(report: Novelty) -> list[RenderableType]:
         listed,
         groups,
         *_trust(report),
+        *map(Text, report.remarks),
         *failures(report.failed),
     ]
 

@@ -66,6 +66,7 @@ class Novelty:
     sentence: str = ""
     generation: int | None = None
     failed: tuple[Failed, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""

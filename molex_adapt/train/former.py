@@ -66,7 +66,7 @@ class Former:
         as scores, they keep.
         """
         if self.alone:
-            spare(detector, self.held, result.threshold)
+            spare(detector, self.held)
             return
         result.remarks += weigh_readout(detector, self.development)
         recalibrate(detector, self.development, result, self.held)

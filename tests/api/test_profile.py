@@ -10,10 +10,18 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from molex_adapt import Registry, Run
+from molex_adapt.analysis import analyse_table
 from molex_adapt.api import profile
+from molex_adapt.api.known import analyse_known, old_domains
 from molex_adapt.api.profile import profile_of, stored_analysis
+from molex_adapt.data import read
+from molex_adapt.recipe import ExemplarOptions
 from molex_adapt.registry import GenerationRecord
+from molex_adapt.train.old import OldDomain
 from tests.analysis.reports import analysed
+
+HOW = Run(workers=1, device="cpu")
 
 
 @pytest.fixture
@@ -86,3 +94,21 @@ def test_analyze_without_data_loads_no_torch(registry):
     command = [sys.executable, "-c", _COMMAND, str(registry.store.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["usage"]["buzz"] == {"buzz": 1.0}
+
+
+def test_a_domain_without_recordings_is_shown_by_what_routers_read_of_it(made):
+    registry = Registry.open(made.path)
+    recipe = registry.recipe().model_copy(update={"exemplars": ExemplarOptions()})
+    registry.add_expert(made.hum, accept=True, domain="hum", recipe=recipe, run=HOW)
+    profile = registry.store.active.profile["usage"]
+    assert set(profile) == {"bonafide", "buzz", "hum"}  # hum by its own test split
+    detector = registry.detector(run=HOW)
+    known = old_domains(registry.store, 2)
+    assert known["hum"].exemplars is None
+    recalled = analyse_known(detector, {"hum": known["hum"]})
+    heard = analyse_table(detector, read(made.hum), HOW)
+    assert recalled.utterances == {"hum": 64, "bonafide": 64}
+    for attack in ("hum", "bonafide"):
+        assert sum(recalled.usage[attack].values()) == pytest.approx(1.0)
+        assert recalled.usage[attack]["hum"] == pytest.approx(heard.usage[attack]["hum"], abs=0.15)
+    assert analyse_known(detector, {"none": OldDomain("hum", None)}) is None

@@ -286,7 +286,7 @@ def test_the_committed_plan_is_whole():
     orders = [tuple(settings.order(number)) for number in range(5)]
     assert len(set(orders)) == 5 and all(sorted(order) == sorted(settings.attacks) for order in orders)
     assert all(cells == [[at, at] for at in range(5)] for cells in plan.runs.values())
-    recipe = plan.resolved("ours")
+    recipe = plan.resolved("ours+replay")
     frames = int(recipe.data.crop_seconds * 50)
     width = load_base(settings.base).prefix_width
-    assert settings.keep == 2 * recipe.exemplars.replay * frames * width * 2  # as ours, in half precision
+    assert settings.keep == 2 * recipe.exemplars.replay * frames * width * 2  # as it keeps, in half precision
