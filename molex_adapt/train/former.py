@@ -83,8 +83,8 @@ def ask_former(
 ) -> Former:
     """Measure the former mixture; a new domain that it knows already is a remark.
 
-    Where routing statistics are kept of all old domains, these hold the place of exemplars, which are replayed only if
-    the recipe keeps some of the new domain as well.
+    Where routing statistics are kept of all old domains that have exemplars to replay, they hold the place of these,
+    which are replayed only if the recipe keeps some of the new domain as well.
     """
     found = likeness(detector, data.dev) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
@@ -99,7 +99,8 @@ def ask_former(
         share = replay_share(1 - share, found.loss, losses)
     heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
     held = score_development(detector, heard)
-    by_statistics = all(item.remembered is not None for item in old.values()) and not recipe.exemplars.replay
+    kept = [item for item in old.values() if item.exemplars is not None and len(item.exemplars.replay)]
+    by_statistics = all(item.remembered is not None for item in kept) and not recipe.exemplars.replay
     alone = bool(detector.mixture.names) and (by_statistics or not known)
     return Former(
         domain,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
 from molex_adapt.data.pickled import load_pickled
@@ -125,6 +126,15 @@ def _with(whole: dict[str, Any], changes: list[tuple[str, Any]]) -> dict[str, An
     return made
 
 
+def _remembered(arrays: dict[str, Any]) -> None:
+    from molex_adapt.registry.exemplars import arrays_to_remembered
+
+    checks.check_routing(arrays, "routing")
+    found = arrays_to_remembered(arrays)
+    for each in found.read_by(found.centre, found.spread):
+        assert each.draw(2, torch.Generator()).shape == (2, *found.centre.shape)
+
+
 def contents(folder: Path) -> Reader:
     """Tensors under the names that are expected."""
     from molex_adapt.registry.exemplars import arrays_to_features
@@ -138,6 +148,7 @@ def contents(folder: Path) -> Reader:
             lambda: checks.check_router(arrays, 1, "router"),
             lambda: checks.check_expert(record, arrays, "weights"),
             lambda: checks.check_head(arrays, "head"),
+            lambda: _remembered(arrays),
         ):
             try:
                 check()
