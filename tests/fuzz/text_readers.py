@@ -260,11 +260,12 @@ def trials(folder: Path) -> Reader:
 
     def use(_: object) -> None:
         from molex_adapt.metrics import a_dcf, asv_rates
+        from molex_adapt.trialfile import KINDS
 
         found = read_trials(scores, key if key.exists() else None)
         for given, figure in ((found.asv, asv_rates), (found.sasv, a_dcf)):
             if given is not None:
-                figure(*found.of(given))
+                figure(*(given[found.kinds == kind] for kind in KINDS))
 
     inputs = st.one_of(
         st.tuples(damaged(labelled), st.none()),

@@ -169,7 +169,7 @@ def test_a_connection_that_is_always_cut(loopback, pushed, unchanged):
     loopback.asked.clear()
     assert bare.pull(name, run=CPU).activated
     again = {Path(asked.path).name for asked in loopback.asked if "/resolve/" in asked.path}
-    large = ("adapter_model", "router", "head", "exemplars")
+    large = ("adapter_model", "router", "head", "exemplars", "routing")
     assert again == {f"{name}.safetensors" for name in large}  # the small ones were here already
 
 

@@ -52,7 +52,9 @@ def test_statistics_of_all_old_domains_hold_the_place_of_exemplars(
     assert len(former.development) == (3 if replay else 1)
     assert former.rehearsed.shape[1:] == (2, 32)
     assert ask({**old, "opus": OldDomain("opus", exemplars)}).alone is False
-    given = Exemplars(exemplars.replay.pick([]), exemplars.check)  # an attack to measure on, known by no expert
+    given = Exemplars(
+        exemplars.replay.pick([]), exemplars.check
+    )  # an attack to measure on, known by no expert
     assert ask({**old, "given": OldDomain(None, given)}).alone is (replay == 0)
     # The readout's share and the scale stay where the new domain alone would decide them.
     before, former = detector.calibration, ask({"world": OldDomain("world", None, kept)})
