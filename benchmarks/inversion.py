@@ -80,7 +80,7 @@ def _log_mel(item: Utterance, seconds: float) -> Floats:
     found = spectrogram(
         wave, window_function(400, "hann"), 400, FRAME_SAMPLES, fft_length=512, power=2.0, mel_filters=bank
     )
-    return np.log(np.maximum(found.T, 1e-8))
+    return np.asarray(np.log(np.maximum(found.T, 1e-8)))
 
 
 def _from_features(
