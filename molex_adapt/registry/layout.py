@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -164,22 +165,27 @@ def read_weights(root: Path, record: ExpertRecord) -> files.Arrays:
 
 def read_exemplars(root: Path, record: ExpertRecord) -> files.Arrays | None:
     """What an expert kept of its domain, None where it kept nothing; errors as `read_weights`."""
-    path = expert_folder(root, record.name) / EXEMPLARS
-    if record.exemplars_sha256 is None:
-        return None
-    exemplars = files.parse_hashed(files.read_bytes(path, root), record.exemplars_sha256, path)
-    checks.check_exemplars(exemplars, str(path))
-    return exemplars
+    return _read_kept(root, record, EXEMPLARS, record.exemplars_sha256, checks.check_exemplars)
 
 
 def read_routing(root: Path, record: ExpertRecord) -> files.Arrays | None:
     """What routers read of an expert's domain, None where that is not kept; errors as `read_weights`."""
-    path = expert_folder(root, record.name) / ROUTING
-    if record.routing_sha256 is None:
+    return _read_kept(root, record, ROUTING, record.routing_sha256, checks.check_routing)
+
+
+def _read_kept(
+    root: Path,
+    record: ExpertRecord,
+    name: str,
+    digest: str | None,
+    check: Callable[[files.Arrays, str], None],
+) -> files.Arrays | None:
+    if digest is None:
         return None
-    routing = files.parse_hashed(files.read_bytes(path, root), record.routing_sha256, path)
-    checks.check_routing(routing, str(path))
-    return routing
+    path = expert_folder(root, record.name) / name
+    found = files.parse_hashed(files.read_bytes(path, root), digest, path)
+    check(found, str(path))
+    return found
 
 
 def require_own_folders(root: Path) -> None:

@@ -6,6 +6,7 @@ scores are those of the first domain's training.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.stages import TWIN_LOSS, append_expert
 
 
-class _Together:
+class _Together(ABC):
     """Collects the domains, and keeps all of their data."""
 
     def __init__(self, setting: Setting) -> None:
@@ -48,13 +49,13 @@ class _Together:
         kept = bytes_kept(data.train)
         return Learnt(trainable(self.detector), weight_bytes(self.detector) - former + kept, kept)
 
+    @abstractmethod
     def train(self) -> None:
         """Learn all that was seen, with as many steps for each domain as others have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def specs(self, trained: Sequence[str]) -> list[ExpertSpec]:
         """The experts of the detector that was trained on these domains."""
-        raise NotImplementedError
 
     def scores(self, measured: Measured) -> Scores:
         """Calibrated."""
