@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt.analysis import analyse_features
+from molex_adapt.analysis import analyse_recalled
 from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
@@ -34,6 +34,6 @@ def test_collected_gates_are_means_over_valid_frames(tiny_folder_of, tiny_recipe
         torch.testing.assert_close(gates.logits[index], logit[0], atol=1e-5, rtol=0)
         for block, found in enumerate(detector.mixture.routings):
             torch.testing.assert_close(gates.gates[index, block], found.gates[0].mean(0), atol=1e-5, rtol=0)
-    usage = analyse_features(detector, features).usage_by_block
+    usage = analyse_recalled(detector, features, {}).usage_by_block
     assert list(usage) == ["buzz", "bonafide"]
     torch.testing.assert_close(torch.tensor(usage["buzz"]), gates.gates[1:].mean(0), atol=1e-6, rtol=0)

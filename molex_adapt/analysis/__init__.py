@@ -1,6 +1,6 @@
 """Which experts act for which attack, what they are worth, and what follows."""
 
-from molex_adapt.analysis.analyse import analyse_features, analyse_table, conclude
+from molex_adapt.analysis.analyse import analyse_table, conclude
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.observe import observe, observe_features, observe_table
 from molex_adapt.analysis.observed import Observed
@@ -12,7 +12,6 @@ __all__ = [
     "Corpus",
     "Observed",
     "Tally",
-    "analyse_features",
     "analyse_recalled",
     "analyse_table",
     "conclude",

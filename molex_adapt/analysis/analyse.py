@@ -9,7 +9,6 @@ import numpy as np
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.curves import score_curves
 from molex_adapt.analysis.depth import cluster, depth_profile, health
-from molex_adapt.analysis.observe import observe_features
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.probe import probe
@@ -22,7 +21,6 @@ from molex_adapt.analysis.within import within_conditions
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, NULL_DOMAIN
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features
 from molex_adapt.findings import Distance, Findings
 from molex_adapt.reports import Analysis
 from molex_adapt.run import Run
@@ -47,12 +45,6 @@ def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate:
     observed, failed = observe_together(detector, table, run, ablate=ablate)
     found = conclude(observed, Corpus.of_table(table), detector.mixture.names, seed=run.seed)
     return replace(found, failed=failed)
-
-
-def analyse_features(detector: Detector, features: Features) -> Analysis:
-    """The shares of the experts on prefix features, without tests; ExpertError where there is no expert."""
-    corpus = Corpus.of_features(features)
-    return shares(observe_features(detector, features).tally, corpus, detector.mixture.names)
 
 
 def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: int = 0) -> Analysis:

@@ -53,6 +53,11 @@ def write_generation(
     remarks += [
         line for domain, _ in owners.values() for line in still_accepted(result.changes, result.after, domain)
     ]
+    # Experts that share a domain remember the same of it.
+    remembered = {
+        id(data): remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds))
+        for data in {id(data): data for _, data in owners.values()}.values()
+    }
     draft = GenerationDraft(
         parent=None if training.active is None else training.active.number,
         experts=detector.mixture.names,
@@ -66,7 +71,7 @@ def write_generation(
                 _record(training, name, domain, data, result),
                 expert_arrays(detector, name),
                 _exemplar_arrays(result.exemplars[name], data, recipe),
-                remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds)),
+                remembered[id(data)],
             )
             for name, (domain, data) in owners.items()
         ],
