@@ -18,6 +18,7 @@ from molex_adapt.features import OnlineFeatures, extract, logits_of, pad, parts_
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
 from molex_adapt.readout.learning import folds_of
+from molex_adapt.readout.readout import told
 from molex_adapt.registry import layout
 from molex_adapt.registry.assemble import require_head
 from molex_adapt.train.prepare import DomainData
@@ -59,21 +60,38 @@ def solved_by_numpy(view, rows: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.linalg.solve(gram, (own.mean(0) - forged.mean(0)) / 2)
 
 
+def says_by_numpy(views: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Half way between an equal say of both views and Fisher's discriminant of their unheard evidence."""
+    spreads = views.std(1, ddof=1)
+    own, forged = (views / spreads[:, None])[:, real], (views / spreads[:, None])[:, ~real]
+    best = np.linalg.solve((np.cov(own) + np.cov(forged)) / 2, own.mean(1) - forged.mean(1)).clip(0)
+    return (0.5 + best / best.sum()) / spreads
+
+
+def test_a_view_that_tells_nothing_says_less():
+    readout, (train, development) = Readout(STATES), pair({"buzz": 5})
+    states = train.readings.states
+    noise = replace(train, readings=Readings(train.readings.spectrum, states[torch.randperm(len(states))]))
+    learn(readout, {"expert": (noise, development)})
+    low, high = (part.std() for part in told(readout.weights, readout.features(noise.readings)))
+    assert low > 2 * high
+
+
 def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_not_learnt_from():
     readout, (train, development) = Readout(STATES), pair({"buzz": 5})
     learnt = learn(readout, {"expert": (train, development)})
     assert (learnt.remarks, readout.witnesses) == ([], ("expert/buzz",))
     real, folds = train.bona_fide.numpy(), folds_of(train.groups).numpy()
     assert (folds[real] == folds[~real]).all()  # a recording and its copy
-    evidence, unheard = np.zeros(len(development.bona_fide)), np.zeros(len(real))
+    said, unheard = [], np.zeros((2, len(real)))
     for at, view in enumerate((readout.of_spectrum, readout.of_states)):
         rows = view(train.readings.views[at]).double().numpy()
-        whole = solved_by_numpy(view, rows, real)
-        spread = (rows @ whole).std(ddof=1)
-        evidence += view(development.readings.views[at]).double().numpy() @ whole / spread
+        said.append(view(development.readings.views[at]).double().numpy() @ solved_by_numpy(view, rows, real))
         for fold in set(folds):
             left = folds != fold
-            unheard[~left] += rows[~left] @ solved_by_numpy(view, rows[left], real[left]) / spread
+            unheard[at, ~left] = rows[~left] @ solved_by_numpy(view, rows[left], real[left])
+    says = says_by_numpy(unheard, real)
+    evidence, unheard = says @ np.stack(said), says @ unheard
     calibration = Calibration.fit(unheard[real], unheard[~real])
     found = readout.evidence(development.readings)
     np.testing.assert_allclose(found.numpy(), calibration.apply(evidence), atol=2e-2)

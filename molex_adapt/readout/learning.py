@@ -115,14 +115,13 @@ class _Course:
         own = self._within(part)
         forged = own & (~self.whole.bona_fide if attacks is None else self.whole.of(attacks))
         moments = [self._moments(rows, forged) for rows in self.features]
-        weights = self._solved(moments, None)
-        # Both views have the same say.
-        spreads = [said.std().clamp(min=1e-6) for said in told(weights[None], self._of(own))]
-        scale = torch.cat(
-            [spread.expand(view.size) for view, spread in zip(self.readout.views, spreads, strict=True)]
-        )
-        weights, apart = weights / scale, [self._solved(moments, fold) / scale for fold in range(FOLDS)]
-        unheard = _sum(told(torch.stack(apart), self.features)).gather(1, self.folds[:, None])[:, 0]
+        weights, apart = self._solved(moments, None), [self._solved(moments, fold) for fold in range(FOLDS)]
+        views = [
+            said.gather(1, self.folds[:, None])[:, 0] for said in told(torch.stack(apart), self.features)
+        ]
+        says = _says(views, self.whole.bona_fide & own, forged)
+        scale = torch.cat([say.expand(view.size) for view, say in zip(self.readout.views, says, strict=True)])
+        weights, unheard = weights * scale, _sum((says[0] * views[0], says[1] * views[1]))
         measured = ~development.bona_fide if attacks is None else development.of(attacks)
         calibration = (
             _calibrated(unheard, self.whole.bona_fide, forged)
@@ -145,9 +144,6 @@ class _Course:
         found = torch.zeros(len(self.whole), dtype=torch.bool)
         found[part] = True
         return found
-
-    def _of(self, which: Tensor) -> tuple[Tensor, Tensor]:
-        return self.features[0][which], self.features[1][which]
 
     def _moments(self, rows: Tensor, which: Tensor) -> Moments:
         heard = which & ~rows.isnan().any(1)
@@ -194,6 +190,20 @@ def _calibrated(evidence: Tensor, bona_fide: Tensor, forged: Tensor) -> Calibrat
         return Calibration.fit(values[bona_fide.numpy()], values[forged.numpy()])
     except DataError:
         return None
+
+
+def _says(views: Sequence[Tensor], bona_fide: Tensor, forged: Tensor) -> Tensor:
+    """(2,) what the unheard evidence (N,) of either view counts: half way between an equal say and the best one.
+
+    The best one is Fisher's, and none is below zero. It is of few voices, and of a base that may have heard them.
+    """
+    classes = [torch.stack([view[which] for view in views]).double() for which in (bona_fide, forged)]
+    spreads = torch.cat(classes, dim=1).std(1).clamp(min=1e-6)
+    classes = [values / spreads[:, None] for values in classes]
+    within = torch.stack([torch.cov(values) for values in classes]).mean(0) + 1e-6 * torch.eye(2)
+    best = torch.linalg.solve(within, classes[0].mean(1) - classes[1].mean(1)).clamp(min=0.0)
+    best = 2 * best / best.sum().clamp(min=1e-6)
+    return ((1 + best) / 2 / spreads).float()
 
 
 def _on_cpu(features: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -150,7 +150,8 @@ def add_expert(
     pools = with_replay([new], former.replay, former.replay_share)
     if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
         standardise_routers(detector, pools)
-    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed)
+    stays = detector.calibration if former.calibration is not None else None
+    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed, stays)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
     if alone is not None and not result.stages["expert"].best_step and not accept:
@@ -158,7 +159,8 @@ def add_expert(
         alone.take_over(detector, name, result, "its training brought nothing on the development split")
         return result
     pools = with_replay([new], former.replay, recipe.training.replay_share)
-    stage = router_stage(detector, pools, former.development, recipe, run.seed, name, former.rehearsed)
+    held = former.rehearsed
+    stage = router_stage(detector, pools, [former.development], recipe, run.seed, name, held, stays)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.

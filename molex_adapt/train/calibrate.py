@@ -67,26 +67,21 @@ def calibrate(
     return []
 
 
-def spare(detector: Detector, held: DevelopmentScores) -> None:
-    """Keep the calibration, but raise its offset where bona fide speech would come nearer to the threshold than before.
+def spare(detector: Detector, held: DevelopmentScores, threshold: float) -> None:
+    """Keep the calibration, but raise its offset until no more of the held bona fide speech is refused than before.
 
-    For a change that nothing of the old domains can be measured by: what they had as scores, they keep. The offset
-    rises by as much as the mean of the lowest tenth of the held bona fide speech fell. Its few lowest alone would say
-    too little of how much of other speech falls below the threshold.
+    For a change that nothing of the old domains can be measured by: what they had as scores, they keep. Every further
+    rise would let their attacks pass. The threshold is the deployed one, in nats.
     """
     if not held.sets:
         return
     logits, labels = _logits(detector, list(held.sets.values()))
-    if not labels.any():
-        return
-    before, after = (_lowest(scores[labels]) for scores in (held.scores, detector.calibration.apply(logits)))
     found = detector.calibration
-    detector.calibration = Calibration(found.scale, found.offset + max(0.0, before - after))
-
-
-def _lowest(scores: Scores) -> float:
-    """Mean of the lowest tenth, of at least three."""
-    return float(np.sort(scores)[: max(3, len(scores) // 10)].mean())
+    before, after = held.scores[labels], np.sort(found.apply(logits)[labels])
+    refused = int((before < threshold).sum())
+    if refused < len(after):
+        rise = max(0.0, threshold + 1e-6 - float(after[refused]))  # not on the threshold itself: sums are rounded
+        detector.calibration = Calibration(found.scale, found.offset + rise)
 
 
 def fit_calibration(detector: Detector, development: Sequence[Features]) -> Calibration:

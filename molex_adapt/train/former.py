@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.recipe import Recipe
@@ -40,36 +41,37 @@ class Former:
         domain: the new one.
         sets: what acceptance measures on: exemplars of every old domain, and the new one's test split.
         scored: the scores of these.
-        development: sets for early stopping and calibration; the new domain's is the first.
+        development: the new domain's development split, for early stopping. A few exemplars of old domains beside it
+            would stop training on chance.
         held: what is to keep its error rates at the frozen threshold, with its scores: old domains' exemplars for that,
             and the new domain's bona fide speech, which is as real as theirs.
         replay: exemplars to train on beside the new domain.
         replay_share: least share of every batch that they get.
         rehearsed: (M, L, D) draws of what routers read of old domains, where that is kept.
-        alone: whether the new domain is all that training hears.
+        calibration: of the former mixture, which stays; None where there was no expert, and it is to be fitted.
     """
 
     domain: str
     sets: Mapping[str, Features]
     scored: Mapping[str, DomainScores]
-    development: list[Features]
+    development: Features
     held: DevelopmentScores
     replay: list[Pool]
     replay_share: float
     rehearsed: Tensor | None
-    alone: bool
+    calibration: Calibration | None
 
     def settle(self, detector: Detector, result: Adapted) -> None:
         """Weigh the readout and calibrate anew, for the mixture as it is now.
 
-        Where the new domain alone would decide them they stay, as far as bona fide speech allows: what old domains have
-        as scores, they keep.
+        Once there are experts both stay, as far as bona fide speech allows: what old domains have as scores, they keep.
         """
-        if self.alone:
-            spare(detector, self.held)
+        if self.calibration is not None:
+            detector.calibration = self.calibration
+            spare(detector, self.held, result.threshold)
             return
-        result.remarks += weigh_readout(detector, self.development)
-        recalibrate(detector, self.development, result, self.held)
+        result.remarks += weigh_readout(detector, [self.development])
+        recalibrate(detector, [self.development], result, self.held)
 
 
 def ask_former(
@@ -81,11 +83,7 @@ def ask_former(
     run: Run,
     result: Adapted,
 ) -> Former:
-    """Measure the former mixture; a new domain that it knows already is a remark.
-
-    Where routing statistics are kept of all old domains that have exemplars to replay, they hold the place of these,
-    which are replayed only if the recipe keeps some of the new domain as well.
-    """
+    """Measure the former mixture; a new domain that it knows already is a remark."""
     found = likeness(detector, data.dev) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
@@ -99,17 +97,14 @@ def ask_former(
         share = replay_share(1 - share, found.loss, losses)
     heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
     held = score_development(detector, heard)
-    kept = [item for item in old.values() if item.exemplars is not None and len(item.exemplars.replay)]
-    by_statistics = all(item.remembered is not None for item in kept) and not recipe.exemplars.replay
-    alone = bool(detector.mixture.names) and (by_statistics or not known)
     return Former(
         domain,
         sets,
         scored,
-        [data.dev, *([] if alone else known.values())],
+        data.dev,
         held,
-        [] if alone else replay_pools(detector, old, replay_weights(losses)),
+        replay_pools(detector, old, replay_weights(losses)),
         share,
         rehearsed(detector, old, run.seed),
-        alone,
+        detector.calibration if detector.mixture.names else None,
     )

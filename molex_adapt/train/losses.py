@@ -104,6 +104,7 @@ def development_loss(
     sets: Sequence[Features],
     utterances: int,
     shares: Sequence[float] | None = None,
+    calibration: Calibration | None = None,
 ) -> Callable[[], float]:
     """A function that measures the detector: the logistic loss of its calibrated scores on development sets, in nats.
 
@@ -112,8 +113,8 @@ def development_loss(
     recording counts once: otherwise one hard recording would outweigh a whole domain. Of each class and set at most
     `utterances` are used, evenly spaced.
 
-    Every call fits the calibration anew. A newly trained expert is overconfident at first, and calibration corrects
-    that after training anyway. Logits that cannot be calibrated are used as they are.
+    Where no `calibration` is to stay, every call fits it anew. A newly trained expert is overconfident at first, and
+    calibration corrects that after training anyway. Logits that cannot be calibrated are used as they are.
     """
     counts = [1.0] * len(sets) if shares is None else list(shares)
     parts: list[Features] = []
@@ -133,7 +134,7 @@ def development_loss(
     )
 
     def evaluate() -> float:
-        logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights)
+        logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights, calibration)
         losses = F.binary_cross_entropy_with_logits(logits, heard.bona_fide.float(), reduction="none")
         weighted = losses.double().numpy() * weights
         # The first part is all bona fide speech. Each class sums to its mean; a class that is missing is left out.
@@ -143,10 +144,12 @@ def development_loss(
     return evaluate
 
 
-def _calibrated(logits: Tensor, bona_fide: Tensor, weights: NDArray[np.float64]) -> Tensor:
+def _calibrated(
+    logits: Tensor, bona_fide: Tensor, weights: NDArray[np.float64], stays: Calibration | None
+) -> Tensor:
     values, real = logits.double().numpy(), bona_fide.numpy()
     try:
-        found = Calibration.fit(values[real], values[~real], weights=(weights[real], weights[~real]))
+        found = stays or Calibration.fit(values[real], values[~real], weights=(weights[real], weights[~real]))
     except DataError:
         return logits
     return torch.from_numpy(found.apply(values)).float()

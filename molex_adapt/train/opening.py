@@ -27,8 +27,11 @@ from molex_adapt.train.losses import detection_loss, gate_logits
 from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.reads import caught_reads
 
-ODDS = 3.0
-"""Log-odds of the new expert's share: this much on its own attack, and as much below zero on all other speech."""
+OWN, OTHERS = 3.0, -9.0
+"""Log-odds of the new expert's share that are aimed at: on its own attack, and on all other speech. The latter is far
+below zero, for gates leak where voices are new: an expert that fires on real speech costs every attack."""
+MARGIN = 6.0
+"""By how much the log-odds on other speech are to lie further from zero than those on its own attack, in training."""
 RIDGE, RIDGE_WITH_DRAWS = 0.03, 0.003
 """Many draws leave little to chance, and the weights less held back."""
 _DRAWS, _OF = 4, 128
@@ -45,7 +48,7 @@ def open_gates(
 ) -> None:
     """Set the router rows of one expert, by ridge regression on crops from the pools (`crop` in frames).
 
-    The target is a share of odds e^`ODDS` among all experts on its own attack, and e^-`ODDS` on all other speech; both
+    The target is a share of odds e^`OWN` among all experts on its own attack, and e^`OTHERS` on all other speech; both
     have the same weight. Half of the latter's is that of `rehearsed`, (M, L, D) routing inputs of old domains, where
     there are any. Rows of all others stay. An expert that is alone keeps the row it has.
     """
@@ -74,7 +77,7 @@ def open_gates(
     mine = F.pad(mine, (0, len(drawn)))
     for at, router in enumerate(detector.mixture.routers):
         own_rivals = _rivals(gate_logits(router, drawn[:, at]), row)[:, 0].cpu().double()
-        target = torch.where(mine, ODDS, -ODDS).double() + torch.cat([*rivals[at], own_rivals])
+        target = torch.where(mine, OWN, OTHERS).double() + torch.cat([*rivals[at], own_rivals])
         read = F.pad(torch.cat([*inputs[at], drawn[:, at].double()]), (0, 1), value=1.0)
         solution = _ridge(read, target, weights, RIDGE if rehearsed is None else RIDGE_WITH_DRAWS)
         router.rows[row].copy_(solution * router.width**0.5)  # logits are divided by the root of the width
@@ -83,7 +86,8 @@ def open_gates(
 def gate_loss(detector: Detector, batch: Batch, row: int, rehearsed: Tensor | None = None) -> Tensor:
     """Logistic loss by which the share of one expert tells its own attack from all other speech; scalar, nats.
 
-    The share is that before top-k, and the loss is averaged over the blocks. Both kinds of speech have the same weight.
+    The share is that before top-k, and the loss is averaged over the blocks. Both kinds of speech have the same weight,
+    and on other speech the share has to be e^`MARGIN` times smaller than an even one.
     That on `rehearsed`, (M, L, D) routing inputs of old domains, comes on top, with the weight of the other speech.
     """
     if len(detector.mixture.names) < 2:  # it has everything to itself
@@ -93,10 +97,10 @@ def gate_loss(detector: Detector, batch: Batch, row: int, rehearsed: Tensor | No
     losses = []
     for routing in detector.mixture.routings:
         odds = _odds(routing.logits, row)[..., None]
-        losses.append(detection_loss(utterance_mean(odds, mask)[:, 0], own))
+        losses.append(detection_loss(utterance_mean(odds, mask)[:, 0] + MARGIN * (1 - own), own))
     if rehearsed is not None:
         losses += [
-            F.softplus(_odds(gate_logits(router, read), row)).mean() / 2
+            F.softplus(_odds(gate_logits(router, read), row) + MARGIN).mean() / 2
             for router, read in zip(detector.mixture.routers, rehearsed.unbind(1), strict=True)
         ]
     return torch.stack(losses).sum() / len(detector.mixture.routings)

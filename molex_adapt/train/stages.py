@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
@@ -91,15 +92,16 @@ def expert_stage(
     detector: Detector,
     name: str,
     pools: Sequence[Pool],
-    development: Sequence[Features],
+    development: Features,
     recipe: Recipe,
     seed: int = 0,
     rehearsed: Tensor | None = None,
+    calibration: Calibration | None = None,
 ) -> Stage:
     """Expert stage: the new expert and its router rows; all other experts, their rows, the head and the base stay.
 
     Its gates open for its own attack first, in closed form, and stay closed on `rehearsed`, (M, L, D) routing inputs of
-    old domains. The new domain is the first of pools and of development sets, which are weighted as the pools are.
+    old domains. The development split is the new domain's, and is measured by the `calibration` that is to stay.
     """
     mixture, options = detector.mixture, recipe.expert
     row = mixture.index(name)
@@ -114,8 +116,7 @@ def expert_stage(
         gate = gate_loss(detector, batch, row, rehearsed)
         return value + (FIRM if rehearsed is not None else 1) * recipe.router.domain_loss * gate
 
-    shares = shares_of(len(development), 1 - pools[0].share / sum(pool.share for pool in pools))
-    return _stage(detector, groups, pools, loss, development, recipe, "expert", seed, shares)
+    return _stage(detector, groups, pools, loss, [development], recipe, "expert", seed, calibration)
 
 
 def router_stage(
@@ -126,11 +127,12 @@ def router_stage(
     seed: int = 0,
     new: str | None = None,
     rehearsed: Tensor | None = None,
+    calibration: Calibration | None = None,
 ) -> Stage:
     """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay.
 
     `rehearsed`, (M, L, D) routing inputs of old domains, are to be routed as they were, and the gates of the `new`
-    expert stay closed on them.
+    expert stay closed on them. A `calibration` that is to stay is the one that development sets are measured by.
     """
     mixture = detector.mixture
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
@@ -152,7 +154,7 @@ def router_stage(
         gate = gate_loss(detector, batch, mixture.index(new), rehearsed)
         return value + FIRM * recipe.router.domain_loss * gate + drift_loss(detector, rehearsed, before)
 
-    return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
+    return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed, calibration)
 
 
 def _routed_loss(detector: Detector, batch: Batch, recipe: Recipe) -> Tensor:
@@ -183,16 +185,6 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
         router.spread.copy_(values.std(0).clamp(min=1e-4))
 
 
-def shares_of(domains: int, replay_share: float) -> list[float]:
-    """Weight of the new domain, which is the first, and of each old one in the development loss: as in the batches.
-
-    With equal weights many old domains, which the stage hardly changes, would decide when the new one stops.
-    """
-    if domains < 2:
-        return [1.0] * domains
-    return [1 - replay_share] + [replay_share / (domains - 1)] * (domains - 1)
-
-
 def crop_frames(recipe: Recipe) -> int:
     """Frames of a training crop."""
     return int(recipe.data.crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES
@@ -207,7 +199,7 @@ def _stage(
     recipe: Recipe,
     section: Literal["joint", "expert", "router_stage"],
     seed: int,
-    shares: Sequence[float] | None = None,
+    calibration: Calibration | None = None,
 ) -> Stage:
     options: StageOptions = getattr(recipe, section)
     # Whole long recordings would make early stopping slower than training, and would add little to the figure.
@@ -220,7 +212,7 @@ def _stage(
         groups,
         Sampler(pools, recipe.training.batch_size, crop, seed, shortest),
         loss,
-        development_loss(detector, development, utterances, shares),
+        development_loss(detector, development, utterances, calibration=calibration),
         options,
         recipe.training.patience,
     )

@@ -31,22 +31,29 @@ def rates(scores, bona_fide, threshold):
     return error_rates(scores[bona_fide], scores[~bona_fide], threshold)
 
 
-def test_a_calibration_stays_but_for_the_lowest_real_speech(detector_of, features_of, tiny_recipe):
-    detector = detector_of(tiny_recipe(), "world")
-    detector.calibration = Calibration(1.3, 0.4)
+def test_a_calibration_stays_but_for_real_speech_that_would_be_refused(
+    detector_of, features_of, tiny_recipe
+):
+    detector, stays = detector_of(tiny_recipe(), "world"), Calibration(1.3, 0.4)
+    detector.calibration = stays
     clips = features_of(40)
+    whole = score_development(detector, {"new": clips})  # forged speech counts for nothing
     real = {"new": clips.pick(clips.of_class(True))}
-    held = score_development(detector, {"new": clips})  # forged speech counts for nothing
-    held = DevelopmentScores(real, held.scores[clips.bona_fide.numpy()])
-    for fell, rise in ((0.0, 0.0), (-2.0, 0.0), (1.5, 1.5)):
-        detector.calibration = Calibration(1.3, 0.4 - fell)
-        spare(detector, held)
-        assert detector.calibration.scale == 1.3
-        assert detector.calibration.offset == pytest.approx(0.4 - fell + rise)
-    apart = DevelopmentScores(real, held.scores + np.where(np.argsort(np.argsort(held.scores)) < 4, 1.0, 9.0))
-    detector.calibration = Calibration(1.3, 0.4)
-    spare(detector, apart)  # the four lowest of forty fell by 1, all others by 9
-    assert detector.calibration.offset == pytest.approx(1.4)
+    held = DevelopmentScores(real, whole.scores[clips.bona_fide.numpy()])
+    fourth = float(np.sort(held.scores)[3])
+    for threshold in (fourth - 1e-3, fourth + 1e-3):  # three refused, or four
+        for rose in (0.0, 2.0):
+            detector.calibration = Calibration(1.3, 0.4 + rose)
+            spare(detector, held, threshold)
+            assert detector.calibration == Calibration(1.3, 0.4 + rose)
+        detector.calibration = Calibration(1.3, -1.1)
+        spare(detector, held, threshold)
+        after = score_development(detector, real).scores
+        assert (after < threshold).sum() == (held.scores < threshold).sum()
+        assert -1.1 < detector.calibration.offset <= 0.4 + 1e-3
+    detector.calibration = stays
+    spare(detector, held, 100.0)  # all are refused as it is
+    assert detector.calibration == stays
 
 
 @pytest.mark.parametrize("threshold", [-1.5, 0.0, 1.0])

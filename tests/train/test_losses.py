@@ -17,7 +17,6 @@ from molex_adapt.train.losses import (
     twin_loss,
 )
 from molex_adapt.train.pools import Batch
-from molex_adapt.train.stages import shares_of
 
 
 def test_both_classes_weigh_alike_whatever_their_numbers():
@@ -125,11 +124,6 @@ def test_a_share_of_the_development_loss_is_that_of_a_domain(detector_of, featur
     assert abs(losses[1] - only) < abs(losses[0] - only)
 
 
-def test_shares_are_those_of_the_batches():
-    assert shares_of(1, 0.4) == [1.0]
-    assert shares_of(5, 0.4) == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
-
-
 def test_bona_fide_speech_that_domains_share_counts_once(detector_of, features_of, tiny_recipe):
     detector = detector_of(tiny_recipe(), "world")
     shared = features_of(6)
@@ -150,6 +144,15 @@ def test_overconfidence_alone_does_not_count(detector_of, features_of, tiny_reci
         detector.head.classify.weight *= 20
         detector.head.classify.bias *= 20
     assert evaluate() == pytest.approx(before, rel=1e-3)
+
+
+def test_by_a_calibration_that_stays_it_does(detector_of, features_of, tiny_recipe):
+    detector, clips = detector_of(tiny_recipe(), "world"), features_of(12)
+    signs = torch.where(clips.bona_fide, -1.0, 1.0)
+    scores = 1.3 * logits_of(detector, clips) + 0.4
+    expected = torch.stack([F.softplus(signs * scores)[which].mean() for which in (signs > 0, signs < 0)]).mean()
+    found = development_loss(detector, [clips], 64, calibration=Calibration(1.3, 0.4))()
+    assert found == pytest.approx(float(expected))
 
 
 def test_logits_are_of_the_evaluation_mode_and_of_each_row_alone(detector_of, features_of, tiny_recipe):

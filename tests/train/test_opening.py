@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from molex_adapt.mixture.routers import Routing
 from molex_adapt.routing import collect
-from molex_adapt.train.opening import gate_loss, open_gates
+from molex_adapt.train.opening import MARGIN, gate_loss, open_gates
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.stages import append_expert
 
@@ -71,7 +71,7 @@ def test_the_loss_tells_an_expert_to_fire_on_its_own_attack_alone():
     logits = torch.randn(4, 1, 3, generator=torch.Generator().manual_seed(0))
     rows = batch([3] * 4, [2, -1, 0, 2])  # expert 2's own speech, bona fide speech, another's, its own
     odds = logits[:, 0, 2] - logits[:, 0, :2].logsumexp(1)
-    expected = F.softplus(-odds[[0, 3]]).mean() / 2 + F.softplus(odds[[1, 2]]).mean() / 2
+    expected = F.softplus(-odds[[0, 3]]).mean() / 2 + F.softplus(odds[[1, 2]] + MARGIN).mean() / 2
     torch.testing.assert_close(gate_loss(Routed(logits, "abc"), rows, 2), expected)
     by_frame = torch.randn(1, 3, 2, generator=torch.Generator().manual_seed(0))
     odds = (by_frame[0, :2, 1] - by_frame[0, :2, 0]).mean()

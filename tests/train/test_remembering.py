@@ -9,7 +9,7 @@ from molex_adapt.registry.exemplars import arrays_to_remembered, remembered_to_a
 from molex_adapt.routing import collect
 from molex_adapt.train.losses import drift_loss, gate_logits
 from molex_adapt.train.old import OldDomain
-from molex_adapt.train.opening import gate_loss, open_gates
+from molex_adapt.train.opening import MARGIN, gate_loss, open_gates
 from molex_adapt.train.pools import Pool, Sampler
 from molex_adapt.train.reads import reads_of
 from molex_adapt.train.remembering import rehearsed, remember
@@ -61,7 +61,7 @@ def test_the_losses_see_what_is_rehearsed(detector_of, features_of, tiny_recipe)
     detector.logit(batch.features, batch.frames)
     routers = detector.mixture.routers
     logits = [gate_logits(router, drawn[:, at]) for at, router in enumerate(routers)]
-    more = torch.stack([F.softplus(each[:, 1] - each[:, 0]).mean() / 2 for each in logits]).mean()
+    more = torch.stack([F.softplus(each[:, 1] - each[:, 0] + MARGIN).mean() / 2 for each in logits]).mean()
     torch.testing.assert_close(gate_loss(detector, batch, 1, drawn), gate_loss(detector, batch, 1) + more)
     before = [gate_logits(router, drawn[:, at]) for at, router in enumerate(routers)]
     assert float(drift_loss(detector, drawn, before)) < 1e-6

@@ -33,7 +33,7 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_old(
     append_expert(detector, "new", recipe, seed=0)
     fresh = state(detector)
     pools = [Pool(features_of(8, channel=3), 1.0, 2), Pool(features_of(4), 1.0, 0)]
-    fitted = fit(detector, expert_stage(detector, "new", pools, [features_of(8, 1, channel=3)], recipe))
+    fitted = fit(detector, expert_stage(detector, "new", pools, features_of(8, 1, channel=3), recipe))
     assert fitted.best_step > 0
     assert fitted.loss_best < fitted.loss_before
     assert changed(before, detector) == set()
@@ -124,7 +124,7 @@ def test_a_dead_layer_leaves_no_expert_behind(detector_of, tiny_recipe):
 def test_evaluations_far_apart_hear_more(detector_of, features_of, tiny_recipe, monkeypatch, every, heard):
     asked = []
     monkeypatch.setattr(
-        stages, "development_loss", lambda detector, sets, utterances, shares: asked.append(utterances)
+        stages, "development_loss", lambda detector, sets, utterances, calibration: asked.append(utterances)
     )
     recipe = tiny_recipe(joint={"evaluate_every": every})
     joint_stage(detector_of(recipe, *OLD), [Pool(features_of(4), 1.0)], [features_of(4)], recipe)
