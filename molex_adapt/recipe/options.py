@@ -94,7 +94,7 @@ class TrainingOptions(Options):
     """Of router rows, in every stage."""
     replay_share: float = Field(0.5, ge=0, lt=1)
     """Share of every batch that is drawn from exemplars of old domains. In the expert stage they divide it by their
-    present loss, and it is the least: they get more where the new domain is easier than they are."""
+    present loss."""
     patience: int = Field(4, ge=1)
     """Evaluations on the development split without an improvement, after which a stage stops early."""
 

@@ -147,18 +147,13 @@ def add_expert(
     if solved:
         result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
-    pools = with_replay([new], former.replay, former.replay_share)
+    pools = with_replay([new], former.replay, recipe.training.replay_share)
     if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
         standardise_routers(detector, pools)
     stays = detector.calibration if former.calibration is not None else None
     stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed, stays)
     result.stages["expert"] = fit(detector, stage, run, checkpoints)
     round_to_half(detector, [name])
-    if alone is not None and not result.stages["expert"].best_step and not accept:
-        result.seconds["expert"] = result.stages["expert"].seconds
-        alone.take_over(detector, name, result, "its training brought nothing on the development split")
-        return result
-    pools = with_replay([new], former.replay, recipe.training.replay_share)
     held = former.rehearsed
     stage = router_stage(detector, pools, [former.development], recipe, run.seed, name, held, stays)
     result.stages["router"] = fit(detector, stage, run, checkpoints)
@@ -166,8 +161,9 @@ def add_expert(
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
         former.settle(detector, result)
         judge(detector, former.sets, former.scored, domain, recipe, result)
-    if result.refused and alone is not None and alone.accepted and not accept:
-        alone.take_over(detector, name, result, f"with it {'; '.join(result.refused)}")
+        why = alone.better(detector, former, result) if alone is not None and not accept else ""
+    if alone is not None and why:
+        alone.take_over(detector, name, result, why)
     return result
 
 

@@ -24,7 +24,6 @@ from molex_adapt.train.old import (
     check_sets,
     development_sets,
     replay_pools,
-    replay_share,
     replay_weights,
 )
 from molex_adapt.train.pools import Pool
@@ -46,7 +45,6 @@ class Former:
         held: what is to keep its error rates at the frozen threshold, with its scores: old domains' exemplars for that,
             and the new domain's bona fide speech, which is as real as theirs.
         replay: exemplars to train on beside the new domain.
-        replay_share: least share of every batch that they get.
         rehearsed: (M, L, D) draws of what routers read of old domains, where that is kept.
         calibration: of the former mixture, which stays; None where there was no expert, and it is to be fitted.
     """
@@ -57,9 +55,12 @@ class Former:
     development: Features
     held: DevelopmentScores
     replay: list[Pool]
-    replay_share: float
     rehearsed: Tensor | None
     calibration: Calibration | None
+
+    def loss(self, detector: Detector) -> float:
+        """Logistic loss of the new domain's development split, both classes with the same weight; nats."""
+        return score_development(detector, {self.domain: self.development}).losses()[self.domain]
 
     def settle(self, detector: Detector, result: Adapted) -> None:
         """Weigh the readout and calibrate anew, for the mixture as it is now.
@@ -92,9 +93,7 @@ def ask_former(
     result.not_measured = [key for key in old if key not in sets]
     scored = timed(result, lambda: score_sets(detector, sets))
     known = with_states(detector, development_sets(old))
-    losses, share = score_development(detector, known).losses(), recipe.training.replay_share
-    if found is not None:
-        share = replay_share(1 - share, found.loss, losses)
+    losses = score_development(detector, known).losses()
     heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
     held = score_development(detector, heard)
     return Former(
@@ -104,7 +103,6 @@ def ask_former(
         data.dev,
         held,
         replay_pools(detector, old, replay_weights(losses)),
-        share,
         rehearsed(detector, old, run.seed),
         detector.calibration if detector.mixture.names else None,
     )

@@ -10,7 +10,6 @@ from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.metrics import eer_interval
 from molex_adapt.routing import collect
 from molex_adapt.train.acceptance import DomainScores
-from molex_adapt.train.losses import scored_loss
 
 
 @dataclass(frozen=True)
@@ -19,12 +18,10 @@ class Likeness:
 
     Attributes:
         eer, interval: fractions.
-        loss: logistic loss of calibrated scores, both classes with the same weight; nats.
         expert, share: the expert with the largest mean gate on the domain's spoofed speech, and that gate.
     """
 
     eer: float
-    loss: float
     interval: tuple[float, float]
     expert: str
     share: float
@@ -49,7 +46,6 @@ def likeness(detector: Detector, development: Features) -> Likeness:
     most = int(shares.argmax())
     return Likeness(
         float(equal_error_rate(*scored.classes)),
-        scored_loss(detector.calibration.apply(scores), development.bona_fide),
         interval,
         detector.mixture.names[most],
         float(shares[most]),

@@ -6,6 +6,7 @@ A stage says what moves and towards what; `fit` moves it.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +45,8 @@ class Stage:
     """What moves, on which data, towards what; `name` is that of its checkpoint and in messages.
 
     `groups` are the weights in training, all others stay as they are. The loss of a batch is a scalar; the development
-    loss, in nats, decides early stopping: after so many evaluations (`patience`) without an improvement.
+    loss, in nats, decides early stopping: after so many evaluations (`patience`) without an improvement. The weights at
+    the start compete with the later ones only if `start_competes`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Stage:
     development_loss: Callable[[], float]
     options: StageOptions
     patience: int
+    start_competes: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Fitted:
 
 
 def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpoints | None = None) -> Fitted:
-    """Train the weights of a stage and nothing else. At the end they are the best of all evaluated, the start included.
+    """Train the weights of a stage and nothing else. At the end they are the best of all evaluated that compete.
 
     Several processes compute a part of every batch each, and take the same steps.
 
@@ -85,8 +88,9 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
     state = _at_start(detector, stage)
     with _trainable(detector, state, run.progress):
         if not checkpoints.resume(stage.name, state):
-            # The start competes as well: a stage that makes things worse leaves the weights as they were.
             state.standing.before = state.standing.best = _developed(stage)
+            if options.steps and not stage.start_competes:
+                state.standing.best = sys.float_info.max  # checkpoints hold finite numbers
         standing, earlier = state.standing, state.standing.seconds
         run.progress.start(f"{stage.name} stage", options.steps)
         if standing.step:

@@ -59,18 +59,6 @@ def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:
     return {key: average + 2 * loss for key, loss in losses.items()}
 
 
-def replay_share(most_new: float, new: float, losses: Mapping[str, float]) -> float:
-    """Share of every batch that is drawn from exemplars: the easier the new domain is, the more.
-
-    From present losses in nats the new domain gets its share, at most `most_new`, and at least what each of all domains
-    would get in equal parts. Without old domains the share does not matter: nothing is replayed.
-    """
-    if not losses:
-        return 1 - most_new
-    own = new / max(new + mean(losses.values()), 1e-9)
-    return 1 - min(most_new, max(own, 1 / (1 + len(losses))))
-
-
 def replay_pools(
     detector: Detector, old: OldDomains, weights: Mapping[str, float] | None = None
 ) -> list[Pool]:

@@ -215,4 +215,5 @@ def _stage(
         development_loss(detector, development, utterances, calibration=calibration),
         options,
         recipe.training.patience,
+        start_competes=section != "expert",  # an expert that was not trained is none
     )

@@ -27,6 +27,7 @@ class ReadoutAlone:
 
     Attributes:
         judged: every domain before and with it, and what speaks against it.
+        loss: logistic loss of the new domain's development split; nats.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -34,6 +35,7 @@ class ReadoutAlone:
     head: dict[str, torch.Tensor]
     calibration: Calibration
     judged: Adapted
+    loss: float
     told: torch.Tensor | None
 
     @classmethod
@@ -64,7 +66,8 @@ class ReadoutAlone:
             ),
         )
         told = told_to_experts(detector, data, learnt.unheard.get(name))
-        return cls(copy.deepcopy(detector.head.state_dict()), detector.calibration, judged, told)
+        head = copy.deepcopy(detector.head.state_dict())
+        return cls(head, detector.calibration, judged, former.loss(detector), told)
 
     @property
     def accepted(self) -> bool:
@@ -80,6 +83,14 @@ class ReadoutAlone:
             return False
         scored = score_sets(detector, {"": development})[""]
         return equal_error_rate(*scored.classes) <= options.known
+
+    def better(self, detector: Detector, former: Former, result: Adapted) -> str:
+        """Why it shall stand instead of the detector with the trained expert; empty where it shall not."""
+        if former.loss(detector) >= self.loss:
+            return "its training brought nothing on the development split"
+        if result.refused and self.accepted:
+            return f"with it {'; '.join(result.refused)}"
+        return ""
 
     def take_over(self, detector: Detector, name: str, result: Adapted, why: str) -> None:
         """Withdraw the expert: the detector is then as this one, and so are the figures of the result."""

@@ -31,9 +31,7 @@ def rates(scores, bona_fide, threshold):
     return error_rates(scores[bona_fide], scores[~bona_fide], threshold)
 
 
-def test_a_calibration_stays_but_for_real_speech_that_would_be_refused(
-    detector_of, features_of, tiny_recipe
-):
+def test_a_calibration_stays_but_for_real_speech_that_would_be_refused(detector_of, features_of, tiny_recipe):
     detector, stays = detector_of(tiny_recipe(), "world"), Calibration(1.3, 0.4)
     detector.calibration = stays
     clips = features_of(40)

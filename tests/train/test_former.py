@@ -6,7 +6,7 @@ import pytest
 
 from molex_adapt import Run
 from molex_adapt.train.exemplars import Exemplars
-from molex_adapt.train.former import Former, ask_former
+from molex_adapt.train.former import ask_former
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.remembering import remember

@@ -150,7 +150,9 @@ def test_by_a_calibration_that_stays_it_does(detector_of, features_of, tiny_reci
     detector, clips = detector_of(tiny_recipe(), "world"), features_of(12)
     signs = torch.where(clips.bona_fide, -1.0, 1.0)
     scores = 1.3 * logits_of(detector, clips) + 0.4
-    expected = torch.stack([F.softplus(signs * scores)[which].mean() for which in (signs > 0, signs < 0)]).mean()
+    expected = torch.stack(
+        [F.softplus(signs * scores)[which].mean() for which in (signs > 0, signs < 0)]
+    ).mean()
     found = development_loss(detector, [clips], 64, calibration=Calibration(1.3, 0.4))()
     assert found == pytest.approx(float(expected))
 

@@ -11,7 +11,6 @@ from molex_adapt.train.old import (
     OldDomain,
     development_sets,
     replay_pools,
-    replay_share,
     replay_weights,
     with_replay,
 )
@@ -51,15 +50,6 @@ def test_harder_domains_are_replayed_more_and_none_is_left_out():
     assert replay_weights({}) == {}
     nothing = replay_weights({"one": 0.0, "other": 0.0})  # all told apart beyond what a float shows
     assert nothing["one"] == nothing["other"] > 0
-
-
-def test_a_new_domain_that_is_easy_leaves_more_to_the_old():
-    losses = {"one": 0.3, "other": 0.5}
-    assert replay_share(0.5, 2.0, losses) == pytest.approx(0.5)
-    assert replay_share(0.75, 0.4, losses) == pytest.approx(0.5)
-    assert replay_share(0.5, 0.2, losses) == pytest.approx(2 / 3)
-    assert replay_share(0.5, 0.0, losses) == pytest.approx(2 / 3)  # never less than an equal part
-    assert replay_share(0.5, 0.1, {}) == pytest.approx(0.5)
 
 
 def test_what_is_replayed_is_divided_by_weight(mixed, old, features_of):

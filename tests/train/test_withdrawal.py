@@ -79,7 +79,7 @@ def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
     )
     assert result.withdrawn == (not accept)
     assert all(router.withdrawn.tolist() == [False, not accept] for router in detector.mixture.routers)
-    assert ("router" in result.stages) == accept
+    assert "router" in result.stages
     assert any("its training brought nothing" in line for line in result.remarks) == (not accept)
 
 
