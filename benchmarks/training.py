@@ -123,7 +123,7 @@ def _train_ours(folder: Path, recipe: Recipe, old: int) -> float:
         changed = options.model_copy(update={"steps": steps, "evaluate_every": options.steps + 1})
         own = recipe.model_copy(update={"expert": changed})
         with patch.object(stages, "SHORTEST_CROP", 1.0):  # the peer hears whole clips as well
-            stage = expert_stage(detector, "new", [Pool(data, 1.0, old)], [data.pick([0, 1])], own)
+            stage = expert_stage(detector, "new", [Pool(data, 1.0, old)], data.pick([0, 1]), own)
         started = time.perf_counter()
         fit(detector, stage)
         took = time.perf_counter() - started

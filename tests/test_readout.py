@@ -77,6 +77,18 @@ def test_a_view_that_tells_nothing_says_less():
     assert low > 2 * high
 
 
+def test_one_forged_recording_gives_both_views_the_same_say():
+    readout, (train, development) = Readout(STATES), pair({"buzz": 5})
+    few = torch.arange(len(train)) <= int(train.bona_fide.sum())
+    names = tuple(name for name, kept in zip(train.attacks, few, strict=True) if kept)
+    groups = tuple(name for name, kept in zip(train.groups, few, strict=True) if kept)
+    learn(
+        readout,
+        {"expert": (Lesson(train.readings.pick(few), train.bona_fide[few], names, groups), development)},
+    )
+    assert readout.evidence(development.readings).isfinite().all()
+
+
 def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_not_learnt_from():
     readout, (train, development) = Readout(STATES), pair({"buzz": 5})
     learnt = learn(readout, {"expert": (train, development)})

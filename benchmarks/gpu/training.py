@@ -92,7 +92,7 @@ def _ours(setting: Setting, precision: str, steps: int) -> Seconds:
         options = recipe.expert.model_copy(update={"steps": count, "evaluate_every": count + 1})
         own = recipe.model_copy(update={"expert": options})
         with patch.object(stages, "SHORTEST_CROP", 1.0):  # the peer hears whole clips as well
-            stage = expert_stage(detector, "new", [Pool(data, 1.0, 4)], [data.pick([0, 1])], own)
+            stage = expert_stage(detector, "new", [Pool(data, 1.0, 4)], data.pick([0, 1]), own)
         setting.wait()
         started = time.perf_counter()
         fit(detector, stage)

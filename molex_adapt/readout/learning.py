@@ -199,11 +199,14 @@ def _says(views: Sequence[Tensor], bona_fide: Tensor, forged: Tensor) -> Tensor:
     """
     classes = [torch.stack([view[which] for view in views]).double() for which in (bona_fide, forged)]
     spreads = torch.cat(classes, dim=1).std(1).clamp(min=1e-6)
+    if min(values.shape[1] for values in classes) < 2:  # one recording has no covariance
+        return (1 / spreads).float()
     classes = [values / spreads[:, None] for values in classes]
     within = torch.stack([torch.cov(values) for values in classes]).mean(0) + 1e-6 * torch.eye(2)
     best = torch.linalg.solve(within, classes[0].mean(1) - classes[1].mean(1)).clamp(min=0.0)
     best = 2 * best / best.sum().clamp(min=1e-6)
-    return ((1 + best) / 2 / spreads).float()
+    says: Tensor = (1 + best) / 2 / spreads
+    return says.float()
 
 
 def _on_cpu(features: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
