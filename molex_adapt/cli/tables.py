@@ -199,7 +199,7 @@ def _verdict(domain: str, change: Change | None, report: Comparison, refused: Se
     if domain == NULL_DOMAIN:
         return Text("control")
     if any(reason.startswith(f"{domain}:") for reason in refused):
-        return Text("regressed", style="bold red")
+        return Text("unproven" if domain == report.novel else "regressed", style="bold red")
     if change is None:
         return Text("new" if domain not in report.before else "no data")
     low, high = change.interval
