@@ -9,6 +9,7 @@ from benchmarks.plan import ROOT
 from benchmarks.report import costs, detector
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import gpu
+from benchmarks.report.joint import joint
 from benchmarks.report.readme import command_of, missing, with_table
 from benchmarks.report.sequence import sequence
 
@@ -18,6 +19,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "limits": ("Limits of the shipped detector", detector.limits),
     "inversion": ("What can be rebuilt from what an expert keeps", detector.inversion),
     "sequence": ("A sequence of attacks", sequence),
+    "joint": ("Several experts trained together", joint),
     "speed": ("Speed", costs.speed),
     "startup": ("Start-up", costs.startup),
     "cost": ("What the mixture costs", costs.cost),
