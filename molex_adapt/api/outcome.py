@@ -94,6 +94,7 @@ def write_generation(
         after=result.after,
         change=result.changes,
         real_speech=result.real_speech,
+        voices=result.voices,
         withdrawn=result.withdrawn,
         novel=next((domain for domain, _ in owners.values()), None) if result.before else None,
         seconds=result.seconds,

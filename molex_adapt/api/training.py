@@ -13,6 +13,7 @@ from molex_adapt.conventions import SPLITS
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import DataError, RegistryError
+from molex_adapt.features import voices_of
 from molex_adapt.processes import from_first
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry import GenerationRecord, Store, layout
@@ -124,7 +125,7 @@ class Training:
             own = features.of_attacks(attacks)
             known = old.get(name, OldDomain(None, None))
             replay = own.pick([]) if known.exemplars is None else known.exemplars.replay
-            old[name] = replace(known, exemplars=Exemplars(replay, own))
+            old[name] = replace(known, exemplars=Exemplars(replay, own), voices=voices_of(table))
             counts = f"{len(own.of_class(True))} bona fide and {len(own.of_class(False))} spoofed recordings"
             self.remarks.append(f"{name} is measured on {counts} that were given to check on")
         self.old = old

@@ -19,7 +19,7 @@ from molex_adapt.text import visible
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.api import Course, Figure, Forgetting, GenerationStep
     from molex_adapt.data import Failed
-    from molex_adapt.metrics import Rates
+    from molex_adapt.metrics import Rates, RefusalsChange
     from molex_adapt.reports import Change, Comparison, StageReport
 
 MOST_LISTED = 10
@@ -63,18 +63,23 @@ def comparison_table(
 
 
 def _real_speech(report: Comparison) -> list[RenderableType]:
-    """What happened to bona fide speech of all domains together."""
+    """What happened to bona fide speech of all domains together, and to the voice that fared worst."""
     found = report.real_speech
     if found is None:
         return []
+    lines = [_refused("Bona fide speech refused", found)]
+    if report.voices:
+        worst = max(report.voices, key=lambda voice: report.voices[voice].rise)
+        lines.append(_refused(f"of {len(report.voices)} voices most more of {worst}", report.voices[worst]))
+    return [*lines, Text()]
+
+
+def _refused(what: str, found: RefusalsChange) -> Text:
     low, high = found.interval
-    style = "red" if low > 0 else ""
-    rise = Text(f"{100 * found.rise:+.1f} points ({100 * low:+.1f} {100 * high:+.1f})", style=style)
     shares = f"{100 * found.before:.1f} → {100 * found.after:.1f} %"
-    return [
-        Text(f"Bona fide speech refused: {shares} of {found.bona_fide} recordings, ").append(rise),
-        Text(),
-    ]
+    rise = f"{100 * found.rise:+.1f} points ({100 * low:+.1f} {100 * high:+.1f})"
+    style = "red" if low > 0 else ""
+    return Text(f"{what}: {shares} of {found.bona_fide} recordings, ").append(Text(rise, style=style))
 
 
 def in_width(widths: Mapping[str, int], beside: int) -> list[list[str]]:

@@ -19,6 +19,7 @@ from molex_adapt.features.sets import (
     pad,
     pad_clips,
     source_id,
+    voices_of,
 )
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "source_id",
     "states_of",
     "unmoved",
+    "voices_of",
     "window_batches",
 ]

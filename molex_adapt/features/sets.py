@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
+from molex_adapt.data import Table
 from molex_adapt.digest import Digest, sha256
 from molex_adapt.errors import DataError
 from molex_adapt.prefix_cache import PrefixCache
@@ -131,6 +132,11 @@ class Features:
 def source_id(name: str) -> str:
     """16 hexadecimal digits that identify a source recording without giving its name away."""
     return sha256(name)[:16]
+
+
+def voices_of(table: Table) -> dict[str, str]:
+    """Speakers by source, of the recordings of a table whose speaker is known."""
+    return {source_id(item.source): item.speaker for item in reversed(table.utterances) if item.speaker}
 
 
 def concatenate(sets: Sequence[Features]) -> Features:

@@ -54,11 +54,14 @@ class Comparison:
     """The domain that an expert was added for; None where none was added to others."""
     real_speech: RefusalsChange | None = None
     """Bona fide speech of all these domains that the frozen threshold refuses; None where it was not measured."""
+    voices: dict[str, RefusalsChange] = field(default_factory=dict)
+    """The same of every voice that is known and that there is enough of."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "bona_fide_refused": None if self.real_speech is None else self.real_speech.as_dict(),
+            "bona_fide_refused_by_voice": {name: item.as_dict() for name, item in self.voices.items()},
             "before": _figures(self.before),
             "after": _figures(self.after),
             "change": {

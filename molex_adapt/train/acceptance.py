@@ -7,8 +7,10 @@ threshold count each score as a decision.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,9 @@ from molex_adapt.reports import Change
 
 MOST_ACCEPTED = 0.5
 """Share of a new domain's spoofed speech; more at the threshold is said to the user."""
+FEWEST = 20
+"""Bona fide recordings of a voice for which its refusals are judged by themselves."""
+_Pair: TypeAlias = tuple[str, float, float]
 
 
 @dataclass(frozen=True)
@@ -95,17 +100,44 @@ def compare_refused(
 
     Domains share bona fide speech. Shared utterances have the same scores in each and count once.
     """
-    seen = dict.fromkeys(
-        (source, old, new)
-        for domain, item in before.items()
-        for source, old, new, real in zip(
-            item.sources, item.scores, after[domain].scores, item.bona_fide, strict=True
+    return _refused(_real_speech(before, after), threshold)
+
+
+def refused_by_voice(
+    before: Mapping[str, DomainScores],
+    after: Mapping[str, DomainScores],
+    threshold: float,
+    voices: Mapping[str, str],
+) -> dict[str, RefusalsChange]:
+    """The same for each voice of which there are enough recordings; `voices` are names by source."""
+    own: dict[str, list[_Pair]] = {}
+    for pair in _real_speech(before, after):
+        if pair[0] in voices:
+            own.setdefault(voices[pair[0]], []).append(pair)
+    changes = {
+        voice: _refused(pairs, threshold) for voice, pairs in sorted(own.items()) if len(pairs) >= FEWEST
+    }
+    return {voice: change for voice, change in changes.items() if change is not None}
+
+
+def _real_speech(before: Mapping[str, DomainScores], after: Mapping[str, DomainScores]) -> list[_Pair]:
+    """Source, score before and score after of every bona fide utterance, once."""
+    return list(
+        dict.fromkeys(
+            (source, float(old), float(new))
+            for domain, item in before.items()
+            for source, old, new, real in zip(
+                item.sources, item.scores, after[domain].scores, item.bona_fide, strict=True
+            )
+            if real
         )
-        if real
     )
-    if not seen:
+
+
+def _refused(pairs: Sequence[_Pair], threshold: float) -> RefusalsChange | None:
+    if not pairs:
         return None
-    sources, first, second = zip(*seen, strict=True)
+    sources, first, second = zip(*pairs, strict=True)
     return paired_refusals(first, second, threshold, sources)
 
 
@@ -114,20 +146,22 @@ def refusals(
     real_speech: RefusalsChange | None,
     new_domain: str | None,
     options: AcceptanceOptions,
+    voices: Mapping[str, RefusalsChange] = MappingProxyType({}),
 ) -> list[str]:
     """Why the new generation may not be activated; empty when it may.
 
-    An old domain is worse when its EER rose by more than the tolerance, and real speech when more of it is refused. The
-    interval of the rise must lie above zero as well: a point of EER is one utterance of a hundred, and on small check
-    sets chance alone exceeds the tolerance.
+    An old domain is worse when its EER rose by more than the tolerance, and real speech when more of it is refused, of
+    all `voices` together or of one. The interval of the rise must lie above zero as well: a point of EER is one
+    utterance of a hundred, and on small check sets chance alone exceeds the tolerance.
     """
     found = []
-    if real_speech is not None:
-        low, high = real_speech.interval
-        if real_speech.rise > options.refused and low > 0:
+    of_all = {} if real_speech is None else {"bona fide speech": real_speech}
+    for whose, rise in (of_all | {f"voice {name}": own for name, own in voices.items()}).items():
+        low, high = rise.interval
+        if rise.rise > options.refused and low > 0:
             found.append(
-                f"bona fide speech: {100 * real_speech.before:.1f} % of {real_speech.bona_fide} recordings were "
-                f"refused at the frozen threshold, now {100 * real_speech.after:.1f} % (interval of the rise "
+                f"{whose}: {100 * rise.before:.1f} % of {rise.bona_fide} recordings were "
+                f"refused at the frozen threshold, now {100 * rise.after:.1f} % (interval of the rise "
                 f"{100 * low:+.1f} to {100 * high:+.1f} points); the tolerance is {100 * options.refused:.1f}"
             )
     for domain, change in changes.items():

@@ -26,6 +26,7 @@ from molex_adapt.train.old import (
     development_sets,
     replay_pools,
     row_of,
+    voices_among,
     with_replay,
 )
 from molex_adapt.train.pools import Pool
@@ -160,7 +161,7 @@ def add_expert(
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
         former.settle(detector, result)
-        judge(detector, former.sets, former.scored, domain, recipe, result)
+        judge(detector, former.sets, former.scored, domain, recipe, result, former.voices)
         why = alone.better(detector, former, result) if alone is not None and not accept else ""
     if alone is not None and why:
         alone.take_over(detector, name, result, why)
@@ -201,7 +202,7 @@ def retrain_routers(
     result.stages["router"] = fit(detector, stage, run, checkpoints)
     with unmoved(detector):
         recalibrate(detector, development, result, before)
-        judge(detector, sets, scored_before, None, recipe, result)
+        judge(detector, sets, scored_before, None, recipe, result, voices_among(old, data.values()))
     return result
 
 

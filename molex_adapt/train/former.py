@@ -25,6 +25,7 @@ from molex_adapt.train.old import (
     development_sets,
     replay_pools,
     replay_weights,
+    voices_among,
 )
 from molex_adapt.train.pools import Pool
 from molex_adapt.train.prepare import DomainData
@@ -46,6 +47,7 @@ class Former:
             and the new domain's bona fide speech, which is as real as theirs.
         replay: exemplars to train on beside the new domain.
         rehearsed: (M, L, D) draws of what routers read of old domains, where that is kept.
+        voices: names by source of what is measured, where they are known.
         calibration: of the former mixture, which stays; None where there was no expert, and it is to be fitted.
     """
 
@@ -56,6 +58,7 @@ class Former:
     held: DevelopmentScores
     replay: list[Pool]
     rehearsed: Tensor | None
+    voices: Mapping[str, str]
     calibration: Calibration | None
 
     def loss(self, detector: Detector) -> float:
@@ -104,5 +107,6 @@ def ask_former(
         held,
         replay_pools(detector, old, replay_weights(losses)),
         rehearsed(detector, old, run.seed),
+        voices_among(old, [data]),
         detector.calibration if detector.mixture.names else None,
     )

@@ -18,6 +18,7 @@ from molex_adapt.train.acceptance import (
     compare_refused,
     rates,
     refusals,
+    refused_by_voice,
     score_sets,
     unproven,
 )
@@ -35,6 +36,7 @@ class Adapted:
         before, after: figures per domain; `before` has only domains that there were before.
         changes: paired comparison per domain that was measured both times.
         real_speech: what the frozen threshold refuses of the bona fide speech of all of them, before and after.
+        voices: the same of every voice that there is enough of.
         refused: why the result may not be activated; empty when it may.
         not_measured: old domains of which nothing is kept to measure on.
         withdrawn: whether the new expert was found to do harm, so that its gates are closed.
@@ -49,6 +51,7 @@ class Adapted:
     after: dict[str, Rates] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     real_speech: RefusalsChange | None = None
+    voices: dict[str, RefusalsChange] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     withdrawn: bool = False
     not_measured: list[str] = field(default_factory=list)
@@ -65,13 +68,14 @@ def judge(
     new_domain: str | None,
     recipe: Recipe,
     result: Adapted,
+    voices: Mapping[str, str],
 ) -> None:
     """Measure all sets and fill the result: figures before and after, changes, and why it may not be activated."""
     result.seconds |= {stage: fitted.seconds for stage, fitted in result.stages.items()}
 
     timed(
         result,
-        lambda: compare_all(scored_before, score_sets(detector, sets), new_domain, recipe, result),
+        lambda: compare_all(scored_before, score_sets(detector, sets), new_domain, recipe, result, voices),
     )
     if "router" in result.stages and result.stages["router"].best_step == 0:
         result.remarks.append("the router stage brought nothing on the development split and was not kept")
@@ -83,12 +87,14 @@ def compare_all(
     new_domain: str | None,
     recipe: Recipe,
     result: Adapted,
+    voices: Mapping[str, str],
 ) -> None:
-    """Fill the result from the scores of all sets before and after."""
+    """Fill the result from the scores of all sets before and after; `voices` are names by source."""
     result.before, result.after = rates(before), rates(after)
     result.changes = compare(before, after, result.threshold)
     result.real_speech = compare_refused(before, after, result.threshold)
-    result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate)
+    result.voices = refused_by_voice(before, after, result.threshold, voices)
+    result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate, result.voices)
     if new_domain is not None:
         result.refused += unproven(result.changes, result.after, new_domain)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import mean
 
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features
+from molex_adapt.features import Features, voices_of
 from molex_adapt.rehearsal import Remembered
 from molex_adapt.train.exemplars import Exemplars, divide_replay
 from molex_adapt.train.pools import Pool
+from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import told_of
 
 
@@ -22,11 +23,13 @@ class OldDomain:
         expert: its own; None where several share the domain.
         exemplars: None where none are kept.
         remembered: what routers read of it; None where that is not kept.
+        voices: names by source of what it is measured on, where they are known.
     """
 
     expert: str | None
     exemplars: Exemplars | None
     remembered: Remembered | None = None
+    voices: Mapping[str, str] = field(default_factory=dict)
 
 
 OldDomains = Mapping[str, OldDomain]
@@ -46,6 +49,12 @@ def check_sets(old: OldDomains) -> dict[str, Features]:
     """Exemplars that acceptance measures on, per domain; domains that did not keep both classes are left out."""
     sets = {key: item.exemplars.check for key, item in old.items() if item.exemplars is not None}
     return {key: features for key, features in sets.items() if features.has_both_classes}
+
+
+def voices_among(old: OldDomains, data: Iterable[DomainData]) -> dict[str, str]:
+    """Names by source, of old domains and of data, where they are known."""
+    parts = [*(item.voices for item in old.values()), *(voices_of(item.table) for item in data)]
+    return {source: voice for part in parts for source, voice in part.items()}
 
 
 def replay_weights(losses: Mapping[str, float]) -> dict[str, float]:

@@ -20,8 +20,8 @@ from molex_adapt.features import (
     extract,
     parts_of,
     readings_of,
-    source_id,
     states_of,
+    voices_of,
 )
 from molex_adapt.readout import Learnt, Lesson, learn
 from molex_adapt.run import Run
@@ -131,7 +131,7 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
 
 def _groups(features: Features, table: Table) -> tuple[str, ...]:
     """The voice of every utterance; its source where that is not known."""
-    voices = {source_id(item.source): item.speaker for item in reversed(table.utterances) if item.speaker}
+    voices = voices_of(table)
     return tuple(voices.get(source, source) for source in features.sources)
 
 

@@ -62,7 +62,7 @@ class ReadoutAlone:
         timed(
             result,
             lambda: compare_all(
-                former.scored, score_sets(detector, former.sets), former.domain, recipe, judged
+                former.scored, score_sets(detector, former.sets), former.domain, recipe, judged, former.voices
             ),
         )
         told = told_to_experts(detector, data, learnt.unheard.get(name))
@@ -97,7 +97,7 @@ class ReadoutAlone:
         detector.head.load_state_dict(self.head)
         detector.calibration = self.calibration
         detector.mixture.withdraw(name)
-        for figures in ("before", "after", "changes", "real_speech", "refused"):
+        for figures in ("before", "after", "changes", "real_speech", "voices", "refused"):
             setattr(result, figures, getattr(self.judged, figures))
         result.withdrawn = True
         result.remarks += [

@@ -8,7 +8,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from molex_adapt.cli import output
-from molex_adapt.cli.tables import plain_table
+from molex_adapt.cli.tables import plain_table, stage_table
+from molex_adapt.metrics import RefusalsChange
+from molex_adapt.reports import StageReport
 
 
 @pytest.fixture
@@ -32,3 +34,17 @@ def test_a_long_table_has_every_row_aligned_and_whole(shown):
 
 def test_a_short_table_folds_what_is_too_wide(shown):
     assert max(map(len, shown([("x" * 60, "7")]))) <= 40
+
+
+def test_the_voice_that_fares_worst_is_named_below_all_real_speech():
+    change = RefusalsChange(0.02, 0.02, (-0.01, 0.01), 300, 300)
+    voices = {"ann": change, "june": RefusalsChange(0.0, 0.2, (0.05, 0.4), 25, 25)}
+    report = StageReport(
+        expert="buzz", generation=3, activated=False, before={}, after={}, real_speech=change, voices=voices
+    )
+    file = io.StringIO()
+    Console(file=file, width=80).print(*stage_table(report))
+    shown = file.getvalue()
+    assert "Bona fide speech refused: 2.0 → 2.0 % of 300 recordings, +0.0 points" in shown
+    assert "of 2 voices most more of june: 0.0 → 20.0 % of 25 recordings, +20.0 points" in shown
+    assert max(map(len, shown.splitlines())) <= 80

@@ -14,6 +14,7 @@ from molex_adapt.train.acceptance import (
     compare_refused,
     rates,
     refusals,
+    refused_by_voice,
     score_sets,
     still_accepted,
     unproven,
@@ -124,3 +125,20 @@ def test_an_attack_that_passes_the_threshold_all_the_same_is_said():
     assert "molex-adapt set-threshold" in text
     caught = replace(passes, false_alarm=(0.9, 0.12))
     assert not still_accepted({"new": caught, "old": passes}, {"new": rates}, "new")
+
+
+def test_a_voice_that_is_refused_more_often_is_a_reason_of_its_own():
+    before = scored([2.0] * 140, [-2.0] * 4)
+    worse = scored([2.0] * 100 + [-1.0] * 10 + [2.0] * 30, [-2.0] * 4)
+    voices = {f"s{at}": "ann" if at < 100 else "june" for at in range(125)}  # fifteen are nobody's
+    voices |= {f"s{at}": "few" for at in range(130, 140)}
+    found = refused_by_voice({"a": before, "b": before}, {"a": worse, "b": worse}, 0.0, voices)
+    assert {voice: (own.before, own.after, own.bona_fide) for voice, own in found.items()} == {
+        "ann": (0.0, 0.0, 100),
+        "june": (0.0, 0.4, 25),
+    }
+    (reason,) = refusals({}, None, None, OPTIONS, found)
+    assert reason.startswith(
+        "voice june: 0.0 % of 25 recordings were refused at the frozen threshold, now 40.0 %"
+    )
+    assert refusals({}, None, None, OPTIONS, {"ann": found["ann"]}) == []

@@ -43,7 +43,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     detector, first = trained
     new, calls = data_of("buzz", seed=3), []
 
-    def judged(changes, real_speech, new_domain, options):
+    def judged(changes, real_speech, new_domain, options, voices):
         calls.append(new_domain)
         return ["bona fide speech: worse"] if len(calls) == 2 else []  # the first is the readout alone
 
