@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", help="rows of these alone")
     parser.add_argument("--orders", type=int, nargs="*", help="cells of these alone: their first argument")
     parser.add_argument(
-        "--domains", type=Path, help="of sequence and inversion: what tools.wideband.domains wrote"
+        "--domains", type=Path, help="of sequence, inversion and joint: what tools.wideband.domains wrote"
     )
     parser.add_argument("--again", action="store_true", help="measure anew what is there")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
@@ -48,7 +48,7 @@ def main() -> None:
         ]
         if not cells:
             parser.error(f"the plan {name} has no such cells. Its methods: {', '.join(plan.runs)}")
-        needed = {"domains": options.domains} if options.domains and name in ("sequence", "inversion") else {}
+        needed = {"domains": options.domains} if options.domains and name in ("sequence", "inversion", "joint") else {}
         try:
             run(name, plan, cells, options.out, again=options.again, **needed)
         except MolexError as error:
