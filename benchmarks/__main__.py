@@ -48,7 +48,11 @@ def main() -> None:
         ]
         if not cells:
             parser.error(f"the plan {name} has no such cells. Its methods: {', '.join(plan.runs)}")
-        needed = {"domains": options.domains} if options.domains and name in ("sequence", "inversion", "joint") else {}
+        needed = (
+            {"domains": options.domains}
+            if options.domains and name in ("sequence", "inversion", "joint")
+            else {}
+        )
         try:
             run(name, plan, cells, options.out, again=options.again, **needed)
         except MolexError as error:

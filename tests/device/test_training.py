@@ -97,7 +97,7 @@ def test_every_stage_learns(device, detector_on, kept, tiny_recipe, routing):
         for make in (joint_stage, router_stage)
     ]
     append_expert(detector, "new", recipe, 0)
-    stages.append(fit(detector, expert_stage(detector, "new", [Pool(kept, 1.0, 2)], [kept], recipe)))
+    stages.append(fit(detector, expert_stage(detector, "new", [Pool(kept, 1.0, 2)], kept, recipe)))
     assert [stage.steps for stage in stages] == [6, 3, 6]
     assert stages[0].loss_best < stages[0].loss_before
     assert {weight.device.type for weight in detector.parameters()} == {device.type}
@@ -131,7 +131,7 @@ def test_a_stage_goes_on_where_it_was_stopped(device, detector_on, kept, tiny_re
 
         with monkeypatch.context() as patch:
             patch.setattr(loop, "_differentiate", stopped)
-            stage = expert_stage(detector, "e1", [Pool(kept, 1.0, 1)], [kept], recipe)
+            stage = expert_stage(detector, "e1", [Pool(kept, 1.0, 1)], kept, recipe)
             fit(detector, stage, Run(), checkpoints.Checkpoints(folder, every=0.0))
         weights = [*detector.mixture.expert_parameters("e1"), *detector.mixture.router_rows("e1")]
         return [weight.detach().cpu() for weight in weights]
@@ -153,6 +153,6 @@ def test_a_loss_that_is_no_number_stops_the_stage(device, detector_on, kept, tin
     )
     before = [weight.detach().clone() for weight in detector.mixture.expert_parameters("e1")]
     with pytest.raises(MolexError, match="expert stage diverged: the loss became nan"):
-        fit(detector, expert_stage(detector, "e1", [Pool(broken, 1.0, 1)], [kept], recipe))
+        fit(detector, expert_stage(detector, "e1", [Pool(broken, 1.0, 1)], kept, recipe))
     after = detector.mixture.expert_parameters("e1")
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
