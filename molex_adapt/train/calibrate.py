@@ -80,9 +80,8 @@ def spare(detector: Detector, held: DevelopmentScores, threshold: float) -> None
     before, after = held.scores[labels], np.sort(found.apply(logits)[labels])
     refused = int((before < threshold).sum())
     if refused < len(after):
-        rise = max(
-            0.0, threshold + 1e-6 - float(after[refused])
-        )  # not on the threshold itself: sums are rounded
+        # Not to the threshold itself: sums are rounded.
+        rise = max(0.0, threshold + 1e-6 - float(after[refused]))
         detector.calibration = Calibration(found.scale, found.offset + rise)
 
 
