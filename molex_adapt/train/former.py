@@ -43,7 +43,7 @@ class Former:
         scored: the scores of these.
         development: the new domain's development split, for early stopping. A few exemplars of old domains beside it
             would stop training on chance.
-        held: what is to keep its error rates at the frozen threshold, with its scores: old domains' exemplars for that,
+        held: whose bona fide speech is not to be refused more often, with its scores: old domains' exemplars for that,
             and the new domain's bona fide speech, which is as real as theirs.
         replay: exemplars to train on beside the new domain.
         rehearsed: (M, L, D) draws of what routers read of old domains, where that is kept.
