@@ -133,6 +133,8 @@ def _load_ray(cluster: Cluster) -> Any:
     # Its library doubts on stderr at every start that workers can be started again; they can.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if cluster.address is None:
+        # Else its workers have a niceness of 15, and get next to nothing where the cores have other work.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # Ports on the loopback address alone: whoever reaches them may run code.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:

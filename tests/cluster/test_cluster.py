@@ -75,6 +75,7 @@ def dying(kind: type, folder: Path, features: filling.FeaturesTask) -> type:
         def __call__(self, piece: dict[str, Any]) -> Any:
             found = super().__call__(piece)
             self.extractor(piece)
+            (folder / f"niceness-{os.getpid()}").write_text(f"{os.nice(0)}")
             self.taken += 1
             if self.taken == 2 and not (folder / "killed").exists():
                 (folder / "killed").touch()
@@ -110,6 +111,7 @@ def test_two_workers_do_what_one_command_does_though_one_is_killed(
     status, told = command_line(capsys, *command)
     assert status == 1  # one recording is no audio
     assert (tmp_path / "killed").exists()
+    assert {path.read_text() for path in tmp_path.glob("niceness-*")} == {f"{os.nice(0)}"}
     plain = Registry.open(made.registry).score(read(made.manifest), run=HERE)
     expected = {item.path: item for item in plain.scores}
     found = rows(out / "scores.parquet")
