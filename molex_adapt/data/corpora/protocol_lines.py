@@ -41,12 +41,13 @@ class AudioFolders:
 
     def paths(self, files: Sequence[str]) -> tuple[list[Path], bool]:
         """A path for each file, and whether any was looked for in vain."""
-        sibling = (self.first / "any").with_name  # sooner there than a path that is joined
+        # What iterdir makes its paths by, where Python has it: a join looks for folders in names that have none.
+        child = getattr(self.first, "_make_child_relpath", self.first.joinpath)
         if self.here is None:
-            return list(map(sibling, files)), False
+            return list(map(child, files)), False
         found = list(map(self.here.get, files))
         lost = any(map(is_, found, repeat(None)))
-        return [path or sibling(file) for path, file in zip(found, files, strict=True)], lost
+        return [path or child(file) for path, file in zip(found, files, strict=True)], lost
 
 
 def read_lines(
