@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from molex_adapt.conventions import NULL_DOMAIN, NULL_EER
+from molex_adapt.control import fault_of_control
+from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.data.formats import cell
 from molex_adapt.data.manifest import CONDITION_COLUMNS
 from molex_adapt.errors import DataError
@@ -189,16 +190,8 @@ def _unmeasured(by_condition: Mapping[str, Rates | None]) -> list[str]:
 
 
 def _control(by_attack: Mapping[str, Rates]) -> list[str]:
-    """What to say of the null control where it is not what it must be."""
     rates = by_attack.get(NULL_DOMAIN)
-    low, high = NULL_EER
-    if rates is None or low <= rates.eer <= high:
-        return []
-    told = (
-        f"the control {NULL_DOMAIN} (bona fide speech in another condition) has an EER of {100 * rates.eer:.1f} %, "
-        f"expected {100 * low:.0f} to {100 * high:.0f} %: scores depend on the condition"
-    )
-    return [told]
+    return [] if rates is None else fault_of_control(rates.eer, rates.eer_ci)
 
 
 def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | None]) -> dict[str, float]:

@@ -40,7 +40,7 @@ LEVELS = [
     {"calibration", "decision"},
     {"attention", "low_level", "metrics", "recipe", "run", "schedule", "witnesses"},
     {"cache", "outputs"},
-    {"atomic", "chance", "digest", "pages", "plain", "processes", "progress", "shipped"},
+    {"atomic", "chance", "control", "digest", "pages", "plain", "processes", "progress", "shipped"},
     {"text"},
     {"errors", "conventions", "version"},
 ]

@@ -18,6 +18,7 @@ from molex_adapt.analysis.shares import cells, co_firing, shares
 from molex_adapt.analysis.tally import Averages
 from molex_adapt.analysis.verdict import unneeded, verdicts
 from molex_adapt.analysis.within import within_conditions
+from molex_adapt.control import fault_of_control
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, NULL_DOMAIN
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
@@ -113,6 +114,8 @@ def _must_not_differ(observed: Observed, corpus: Corpus) -> dict[str, tuple[Kept
 
 def _remarks(findings: Findings) -> list[str]:
     lines = [_told_apart(item) for item in findings.controls if item.p <= _BEYOND_CHANCE]
+    if NULL_DOMAIN in findings.errors:
+        lines += fault_of_control(findings.errors[NULL_DOMAIN].eer, findings.errors[NULL_DOMAIN].eer_ci)
     if findings.health is not None and findings.health.dead:
         lines.append(f"experts that never act: {', '.join(findings.health.dead)}")
     return lines

@@ -122,8 +122,14 @@ def test_the_control_gets_no_verdict_and_few_recordings_an_honest_one():
     assert rates.eer < MISSED
 
 
+@pytest.mark.parametrize(("apart", "told"), [(0.0, False), (4.0, True)])
+def test_a_control_that_is_told_by_its_score_is_remarked(apart, told):
+    report = conclude(*seen({"null": (0.0, 0.0, 0.0)}, apart=apart), EXPERTS)
+    assert any("scores depend on the condition" in line for line in report.remarks) is told
+
+
 def test_the_whole_analysis_is_json_and_finds_the_odd_one():
-    report = conclude(*seen({"odd": (3.0, 0.0, 3.0), "null": (0.0, 0.0, 0.0)}), EXPERTS)
+    report = conclude(*seen({"odd": (3.0, 0.0, 3.0), "null": (0.0, 0.0, 0.0)}, apart=0.0), EXPERTS)
     content = json.loads(to_json(report.as_dict()))
     assert content["usage"]["odd"] == pytest.approx({"one": 0.9, "two": 0.1})
     findings = report.findings
