@@ -112,6 +112,8 @@ def test_verdicts(attack, lifts, kind, experts):
 def test_what_is_missed_is_nobodys():
     found = conclude(*seen({"buzz": (3.0, 0.0, 3.0)}, apart=0.5), EXPERTS).findings.verdict_on("buzz")
     assert found.kind == "nobody" and "add an expert" in found.sentence
+    known = conclude(*seen({"one": (3.0, 0.0, 3.0)}, apart=0.5), EXPERTS).findings.verdict_on("one")
+    assert known.kind == "nobody" and "learn more of it" in known.sentence
 
 
 def test_the_control_gets_no_verdict_and_few_recordings_an_honest_one():
