@@ -59,7 +59,9 @@ def _verdict(
         said = f"cannot be told from {errors.spoof} recording{'s' if errors.spoof > 1 else ''}"
         return AttackVerdict(attack, "unclear", [], f"{attack}: {said}")
     if errors.eer >= MISSED:
-        remedy = "the expert of its name is not enough, learn more of it" if attack in moved else "add an expert"
+        remedy = (
+            "the expert of its name is not enough, learn more of it" if attack in moved else "add an expert"
+        )
         return AttackVerdict(attack, "nobody", [], f"{attack}: nobody's, {rate}: {remedy}")
     names = [item.expert for item in needed]
     if len(names) == 1:
