@@ -47,6 +47,16 @@ class Estimate:
         return f"{form.format(self.value)} [{low}, {high}]"
 
 
+def in_orders_of_ours(by_method: Mapping[str, Runs]) -> dict[str, Runs]:
+    """The runs whose order ours was measured in too, so that means over orders are of the same; all, without ours."""
+    orders = {cell.arguments for cell in by_method.get("ours", {})}
+    kept = {
+        name: {cell: run for cell, run in runs.items() if not orders or cell.arguments in orders}
+        for name, runs in by_method.items()
+    }
+    return {name: runs for name, runs in kept.items() if runs}
+
+
 def level(runs: Runs, kind: str, attacks: list[str]) -> Estimate:
     """Final mean EER of a method over `attacks`, whose resamples are of this kind."""
     found = list(runs.values())

@@ -9,7 +9,7 @@ from statistics import mean
 from benchmarks.report.detector import old_changes
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import parts_of
-from benchmarks.report.paired import level
+from benchmarks.report.paired import in_orders_of_ours, level
 from benchmarks.report.tables import spread, table
 from benchmarks.report.targets import backward
 
@@ -88,7 +88,8 @@ def _limits(found: Found) -> Iterator[tuple[str, str]]:
 
 
 def _sequence(found: Found) -> Iterator[tuple[str, str]]:
-    by_method = {name: found.by_method[name] for name in PEERS if name in found.by_method}
+    same = in_orders_of_ours(found.by_method)
+    by_method = {name: same[name] for name in PEERS if name in same}
     if "ours" not in by_method:
         return
     test = found.plan.settings["test"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.plan import Cell, Plan
 from benchmarks.report.found import Found
-from benchmarks.report.paired import difference, final, level
+from benchmarks.report.paired import difference, final, in_orders_of_ours, level
 from benchmarks.report.tables import table
 from benchmarks.report.targets import backward, targets
 
@@ -56,10 +56,14 @@ HEARD = ("codec2", "espeak", "griffin_lim", "hifigan", "istft", "lpc", "mel_gan"
 
 def sequence(found: Found) -> list[str]:
     """Targets, methods, differences, attacks, costs, trials."""
-    plan, by_method = found.plan, found.by_method
-    cells = len(plan.cells)
+    plan, by_method = found.plan, in_orders_of_ours(found.by_method)
+    measured, shown = (sum(map(len, methods.values())) for methods in (found.by_method, by_method))
     data = {run["data"] for runs in by_method.values() for run in runs.values()}
-    there = f"Measured are {sum(map(len, by_method.values()))} of {cells} runs of the plan."
+    there = f"Measured are {measured} of {len(plan.cells)} runs of the plan."
+    if shown < measured:
+        there += (
+            f" Shown are the {shown} in orders that ours was measured in, so that means are of the same ones."
+        )
     if len(data) > 1:
         there += " Not all of them are on the same recordings: runs on different ones are not compared."
     test, everything = plan.settings["test"], [*plan.settings["development"], *plan.settings["test"]]

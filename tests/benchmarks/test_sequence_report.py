@@ -8,7 +8,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.plan import Cell, Plan, read_plan
 from benchmarks.report.found import Found
-from benchmarks.report.paired import difference, level
+from benchmarks.report.paired import difference, in_orders_of_ours, level
 from benchmarks.report.readme import with_table
 from benchmarks.report.sequence import sequence
 from benchmarks.report.targets import RIDGE, SEQUENTIAL, targets
@@ -166,6 +166,16 @@ def test_the_page_of_some_cells_says_how_many_there_are(found):
     assert "not compared" not in page
     found.results.rows[0].figures["data"] = "y"
     assert "runs on different ones are not compared" in "\n".join(sequence(found))
+
+
+def test_orders_without_ours_are_kept_out_of_every_mean(by_method):
+    by_method["joint"] = runs_of([9.8, 10.8, 11.7, 90.0], 500)
+    by_method["lfcc"] = {Cell("", (4, 4)): run_of(40.0)}
+    same = in_orders_of_ours(by_method)
+    assert level(same["joint"], "test", TEST).value == pytest.approx(10.77, abs=0.01)
+    assert "lfcc" not in same and len(same["ours"]) == 3
+    del by_method["ours"]
+    assert in_orders_of_ours(by_method) == by_method
 
 
 def test_the_readme_has_a_row_of_it(found):
