@@ -47,7 +47,7 @@ class Estimate:
         return f"{form.format(self.value)} [{low}, {high}]"
 
 
-def in_orders_of_ours(by_method: Mapping[str, Runs]) -> dict[str, Runs]:
+def in_orders_of_ours(by_method: Mapping[str, Runs]) -> dict[str, dict[Cell, Figures]]:
     """The runs whose order ours was measured in too, so that means over orders are of the same; all, without ours."""
     orders = {cell.arguments for cell in by_method.get("ours", {})}
     kept = {
