@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from molex_adapt.control import fault_of_control
 from molex_adapt.errors import DataError
 from molex_adapt.evaluation import evaluate_files, evaluate_scores
 from molex_adapt.metrics import count_refusals, measure
@@ -78,6 +79,19 @@ def test_the_interval_of_a_share_is_wilsons(refused, count, low, high):
     found = count_refusals([-1.0] * refused + [1.0] * (count - refused), 0.0)
     assert found.ci == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
     assert count_refusals([-1.0] * 3, 0.0).ci[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("eer", "interval", "told"),
+    [
+        (0.5, (0.4, 0.6), False),
+        (0.46, (0.455, 0.465), False),
+        (0.4, (0.3, 0.5), False),
+        (0.4, (0.3, 0.49), True),
+    ],
+)
+def test_a_control_is_at_fault_where_its_interval_leaves_out_half(eer, interval, told):
+    assert bool(fault_of_control(eer, interval)) is told
 
 
 def test_a_control_away_from_half_is_told():
