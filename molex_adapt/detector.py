@@ -60,6 +60,11 @@ class Detector(nn.Module):
         longest = int(self.recipe.data.window_seconds * SAMPLE_RATE)
         return min(longest, self.base.longest_samples or longest)
 
+    @property
+    def pooled_width(self) -> int:
+        """P, the number of pooled states that the readout reads: a mean and a deviation of every layer's."""
+        return 2 * self.base.width * (len(self.base.blocks) + 1)
+
     def logit(self, features: Tensor, frames: Tensor | None) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.
 

@@ -17,7 +17,7 @@ from molex_adapt.data import read
 from molex_adapt.detector import Detector
 from molex_adapt.errors import RecipeError
 from molex_adapt.features import batches as module
-from molex_adapt.features import extract
+from molex_adapt.features import extract, states_of
 from molex_adapt.prefix_cache import PrefixCache
 from tests.families import KINDS
 
@@ -187,3 +187,34 @@ def test_a_run_may_name_a_cache_of_its_own_or_none(cache, detector, recorded, tm
     assert len(extract(detector, table, Run(cache=own))[0]) == 4
     assert PrefixCache.standard(own).info().recordings == 4
     assert cache.info().recordings == 0
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_pooled_states_are_computed_once_whatever_else_is_missing(
+    cache, tiny_folder_of, tiny_recipe, recorded, tmp_path, monkeypatch, resident
+):
+    detector = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}))
+    table = read(recorded(tmp_path / "data", bona_fide=4, buzz=3))
+    one, _ = extract(detector, table.select(label="spoof"), resident=resident, states=True)
+    first, _ = extract(detector, table, resident=resident, states=True)
+    assert first.states.shape == (7, detector.pooled_width) and first.states.isfinite().all()
+    assert torch.equal(one.states, first.states[~first.bona_fide])
+    together = states_of(detector, first)  # in one batch
+    torch.testing.assert_close(first.states, together, atol=2e-3, rtol=2e-3)
+    alone, _ = extract(detector, table, Run(cache="off"), states=True)
+    assert torch.equal(alone.states, first.states)
+    assert extract(detector, table, resident=resident)[0].states is None
+    monkeypatch.setattr(Detector, "readings", lambda *_: pytest.fail("computed again"))
+    again, _ = extract(detector, table, resident=resident, states=True)
+    assert torch.equal(again.states, first.states)
+    assert cache.info().recordings == 7
+    monkeypatch.undo()
+    monkeypatch.setenv("MOLEX_CACHE", str(cache.folder.parent))
+    detector.base.compute_in("bf16")
+    assert not torch.equal(extract(detector, table, states=True)[0].states, first.states)
+
+
+def test_without_a_readout_no_states_are_computed(cache, detector, recorded, tmp_path):
+    table = read(recorded(tmp_path / "data", bona_fide=2, buzz=2))
+    assert extract(detector, table, states=True)[0].states is None
+    assert len(list(cache.folder.rglob("*.npy"))) == 4

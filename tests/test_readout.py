@@ -21,6 +21,7 @@ from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
 from molex_adapt.registry import layout
 from molex_adapt.registry.assemble import require_head
+from molex_adapt.train import readout_stage
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, weigh_readout
 from molex_adapt.train.stages import append_expert
@@ -276,6 +277,19 @@ def test_what_is_computed_anew_for_every_batch_is_read_once(detector, heard):
     learn_readout(detector, {"buzz": domain(table, online, features)}, run)
     found = detector.head.readout.evidence(readings_of(detector, features))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_of_a_very_large_split_a_part_is_read(detector, heard, monkeypatch):
+    table, features = heard
+    table = table.with_utterances(replace(item, split="train") for item in table)
+    lessons = []
+    monkeypatch.setattr(readout_stage, "MOST_READ", 10)
+    monkeypatch.setattr(readout_stage, "learn", lambda _, given: lessons.append(given["buzz"][0]))
+    learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
+    (read,) = lessons
+    assert len(read) == 10 and read.attacks == features.attacks[::3]
+    assert torch.equal(read.readings.spectrum, features.statistics[::3])
+    assert read.readings.states.isfinite().all()
 
 
 def test_its_share_is_what_development_sets_say(detector, heard):

@@ -1,4 +1,4 @@
-"""Prefix features of a data set by many workers, into a cache that training then reads."""
+"""What training reads of recordings, computed by many workers into its cache: features and a readout's statistics."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.registry.records import OTHER_LICENCE
 from molex_adapt.reports import ClusterFeatures, WorkerShare
 from molex_adapt.run import Run
+from molex_adapt.train.prepare import MOST_MEASURED, MOST_READ
+
+MOST_STATES = MOST_READ + 2 * MOST_MEASURED
+"""Recordings of a data set whose pooled states are computed. Of a larger one training reads those of so few that its
+machine computes them itself, once it has chosen which."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,15 @@ class FeaturesTask:
     registry: Path
     recipe: Recipe | None
     run: Run
+    states: bool
+    """Whether pooled states are computed as well, where there is a readout."""
 
 
 class Extractor:
     """A worker that computes features as training does, with a detector that it puts together once."""
 
     def __init__(self, task: FeaturesTask) -> None:
-        self._run = task.run
+        self._run, self._states = task.run, task.states
         store = Registry.open(task.registry).store
         self._detector = Training.begin(store, store.active, task.recipe, OTHER_LICENCE, task.run).detector
 
@@ -45,11 +52,14 @@ class Extractor:
         started = time.monotonic()
         paths = [Path(os.fsdecode(path)) for path in piece["paths"]]
         table = Table(tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in paths), "")
-        found, failed = extract(self._detector, table, self._run, resident=False, trim=False)
+        found, failed = extract(
+            self._detector, table, self._run, resident=False, states=self._states, trim=False
+        )
         return {
             "worker": this_worker(),
             "failed": failed,
-            "bytes": sum(clip.nbytes for clip in found.clips),
+            "bytes": sum(clip.nbytes for clip in found.clips)
+            + (0 if found.states is None else found.states.nbytes),
             "share": WorkerShare(
                 recordings=len(paths),
                 audio_seconds=sum(len(clip) for clip in found.clips) * FRAME_SAMPLES / SAMPLE_RATE,
@@ -67,6 +77,9 @@ def fill_cache(
     run: Run = Run(),
 ) -> ClusterFeatures:
     """Compute the features that training on a data set needs; those that the cache has are not computed again.
+
+    With a readout its statistics of every recording as well: of the spectrum, and of the frozen base's states where no
+    split is larger than it reads. Its second moments are products of these: training makes them without audio or base.
 
     What a killed worker had written stays; the rest of its piece is done by another one.
 
@@ -89,7 +102,7 @@ def fill_cache(
     run = replace(run, cache=folder.absolute())
     cache = PrefixCache.standard(run.cache)
     paths = [str(item.path.absolute()) for item in read(data)]
-    task = FeaturesTask(registry.absolute(), recipe, cluster.run_of_worker(run))
+    task = FeaturesTask(registry.absolute(), recipe, cluster.run_of_worker(run), len(paths) <= MOST_STATES)
     shares: dict[str, WorkerShare] = {}
     failed: list[Failed] = []
     size = 0

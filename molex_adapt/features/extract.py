@@ -19,6 +19,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, source_id
+from molex_adapt.features.states import kept_states
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import are_several, gathered, own_part
@@ -34,12 +35,14 @@ def extract(
     run: Run = Run(),
     *,
     resident: bool = True,
+    states: bool = False,
     trim: bool = True,
 ) -> tuple[Features, tuple[Failed, ...]]:
     """Prefix features of a table, of the first window of each recording; what cannot be read is returned as failed.
 
     Of several processes each computes some, and all get the whole. Unless features are `resident` they stay in the
-    cache, which must be on and large enough. `trim` keeps the cache within its limit; it goes through the whole folder.
+    cache, which must be on and large enough. With `states` they come with the pooled states that a readout reads, if
+    there is one. `trim` keeps the cache within its limit; it goes through the whole folder.
 
     Raises:
         DataError: features should stay in the cache, and it cannot keep them.
@@ -87,15 +90,19 @@ def extract(
     if missing and trim:
         cache.trim()
     items = [table[index] for index in order]
+    own = [keys[index] for index in order]
+    held: Sequence[Tensor] = tuple(clips[index] for index in order) if resident else ()
+    if not resident:
+        held = StoredClips(cache, tuple(map(str, own)), detector.base.prefix_width)
+    read = states and detector.head.readout is not None
     return (
         Features(
-            tuple(clips[index] for index in order)
-            if resident
-            else StoredClips(cache, tuple(str(keys[index]) for index in order), detector.base.prefix_width),
+            held,
             torch.tensor([item.label == "bonafide" for item in items], dtype=torch.bool),
             tuple(source_id(item.source) for item in items),
             tuple(item.attack for item in items),
             torch.stack([statistics[index] for index in order]) if statistics else None,
+            kept_states(detector, held, own, cache, run, trim=trim) if read else None,
         ),
         tuple(failed),
     )

@@ -145,9 +145,11 @@ def readings_of(detector: Detector, features: Features) -> Readings:
 
 def states_of(detector: Detector, features: Features) -> Tensor:
     """(N, P) float16 on the CPU, the pooled states of the frozen base."""
-    width = 2 * detector.base.width * (len(detector.base.blocks) + 1)
     return _of_all(
-        detector, features, lambda clips, frames: detector.readings(clips, frames).states, width
+        detector,
+        features,
+        lambda clips, frames: detector.readings(clips, frames).states,
+        detector.pooled_width,
     ).half()
 
 

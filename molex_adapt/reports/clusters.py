@@ -65,7 +65,7 @@ class ClusterFeatures:
     """The cache: what MOLEX_CACHE has to name where they are used."""
     recordings: int
     bytes: int
-    """Of all features, without the statistics beside them; of files that are the same there is one."""
+    """Of all features and pooled states; of files that are the same there is one."""
     failed: tuple[Failed, ...] = ()
     workers: dict[str, WorkerShare] = field(default_factory=dict)
     """By machine and process; of a worker that died, the pieces that it finished."""

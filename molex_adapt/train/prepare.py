@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures, extract, states_of
+from molex_adapt.features import Features, OnlineFeatures, extract
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import from_first, on_this_machine
 from molex_adapt.recipe import Recipe
@@ -90,15 +90,13 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     failed = list(checked.failed)
 
     def extracted(split: Split, part: Table, resident: bool = True) -> Features:
-        features, lost = extract(detector, part, run, resident=resident)
+        # The readout reads states when it learns and whenever the mixture is measured, and no expert changes them.
+        features, lost = extract(detector, part, run, resident=resident, states=len(part) <= MOST_READ)
         failed.extend(lost)
         gone = {item.path for item in lost}
         rest = part.with_utterances(item for item in part if str(item.path) not in gone)
         rest.require_usable(f"the {split} split", part, lost)  # files may have changed since the audit
-        if detector.head.readout is None or len(features) > MOST_READ:
-            return features
-        # The readout reads them when it learns and whenever the mixture is measured, and no expert changes them.
-        return replace(features, states=states_of(detector, features))
+        return features
 
     def measured(split: Split) -> Features:
         return extracted(split, _at_most(divided.select(split=split), MOST_MEASURED))
@@ -143,12 +141,10 @@ def prepare_check(
     )
     test = _at_most(divided.select(split="test"), MOST_MEASURED)
     test.require_both_classes("the test split")
-    features, lost = extract(detector, test, run)
+    features, lost = extract(detector, test, run, states=True)
     gone = {item.path for item in lost}
     rest = test.with_utterances(item for item in test if str(item.path) not in gone)
     rest.require_usable("the test split", test, lost)
-    if detector.head.readout is not None:
-        features = replace(features, states=states_of(detector, features))
     return rest, features
 
 

@@ -16,6 +16,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import (
     Features,
+    OnlineFeatures,
     concatenate,
     extract,
     parts_of,
@@ -137,11 +138,12 @@ def _groups(features: Features, table: Table) -> tuple[str, ...]:
 
 def _some(detector: Detector, data: DomainData, run: Run) -> Features:
     step = -(-len(data.train) // MOST_READ)
-    if isinstance(data.train, Features):
-        return data.train if step == 1 else data.train.pick(range(0, len(data.train), step))
-    # What training computes anew for every batch is read whole, once.
-    chosen = data.table.with_utterances(data.train.utterances[::step])
-    return extract(detector, chosen, run)[0]
+    if isinstance(data.train, Features) and step == 1:
+        return data.train
+    # What training computes anew for every batch is read whole, once; of what is very large, a part.
+    whole = data.table.select(split="train")
+    heard = data.train.utterances if isinstance(data.train, OnlineFeatures) else whole.utterances
+    return extract(detector, data.table.with_utterances(heard[::step]), run, states=True)[0]
 
 
 def _cllr(logits: Tensor, bona_fide: Tensor, weights: Tensor) -> float:

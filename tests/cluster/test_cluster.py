@@ -104,7 +104,7 @@ def test_two_workers_do_what_one_command_does_though_one_is_killed(
     made, ray_here, tmp_path, monkeypatch, capsys
 ):
     run = replace(HERE, cache=tmp_path / "cache")
-    features = filling.FeaturesTask(made.registry, None, run)
+    features = filling.FeaturesTask(made.registry, None, run, states=True)
     monkeypatch.setattr(scoring, "Scorer", dying(scoring.Scorer, tmp_path, features))
     out = tmp_path / "scores"
     command = ["cluster", "score", made.manifest, "--out", out, "--registry", made.registry]
@@ -260,7 +260,8 @@ def test_features_for_an_empty_registry_are_those_of_its_first_training(
     found = features_in(cache)
     prefixes = {name: held for name, held in found.items() if "." not in Path(name).stem}
     assert len(prefixes) == 23 and prefixes.items() <= features_in(made.cache).items()
-    assert len(found) == 46  # the statistics beside them, which the readout asks for
+    # Beside them what the readout asks for: statistics of the spectrum, and pooled states.
+    assert len(found) == 3 * 23 and sum(".states-" in name for name in found) == 23
     assert sum(share["recordings"] for share in told["workers"].values()) == told["recordings"] == 24
     next(cache.rglob("*.npy")).unlink()
     before = {path: path.stat().st_ino for path in cache.rglob("*.npy")}

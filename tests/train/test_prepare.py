@@ -159,9 +159,9 @@ def test_a_class_that_is_lost_after_the_audit_is_missed_before_training(
 ):
     extract = module.extract
 
-    def without_bona_fide(detector, part, run, resident=True):
+    def without_bona_fide(detector, part, run, **how):
         real = [item for item in part if item.label == "bonafide"]
-        features, _ = extract(detector, part.select(label="spoof"), run, resident=resident)
+        features, _ = extract(detector, part.select(label="spoof"), run, **how)
         return features, tuple(Failed(str(item.path), "it is gone") for item in real)
 
     monkeypatch.setattr(module, "extract", without_bona_fide)

@@ -212,9 +212,10 @@ def features(
 ) -> None:
     """Compute the base's features of a data set, for training to read.
 
-    They are those that train and add-expert would compute first, and stay in
-    the cache: train where MOLEX_CACHE names it. What is there is not computed
-    again. A worker that dies is replaced, and what it wrote stays.
+    They are those that train and add-expert would compute first, with what a
+    readout reads of each recording, and stay in the cache: train where
+    MOLEX_CACHE names it. What is there is not computed again. A worker that
+    dies is replaced, and what it wrote stays.
 
     [bold]Examples[/bold]
 
