@@ -47,6 +47,8 @@ def comparison_table(
     """Before and after, domain by domain."""
     title = "EER in % by domain, with 95 % intervals"
     table = empty_table(title, "domain", "before", "after", "change", whole=True)
+    for column in table.columns[1:3]:
+        column.no_wrap = False  # an interval goes below its figure before a name is broken
     table.add_column("verdict", no_wrap=True)
     for domain in [*report.before, *(name for name in report.after if name not in report.before)]:
         change = report.change.get(domain)

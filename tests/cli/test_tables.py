@@ -9,8 +9,8 @@ from rich.console import Console
 
 from molex_adapt.cli import output
 from molex_adapt.cli.tables import plain_table, stage_table
-from molex_adapt.metrics import RefusalsChange
-from molex_adapt.reports import StageReport
+from molex_adapt.metrics import Rates, RefusalsChange
+from molex_adapt.reports import Change, StageReport
 
 
 @pytest.fixture
@@ -48,3 +48,17 @@ def test_the_voice_that_fares_worst_is_named_below_all_real_speech():
     assert "Bona fide speech refused: 2.0 → 2.0 % of 300 recordings, +0.0 points" in shown
     assert "of 2 voices most more of june: 0.0 → 20.0 % of 25 recordings, +20.0 points" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_wide_intervals_go_below_their_figures_and_break_no_name():
+    wide = Rates(0.312, (0.177, 0.5), 0.1, 0.1, 0.1, 16, 16)
+    change = Change(0.125, (0.0, 0.323), (0.0, 0.0), (0.75, 0.812), 0.96, 1.49)
+    sets, changes = {"neural_vocoder": wide}, {"neural_vocoder": change}
+    report = StageReport(expert="buzz", generation=3, activated=True, before=sets, after=sets, change=changes)
+    file = io.StringIO()
+    Console(file=file, width=80).print(*stage_table(report))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = (at for at, line in enumerate(lines) if "+12.5 (+0.0 +32.3)" in line)
+    assert lines[row].split()[0] == "neural_vocoder"
+    assert "(17.7–50.0)" in lines[row] + lines[row + 1]
