@@ -121,8 +121,9 @@ def add_expert(
 ) -> Adapted:
     """Train one new expert with all old ones and the head frozen, retrain the routers briefly, and judge the result.
 
-    The readout learns the domain first, in closed form. Where the expert brings nothing, or the mixture with it is not
-    accepted and what the readout learnt is accepted alone, it is withdrawn: it is kept, and its gates are closed.
+    The readout learns the domain first, in closed form. Where the expert brings nothing certain, or the
+    mixture with it is not accepted and what the readout learnt is accepted alone, it is withdrawn: kept, and its gates
+    are closed.
 
     Args:
         detector: the active mixture; changed in place.

@@ -46,6 +46,11 @@ def scored_loss(scores: NDArray[np.float64], bona_fide: Tensor) -> float:
     return float(detection_loss(torch.from_numpy(scores), bona_fide.double()))
 
 
+def loss_of_each(scores: NDArray[np.float64], bona_fide: Tensor) -> NDArray[np.float64]:
+    """(N,) logistic losses of calibrated scores (N,), in nats."""
+    return np.logaddexp(0.0, np.where(bona_fide.numpy(), -scores, scores))
+
+
 def logits_and_loss(detector: Detector, batch: Batch, twin_weight: float) -> tuple[Tensor, Tensor]:
     """(B,) logits of the mixture, and the `detection_loss` plus `twin_weight` times the `twin_loss` of the whole score.
 

@@ -1,4 +1,4 @@
-"""The new generation without its expert: what stands where the expert brings nothing, or harm."""
+"""The new generation without its expert: what stands where the expert brings nothing certain, or harm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import copy
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
@@ -27,7 +29,7 @@ class ReadoutAlone:
 
     Attributes:
         judged: every domain before and with it, and what speaks against it.
-        loss: logistic loss of the new domain's development split; nats.
+        losses: (N,) logistic losses of the new domain's development split; nats.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -35,7 +37,7 @@ class ReadoutAlone:
     head: dict[str, torch.Tensor]
     calibration: Calibration
     judged: Adapted
-    loss: float
+    losses: NDArray[np.float64]
     told: torch.Tensor | None
 
     @classmethod
@@ -67,7 +69,7 @@ class ReadoutAlone:
         )
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         head = copy.deepcopy(detector.head.state_dict())
-        return cls(head, detector.calibration, judged, former.loss(detector), told)
+        return cls(head, detector.calibration, judged, former.losses(detector), told)
 
     @property
     def accepted(self) -> bool:
@@ -86,8 +88,8 @@ class ReadoutAlone:
 
     def better(self, detector: Detector, former: Former, result: Adapted) -> str:
         """Why it shall stand instead of the detector with the trained expert; empty where it shall not."""
-        if former.loss(detector) >= self.loss:
-            return "its training brought nothing on the development split"
+        if not is_gain(self.losses - former.losses(detector), former.development.bona_fide.numpy()):
+            return "its training brought nothing certain on the development split"
         if result.refused and self.accepted:
             return f"with it {'; '.join(result.refused)}"
         return ""
@@ -104,3 +106,17 @@ class ReadoutAlone:
             f"expert {name} is withdrawn: kept, with closed gates, for {why}",
             *self.judged.remarks,
         ]
+
+
+def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_]) -> bool:
+    """Whether losses fell by more than the standard error of that, both classes with the same weight.
+
+    With less, the simpler detector is as good: the one-standard-error rule (Breiman et al. 1984).
+
+    Args:
+        fell: (N,) by how much the loss of each recording fell; nats.
+        bona_fide: (N,) their labels.
+    """
+    classes = fell[bona_fide], fell[~bona_fide]
+    error = sum(float(np.var(own)) / len(own) for own in classes) ** 0.5
+    return bool(sum(float(own.mean()) for own in classes) > error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from molex_adapt.low_level import STATISTICS
 from molex_adapt.train import adapt, judgement
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.withdrawal import is_gain
 
 
 def told(features, shift):
@@ -81,6 +83,17 @@ def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
     assert all(router.withdrawn.tolist() == [False, not accept] for router in detector.mixture.routers)
     assert "router" in result.stages
     assert any("its training brought nothing" in line for line in result.remarks) == (not accept)
+
+
+def test_a_gain_is_more_than_its_standard_error():
+    real = np.arange(40) < 30
+    swing = np.tile([1.0, -1.0], 20)  # variance 1 in either class: a standard error of the sum of 0.365
+    assert is_gain(np.where(real, 0.37, 0.0) + swing, real)
+    assert not is_gain(np.where(real, 0.36, 0.0) + swing, real)
+    assert is_gain(np.where(real, 0.0, 0.37) + swing, real)  # few recordings of a class weigh as much as many
+    assert not is_gain(np.where(real, 1.0, -1.0), real)
+    assert not is_gain(np.zeros(40), real)
+    assert is_gain(np.full(40, 1e-6), real)
 
 
 @pytest.mark.parametrize("if_needed", [False, True])
