@@ -131,7 +131,7 @@ def add_expert(
         old: the domains known so far.
         threshold: frozen, in nats.
         recipe, run, checkpoints: how it is trained, with which seed, and where its state is kept.
-        accept: keep the expert at work whatever it does.
+        accept: keep an expert at work that brings something, whatever harm it does.
         if_needed: train no expert where the readout alone solves the domain.
     """
     result = Adapted([name], threshold)
@@ -163,7 +163,7 @@ def add_expert(
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
         former.settle(detector, result)
         judge(detector, former.sets, former.scored, domain, recipe, result, former.voices)
-        why = alone.better(detector, former, result) if alone is not None and not accept else ""
+        why = alone.better(detector, former, result, accept) if alone is not None else ""
     if alone is not None and why:
         alone.take_over(detector, name, result, why)
     return result

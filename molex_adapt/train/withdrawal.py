@@ -86,11 +86,14 @@ class ReadoutAlone:
         scored = score_sets(detector, {"": development})[""]
         return equal_error_rate(*scored.classes) <= options.known
 
-    def better(self, detector: Detector, former: Former, result: Adapted) -> str:
-        """Why it shall stand instead of the detector with the trained expert; empty where it shall not."""
+    def better(self, detector: Detector, former: Former, result: Adapted, accept: bool) -> str:
+        """Why it shall stand instead of the detector with the trained expert; empty where it shall not.
+
+        Harm is no reason where whatever acceptance finds is to be activated (`accept`).
+        """
         if not is_gain(self.losses - former.losses(detector), former.development.bona_fide.numpy()):
             return "its training brought nothing certain on the development split"
-        if result.refused and self.accepted:
+        if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
         return ""
 
