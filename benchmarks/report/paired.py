@@ -57,6 +57,15 @@ def in_orders_of_ours(by_method: Mapping[str, Runs]) -> dict[str, dict[Cell, Fig
     return {name: runs for name, runs in kept.items() if runs}
 
 
+def in_orders_of_all(by_method: Mapping[str, Runs]) -> dict[str, dict[Cell, Figures]]:
+    """The runs whose order every one of the methods was measured in."""
+    shared = set.intersection(*({cell.arguments for cell in runs} for runs in by_method.values()))
+    return {
+        name: {cell: run for cell, run in runs.items() if cell.arguments in shared}
+        for name, runs in by_method.items()
+    }
+
+
 def level(runs: Runs, kind: str, attacks: list[str]) -> Estimate:
     """Final mean EER of a method over `attacks`, whose resamples are of this kind."""
     found = list(runs.values())
@@ -65,7 +74,7 @@ def level(runs: Runs, kind: str, attacks: list[str]) -> Estimate:
 
 def difference(ours: Runs, theirs: Runs, kind: str, attacks: list[str]) -> Estimate | None:
     """Ours minus theirs, in cells that both were run in, on the same recordings; None where there are none."""
-    pairs = [(run, theirs[cell]) for cell, run in _beside(ours, theirs).items()]
+    pairs = [(run, theirs[cell]) for cell, run in beside(ours, theirs).items()]
     if not pairs:
         return None
     return _estimate(
@@ -79,7 +88,7 @@ def final(run: Figures, attacks: list[str]) -> float:
     return float(100 * mean(run["final"][name] for name in attacks))
 
 
-def _beside(ours: Runs, theirs: Runs) -> dict[Cell, Figures]:
+def beside(ours: Runs, theirs: Runs) -> dict[Cell, Figures]:
     """Ours by the cells of theirs."""
     own = {cell.arguments: run for cell, run in ours.items()}
     return {

@@ -9,7 +9,7 @@ from statistics import mean
 from benchmarks.report.detector import old_changes
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import parts_of
-from benchmarks.report.paired import in_orders_of_ours, level
+from benchmarks.report.paired import Runs, in_orders_of_all, in_orders_of_ours, level
 from benchmarks.report.tables import spread, table
 from benchmarks.report.targets import backward
 
@@ -93,16 +93,24 @@ def _sequence(found: Found) -> Iterator[tuple[str, str]]:
     if "ours" not in by_method:
         return
     test = found.plan.settings["test"]
-    known = {PEERS[name]: level(runs, "test", test) for name, runs in by_method.items()}
+    shared = in_orders_of_all(by_method)
+    if not shared["ours"]:
+        return
+    known = {PEERS[name]: level(runs, "test", test) for name, runs in shared.items()}
     changes = [backward(run) for run in by_method["ours"].values()]
     middle, worst = (mean(100 * how(values) for values in changes) for how in (mean, max))
     count = len(found.plan.settings["development"]) + len(test)
     measure = f"{count} attacks learnt in turn, mean EER of the {len(test)} test attacks: {', '.join(known)}"
     shown = ", ".join(each.text() for each in known.values())
+    yield f"{measure}; {_orders(shared['ours'])} in which all of these are measured", f"{shown} %"
     yield (
-        f"{measure}; change of ours since each one's own step: mean, worst",
-        f"{shown} %; {middle:+.1f}, {worst:+.1f} points",
+        f"the same in {_orders(by_method['ours'])}: ours; change since each attack's own step: mean, worst",
+        f"{level(by_method['ours'], 'test', test).text()} %; {middle:+.1f}, {worst:+.1f} points",
     )
+
+
+def _orders(runs: Runs) -> str:
+    return f"{len(runs)} order{'s' if len(runs) > 1 else ''}"
 
 
 def _cost(found: Found) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.plan import Cell, Plan, read_plan
 from benchmarks.report.found import Found
-from benchmarks.report.paired import difference, in_orders_of_ours, level
+from benchmarks.report.paired import difference, in_orders_of_all, in_orders_of_ours, level
 from benchmarks.report.readme import with_table
 from benchmarks.report.sequence import sequence
 from benchmarks.report.targets import RIDGE, SEQUENTIAL, targets
@@ -135,6 +135,10 @@ def test_targets_that_are_missed_or_not_measured_say_so(by_method):
 
 @pytest.fixture
 def found(by_method) -> Found:
+    return found_of(by_method)
+
+
+def found_of(by_method) -> Found:
     plan = read_plan("sequence")
     trial = {"options": "strength=1000", "found": 0.123, "chosen": True}
     plan = Plan.model_validate(plan.model_dump() | {"tuning": {"ewc": [trial]}})
@@ -178,10 +182,31 @@ def test_orders_without_ours_are_kept_out_of_every_mean(by_method):
     assert in_orders_of_ours(by_method) == by_method
 
 
-def test_the_readme_has_a_row_of_it(found):
-    table = with_table("<!-- measured -->\n<!-- /measured -->", {"sequence": found})
+def test_what_is_compared_in_one_figure_has_the_same_orders(by_method):
+    by_method["joint"] = runs_of([9.8], 500)
+    shared = in_orders_of_all({name: by_method[name] for name in ("ours", "joint")})
+    assert [len(runs) for runs in shared.values()] == [1, 1]
+    assert level(shared["ours"], "test", TEST).value == pytest.approx(10.0)
+    by_method["ridge"] = {Cell("", (4, 4)): run_of(40.0)}
+    assert not any(in_orders_of_all(by_method).values())
+
+
+def test_a_method_of_harder_orders_is_ranked_beside_ours_in_these(by_method):
+    easy, hard = {Cell("", (0, 0)): run_of(11.5)}, {Cell("", (2, 2)): run_of(12.5)}
+    page = "\n".join(sequence(found_of(by_method | {"naive": easy, "ewc": hard})))
+    found = page[page.index("### Methods") :].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in found if line.startswith("| one LoRA")]
+    assert [row[0] for row in rows[:2]] == ["one LoRA, EWC", "one LoRA, fine-tuned in turn"]
+    assert [row[1:2] + row[3:4] for row in rows[:2]] == [["1", "12.00"], ["1", "10.00"]]
+
+
+def test_the_readme_has_a_row_of_it(by_method):
+    by_method["joint"] = runs_of([9.8], 500)
+    table = with_table("<!-- measured -->\n<!-- /measured -->", {"sequence": found_of(by_method)})
     assert "| 12 attacks learnt in turn, mean EER of the 6 test attacks: ours, joint training" in table
-    assert "11.00 [" in table and "+0.1, +1.2 points | `python -m benchmarks sequence` |" in table
+    assert "the readout alone; 1 order in which all of these are measured | 10.00 [" in table
+    assert "| the same in 3 orders: ours; change since each attack's own step: mean, worst | 11.00 [" in table
+    assert "+0.1, +1.2 points | `python -m benchmarks sequence` |" in table
 
 
 def test_some_orders_of_some_methods_are_measured(monkeypatch, tmp_path):
