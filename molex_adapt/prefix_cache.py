@@ -1,8 +1,9 @@
 """Prefix features on disk: what no expert changes is computed once per recording and base.
 
-A file per recording, named by the hash of the recording's bytes, the base and the preparation; written aside and
-renamed, so that processes may share the folder and a kill leaves nothing half-written. The oldest files go when the
-folder outgrows its limit. `MOLEX_CACHE` names another folder, or "off"; `MOLEX_CACHE_GIB` another limit.
+A file per recording, named by the hash of the recording's bytes, the base and the preparation, and files beside it of
+what a readout reads (`features.extract`, `features.states`); written aside and renamed, so that processes may share the
+folder and a kill leaves nothing half-written. The oldest files go when the folder outgrows its limit. `MOLEX_CACHE`
+names another folder, or "off"; `MOLEX_CACHE_GIB` another limit.
 """
 
 from __future__ import annotations
