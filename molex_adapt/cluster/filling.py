@@ -21,11 +21,7 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.registry.records import OTHER_LICENCE
 from molex_adapt.reports import ClusterFeatures, WorkerShare
 from molex_adapt.run import Run
-from molex_adapt.train.prepare import MOST_MEASURED, MOST_READ
-
-MOST_STATES = MOST_READ + 2 * MOST_MEASURED
-"""Recordings of a data set whose pooled states are computed. Of a larger one training reads those of so few that its
-machine computes them itself, once it has chosen which."""
+from molex_adapt.train.prepare import MOST_STATES
 
 
 @dataclass(frozen=True)
@@ -78,8 +74,9 @@ def fill_cache(
 ) -> ClusterFeatures:
     """Compute the features that training on a data set needs; those that the cache has are not computed again.
 
-    With a readout its statistics of every recording as well: of the spectrum, and of the frozen base's states where no
-    split is larger than it reads. Its second moments are products of these: training makes them without audio or base.
+    With a readout its statistics of every recording as well: of the spectrum, and of the frozen base's states, unless
+    there are so many recordings that training reads those of a few, which it then computes itself. Its second moments
+    are products of these: training makes them without audio or base.
 
     What a killed worker had written stays; the rest of its piece is done by another one.
 

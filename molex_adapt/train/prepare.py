@@ -28,6 +28,8 @@ MOST_READ = 10_000
 MOST_MEASURED = 4000
 """Utterances of a development or test split that are used. Of a larger one: half of each class, by chance, and at least
 one of each attack."""
+MOST_STATES = MOST_READ + 2 * MOST_MEASURED
+"""Recordings of a data set whose pooled states are kept, at most."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     together = on_this_machine()[1]
     room = from_first(lambda: memory_gib() / together)  # what one decides, all do
     resident = _gib(heard, detector) <= room
-    kept = from_first(lambda: PrefixCache.standard(run.cache).takes(int(_gib(divided, detector) * 2**30)))
+    size = int(2**30 * (_gib(divided, detector) + _states_gib(divided, detector)))
+    kept = from_first(lambda: PrefixCache.standard(run.cache).takes(size))
     if not resident:
         run.progress.note(
             f"features of {len(heard)} recordings do not fit into {room:.3g} GiB, a quarter of the memory: "
@@ -173,6 +176,12 @@ def _require_most(table: Table, failed: Sequence[Failed]) -> None:
 def _gib(table: Table, detector: Detector) -> float:
     frames = sum(item.seconds or 0.0 for item in table) * SAMPLE_RATE / FRAME_SAMPLES
     return frames * detector.base.prefix_width * 2 / 2**30  # two bytes a number: features are kept as float16
+
+
+def _states_gib(table: Table, detector: Detector) -> float:
+    if detector.head.readout is None:
+        return 0.0
+    return min(len(table), MOST_STATES) * detector.pooled_width * 2 / 2**30
 
 
 def _at_most(table: Table, count: int) -> Table:

@@ -180,3 +180,14 @@ def test_more_than_a_tenth_that_cannot_be_used_is_refused_unless_allowed(
         prepare(detector, folder, detector.recipe, Run(workers=1))
     found = prepare(detector, folder, detector.recipe, Run(workers=1, allow_failures=True))
     assert len(found.failed) == 3
+
+
+def test_what_the_readout_reads_needs_room_in_the_cache_as_well(
+    detector_of, tiny_recipe, folder, monkeypatch, tmp_path
+):
+    asked = []
+    monkeypatch.setattr(PrefixCache, "takes", lambda _, size: bool(asked.append(size)))
+    for recipe in (tiny_recipe(), tiny_recipe(head={"readout": True})):
+        data = prepare(detector_of(recipe), folder, recipe, Run(workers=1, cache=tmp_path))
+    states = 2 * len(data.table) * detector_of(recipe).pooled_width
+    assert asked[1] - asked[0] == pytest.approx(states, abs=2)
