@@ -270,6 +270,18 @@ def test_features_for_an_empty_registry_are_those_of_its_first_training(
     assert before.items() <= {path: path.stat().st_ino for path in cache.rglob("*.npy")}.items()
 
 
+def test_of_very_many_recordings_no_states_are_computed(
+    made, alone, tiny_folder_of, tiny_recipe, tmp_path, monkeypatch
+):
+    empty = Registry.create(tmp_path / "empty", str(tiny_folder_of())).store.path
+    recipe = tiny_recipe(head={"readout": True})
+    run = replace(HERE, cache=tmp_path / "cache")
+    for most, expected in ((23, 0), (24, 23)):  # of 24
+        monkeypatch.setattr(filling, "MOST_STATES", most)
+        filling.fill_cache(empty, made.manifest, recipe=recipe, run=run)
+        assert sum(".states-" in name for name in features_in(run.cache)) == expected
+
+
 def test_features_that_the_cache_cannot_hold_are_refused(made, alone, tmp_path, monkeypatch):
     run = replace(HERE, cache=tmp_path / "cache")
     monkeypatch.setenv("MOLEX_CACHE_GIB", "0.000001")
