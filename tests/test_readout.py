@@ -19,6 +19,7 @@ from molex_adapt.low_level import STATISTICS
 from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
 from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
+from molex_adapt.readout.view import Moments, Ridge, View
 from molex_adapt.registry import layout
 from molex_adapt.registry.assemble import require_head
 from molex_adapt.train import readout_stage
@@ -54,10 +55,10 @@ def wrong(evidence: torch.Tensor, truth: torch.Tensor) -> float:
     return float(((evidence > 0) != truth).float().mean())
 
 
-def solved_by_numpy(view, rows: np.ndarray, real: np.ndarray) -> np.ndarray:
+def solved_by_numpy(rows: np.ndarray, real: np.ndarray, ridge: float) -> np.ndarray:
     own, forged = rows[real], rows[~real]
     gram = own.T @ own / len(own) / 2 + forged.T @ forged / len(forged) / 2
-    gram += np.diag([view.ridge] * (rows.shape[1] - 1) + [1e-9])
+    gram += np.diag([ridge] * (rows.shape[1] - 1) + [1e-9])
     return np.linalg.solve(gram, (own.mean(0) - forged.mean(0)) / 2)
 
 
@@ -100,10 +101,13 @@ def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_n
     said, unheard = [], np.zeros((2, len(real)))
     for at, view in enumerate((readout.of_spectrum, readout.of_states)):
         rows = view(train.readings.views[at]).double().numpy()
-        said.append(view(development.readings.views[at]).double().numpy() @ solved_by_numpy(view, rows, real))
+        ridge = (20 / 120, 60 / 120)[at]
+        said.append(
+            view(development.readings.views[at]).double().numpy() @ solved_by_numpy(rows, real, ridge)
+        )
         for fold in set(folds):
             left = folds != fold
-            unheard[at, ~left] = rows[~left] @ solved_by_numpy(view, rows[left], real[left])
+            unheard[at, ~left] = rows[~left] @ solved_by_numpy(rows[left], real[left], ridge)
     says = says_by_numpy(unheard, real)
     evidence, unheard = says @ np.stack(said), says @ unheard
     calibration = Calibration.fit(unheard[real], unheard[~real])
@@ -114,6 +118,29 @@ def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_n
     # What it has learnt from, it tells too well.
     assert wrong(readout.evidence(train.readings), train.bona_fide) < wrong(
         learnt.unheard["expert"], train.bona_fide
+    )
+
+
+def test_few_recordings_hold_a_witness_back():
+    ridge = Ridge(least=0.05, pull=20.0)
+    assert [ridge.of(forged) for forged in (0, 10, 200, 400, 4000)] == [20.0, 2.0, 0.1, 0.05, 0.05]
+    rows = torch.randn(60, STATES, generator=torch.Generator().manual_seed(0))
+    rows = torch.nn.functional.pad(rows, (0, 1), value=1.0)
+    view, folds = View(STATES, 0, ridge), torch.arange(60) % 5
+    real, forged = Moments.of(rows[:30], folds[:30], 5), Moments.of(rows[30:], folds[30:], 5)
+    twice = replace(
+        forged, sums=2 * forged.sums, counts=2 * forged.counts
+    )  # the same, of twice as many recordings
+    found = [view.solve(real.mean(), own)[:-1].norm() for own in (forged, twice)]
+    assert found[0] < 0.8 * found[1]
+    np.testing.assert_allclose(
+        view.solve(real.mean(), forged, without=1).numpy(),
+        solved_by_numpy(
+            torch.cat([rows[:30], rows[30:][folds[30:] != 1]]).double().numpy(),
+            np.arange(54) < 30,
+            20 / 30,
+        ),
+        rtol=1e-4,
     )
 
 

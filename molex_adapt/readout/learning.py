@@ -153,7 +153,7 @@ class _Course:
         """(W,) weights of both views, solved without one fold."""
         return torch.cat(
             [
-                view.solve(real[without], own.mean(without))
+                view.solve(real[without], own, without)
                 for view, real, own in zip(self.readout.views, self.real, forged, strict=True)
             ]
         )

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from molex_adapt.calibration import Calibration
 from molex_adapt.low_level import STATISTICS, Spectrum
 from molex_adapt.readout.readings import Readings
-from molex_adapt.readout.view import View
+from molex_adapt.readout.view import Ridge, View
 from molex_adapt.witnesses import BETWEEN, bytes_of, names_of
 
 COMPONENTS = 128
@@ -55,8 +55,8 @@ class Readout(nn.Module):
         """For a base with `states` pooled states (P)."""
         super().__init__()
         self.spectrum = Spectrum()
-        self.of_spectrum = View(STATISTICS, 0, ridge=0.05)
-        self.of_states = View(states, min(COMPONENTS, states), ridge=0.06)
+        self.of_spectrum = View(STATISTICS, 0, ridge=Ridge(least=0.05, pull=20.0))
+        self.of_states = View(states, min(COMPONENTS, states), ridge=Ridge(least=0.06, pull=60.0))
         width = self.of_spectrum.size + self.of_states.size
         for name, values in (
             ("share", torch.zeros(1)),

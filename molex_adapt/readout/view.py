@@ -44,6 +44,23 @@ class Moments:
         return sums / count.clamp(min=1)
 
 
+@dataclass(frozen=True)
+class Ridge:
+    """What holds a witness's weights back: a penalty on their squares, where features have a mean square of 1.
+
+    Attributes:
+        least: with any number of recordings.
+        pull: as many forged recordings as these it counts like, so it falls with their number.
+    """
+
+    least: float
+    pull: float
+
+    def of(self, forged: float) -> float:
+        """For so many forged recordings."""
+        return max(self.least, self.pull / max(forged, 1.0))
+
+
 class View(nn.Module):
     """Features of one kind, standardised once, and the second moments of bona fide speech in them.
 
@@ -54,7 +71,7 @@ class View(nn.Module):
         moments: (K + 1, K + 1) of bona fide speech, the last feature constant; its upper triangle in one row.
     """
 
-    def __init__(self, raw: int, components: int, ridge: float) -> None:
+    def __init__(self, raw: int, components: int, ridge: Ridge) -> None:
         super().__init__()
         self.ridge = ridge
         self.size = (components or raw) + 1
@@ -101,19 +118,25 @@ class View(nn.Module):
         above = torch.triu_indices(self.size, self.size)
         self.moments.copy_(moments[above[0], above[1]])
 
-    def solve(self, real: Tensor, forged: Tensor) -> Tensor:
+    def solve(self, real: Tensor, forged: Moments, without: int | None = None) -> Tensor:
         """Weights (K + 1,) that tell bona fide speech (near 1) from spoofed (near -1), by the moments of both.
+
+        Args:
+            real: (K + 1, K + 1) mean of bona fide speech.
+            forged: of spoofed speech.
+            without: a fold of it that is left out.
 
         Raises:
             MolexError: the moments cannot be solved.
         """
-        penalty = torch.full((self.size,), self.ridge, dtype=torch.float64)
+        own = forged.mean(without)
+        penalty = torch.full((self.size,), self.ridge.of(float(forged.counts.sum())), dtype=torch.float64)
         penalty[-1] = 1e-9  # the constant is not held back
-        factor, fault = torch.linalg.cholesky_ex((real + forged) / 2 + penalty.diag())
+        factor, fault = torch.linalg.cholesky_ex((real + own) / 2 + penalty.diag())
         if fault:
             raise MolexError(
                 "the readout cannot be solved: what the head keeps of former domains is not what recordings give. "
                 "Restore head.safetensors from a copy, or roll back to an earlier generation"
             )
         # The last column holds the means: every feature times the constant.
-        return torch.cholesky_solve((real[:, -1:] - forged[:, -1:]) / 2, factor)[:, 0].float()
+        return torch.cholesky_solve((real[:, -1:] - own[:, -1:]) / 2, factor)[:, 0].float()

@@ -46,7 +46,7 @@ from molex_adapt.train.stages import (
     router_stage,
     standardise_routers,
 )
-from molex_adapt.train.withdrawal import ReadoutAlone
+from molex_adapt.train.withdrawal import NOTHING_CERTAIN, ReadoutAlone
 
 
 def train_first(
@@ -87,10 +87,8 @@ def train_first(
         for name, data in domains.items()
     ]
     stage = joint_stage(detector, pools, development, recipe, run.seed)
-    fitted = fit(detector, stage, run, checkpoints)
+    result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     round_to_half(detector, names)  # before anything is measured
-    result.stages["joint"] = fitted
-    result.seconds["expert"] = fitted.seconds
     started = time.monotonic()
     with unmoved(detector):
         result.remarks += weigh_readout(detector, development)
@@ -154,11 +152,14 @@ def add_expert(
         standardise_routers(detector, pools)
     stays = detector.calibration if former.calibration is not None else None
     stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed, stays)
-    result.stages["expert"] = fit(detector, stage, run, checkpoints)
+    result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     round_to_half(detector, [name])
+    if alone is not None and not alone.gains(detector, former, result):
+        alone.take_over(detector, name, result, NOTHING_CERTAIN)  # closed gates need no router stage
+        return result
     held = former.rehearsed
     stage = router_stage(detector, pools, [former.development], recipe, run.seed, name, held, stays)
-    result.stages["router"] = fit(detector, stage, run, checkpoints)
+    result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
         former.settle(detector, result)
@@ -200,7 +201,7 @@ def retrain_routers(
     others = {key: item for key, item in old.items() if key not in data and item.exemplars is None}
     held = rehearsed(detector, others, run.seed)
     stage = router_stage(detector, pools, development, recipe, run.seed, rehearsed=held)
-    result.stages["router"] = fit(detector, stage, run, checkpoints)
+    result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     with unmoved(detector):
         recalibrate(detector, development, result, before)
         judge(detector, sets, scored_before, None, recipe, result, voices_among(old, data.values()))

@@ -60,6 +60,11 @@ class Adapted:
     exemplars: dict[str, Exemplars] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
+    def fitted(self, stage: str, how: Fitted) -> None:
+        """Take down how a stage went, and its time."""
+        self.stages[stage] = how
+        self.seconds["expert" if stage == "joint" else stage] = how.seconds
+
 
 def judge(
     detector: Detector,
@@ -71,8 +76,6 @@ def judge(
     voices: Mapping[str, str],
 ) -> None:
     """Measure all sets and fill the result: figures before and after, changes, and why it may not be activated."""
-    result.seconds |= {stage: fitted.seconds for stage, fitted in result.stages.items()}
-
     timed(
         result,
         lambda: compare_all(scored_before, score_sets(detector, sets), new_domain, recipe, result, voices),
