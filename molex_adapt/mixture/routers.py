@@ -95,6 +95,11 @@ class Router(nn.Module):
         self.rows.replace(torch.cat([former, rows.to(former)]), {at: at for at in range(len(former))})
 
     @torch.no_grad()
+    def take_back(self, rows: Tensor) -> None:
+        """Give the first experts the rows (E, D + 1) that they had."""
+        self.rows.table[: len(rows)].copy_(rows)
+
+    @torch.no_grad()
     def withdraw(self, index: int) -> None:
         """Close an expert's gate: its share becomes 1e-13 at most, and the others route as if it were not there."""
         self.rows[index][-1] -= _CLOSED * self.width**0.5  # logits are divided by the root of the width

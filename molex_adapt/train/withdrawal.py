@@ -30,6 +30,8 @@ class ReadoutAlone:
     """The mixture as it was, with a readout that has learnt the new domain: what is left without the expert.
 
     Attributes:
+        head, calibration: as they are with it.
+        rows: of every router before the new expert came.
         judged: every domain before and with it, and what speaks against it.
         losses: (N,) logistic losses of the new domain's development split; nats.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
@@ -38,6 +40,7 @@ class ReadoutAlone:
 
     head: dict[str, torch.Tensor]
     calibration: Calibration
+    rows: list[torch.Tensor]
     judged: Adapted
     losses: NDArray[np.float64]
     told: torch.Tensor | None
@@ -71,7 +74,8 @@ class ReadoutAlone:
         )
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         head = copy.deepcopy(detector.head.state_dict())
-        return cls(head, detector.calibration, judged, former.losses(detector), told)
+        rows = [router.rows.table.clone() for router in detector.mixture.routers]
+        return cls(head, detector.calibration, rows, judged, former.losses(detector), told)
 
     @property
     def accepted(self) -> bool:
@@ -115,6 +119,8 @@ class ReadoutAlone:
         """Withdraw the expert: the detector is then as this one, and so are the figures of the result."""
         detector.head.load_state_dict(self.head)
         detector.calibration = self.calibration
+        for router, rows in zip(detector.mixture.routers, self.rows, strict=True):
+            router.take_back(rows)
         detector.mixture.withdraw(name)
         for figures in ("before", "after", "changes", "real_speech", "voices", "refused"):
             setattr(result, figures, getattr(self.judged, figures))

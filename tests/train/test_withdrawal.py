@@ -10,7 +10,7 @@ import torch
 
 from molex_adapt import Run
 from molex_adapt.low_level import STATISTICS
-from molex_adapt.train import adapt, judgement, withdrawal
+from molex_adapt.train import adapt, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.withdrawal import is_gain
@@ -21,6 +21,11 @@ def told(features, shift):
     rows = torch.randn(len(features), STATISTICS, generator=torch.Generator().manual_seed(len(features)))
     rows[~features.bona_fide, 7] += shift
     return replace(features, statistics=rows)
+
+
+def newest_is_best(state, now):
+    """Keep the last weights, whatever they come to."""
+    state.standing.best_step, state.kept = state.standing.step, loop._copy(state.trained)
 
 
 @pytest.fixture
@@ -52,6 +57,8 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     monkeypatch.setattr(judgement, "refusals", judged)
     monkeypatch.setattr(judgement, "unproven", lambda *given: [])
     monkeypatch.setattr(withdrawal, "is_gain", lambda *given: True)
+    monkeypatch.setattr(loop, "_judge", newest_is_best)
+    before = [router.rows.table.clone() for router in detector.mixture.routers]
     result = add_expert(
         detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run(), accept=accept
     )
@@ -59,6 +66,11 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     assert result.withdrawn == (not accept)
     closed = [router.withdrawn.tolist() for router in detector.mixture.routers]
     assert all(own == [False, not accept] for own in closed)
+    stayed = [
+        torch.equal(router.rows.table[:1], own)
+        for router, own in zip(detector.mixture.routers, before, strict=True)
+    ]
+    assert all(own == (not accept) for own in stayed)  # the router stage is taken back too
     if accept:
         assert result.refused == ["bona fide speech: worse"]
         return
