@@ -101,7 +101,7 @@ def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_n
     said, unheard = [], np.zeros((2, len(real)))
     for at, view in enumerate((readout.of_spectrum, readout.of_states)):
         rows = view(train.readings.views[at]).double().numpy()
-        ridge = (20 / 120, 60 / 120)[at]
+        ridge = (10 / 120, 12 / 120)[at]
         said.append(
             view(development.readings.views[at]).double().numpy() @ solved_by_numpy(rows, real, ridge)
         )

@@ -55,8 +55,8 @@ class Readout(nn.Module):
         """For a base with `states` pooled states (P)."""
         super().__init__()
         self.spectrum = Spectrum()
-        self.of_spectrum = View(STATISTICS, 0, ridge=Ridge(least=0.05, pull=20.0))
-        self.of_states = View(states, min(COMPONENTS, states), ridge=Ridge(least=0.06, pull=60.0))
+        self.of_spectrum = View(STATISTICS, 0, ridge=Ridge(least=0.05, pull=10.0))
+        self.of_states = View(states, min(COMPONENTS, states), ridge=Ridge(least=0.06, pull=12.0))
         width = self.of_spectrum.size + self.of_states.size
         for name, values in (
             ("share", torch.zeros(1)),

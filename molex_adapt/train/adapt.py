@@ -46,7 +46,7 @@ from molex_adapt.train.stages import (
     router_stage,
     standardise_routers,
 )
-from molex_adapt.train.withdrawal import NOTHING_CERTAIN, ReadoutAlone
+from molex_adapt.train.withdrawal import ReadoutAlone
 
 
 def train_first(
@@ -154,9 +154,6 @@ def add_expert(
     stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed, stays)
     result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     round_to_half(detector, [name])
-    if alone is not None and not alone.gains(detector, former, result):
-        alone.take_over(detector, name, result, NOTHING_CERTAIN)  # closed gates need no router stage
-        return result
     held = former.rehearsed
     stage = router_stage(detector, pools, [former.development], recipe, run.seed, name, held, stays)
     result.fitted(stage.name, fit(detector, stage, run, checkpoints))

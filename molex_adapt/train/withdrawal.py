@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, unmoved
+from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
@@ -21,8 +21,6 @@ from molex_adapt.train.former import Former
 from molex_adapt.train.judgement import Adapted, compare_all, timed
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
-
-NOTHING_CERTAIN = "its training brought nothing certain on the development split"
 
 
 @dataclass(frozen=True)
@@ -92,28 +90,16 @@ class ReadoutAlone:
         scored = score_sets(detector, {"": development})[""]
         return equal_error_rate(*scored.classes) <= options.known
 
-    def gains(self, detector: Detector, former: Former, result: Adapted) -> bool:
-        """Whether the detector with the trained expert does certainly better on the development split, so far."""
-        started = time.monotonic()
-        with unmoved(detector):
-            former.settle(detector, Adapted(result.experts, result.threshold))
-            found = self._is_passed_by(detector, former)
-        result.seconds["evaluate"] += time.monotonic() - started
-        return found
-
     def better(self, detector: Detector, former: Former, result: Adapted, accept: bool) -> str:
         """Why it shall stand instead of the detector with the trained expert; empty where it shall not.
 
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
-        if not self._is_passed_by(detector, former):
-            return NOTHING_CERTAIN
+        if not is_gain(self.losses - former.losses(detector), former.development.bona_fide.numpy()):
+            return "its training brought nothing certain on the development split"
         if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
         return ""
-
-    def _is_passed_by(self, detector: Detector, former: Former) -> bool:
-        return is_gain(self.losses - former.losses(detector), former.development.bona_fide.numpy())
 
     def take_over(self, detector: Detector, name: str, result: Adapted, why: str) -> None:
         """Withdraw the expert: the detector is then as this one, and so are the figures of the result."""
