@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from scipy.signal import welch
+from scipy.signal import correlate, welch
 
 from molex_adapt.errors import AudioError
 from molex_adapt.simulate import Finish, make_attack
@@ -37,7 +37,7 @@ def test_low_frequencies_are_cut():
 def test_band_filter_delays_nothing(speech):
     wave = speech(2)
     out = Finish(codec="none", trim=False).apply(wave)
-    lag = np.argmax(np.correlate(out, wave, "full")) - (wave.size - 1)
+    lag = np.argmax(correlate(out, wave)) - (wave.size - 1)
     assert out.size == wave.size
     assert abs(lag) <= 1
 
@@ -70,7 +70,7 @@ def test_trim_cuts_both_ends_but_no_pause(speech):
 def test_g722_is_heard(speech):
     wave = speech(7)
     without, coded = (Finish(codec=codec, trim=False).apply(wave) for codec in ("none", "g722"))
-    shift = np.argmax(np.correlate(coded, without, "full")) - (without.size - 1)
+    shift = np.argmax(correlate(coded, without)) - (without.size - 1)
     error = coded[shift : shift + without.size - shift] - without[: without.size - shift]
     assert -60 < 10 * np.log10(np.square(error).mean() / np.square(without).mean()) < -10
 

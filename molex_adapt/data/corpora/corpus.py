@@ -24,6 +24,7 @@ Kind: TypeAlias = Literal["folder", "line", "label", "duplicate", "missing"]
 recording that is not there."""
 
 _SHOWN_FAULTS = 5
+_MANY = 100_000
 
 
 @contextmanager
@@ -35,7 +36,8 @@ def unwatched() -> Iterator[None]:
         yield
     finally:
         if was:
-            if not gc.get_freeze_count():
+            # To count what is put aside takes as long as to go through it: not after a few objects.
+            if gc.get_count()[0] > _MANY and not gc.get_freeze_count():
                 # What was made is old at once, or the next object that anybody makes has it all gone through.
                 gc.freeze()
                 gc.unfreeze()
