@@ -46,7 +46,7 @@ wheel-check: $(STAMP) ## Build sdist and wheel, install that in a new environmen
 
 bench: $(STAMP) ## Measure what everything costs, against its peers; the machine must do nothing else
 	@tools/install_speech.sh
-	$(BIN)/python -m benchmarks startup cost crossover training speed --again
+	$(BIN)/python -m benchmarks startup cost crossover training adding speed --again
 	$(BIN)/python -m benchmarks.report
 
 bench-sequence: $(STAMP) ## Learn a sequence of attacks by every method, from DOMAINS, resuming where it stopped (hours)

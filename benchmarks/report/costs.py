@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.report.found import Found
-from benchmarks.report.tables import table
+from benchmarks.report.tables import spread, table
 
 
 def speed(found: Found) -> list[str]:
@@ -26,6 +26,30 @@ def speed(found: Found) -> list[str]:
             f"{inside['batches']:.1f} s.\n"
         )
     return [*table(["", ""], rows), *text]
+
+
+def adding(found: Found) -> list[str]:
+    """Seconds of add-expert, from its start to its exit."""
+    rows = []
+    for attack, cells in found.by_method.items():
+        for cell, figures in cells.items():
+            parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in figures["parts"].items())
+            steps = ", ".join(f"{name} {count}" for name, count in figures["steps"].items())
+            before, after = (f"{100 * rate:.1f}" for rate in figures["eer"])
+            outcome = "withdrawn" if figures["withdrawn"] else "at work"
+            rows.append(
+                [
+                    f"{attack}, {cell.arguments[0]} and {cell.arguments[0]} of {found.plan.settings['seconds']} s",
+                    spread(figures["rounds"], "{:.0f}"),
+                    parts,
+                    steps,
+                    f"{before} → {after}",
+                    outcome,
+                ]
+            )
+    header = ["", "seconds", "of it, in the median round", "steps", "its EER", "the expert"]
+    about = "An empty cache each time. The rest of the time is the start, decoding, features and writing.\n"
+    return [about, *table(header, rows)]
 
 
 def startup(found: Found) -> list[str]:

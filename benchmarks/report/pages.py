@@ -20,6 +20,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "inversion": ("What can be rebuilt from what an expert keeps", detector.inversion),
     "sequence": ("A sequence of attacks", sequence),
     "joint": ("Several experts trained together", joint),
+    "adding": ("Adding an expert", costs.adding),
     "speed": ("Speed", costs.speed),
     "startup": ("Start-up", costs.startup),
     "cost": ("What the mixture costs", costs.cost),

@@ -56,10 +56,11 @@ def _rows(found: Mapping[str, Found]) -> Iterator[list[str]]:
         "demo": _demo,
         "limits": _limits,
         "sequence": _sequence,
-        "cost": _cost,
-        GPU: _gpu,
-        "training": _training,
+        "adding": _adding,
         "speed": _speed,
+        GPU: _gpu,
+        "cost": _cost,
+        "training": _training,
     }
     for name, section in rows.items():
         if name in found:
@@ -113,6 +114,16 @@ def _orders(runs: Runs) -> str:
     return f"{len(runs)} order{'s' if len(runs) > 1 else ''}"
 
 
+def _adding(found: Found) -> Iterator[tuple[str, str]]:
+    for cells in found.by_method.values():
+        for cell, figures in cells.items():
+            count, seconds = cell.arguments[0], found.plan.settings["seconds"]
+            yield (
+                f"`add-expert` on {count} real and {count} forged recordings of {seconds} s, everything included",
+                f"{figures['seconds']:.0f} s",
+            )
+
+
 def _cost(found: Found) -> Iterator[tuple[str, str]]:
     runs = [run["over_frozen"] for run in found.by_method.get("wavlm-base", {}).values()]
     if runs:
@@ -148,4 +159,7 @@ def _gpu(found: Found) -> Iterator[tuple[str, str]]:
     known = [f"{count}: {ratio:.2f}" for count, ratio in ratios.items() if ratio is not None]
     if known:
         card = next(iter(found.results.makings.values())).machine["card"]
-        yield f"the same in bfloat16 on {card}, shape of WavLM-Large", f"{'; '.join(known)} times"
+        yield (
+            f"scoring with so many experts over the frozen base, bfloat16 on {card}, shape of WavLM-Large",
+            f"{'; '.join(known)} times",
+        )
