@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,30 +48,6 @@ def put_together_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def read_once() -> Iterator[None]:
-    """A base is read from a folder once, and copied as long as its files are the same: transformers takes 45 ms."""
-    import torch
-
-    from molex_adapt.base.family import Family
-
-    read, known = Family.read.__func__, {}  # type: ignore[attr-defined]
-
-    def remembering(kind: type, name: str, config: Any, **options: Any) -> Any:
-        files = [(item.name, item.stat().st_mtime_ns, item.stat().st_size) for item in Path(name).glob("*")]
-        if not files:  # of the Hub
-            return read(kind, name, config, **options)
-        key = (kind, name, str(config), repr(options), *sorted(files))
-        if key not in known:
-            with torch.random.fork_rng():  # a copy draws nothing
-                known[key] = read(kind, name, config, **options)
-        return deepcopy(known[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Family, "read", classmethod(remembering))
         yield
 
 

@@ -189,7 +189,7 @@ def test_pages_show_what_a_card_found_and_what_failed():
     assert "| ours over PEFT, fp32 | 2.50 | – |" in page
     assert "| device tests passed on the card; failed | 4; 1 |" in page
     readme = with_table("<!-- measured -->\n<!-- /measured -->\n", found)
-    assert "in bfloat16 on Card X, shape of WavLM-Large | 8: 1.01; 256: 1.26 times | `make gpu` |" in readme
+    assert "bfloat16 on Card X, shape of WavLM-Large | 8: 1.01; 256: 1.26 times | `make gpu` |" in readme
     assert "Not measured on a GPU" not in readme
     nothing = {"gpu": Found("gpu", plan, Results.of(plan))}
     assert "Not measured on a GPU." in results_page(nothing)

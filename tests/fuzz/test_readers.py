@@ -18,7 +18,7 @@ from .readers import READERS, SHARE
 
 pytestmark = pytest.mark.fuzz
 
-INPUTS = int(os.environ.get("MOLEX_FUZZ", "1000"))
+INPUTS = int(os.environ.get("MOLEX_FUZZ", "2000"))
 SEED = int(os.environ.get("MOLEX_FUZZ_SEED", "0"))
 WHOLE = sum(SHARE.get(name, 1.0) for name in READERS)
 

@@ -21,8 +21,8 @@ from molex_adapt.train.prepare import DomainData
 def detector_of(tiny_folder_of) -> Callable[..., Detector]:
     """An attached detector with random experts of these names."""
 
-    def build(recipe: Recipe, *names: str, seed: int = 1) -> Detector:
-        torch.manual_seed(seed)
+    def build(recipe: Recipe, *names: str) -> Detector:
+        torch.manual_seed(1)
         detector = Detector(load_base(tiny_folder_of()), recipe)
         for name in names:
             detector.mixture.add(ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha))

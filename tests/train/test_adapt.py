@@ -118,7 +118,7 @@ def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed)
     recipe = tiny_recipe(
         router_stage={"steps": 20, "evaluate_every": 10}, training={"router_learning_rate": 0.1}
     )
-    detector = detector_of(recipe, *OLD, seed=5)  # experts between which there is something to choose
+    detector = detector_of(recipe, *OLD)
     before = state(detector)
     result = retrain_routers(detector, {"opus": domain_of("opus", 5)}, old, 0.0, recipe, Run())
     assert changed(before, detector) == {"row world", "row opus"}
