@@ -50,7 +50,7 @@ class Ridge:
 
     Attributes:
         least: with any number of recordings.
-        pull: as many forged recordings as these it counts like, so it falls with their number.
+        pull: what it is times the number of forged recordings, where these are few.
     """
 
     least: float

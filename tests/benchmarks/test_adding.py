@@ -20,7 +20,7 @@ from molex_adapt.data import Table, Utterance, read
 
 @pytest.fixture
 def speech(tmp_path, monkeypatch):
-    """Twelve recordings, every third of which is too short."""
+    """Eighteen recordings, every third of which is too short."""
     rng, items = np.random.default_rng(0), []
     for at in range(18):
         wave = 0.1 * rng.standard_normal(16_000 if at % 3 else 4_000)
