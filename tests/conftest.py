@@ -6,7 +6,8 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ spare_the_collector()
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # starting threads takes longer than reading a tiny base
 os.environ["MOLEX_CACHE"] = "off"
 for variable in ("MOLEX_REGISTRY", "MOLEX_DEBUG", "FORCE_COLOR"):
     os.environ.pop(variable, None)
@@ -48,6 +50,19 @@ def put_together_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """Records that are alike are parsed once in this process: tests read the same few thousands of times."""
+    from molex_adapt.plain import load_yaml
+    from molex_adapt.registry import files
+
+    parsed = lru_cache(512)(load_yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        # A copy for each: what was read may be changed.
+        patch.setattr(files, "load_yaml", lambda text: deepcopy(parsed(text)))
         yield
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import ssl
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +94,14 @@ if GIVEN:
     @pytest.fixture(autouse=True)
     def offline() -> None:
         """A hub that was named is no accident: its storage may lie anywhere."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_are_read_once() -> Iterator[None]:
+    """All sessions of the client share what they trust: reading that takes 30 ms, and every test opens one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="session")
