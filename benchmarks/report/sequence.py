@@ -7,6 +7,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.plan import Cell, Plan
+from benchmarks.report.experts import experts
 from benchmarks.report.found import Found
 from benchmarks.report.paired import beside, difference, final, in_orders_of_ours, level
 from benchmarks.report.tables import table
@@ -77,6 +78,7 @@ def sequence(found: Found) -> list[str]:
         *_methods(ranked, test, everything),
         *_differences(ranked, test, everything),
         *_attacks(ranked, plan),
+        *experts(ours.values(), everything),
         *_thresholds(ranked),
         *_costs(ranked),
         *_trials(plan),

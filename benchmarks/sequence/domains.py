@@ -53,6 +53,13 @@ class Measured:
         """(N,)."""
         return self.features.bona_fide.numpy()
 
+    def sources(self, name: str) -> tuple[list[str], list[str]]:
+        """Of a domain's bona fide and of its forged recordings, in the order of its set."""
+        found: tuple[list[str], list[str]] = ([], [])
+        for row in self.sets[name]:
+            found[0 if self.features.bona_fide[row] else 1].append(self.features.sources[row])
+        return found
+
     def pick(self, rows: NDArray[np.int64]) -> Measured:
         """Some utterances, without sets and voices."""
         at = rows.tolist()

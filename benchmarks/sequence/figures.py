@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks.sequence.domains import Domains, Measured
 from benchmarks.sequence.run import CellScores
-from benchmarks.sequence.settings import Settings
+from benchmarks.sequence.settings import TIES, Settings
 from molex_adapt.metrics import (
-    Ties,
     act_dcf,
     eer,
     eer_interval,
@@ -28,9 +27,6 @@ from molex_adapt.metrics import (
 Scores = NDArray[np.floating[Any]]
 Classes = tuple[Scores, Scores]
 
-TIES: Ties = "step"
-"""Equal scores, such as the probe of durations gives, are accepted or refused together."""
-
 
 def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[str, Any]:
     """Everything that is kept of one run, as JSON values; `right_after` is NaN where nothing was measured.
@@ -41,7 +37,7 @@ def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[st
     final = {name: classes_of(run.test[-1], test, name) for name in names}
     rates = {name: _eer(run.test[-1], test, name) for name in names}
     worst = max(names, key=rates.__getitem__)
-    sources = {name: _sources(test, name) for name in names}
+    sources = {name: test.sources(name) for name in names}
     sets = [(*final[name], sources[name]) for name in names]
     drawn = dict(zip(names, resampled_eers(sets, bootstrap=settings.resamples, ties=TIES), strict=True))
     kinds = {"test": settings.test, "all": names}
@@ -59,6 +55,7 @@ def figures_of(run: CellScores, domains: Domains, settings: Settings) -> dict[st
         },
         "threshold": _thresholds(run, domains, settings),
         "cost": _cost(run),
+        **({"experts": run.experts} if run.experts else {}),
     }
 
 
@@ -110,13 +107,6 @@ def _cost(run: CellScores) -> dict[str, float]:
         "kept": sum(step["kept"] for step in run.steps),
         "trainable": float(median(step["trainable"] for step in run.steps[1:])),
     }
-
-
-def _sources(measured: Measured, name: str) -> tuple[list[str], list[str]]:
-    found: tuple[list[str], list[str]] = ([], [])
-    for row in measured.sets[name]:
-        found[0 if measured.bona_fide[row] else 1].append(measured.features.sources[row])
-    return found
 
 
 def _eer(scores: Scores, measured: Measured, name: str) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +20,9 @@ from torch import Tensor
 
 from benchmarks.plan import Cell, Plan
 from benchmarks.sequence.domains import Domains, make_domains
+from benchmarks.sequence.experts import experts_of
 from benchmarks.sequence.methods import METHODS, TOGETHER, Method, Setting
+from benchmarks.sequence.methods.ours import Ours
 from benchmarks.sequence.settings import Settings
 from molex_adapt.atomic import replacing
 from molex_adapt.base import load_base
@@ -41,12 +43,14 @@ class CellScores:
         test: (T, N) float32 scores after each step, NaN where nothing was measured.
         development: (T, M) float32, the same.
         steps: per step so far, `Learnt` and its seconds.
+        experts: what each expert does in the end, of the methods that have some; see `experts.experts_of`.
     """
 
     order: list[str]
     test: NDArray[np.float32]
     development: NDArray[np.float32]
     steps: list[dict[str, Any]]
+    experts: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, order: list[str], domains: Domains) -> Self:
@@ -95,6 +99,8 @@ def run_cell(
         print(f"{cell.name} {step + 1}/{len(order)} {name} {run.steps[-1]['seconds']:.0f} s", flush=True)
         if resume is not None:
             save_run(run, resume, method.state())
+    if isinstance(method, Ours):
+        run.experts.update(experts_of(method.detector, domains.test))
     return run
 
 
@@ -119,7 +125,8 @@ def save_run(run: CellScores, path: Path, state: dict[str, Tensor] | None = None
     # Tensors that share memory are written apart.
     arrays |= {f"state.{name}": value.clone().contiguous() for name, value in (state or {}).items()}
     with replacing(path) as partial:
-        save_file(arrays, partial, {"cell": json.dumps({"order": run.order, "steps": run.steps})})
+        about = {"order": run.order, "steps": run.steps, "experts": run.experts}
+        save_file(arrays, partial, {"cell": json.dumps(about)})
 
 
 def load_run(path: Path) -> tuple[CellScores, dict[str, Tensor]]:
@@ -129,4 +136,4 @@ def load_run(path: Path) -> tuple[CellScores, dict[str, Tensor]]:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     state = {name[6:]: value for name, value in arrays.items() if name.startswith("state.")}
     scores = arrays["test"].numpy(), arrays["development"].numpy()
-    return CellScores(about["order"], *scores, about["steps"]), state
+    return CellScores(about["order"], *scores, about["steps"], about["experts"]), state

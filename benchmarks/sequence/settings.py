@@ -9,7 +9,11 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from molex_adapt.conventions import Seconds
+from molex_adapt.metrics import Ties
 from molex_adapt.recipe import Options
+
+TIES: Ties = "step"
+"""Equal scores, such as the probe of durations gives, are accepted or refused together."""
 
 
 class Settings(Options):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ import torch
 import benchmarks.sequence.__main__ as sequence
 from benchmarks.plan import Cell, Plan, read_plan
 from benchmarks.report.targets import RIDGE, SEQUENTIAL, backward
+from benchmarks.sequence import experts
 from benchmarks.sequence.domains import make_domains
-from benchmarks.sequence.figures import averaged, figures_of
+from benchmarks.sequence.figures import averaged, classes_of, figures_of
 from benchmarks.sequence.measure import measure
 from benchmarks.sequence.methods import METHODS
 from benchmarks.sequence.run import CellScores, load_run, prepare, run_cell, save_run
@@ -23,6 +25,9 @@ from benchmarks.sequence.settings import Settings
 from molex_adapt.base import load_base
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, RecipeError
+from molex_adapt.features import logits_of
+from molex_adapt.metrics import paired_change
+from molex_adapt.mixture import ExpertSpec
 from molex_adapt.progress import Silent
 from molex_adapt.run import Run
 from tools.wideband.domains import write_rows
@@ -223,11 +228,54 @@ def test_a_cell_runs_by_its_command_and_averages_come_of_detectors_apart(
     assert averaged(runs["alone"]).test[1] == pytest.approx((first + second) / 2, abs=1e-5)
 
 
+def test_what_each_expert_does_is_said_of_ours_alone(runs, prepared, settings):
+    found = {name: figures_of(run, prepared[1], settings).get("experts") for name, run in runs.items()}
+    assert set(found.pop("ours")) == set(ORDER)
+    assert set(found.values()) == {None}
+
+
+def test_an_expert_is_switched_off_for_its_own_attack(plan, prepared, monkeypatch):
+    """One is chosen for everything, one is withdrawn."""
+    test, recipe, compared = prepared[1].test, plan.resolved("ours"), []
+    detector = Detector(load_base(Path(plan.settings["base"])), recipe)
+    for name in ORDER:
+        detector.mixture.add(ExpertSpec(name, recipe.lora.rank, recipe.lora.alpha))
+        for weight in detector.mixture.expert_parameters(name):
+            torch.nn.init.normal_(weight)
+    for router in detector.mixture.routers:
+        with torch.no_grad():
+            router.rows.table.zero_()
+            router.rows.table[0, -1] = 3.0
+    detector.mixture.withdraw("said")
+
+    def compare(*scores, **how):
+        compared.append(scores)
+        return paired_change(*scores, **how)
+
+    monkeypatch.setattr(experts, "paired_change", compare)
+    found = experts.experts_of(detector, test)
+    assert found["said"] is None
+    leads, other = found["hum"], found["buzz"]
+    assert leads["own"] == pytest.approx(leads["bona_fide"]) and leads["own"] + other["own"] == pytest.approx(
+        1
+    )
+    assert leads["own"] > 0.5 > other["own"] > 0
+    assert leads["ci"][0] <= leads["without"] <= leads["ci"][1]
+    whole = logits_of(detector, test.features).numpy()
+    with detector.mixture.without("hum"):
+        alone = logits_of(detector, test.features).numpy()
+    assert np.abs(whole - alone).max() > 0.01
+    wanted = (*classes_of(whole, test, "hum"), *classes_of(alone, test, "hum"))
+    for own, same in zip(compared[0], wanted, strict=True):
+        assert own == pytest.approx(same, abs=1e-5)
+
+
 def test_a_run_is_read_back(runs, tmp_path):
-    save_run(runs["ridge"], tmp_path / "a" / "run.safetensors")
+    save_run(runs["ours"], tmp_path / "a" / "run.safetensors")
     read, state = load_run(tmp_path / "a" / "run.safetensors")
-    assert read.order == ORDER and read.steps == runs["ridge"].steps and not state
-    assert np.array_equal(read.test, runs["ridge"].test, equal_nan=True)
+    assert read.order == ORDER and read.steps == runs["ours"].steps and not state
+    assert read.experts == runs["ours"].experts
+    assert np.array_equal(read.test, runs["ours"].test, equal_nan=True)
 
 
 def test_figures_of_known_scores(settings, prepared, runs):

@@ -7,14 +7,17 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks.plan import Cell, Plan, read_plan
+from benchmarks.report.experts import experts
 from benchmarks.report.found import Found
 from benchmarks.report.paired import difference, in_orders_of_all, in_orders_of_ours, level
 from benchmarks.report.readme import with_table
 from benchmarks.report.sequence import sequence
-from benchmarks.report.targets import RIDGE, SEQUENTIAL, targets
+from benchmarks.report.targets import REPLAY, RIDGE, SEQUENTIAL, targets
 from benchmarks.results import Results
 
 TEST = ["lpc", "istft", "mel_gan", "hifigan", "splice", "cascade"]
+NEEDED = "experts at work without which their attack's EER rises, intervals apart"
+SHARE = "their smallest share of the gates on their attack over that on bona fide speech"
 NOISE = np.random.default_rng(0).normal(size=200)
 """What every resample does to all runs alike, in per cent."""
 
@@ -59,10 +62,15 @@ def by_method():
     found = {
         name: runs_of([12.0, 13.0, 14.0], 10 * at) for at, name in enumerate((*SEQUENTIAL, RIDGE), start=1)
     }
-    return found | {
+    found |= {
         "ours": runs_of([10.0, 11.0, 12.0], 0, forgotten=1.2),
         "joint": runs_of([9.8, 10.8, 11.7], 500),
+        REPLAY: runs_of([10.1, 11.1, 12.1], 600),
     }
+    acts = {"own": 0.4, "bona_fide": 0.1, "without": 0.05, "ci": [0.02, 0.08]}
+    for run in list(found["ours"].values())[:2]:  # the last is from before they were looked at
+        run["experts"] = dict.fromkeys(run["order"]) | {"lpc": acts}
+    return found
 
 
 def rows_of(by_method) -> dict[str, list[str]]:
@@ -110,6 +118,27 @@ def test_targets_are_judged_from_figures(by_method):
     assert rows["backward transfer, worst attack, points"][1:] == ["+1.2", "yes"]
     assert rows["bona fide refused after the last step, per cent"][1:] == ["2.0", "yes"]
     assert rows["the same over that after the first step, points"][1:] == ["+0.5", "yes"]
+    replay = rows["final mean EER over that with replay, points"]
+    assert replay[1].startswith("-0.10 [") and replay[2] == "yes"
+    assert rows[NEEDED][1:] == ["2 of 2", "yes"]
+    assert rows[SHARE][1:] == ["4.0", "yes"]
+
+
+def test_experts_without_a_use_or_a_direction_miss_their_targets(by_method):
+    first, second, _ = by_method["ours"].values()
+    first["experts"]["lpc"] = {"own": 0.1, "bona_fide": 0.1, "without": 0.01, "ci": [-0.01, 0.02]}
+    rows = rows_of(by_method)
+    assert rows[NEEDED][1:] == ["1 of 2", "no"] and rows[SHARE][1:] == ["1.0", "no"]
+    second["experts"]["lpc"] = None
+    page = "\n".join(experts(by_method["ours"].values(), TEST))
+    assert (
+        "| lpc | 1 of 2 | 10.0 | 10.0 | +1.0 | 0 of 1 |" in page
+        and "| istft | 0 of 2 | – | – | – | – |" in page
+    )
+    first["experts"]["lpc"] = None
+    rows = rows_of(by_method)
+    assert rows[NEEDED][1:] == rows[SHARE][1:] == ["not measured", "–"]
+    assert experts([by_method["joint"][Cell("", (0, 0))]], TEST) == []
 
 
 def test_targets_that_are_missed_or_not_measured_say_so(by_method):
@@ -155,7 +184,7 @@ def found_of(by_method) -> Found:
 
 def test_the_page_of_some_cells_says_how_many_there_are(found):
     page = "\n".join(sequence(found))
-    there = 3 * (len(SEQUENTIAL) + 3) + 1
+    there = 3 * (len(SEQUENTIAL) + 4) + 1
     assert f"Measured are {there} of {len(found.plan.cells)} runs of the plan." in page
     methods = page[page.index("### Methods") : page.index("### Ours against each")].splitlines()
     names = [line.split(" | ")[0].strip("| ") for line in methods if line.startswith("| ")][1:]
