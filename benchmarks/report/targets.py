@@ -65,17 +65,15 @@ def _over(by_method: Methods, other: str, most: float, attacks: list[str], what:
 
 def _of_experts(ours: list[Figures]) -> list[list[str]]:
     found = at_work(ours)
-    titles = ("experts at work without which their attack's EER rises, intervals apart",)
-    titles += ("their smallest share of the gates on their attack over that on bona fide speech",)
+    needed = ["experts at work without which their attack's EER rises, intervals apart", "all"]
+    shares = ["their smallest share of the gates on their attack over that on bona fide speech", "≥ 2"]
     if not found:
-        return [
-            [title, target, "not measured", "–"] for title, target in zip(titles, ("all", "≥ 2"), strict=True)
-        ]
-    needed = sum(map(is_needed, found))
+        return [[*row, "not measured", "–"] for row in (needed, shares)]
+    count = sum(map(is_needed, found))
     least = min(each["own"] / max(each["bona_fide"], _ROUNDING) for each in found)
     return [
-        [titles[0], "all", f"{needed} of {len(found)}", _holds(needed == len(found))],
-        [titles[1], "≥ 2", f"{least:.1f}", _holds(least >= 2)],
+        [*needed, f"{count} of {len(found)}", _holds(count == len(found))],
+        [*shares, f"{least:.1f}", _holds(least >= 2)],
     ]
 
 
