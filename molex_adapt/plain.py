@@ -1,4 +1,7 @@
-"""Plain YAML and JSON: reading them takes no more time or memory than the input is worth, and no key comes twice."""
+"""Plain YAML and JSON: reading them takes no more time or memory than the input is worth, and no key comes twice.
+
+What is written is read back as it was, whatever characters it has.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from molex_adapt.text import short, shown
 
 _MOST_DEPTH = 60
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_IS_LIBYAML = _Dumper is not yaml.SafeDumper
+"""PyYAML's own takes four times as long, and what it does not escape it may lose: some signs end a line in YAML."""
 
 
 class _Loader(_Base):  # type: ignore[misc]
@@ -50,6 +56,15 @@ def load_yaml(text: str) -> Any:
         KeyError,
     ) as error:
         raise ValueError(short(error, 300) or type(error).__name__) from None
+
+
+def dump_yaml(content: Any, width: int = 80) -> str:
+    """YAML in the order of the keys, in lines of about so many characters.
+
+    Raises:
+        UnicodeEncodeError: a text holds lone surrogates, see `text.storable`.
+    """
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=_IS_LIBYAML, width=width))
 
 
 def load_json(content: str | bytes) -> Any:

@@ -257,7 +257,7 @@ def used(path: Path) -> set[str]:
 ONE_PLACE = {
     "atomic": {"os.replace", "os.rename", "os.fsync", "rename", "tempfile.mkstemp"},
     "digest": {"hashlib"},
-    "plain": {"yaml.load", "yaml.safe_load"},
+    "plain": {"yaml.load", "yaml.safe_load", "yaml.dump", "yaml.safe_dump"},
 }
 """Mechanisms that one module holds for all."""
 

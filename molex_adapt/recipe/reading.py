@@ -7,11 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from molex_adapt.errors import RecipeError
-from molex_adapt.plain import load_yaml
+from molex_adapt.plain import dump_yaml, load_yaml
 from molex_adapt.recipe.options import FEED_FORWARD, Options, Recipe
 from molex_adapt.recipe.retired import RETIRED, unsupported, without_retired
 from molex_adapt.text import short, shown
@@ -109,7 +108,7 @@ def _says(wish: object, own: object, feed_forwards: Collection[tuple[str, ...]])
 
 def dump(recipe: Options) -> str:
     """The recipe as YAML with all of its options. Reading it gives an equal recipe."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    return dump_yaml(recipe.model_dump(mode="json"))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

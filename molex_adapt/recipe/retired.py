@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
-from molex_adapt.plain import load_yaml
+from molex_adapt.plain import dump_yaml, load_yaml
 from molex_adapt.recipe.options import HeadOptions
 from molex_adapt.text import shown
 
@@ -126,7 +124,7 @@ def readable(text: str) -> tuple[str, list[str]]:
     if not gone:
         return text, []
     kept = without_retired(content)
-    return yaml.safe_dump(kept, sort_keys=False), [key for key in gone if not _holds(key, content, kept)]
+    return dump_yaml(kept), [key for key in gone if not _holds(key, content, kept)]
 
 
 def _holds(key: str, content: dict[str, Any], kept: dict[str, Any]) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from molex_adapt.pages import markup, render
+from molex_adapt.plain import dump_yaml
 from molex_adapt.registry.records import ExpertRecord
 from molex_adapt.text import inert
 
@@ -18,7 +17,7 @@ def expert_card(record: ExpertRecord) -> str:
     if "/" in record.base.id:
         fields["base_model"] = inert(record.base.id)
     fields["tags"] = ["molex-adapt", "lora", "audio-deepfake-detection", "anti-spoofing", record.domain]
-    metadata = markup(yaml.safe_dump(fields, sort_keys=False))
+    metadata = markup(dump_yaml(fields))
     return render(
         "registry/expert.md.j2", record=record, metadata=metadata, figures=figure_rows(record.metrics)
     )

@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from molex_adapt.digest import sha256
 from molex_adapt.errors import RegistryError
-from molex_adapt.plain import load_json, load_yaml
+from molex_adapt.plain import dump_yaml, load_json, load_yaml
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
 from molex_adapt.text import short, shown
 
@@ -27,7 +26,6 @@ Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 
 R = TypeVar("R", bound=Record)
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's takes a quarter of the time
 _MOST_YAML_BYTES = 16 * 2**20
 _MOST_HEADER_BYTES = 16 * 2**20
 _NUMPY_TYPES = {
@@ -143,7 +141,7 @@ def _place(location: tuple[Any, ...]) -> str:
 def dump_record(record: Record) -> bytes:
     """YAML in the order of the fields, for people to read."""
     content = json.loads(record.model_dump_json())  # a copy of everything: YAML would mark what is shared
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100).encode()
+    return dump_yaml(content, width=100).encode()
 
 
 def parse_tensors(content: bytes, path: Path) -> Arrays:

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from molex_adapt.atomic import replace_file
 from molex_adapt.data.manifest import MANIFEST
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file, check_folder
-from molex_adapt.plain import load_yaml
+from molex_adapt.plain import dump_yaml, load_yaml
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.condition import Condition
-from molex_adapt.text import shown
+from molex_adapt.text import shown, storable
 from molex_adapt.version import __version__
 
 RECORD = "simulate.yaml"
@@ -52,22 +50,33 @@ def claim(
 
     Source: own.
     """
-    wanted = {
-        "format": _FORMAT,
-        "attack": attack.name,
-        "parameters": attack.model_dump(mode="json"),
-        "conditions": [condition.record() for condition in conditions],
-        "seed": seed,
-        "bona_fide": bona_fide,
-    }
+    wanted = _storable(
+        {
+            "format": _FORMAT,
+            "attack": attack.name,
+            "parameters": attack.model_dump(mode="json"),
+            "conditions": [condition.record() for condition in conditions],
+            "seed": seed,
+            "bona_fide": bona_fide,
+        }
+    )
     check_folder(out, SIMULATED, inputs)
     record = out / RECORD
     if record.exists():
         _compare(_load(record), wanted, record)
         check_file(out / LIST, MANIFEST)
     out.mkdir(parents=True, exist_ok=True)
-    written = {**wanted, **made_of, "made_with": f"molex-adapt {__version__}"}
-    replace_file(record, (_REMARK + yaml.safe_dump(written, sort_keys=False, allow_unicode=True)).encode())
+    written = {**wanted, **_storable(made_of), "made_with": f"molex-adapt {__version__}"}
+    replace_file(record, (_REMARK + dump_yaml(written)).encode())
+
+
+def _storable(value: Any) -> Any:
+    """The same, with texts that a file can hold: names of files may be no UTF-8."""
+    if isinstance(value, Mapping):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return storable(value) if isinstance(value, str) else value
 
 
 def _load(record: Path) -> dict[str, Any]:

@@ -18,10 +18,12 @@ import yaml
 from molex_adapt.data.manifest import read_manifest
 from molex_adapt.data.table import Table
 from molex_adapt.errors import DataError
+from molex_adapt.plain import load_yaml
 from molex_adapt.progress import Silent
 from molex_adapt.run import Run
 from molex_adapt.simulate import Finish, make_attack, simulate, worker_pool
 from molex_adapt.simulate.shaping import active_level
+from molex_adapt.text import storable
 
 FINISH = (Finish(),)
 
@@ -90,6 +92,15 @@ def test_classes_leave_with_the_same_level_and_band(recordings, tmp_path):
         power = np.abs(np.fft.rfft(wave)) ** 2
         edge = int(3600 / 8000 * power.size)
         assert power[edge:].mean() < 1e-6 * power[:edge].mean()
+
+
+@pytest.mark.parametrize("name", [b"b\xff", "a\u2028b".encode()])
+def test_a_run_goes_on_whatever_the_folder_of_speech_is_called(name, recordings, tmp_path):
+    speech = Table(recordings.utterances, str(tmp_path / os.fsdecode(name)))
+    for _ in range(2):
+        assert run(speech, tmp_path / "out", limit=2).made == 2
+    said = load_yaml((tmp_path / "out" / "simulate.yaml").read_text(encoding="utf-8"))["speech"]
+    assert said == storable(speech.root)
 
 
 @pytest.mark.parametrize("name", ["griffin_lim", "codec2", "espeak"])
