@@ -131,10 +131,8 @@ def test_experts_without_a_use_or_a_direction_miss_their_targets(by_method):
     assert rows[NEEDED][1:] == ["1 of 2", "no"] and rows[SHARE][1:] == ["1.0", "no"]
     second["experts"]["lpc"] = None
     page = "\n".join(experts(by_method["ours"].values(), TEST))
-    assert (
-        "| lpc | 1 of 2 | 10.0 | 10.0 | +1.0 | 0 of 1 |" in page
-        and "| istft | 0 of 2 | – | – | – | – |" in page
-    )
+    assert "| lpc | 1 of 2 | 10.0 | 10.0 | +1.0 | 0 of 1 |" in page
+    assert "| istft | 0 of 2 | – | – | – | – |" in page
     first["experts"]["lpc"] = None
     rows = rows_of(by_method)
     assert rows[NEEDED][1:] == rows[SHARE][1:] == ["not measured", "–"]
