@@ -6,17 +6,18 @@ What is written is read back as it was, whatever characters it has.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import yaml
 
-from molex_adapt.text import short, shown
+from molex_adapt.text import short, shown, storable
 
 _MOST_DEPTH = 60
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _IS_LIBYAML = _Dumper is not yaml.SafeDumper
-"""PyYAML's own takes four times as long, and what it does not escape it may lose: some signs end a line in YAML."""
+"""PyYAML's own takes four times as long, and loses a U+0085 that it does not escape: it ends a line in YAML."""
 
 
 class _Loader(_Base):  # type: ignore[misc]
@@ -58,11 +59,27 @@ def load_yaml(text: str) -> Any:
         raise ValueError(short(error, 300) or type(error).__name__) from None
 
 
+def for_yaml(value: Any) -> Any:
+    """Numpy scalars and arrays, tuples, mappings, paths: to what `dump_yaml` can write and is read back equal.
+
+    A number that is not finite becomes None: "not measured".
+    """
+    if isinstance(value, dict):
+        return {storable(str(key)): for_yaml(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [for_yaml(item) for item in value]
+    if hasattr(value, "tolist"):
+        return for_yaml(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, bool | int | None) else storable(str(value))
+
+
 def dump_yaml(content: Any, width: int = 80) -> str:
     """YAML in the order of the keys, in lines of about so many characters.
 
     Raises:
-        UnicodeEncodeError: a text holds lone surrogates, see `text.storable`.
+        UnicodeEncodeError: a text holds lone surrogates, see `for_yaml`.
     """
     return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=_IS_LIBYAML, width=width))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from molex_adapt import plain
@@ -28,6 +28,7 @@ def test_what_is_written_is_read_back(libyaml, monkeypatch):
 
     @settings(max_examples=200, deadline=None, derandomize=True)
     @given(st.dictionaries(TEXTS, VALUES, max_size=3))
+    @example({"data": "a\x85b"})
     def agrees(content):
         assert load_yaml(dump_yaml(content, width=40)) == content
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from molex_adapt.digest import sha256
 from molex_adapt.errors import ExpertError, RegistryError
+from molex_adapt.plain import for_yaml
 from molex_adapt.registry import checks, files
 from molex_adapt.registry.cards import expert_card
 from molex_adapt.registry.files import Arrays
@@ -36,7 +37,6 @@ from molex_adapt.registry.records import (
     OriginRecord,
     UnheardRecord,
     package_versions,
-    plain,
 )
 from molex_adapt.text import short
 
@@ -124,7 +124,7 @@ def expert_files(new: NewExpert) -> tuple[ExpertRecord, dict[str, bytes]]:
     digests = {name: sha256(body) for name, body in kept.items()}
     record = new.record.model_copy(
         update={
-            "metrics": plain(new.record.metrics),
+            "metrics": for_yaml(new.record.metrics),
             "weights_sha256": sha256(weights),
             "exemplars_sha256": digests.get(EXEMPLARS),
             "routing_sha256": digests.get(ROUTING),
@@ -187,9 +187,9 @@ def generation_files(
         calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),
         threshold=float(draft.threshold),
         unheard=draft.unheard,
-        metrics=plain(draft.metrics),
-        changes=plain(draft.changes),
-        profile=plain(draft.profile),
+        metrics=for_yaml(draft.metrics),
+        changes=for_yaml(draft.changes),
+        profile=for_yaml(draft.profile),
         remarks=[str(remark) for remark in draft.remarks],
         origin=draft.origin,
         files={name: sha256(body) for name, body in content.items()},

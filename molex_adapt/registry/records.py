@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import re
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from molex_adapt.conventions import LARGEST_INTEGER, NAME_PATTERN
+from molex_adapt.plain import for_yaml
 from molex_adapt.text import shown, storable
 from molex_adapt.version import __version__
 
@@ -40,22 +40,6 @@ _MOST_FIGURES = 1_000_000
 _MOST_DEPTH = 12
 
 _PACKAGES = ("numpy", "torch", "transformers", "safetensors")
-
-
-def plain(value: Any) -> Any:
-    """Numpy scalars and arrays, tuples, mappings: to what YAML can hold and reads back equal.
-
-    A number that is not finite becomes None: "not measured".
-    """
-    if isinstance(value, dict):
-        return {storable(str(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, bool | int | None) else storable(str(value))
 
 
 def _matching(pattern: str, what: str) -> AfterValidator:
@@ -96,8 +80,8 @@ GenerationNumber = Annotated[StrictInt, Field(ge=PUBLISHED, le=10**9)]
 Count = Annotated[StrictInt, Field(ge=0, le=LARGEST_INTEGER)]
 Seed = Annotated[StrictInt, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Figures = Annotated[dict[str, Any], BeforeValidator(plain), AfterValidator(_checked_figures)]
-"""Nested mappings and lists of finite numbers and texts, as `plain` leaves them."""
+Figures = Annotated[dict[str, Any], BeforeValidator(for_yaml), AfterValidator(_checked_figures)]
+"""Nested mappings and lists of finite numbers and texts, as `for_yaml` leaves them."""
 
 
 def now() -> str:

@@ -10,10 +10,10 @@ from molex_adapt.atomic import replace_file
 from molex_adapt.data.manifest import MANIFEST
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file, check_folder
-from molex_adapt.plain import dump_yaml, load_yaml
+from molex_adapt.plain import dump_yaml, for_yaml, load_yaml
 from molex_adapt.simulate.attack import Attack
 from molex_adapt.simulate.condition import Condition
-from molex_adapt.text import shown, storable
+from molex_adapt.text import shown
 from molex_adapt.version import __version__
 
 RECORD = "simulate.yaml"
@@ -50,7 +50,7 @@ def claim(
 
     Source: own.
     """
-    wanted = _storable(
+    wanted = for_yaml(
         {
             "format": _FORMAT,
             "attack": attack.name,
@@ -66,17 +66,8 @@ def claim(
         _compare(_load(record), wanted, record)
         check_file(out / LIST, MANIFEST)
     out.mkdir(parents=True, exist_ok=True)
-    written = {**wanted, **_storable(made_of), "made_with": f"molex-adapt {__version__}"}
+    written = for_yaml({**wanted, **made_of, "made_with": f"molex-adapt {__version__}"})
     replace_file(record, (_REMARK + dump_yaml(written)).encode())
-
-
-def _storable(value: Any) -> Any:
-    """The same, with texts that a file can hold: names of files may be no UTF-8."""
-    if isinstance(value, Mapping):
-        return {key: _storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
-    return storable(value) if isinstance(value, str) else value
 
 
 def _load(record: Path) -> dict[str, Any]:

@@ -94,9 +94,8 @@ def test_classes_leave_with_the_same_level_and_band(recordings, tmp_path):
         assert power[edge:].mean() < 1e-6 * power[:edge].mean()
 
 
-@pytest.mark.parametrize("name", [b"b\xff", "a\u2028b".encode()])
-def test_a_run_goes_on_whatever_the_folder_of_speech_is_called(name, recordings, tmp_path):
-    speech = Table(recordings.utterances, str(tmp_path / os.fsdecode(name)))
+def test_a_run_goes_on_where_the_name_of_the_speech_is_no_utf_8(recordings, tmp_path):
+    speech = Table(recordings.utterances, str(tmp_path / os.fsdecode(b"b\xff")))
     for _ in range(2):
         assert run(speech, tmp_path / "out", limit=2).made == 2
     said = load_yaml((tmp_path / "out" / "simulate.yaml").read_text(encoding="utf-8"))["speech"]
