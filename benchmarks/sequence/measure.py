@@ -75,8 +75,15 @@ def _run(
         ).exists():  # done, but not yet kept, when the last call was cut off
             return cell
         folders = [f"--domains={domains}", f"--work={work}"]
-        command = [sys.executable, "-m", "benchmarks.sequence", str(copy), *folders]
-        subprocess.run([*command, cell.method, *map(str, cell.arguments)], check=True)
+        parent = f"--parent={os.getpid()}"
+        command = [sys.executable, "-m", "benchmarks.sequence", str(copy), *folders, parent]
+        try:
+            subprocess.run([*command, cell.method, *map(str, cell.arguments)], check=True)
+        except (
+            BaseException
+        ):  # what runs beside it is waited for and stays on disk; hours of more do not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         return cell
 
     with ThreadPoolExecutor(workers) as pool:

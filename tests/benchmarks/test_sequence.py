@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -211,7 +212,8 @@ def test_a_cell_runs_by_its_command_and_averages_come_of_detectors_apart(
 
     def run_here(command, check):
         assert check and command[:3] == [sys.executable, "-m", "benchmarks.sequence"]
-        monkeypatch.setattr("sys.argv", command[2:])
+        assert f"--parent={os.getpid()}" in command
+        monkeypatch.setattr("sys.argv", [part for part in command[2:] if not part.startswith("--parent")])
         sequence.main()
 
     monkeypatch.setattr(subprocess, "run", run_here)
@@ -226,6 +228,35 @@ def test_a_cell_runs_by_its_command_and_averages_come_of_detectors_apart(
     assert not list(work.glob("cells-*/*.safetensors"))
     first, second, _ = runs["alone"].test
     assert averaged(runs["alone"]).test[1] == pytest.approx((first + second) / 2, abs=1e-5)
+
+
+def test_after_a_cell_that_fails_no_other_begins(plan, manifests, prepared, monkeypatch):
+    begun = []
+
+    def fail(command, check):
+        begun.append(command)
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    cells = [Cell("ridge", (number, 0)) for number in range(3)]
+    with pytest.raises(subprocess.CalledProcessError):
+        list(measure(plan, cells, manifests, prepared[0], workers=1))
+    assert len(begun) == 1
+
+
+def test_a_cell_ends_with_the_process_that_started_it(monkeypatch):
+    class EndedError(Exception):
+        pass
+
+    def end(status):
+        raise EndedError(status)
+
+    monkeypatch.setattr(os, "_exit", end)
+    parents = iter([7, 7, 1])  # the parent ends, and another takes its children
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
+    with pytest.raises(EndedError):
+        sequence.end_with(7, every=0.001)
+    assert not list(parents)
 
 
 def test_what_each_expert_does_is_said_of_ours_alone(runs, prepared, settings):
