@@ -101,8 +101,9 @@ def ask_former(
     scored = timed(result, lambda: score_sets(detector, sets))
     known = with_states(detector, development_sets(old))
     losses = score_development(detector, known).losses()
-    heard = {**known, domain: data.dev.pick(data.dev.of_class(True))} if detector.mixture.names else {}
-    held = score_development(detector, heard)
+    heard = {**known, domain: data.dev} if detector.mixture.names else {}
+    real = {key: each.pick(each.of_class(True)) for key, each in heard.items()}
+    held = score_development(detector, {key: each for key, each in real.items() if len(each)})
     return Former(
         domain,
         sets,
