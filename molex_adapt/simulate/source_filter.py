@@ -5,6 +5,7 @@ Shapes: N samples of a frame, P order of the prediction.
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -138,7 +139,10 @@ class FormantShift(CopySynthesis):
             sound = praat.Sound(wave.astype(np.float64), sampling_frequency=SAMPLE_RATE)
             median = float(call(call(sound, "To Pitch", 0.0, 60, 600), "Get quantile", 0, 0, 0.5, "Hertz"))
             goal = median * ratio if np.isfinite(median) else 0.0
-            moved = call(sound, "Change gender", 60, 600, formants, goal, self.pitch_range, 1.0)
+            with warnings.catch_warnings():
+                # Without voice nothing is wrong: what is whispered is moved as well.
+                warnings.simplefilter("ignore", praat.PraatWarning)
+                moved = call(sound, "Change gender", 60, 600, formants, goal, self.pitch_range, 1.0)
         except praat.PraatError as error:
             raise AudioError(
                 f"Praat could not change the voice ({error}). Leave this recording out."

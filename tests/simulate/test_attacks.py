@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.signal import correlate, stft
@@ -61,6 +63,15 @@ def test_other_chance_gives_other_samples(name, speech):
     attack = make_attack(name, {})
     one, two = (attack.apply(speech(2), np.random.default_rng(seed)) for seed in (0, 1))
     assert one.shape != two.shape or not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_whisper_is_forged_without_a_warning(name, speech):
+    whisper = 0.05 * np.random.default_rng(5).standard_normal(16_000).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forged = make_attack(name, {}).apply(whisper, np.random.default_rng(0))
+    assert np.isfinite(forged).all()
 
 
 @pytest.mark.parametrize("name", COPIES)
