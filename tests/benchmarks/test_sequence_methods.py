@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge as LeastSquares
 from torch.nn import functional as F
 
 from benchmarks.sequence.domains import Measured
-from benchmarks.sequence.methods import METHODS, Setting, lora, radian, regularised
+from benchmarks.sequence.methods import METHODS, Setting, lora, radian, regularised, simple
 from benchmarks.sequence.methods.analytic import Moments, RandomFeatures, raw_readings
 from benchmarks.sequence.methods.any_ssr import RIDGE
 from benchmarks.sequence.methods.radian import Rwm
@@ -160,6 +160,15 @@ def test_one_lora_has_the_rank_of_all_experts_that_act_together(run_of, recipe):
         assert {spec.scale for spec in specs} <= {recipe.lora.alpha / recipe.lora.rank}, name
         assert bool(specs) == (name not in ("ridge", "ranpac", "lfcc", "average_spectrum", "duration")), name
     assert run_of("arrow")[0]._form().top_k == recipe.router.top_k
+
+
+@pytest.mark.parametrize("pitch", [500, 3500, 5000, 7500])
+def test_the_spectrum_probe_hears_the_whole_band(pitch):
+    quiet = 0.01 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    tone = quiet + 0.1 * np.sin(2 * np.pi * pitch / 16_000 * np.arange(16_000)).astype(np.float32)
+    without, heard = (simple.statistics_of(wave)[simple.PROBES["average_spectrum"]] for wave in (quiet, tone))
+    assert np.abs(heard - without).max() > 0.5
+    assert np.abs(simple.statistics_of(-quiet)[simple.PROBES["lfcc"]][:40] - without).max() < 1e-6
 
 
 def test_the_joint_mixture_is_that_of_ours(run_of):

@@ -21,7 +21,7 @@ from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Split
 from molex_adapt.data import decode
 from molex_adapt.train.prepare import DomainData
 
-_CEPSTRA = 20
+_BANDS, _CEPSTRA = 64, 40  # as many as the low-level view has
 PROBES = {
     "lfcc": slice(0, 4 * _CEPSTRA),  # mean and deviation of LFCC and of their differences
     "average_spectrum": slice(0, _CEPSTRA),  # mean of LFCC alone
@@ -86,11 +86,14 @@ class Statistics:
 
 
 def statistics_of(wave: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(81,): LFCC mean, deviation, difference mean and deviation, then log duration."""
+    """(161,): LFCC mean, deviation, difference mean and deviation, then log duration.
+
+    The bands are equally wide, and reach to 8 kHz.
+    """
     window = 400
     frames = np.lib.stride_tricks.sliding_window_view(wave, window)[::160] * np.hamming(window)
     power = np.abs(np.fft.rfft(frames, 512)) ** 2
-    edges = np.linspace(0, power.shape[1] // 2, 42).astype(int)  # linear bands up to 4 kHz
+    edges = np.linspace(0, power.shape[1], _BANDS + 1).astype(int)
     bands = np.stack([power[:, low:high].sum(1) for low, high in itertools.pairwise(edges)], 1)
     cepstra = dct(np.log(bands + 1e-9), norm="ortho")[:, :_CEPSTRA]
     steps = np.diff(cepstra, axis=0) if len(cepstra) > 1 else np.zeros((1, _CEPSTRA))

@@ -90,18 +90,21 @@ def copied(value: Tensor) -> Tensor:
 
 
 def packed(matrix: Tensor) -> Tensor:
-    """The upper triangle of a symmetric matrix (M, M) in one row: half as many bytes."""
-    above = torch.triu_indices(len(matrix), len(matrix))
-    return copied(matrix[above[0], above[1]])
+    """The lower triangle of a symmetric matrix (M, M) in one row: half as many bytes.
+
+    A product with its own transpose is symmetric but for rounding, and the lower half is what Cholesky reads.
+    """
+    below = torch.tril_indices(len(matrix), len(matrix))
+    return copied(matrix[below[0], below[1]])
 
 
 def unpacked(triangle: Tensor) -> Tensor:
-    """The symmetric matrix (M, M) of an upper triangle in one row."""
+    """The symmetric matrix (M, M) of a lower triangle in one row."""
     size = int(((8 * len(triangle) + 1) ** 0.5 - 1) / 2)
-    above = torch.triu_indices(size, size)
+    below = torch.tril_indices(size, size)
     found = triangle.new_zeros(size, size)
-    found[above[0], above[1]] = triangle
-    return found + found.triu(1).T
+    found[below[0], below[1]] = triangle
+    return found + found.tril(-1).T
 
 
 def bytes_of(state: Mapping[str, Tensor]) -> int:
