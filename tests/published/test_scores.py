@@ -15,7 +15,8 @@ from molex_adapt.registry.assemble import build_detector
 
 CPU = Run(workers=1, device="cpu")
 LENGTHS = (6_000, 16_000, 9_321)
-CLOSE = {"atol": 1e-5, "rtol": 0}
+CLOSE = {"atol": 1e-5, "rtol": 1e-5}
+"""Of the same sums in another order, which processors round differently."""
 
 
 @pytest.fixture
