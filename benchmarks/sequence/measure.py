@@ -79,9 +79,8 @@ def _run(
         command = [sys.executable, "-m", "benchmarks.sequence", str(copy), *folders, parent]
         try:
             subprocess.run([*command, cell.method, *map(str, cell.arguments)], check=True)
-        except (
-            BaseException
-        ):  # what runs beside it is waited for and stays on disk; hours of more do not begin
+        except BaseException:
+            # What runs beside it is waited for and stays on disk; hours of more do not begin.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         return cell
