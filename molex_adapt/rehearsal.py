@@ -87,8 +87,13 @@ class Remembered:
 
     def read_by(self, centre: Tensor, spread: Tensor) -> list[Gaussian]:
         """Every class that there is, as routers read it that standardise by these (L, D)."""
-        scale, shift = self.spread / spread, (self.centre - centre) / spread
-        return [each.moved(scale, shift) for each in (self.bona_fide, self.spoof) if each is not None]
+        return [
+            self.moved_to(each, centre, spread) for each in (self.bona_fide, self.spoof) if each is not None
+        ]
+
+    def moved_to(self, kept: Gaussian, centre: Tensor, spread: Tensor) -> Gaussian:
+        """One class of it, as routers read it that standardise by these (L, D)."""
+        return kept.moved(self.spread / spread, (self.centre - centre) / spread)
 
 
 def rehearse(remembered: Sequence[Gaussian], most: int, seed: int) -> Tensor | None:

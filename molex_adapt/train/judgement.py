@@ -80,7 +80,8 @@ def judge(
         result,
         lambda: compare_all(scored_before, score_sets(detector, sets), new_domain, recipe, result, voices),
     )
-    if "router" in result.stages and result.stages["router"].best_step == 0:
+    stage = result.stages.get("router")
+    if stage is not None and stage.loss_best >= stage.loss_before:
         result.remarks.append("the router stage brought nothing on the development split and was not kept")
 
 

@@ -88,7 +88,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
     state = _at_start(detector, stage)
     with _trainable(detector, state, run.progress):
         if not checkpoints.resume(stage.name, state):
-            state.standing.before = state.standing.best = _developed(stage)
+            state.standing.before = state.standing.best = developed(stage)
             if options.steps and not stage.start_competes:
                 state.standing.best = sys.float_info.max  # checkpoints hold finite numbers
         standing, earlier = state.standing, state.standing.seconds
@@ -107,7 +107,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
                 _require_finite(stage, unread)
-                _judge(state, _developed(stage))
+                _judge(state, developed(stage))
             standing.seconds = earlier + time.monotonic() - started
             checkpoints.offer(stage.name, state)
         standing.seconds = earlier + time.monotonic() - started
@@ -142,7 +142,7 @@ def _trainable(detector: Detector, state: StageState, progress: Progress) -> Ite
         progress.stop()
 
 
-def _developed(stage: Stage) -> float:
+def developed(stage: Stage) -> float:
     """The development loss; of several processes, the one that the first found decides for all."""
     found = stage.development_loss()
     return from_first(lambda: found)

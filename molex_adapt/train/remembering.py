@@ -46,16 +46,22 @@ def rehearsed(detector: Detector, old: Mapping[str, OldDomain], seed: int) -> Te
     Raises:
         ExpertError: an expert's are of another base.
     """
+    require_fit(detector, old)
     here = standardisation(detector)
-    for domain, item in old.items():
-        if item.remembered is not None and item.remembered.centre.shape != here[0].shape:
-            raise ExpertError(
-                f"the routing statistics of {domain} are of {tuple(item.remembered.centre.shape)} blocks and channels, "
-                f"and the routers here read {tuple(here[0].shape)}. Restore the expert's folder from a copy."
-            )
     kept = [each for item in old.values() if item.remembered for each in item.remembered.read_by(*here)]
     drawn = rehearse(kept, DRAWS, seed)
     return None if drawn is None else drawn.to(detector.device)
+
+
+def require_fit(detector: Detector, old: Mapping[str, OldDomain]) -> None:
+    """Refuse routing statistics of another base, as `rehearsed` does."""
+    here = standardisation(detector)[0].shape
+    for domain, item in old.items():
+        if item.remembered is not None and item.remembered.centre.shape != here:
+            raise ExpertError(
+                f"the routing statistics of {domain} are of {tuple(item.remembered.centre.shape)} blocks and channels, "
+                f"and the routers here read {tuple(here)}. Restore the expert's folder from a copy."
+            )
 
 
 def standardisation(detector: Detector) -> tuple[Tensor, Tensor]:

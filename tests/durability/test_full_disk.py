@@ -36,7 +36,7 @@ def leave(folder: Path, pages: int) -> None:
 def test_a_full_disk_at_each_write(made, server, whole, tmpfs, operation):
     disk = tmpfs("size=4m")
     request, trained = made.request(operation), operation in ("retrain-router", "add-expert")
-    refused, pages, step = 0, 0, 1 if KILLS >= 200 else 6 if trained else 3
+    refused, pages, step = 0, 0, 1 if KILLS >= 200 else 6 if operation == "add-expert" else 3
     while True:
         registry = made.copy(disk / "registry")
         leave(disk, pages)

@@ -295,9 +295,12 @@ def retrain_router(
 ) -> None:
     """Retrain the routers alone; no expert and no head changes.
 
+    In closed form, from what they read of every domain, where that is better on the development split; else by
+    gradient.
+
     [bold]Example[/bold]
 
-      molex-adapt retrain-router --set router_stage.steps=200
+      molex-adapt retrain-router data/ --set router_stage.steps=200
     """
     from molex_adapt.api import Registry
 
