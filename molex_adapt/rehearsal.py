@@ -85,15 +85,18 @@ class Remembered:
     centre: Tensor
     spread: Tensor
 
-    def read_by(self, centre: Tensor, spread: Tensor) -> list[Gaussian]:
-        """Every class that there is, as routers read it that standardise by these (L, D)."""
-        return [
-            self.moved_to(each, centre, spread) for each in (self.bona_fide, self.spoof) if each is not None
-        ]
+    @property
+    def classes(self) -> list[Gaussian]:
+        """Every class that there is, bona fide speech first."""
+        return [each for each in (self.bona_fide, self.spoof) if each is not None]
 
-    def moved_to(self, kept: Gaussian, centre: Tensor, spread: Tensor) -> Gaussian:
-        """One class of it, as routers read it that standardise by these (L, D)."""
-        return kept.moved(self.spread / spread, (self.centre - centre) / spread)
+    def read_by(self, centre: Tensor, spread: Tensor) -> Remembered:
+        """The same as routers read it that standardise by these (L, D)."""
+        move = (self.spread / spread, (self.centre - centre) / spread)
+        bona_fide, spoof = (
+            None if each is None else each.moved(*move) for each in (self.bona_fide, self.spoof)
+        )
+        return Remembered(bona_fide, spoof, centre, spread)
 
 
 def rehearse(remembered: Sequence[Gaussian], most: int, seed: int) -> Tensor | None:

@@ -39,7 +39,7 @@ def test_all_directions_keep_the_whole_covariance(reads):
 def test_other_routers_read_the_same_speech_in_their_own_units(reads):
     centre, spread = torch.full((2, 6), 2.0), torch.full((2, 6), 0.5)
     kept = Remembered(None, Gaussian.fit(reads), torch.zeros(2, 6), torch.ones(2, 6))
-    (found,) = kept.read_by(centre, spread)
+    (found,) = kept.read_by(centre, spread).classes
     expected = Gaussian.fit((reads - centre) / spread)
     torch.testing.assert_close(found.mean, expected.mean)
     torch.testing.assert_close(found.variance, expected.variance)

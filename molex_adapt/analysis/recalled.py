@@ -59,8 +59,9 @@ def analyse_recalled(
 def _classes(domain: str, remembered: Remembered) -> list[tuple[str, Gaussian]]:
     """By the name of their row, what a domain is remembered by, in the base's own units."""
     zero, one = torch.zeros_like(remembered.centre), torch.ones_like(remembered.spread)
-    names = [BONA_FIDE] * (remembered.bona_fide is not None) + [domain] * (remembered.spoof is not None)
-    return list(zip(names, remembered.read_by(zero, one), strict=True))
+    plain = remembered.read_by(zero, one)
+    both = ((BONA_FIDE, plain.bona_fide), (domain, plain.spoof))
+    return [(name, each) for name, each in both if each is not None]
 
 
 def _routings(detector: Detector, gaussian: Gaussian, generator: torch.Generator) -> list[Routing]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ def _heard(exemplars: Exemplars | None, detector: Detector) -> tuple[NDArray[Any
 
 def _read(remembered: Remembered | None, detector: Detector) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """The same of what the routers of its own mixture read, as those here standardise it."""
-    if remembered is None or remembered.spoof is None:
+    spoof = None if remembered is None else remembered.read_by(*standardisation(detector)).spoof
+    if spoof is None:
         return None
-    spoof = replace(remembered, bona_fide=None).read_by(*standardisation(detector))[0]
     return spoof.mean.double().numpy(), spoof.variance.double().numpy()

@@ -48,7 +48,9 @@ def rehearsed(detector: Detector, old: Mapping[str, OldDomain], seed: int) -> Te
     """
     require_fit(detector, old)
     here = standardisation(detector)
-    kept = [each for item in old.values() if item.remembered for each in item.remembered.read_by(*here)]
+    kept = [
+        each for item in old.values() if item.remembered for each in item.remembered.read_by(*here).classes
+    ]
     drawn = rehearse(kept, DRAWS, seed)
     return None if drawn is None else drawn.to(detector.device)
 

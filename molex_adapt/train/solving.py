@@ -49,9 +49,8 @@ class DomainReads:
     @classmethod
     def of(cls, detector: Detector, row: int | None, kept: Remembered) -> DomainReads:
         """As these routers read it, whoever learnt it."""
-        here = standardisation(detector)
-        classes = (kept.bona_fide, kept.spoof)
-        return cls(row, *(None if each is None else kept.moved_to(each, *here) for each in classes))
+        here = kept.read_by(*standardisation(detector))
+        return cls(row, here.bona_fide, here.spoof)
 
 
 def known_reads(

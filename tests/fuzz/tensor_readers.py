@@ -131,7 +131,7 @@ def _remembered(arrays: dict[str, Any]) -> None:
 
     checks.check_routing(arrays, "routing")
     found = arrays_to_remembered(arrays)
-    for each in found.read_by(found.centre, found.spread):
+    for each in found.read_by(found.centre, found.spread).classes:
         assert each.draw(2, torch.Generator()).shape == (2, *found.centre.shape)
 
 
