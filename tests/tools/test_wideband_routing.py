@@ -32,11 +32,28 @@ def sets(tmp_path, recorded):
 
 
 def test_training_rows_are_of_training_voices_and_the_recordings_they_were_made_of(sets):
-    rows = routing.training_rows(sets, "buzz")
+    rows = routing.training_rows([sets], "buzz")
     assert {(item.source, item.label) for item in rows} == {
         (f"{at}", label) for at in range(8) for label in ("bonafide", "spoof")
     }
-    assert routing.training_rows(sets, "hum") is None
+    assert routing.training_rows([sets], "hum") is None
+
+
+def test_beside_speech_that_was_made_of_texts_stand_real_recordings_of_training_voices(sets, tmp_path):
+    made = read(sets / "buzz.csv")
+    spoken = tmp_path / "spoken"
+    spoken.mkdir()
+    texts = [replace(item, source=f"text{at}", attack="pico") for at, item in enumerate(made)][:5]
+    write_manifest(made.with_utterances(texts), spoken / "pico.csv")
+    rows = routing.training_rows([sets, spoken], "pico")
+    labels = [item.label for item in rows]
+    assert (labels.count("spoof"), labels.count("bonafide")) == (5, 8)
+    assert {item.split for item in rows} == {"train"}
+
+
+def test_few_of_many_are_evenly_spaced():
+    assert list(routing.evenly(range(10), 4)) == [0, 3, 6, 9]
+    assert list(routing.evenly(range(3), 4)) == [0, 1, 2] and list(routing.evenly([], 4)) == []
 
 
 def test_an_expert_gets_statistics_and_the_registry_stays_whole(
@@ -51,12 +68,17 @@ def test_an_expert_gets_statistics_and_the_registry_stays_whole(
     )
     path = layout.expert_folder(registry.store.path, "buzz") / layout.ROUTING
     former = path.read_bytes()
-    monkeypatch.setattr(sys, "argv", ["routing", str(sets), "--registry", str(tmp_path / "registry")])
+    arguments = ["routing", str(sets), "--registry", str(tmp_path / "registry")]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--experts", "hum"])
+    with pytest.raises(SystemExit):
+        routing.main()
+    assert "no expert hum; there are buzz" in capsys.readouterr().err and path.read_bytes() == former
+    monkeypatch.setattr(sys, "argv", arguments)
     routing.main()
     assert path.read_bytes() != former and "buzz: 16 recordings" in capsys.readouterr().out
     store = Registry.open(tmp_path / "registry").store
     assert store.verify() == []
     assert arrays_to_remembered(store.routing_tensors("buzz")).spoof.utterances == 8
     shutil.rmtree(sets)
-    with pytest.raises(SystemExit, match="has none of the sets of buzz"):
+    with pytest.raises(SystemExit, match="none of the sets of buzz"):
         routing.main()
