@@ -300,10 +300,10 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch, capsys
         for at, part in enumerate(PARTS)
     ]
     domains.write_rows(tmp_path / "spoken" / "pico.csv", said)
-    both = ["domains", str(tmp_path / "speech"), str(tmp_path / "games"), "--per-attack", "3", "2", "2"]
-    own = ["--hifigan", "x.npz", "--fargan", "fargan_demo", "--dred", "dred_copy"]
-    own += ["--spoken", str(tmp_path / "spoken")]
-    monkeypatch.setattr("sys.argv", [*both, "--out", str(tmp_path / "out"), *own])
+    monkeypatch.chdir(tmp_path)  # manifests are read from anywhere
+    both = ["domains", "speech", "games", "--per-attack", "3", "2", "2"]
+    own = ["--hifigan", "x.npz", "--fargan", "fargan_demo", "--dred", "dred_copy", "--spoken", "spoken"]
+    monkeypatch.setattr("sys.argv", [*both, "--out", "out", *own])
     domains.main()
     whole = {
         name: read(tmp_path / "out" / f"{name}.csv")
@@ -325,6 +325,9 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch, capsys
     kinds = {("", ""), ("lpc", ""), ("istft", "neural_vocoder"), ("pico", "synthesiser")}
     assert {(row["attack"], row["domain"]) for row in shipped} == kinds
     assert {row["split"] for row in shipped if row["domain"] == "synthesiser"} == {"train", "test"}
+    places = {row["domain"] == "synthesiser": row["path"].split("/")[:-1] for row in shipped}
+    assert places[True] == ["..", "spoken"]
+    assert all((tmp_path / "out" / row["path"]).is_file() for row in shipped if row["attack"] != "pico")
     assert {item.speaker for item in whole["dev"]} == {"c13", "Carlo", "drascula/Carlo"}
     assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan", "fargan"}
     assert {item.split for item in whole["dev"]} == {"dev"}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -107,11 +108,11 @@ class Recorder:
             for wanted in ("none", "drawn") if clip.part == "test" else (None,):
                 drawn = self.rng.random() >= UNCHANGED if wanted is None else wanted == "drawn"
                 wave = self.through_conditions(clip) if drawn else clip.wave
-                path = self.out / name / f"{clip.name}_{'drawn' if drawn else 'none'}.wav"
-                soundfile.write(path, np.clip(wave, -1, 1), RATE, subtype="PCM_16")
                 attack = "" if label == "bonafide" else name
                 condition = "drawn" if drawn else "none"
-                rows.append((str(path), label, attack, clip.voice, clip.name, clip.part, condition))
+                path = f"{name}/{clip.name}_{condition}.wav"  # from the manifest's folder
+                soundfile.write(self.out / path, np.clip(wave, -1, 1), RATE, subtype="PCM_16")
+                rows.append((path, label, attack, clip.voice, clip.name, clip.part, condition))
         write_rows(self.out / f"{name}.csv", rows)
         print(f"{name}: {len(rows)} files", flush=True)
 
@@ -247,6 +248,7 @@ def shipped_rows(out: Path, spoken: Path) -> Iterator[tuple[str, ...]]:
                 if row["split"] == "test":
                     continue
                 row["split"] = "test" if row["split"] == "dev" and measured else row["split"]
+                row["path"] = os.path.relpath(path.parent / row["path"], out)
                 yield (*(row[column] for column in COLUMNS), FAMILY.get(row["attack"], ""))
 
 

@@ -295,8 +295,7 @@ def retrain_router(
 ) -> None:
     """Retrain the routers alone; no expert and no head changes.
 
-    In closed form, from what they read of every domain, where that is better on the development split; else by
-    gradient.
+    In closed form where that lowers the development loss, from what they read of every domain; else by gradient.
 
     [bold]Example[/bold]
 
