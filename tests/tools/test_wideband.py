@@ -362,6 +362,12 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch, capsys
         domains.main()
 
 
+def test_a_sentence_that_a_voice_says_is_no_recording_of_that_number():
+    row = dict.fromkeys(domains.COLUMNS, "") | {"attack": "espeak", "source": "00012"}
+    assert domains.columns_of(row)[domains.COLUMNS.index("source")] == "espeak/00012"
+    assert domains.columns_of(row | {"attack": "lpc"})[domains.COLUMNS.index("source")] == "00012"
+
+
 def test_the_table_of_voices_counts_at_the_threshold():
     real = [(Utterance(Path(f"{at}.wav"), "bonafide", speaker="ab"[at % 2]), float(at)) for at in range(10)]
     fake = [(Utterance(Path(f"f{at}.wav"), "spoof", attack="lpc"), at - 8.5) for at in range(10)]

@@ -249,7 +249,7 @@ def shipped_rows(out: Path, spoken: Path) -> Iterator[tuple[str, ...]]:
                     continue
                 row["split"] = "test" if row["split"] == "dev" and measured else row["split"]
                 row["path"] = os.path.relpath(path.parent / row["path"], out)
-                yield (*(row[column] for column in COLUMNS), FAMILY.get(row["attack"], ""))
+                yield (*columns_of(row), FAMILY.get(row["attack"], ""))
 
 
 def dev_rows(out: Path) -> Iterator[tuple[str, ...]]:
@@ -258,7 +258,16 @@ def dev_rows(out: Path) -> Iterator[tuple[str, ...]]:
         with (out / f"{name}.csv").open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 if row["split"] == "dev":
-                    yield tuple(row[column] for column in COLUMNS)
+                    yield columns_of(row)
+
+
+def columns_of(row: Mapping[str, str]) -> tuple[str, ...]:
+    """A row beside those of other sets: what sentences are numbered by is no recording's number."""
+    spoken = row["attack"] in SPOKEN
+    return tuple(
+        f"{row['attack']}/{row[column]}" if spoken and column == "source" else row[column]
+        for column in COLUMNS
+    )
 
 
 class Maker:
