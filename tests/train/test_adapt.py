@@ -6,7 +6,7 @@ import torch
 from molex_adapt import Run
 from molex_adapt.errors import DataError
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.train import loop, pools
+from molex_adapt.train import adapt, loop, pools
 from molex_adapt.train.adapt import add_expert, retrain_routers, round_to_half, train_first
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
@@ -126,6 +126,28 @@ def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed)
     assert set(result.after) == set(OLD)
     assert result.after["opus"].bona_fide == 8  # measured on the data given, not on the four exemplars
     assert result.not_measured == ["kept nothing"]
+
+
+def test_recordings_of_a_domain_decide_and_not_its_exemplars(
+    detector_of, domain_of, tiny_recipe, old, monkeypatch
+):
+    """Development loss and calibration: exemplars were trained on."""
+    seen = []
+    for name in ("score_development", "recalibrate"):
+        inner = getattr(adapt, name)
+        monkeypatch.setattr(
+            adapt,
+            name,
+            lambda detector, sets, *rest, run=inner: (seen.append(sets), run(detector, sets, *rest))[1],
+        )
+    given = domain_of("opus", 5)
+    fresh = domain_of("hum", 2)
+    detector = detector_of(tiny_recipe(), *OLD)
+    retrain_routers(detector, {"opus": given, "hum": fresh}, old, 0.0, detector.recipe, Run())
+    held, development = seen
+    assert set(held) == set(OLD)  # hum is not known: it has no error rates to hold
+    assert held["opus"] is given.dev and held["world"] is not given.dev
+    assert [len(each) for each in development] == [len(held["world"]), len(given.dev), len(fresh.dev)]
 
 
 def test_a_domain_that_keeps_one_class_is_not_measured(detector_of, domain_of, features_of, tiny_recipe, old):
