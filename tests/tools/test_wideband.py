@@ -368,6 +368,25 @@ def test_a_sentence_that_a_voice_says_is_no_recording_of_that_number():
     assert domains.columns_of(row | {"attack": "lpc"})[domains.COLUMNS.index("source")] == "00012"
 
 
+def test_of_sets_of_one_name_the_last_folder_has_the_one_that_counts(tmp_path):
+    for folder, names in (("domains", ("lpc", "espeak", "shipped", "dev")), ("spoken", ("espeak", "pico"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            paths = [tmp_path / folder / f"{name}_{part}.wav" for part in ("dev", "test")]
+            for path in paths:
+                path.touch()
+            rows = [
+                (path.name, "spoof", name, "z", path.stem, path.stem.split("_")[1], "none") for path in paths
+            ]
+            domains.write_rows(tmp_path / folder / f"{name}.csv", rows)
+    found = domains.of_part([tmp_path / "domains", tmp_path / "spoken"], "test")
+    assert [str(item.path.relative_to(tmp_path)) for item in found] == [
+        "spoken/espeak_test.wav",
+        "domains/lpc_test.wav",
+        "spoken/pico_test.wav",
+    ]
+
+
 def test_the_table_of_voices_counts_at_the_threshold():
     real = [(Utterance(Path(f"{at}.wav"), "bonafide", speaker="ab"[at % 2]), float(at)) for at in range(10)]
     fake = [(Utterance(Path(f"f{at}.wav"), "spoof", attack="lpc"), at - 8.5) for at in range(10)]

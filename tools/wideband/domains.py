@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from molex_adapt.atomic import replacing
+from molex_adapt.data import Utterance, read
 from molex_adapt.errors import MolexError
 from molex_adapt.simulate.attack import CopySynthesis, TextToSpeech, Wave
 from molex_adapt.simulate.catalog import make_attack
@@ -262,12 +263,28 @@ def dev_rows(out: Path) -> Iterator[tuple[str, ...]]:
 
 
 def columns_of(row: Mapping[str, str]) -> tuple[str, ...]:
-    """A row beside those of other sets: what sentences are numbered by is no recording's number."""
+    """A row beside those of other sets: what sentences are numbered by is no recording's number.
+
+    The set's own manifest has the number, by whose names results of `benchmarks sequence` were kept.
+    """
     spoken = row["attack"] in SPOKEN
     return tuple(
         f"{row['attack']}/{row[column]}" if spoken and column == "source" else row[column]
         for column in COLUMNS
     )
+
+
+def of_part(folders: Iterable[Path], part: str) -> list[Utterance]:
+    """The recordings of one part in all sets of these folders; a later folder's set stands for one of the same name."""
+    sets = {path.stem: path for folder in folders for path in sorted(folder.glob("*.csv"))}
+    # `shipped` and `dev` name recordings of the others once more.
+    return [
+        item
+        for name, path in sorted(sets.items())
+        if name not in ("shipped", "dev")
+        for item in read(path)
+        if item.split == part
+    ]
 
 
 class Maker:

@@ -62,10 +62,11 @@ def main() -> None:
     options = parser.parse_args()
     store, run = Store(options.registry), Run(device="cpu", precision="fp32")
     detector = build_detector(store, precision="fp32")
-    names = [record.name for record in store.experts()]
+    records = store.experts()
+    names = [record.name for record in records]
     if unknown := set(options.experts or ()) - set(names):
         parser.error(f"no expert {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    for record in store.experts():
+    for record in records:
         if record.name not in (options.experts or names):
             continue
         members = [attack for attack, family in FAMILY.items() if family == record.name] or [record.name]

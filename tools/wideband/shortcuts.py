@@ -27,13 +27,14 @@ import torch
 from numpy.typing import NDArray
 
 from molex_adapt.conventions import SAMPLE_RATE
-from molex_adapt.data import Table, Utterance, read
+from molex_adapt.data import Table, Utterance
 from molex_adapt.data.heard import listen
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError
 from molex_adapt.low_level import Spectrum
 from molex_adapt.metrics import eer
 from molex_adapt.simulate.shaping import trimmed
+from tools.wideband.domains import of_part
 
 EVIDENCE = 0.2
 """Least EER of every probe; below it, the attack is no evidence."""
@@ -144,19 +145,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("domains", type=Path, help="folder of manifests, as domains.py writes them")
+    parser.add_argument(
+        "domains", type=Path, nargs="+", help="folders of manifests; of sets of one name, the last counts"
+    )
     parser.add_argument("--part", default="dev", choices=["train", "dev", "test"])
     parser.add_argument(
         "--quality", action="store_true", help="judged by DistillMOS, a third of a second each"
     )
     parser.add_argument("--most", type=int, help="recordings of real speech, and of every attack")
     options = parser.parse_args()
-    manifests = [
-        path for path in sorted(options.domains.glob("*.csv")) if path.stem not in ("shipped", "dev")
-    ]
     # What stands in two manifests counts once.
-    items = {item.path: item for path in manifests for item in read(path) if item.split == options.part}
-    table = Table(tuple(at_most(iter(items.values()), options.most)), str(options.domains))
+    items = {item.path: item for item in of_part(options.domains, options.part)}
+    table = Table(tuple(at_most(iter(items.values()), options.most)), str(options.domains[0]))
     names: list[str] = []
     for attack, rates in probes(table, distillmos() if options.quality else None):
         if not names:

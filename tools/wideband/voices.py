@@ -1,8 +1,9 @@
 """What the shipped detector does on test voices: EER by attack and condition, and real recordings refused by voice.
 
-    python -m tools.wideband.voices data/domains --registry registry
+    python -m tools.wideband.voices data/domains data/spoken data/converted --registry registry
 
-Reads the manifests that `domains.py` wrote. Test voices are for reports: choose on dev voices, by --part dev.
+Reads the manifests that `domains.py`, `spoken_prompts.py` and `conversion.py` wrote. Test voices are for reports:
+choose on dev voices, by --part dev.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from molex_adapt.api import Registry
 from molex_adapt.conventions import BONA_FIDE
-from molex_adapt.data import Table, Utterance, read
+from molex_adapt.data import Table, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.metrics import measure
+from tools.wideband.domains import of_part
 
 Scored = tuple[Utterance, float]
 
@@ -59,16 +61,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("domains", type=Path, help="folder of manifests")
+    parser.add_argument(
+        "domains", type=Path, nargs="+", help="folders of manifests; of sets of one name, the last counts"
+    )
     parser.add_argument("--registry", type=Path, default=Path("registry"))
     parser.add_argument("--part", default="test", choices=["dev", "test"])
     options = parser.parse_args()
-    # These name recordings of the other manifests once more.
-    manifests = [
-        path for path in sorted(options.domains.glob("*.csv")) if path.stem not in ("shipped", "dev")
-    ]
-    chosen = [item for path in manifests for item in read(path) if item.split == options.part]
-    report = Registry.open(options.registry).score(Table(tuple(chosen), str(options.domains)))
+    chosen = of_part(options.domains, options.part)
+    report = Registry.open(options.registry).score(Table(tuple(chosen), str(options.domains[0])))
     assert report.threshold is not None, "the shipped registry has a threshold"
     score_of = {item.path: item.score for item in report.scores}
     for condition in sorted({item.condition or "" for item in chosen}):
