@@ -116,22 +116,22 @@ class ExpertLinear(nn.Module):
         x = x.to(_product_dtype(self.linear.weight))
         output: Tensor = self.linear(x)
         trained = self.bank.trained()
-        # Frozen experts add into `output` in place, so they come before the product that autograd has to remember.
-        if len(trained) < len(self.bank):
-            output = self._frozen(output, x, self.routing, trained)
-        if trained:
-            output = output + self._trained(x, self.routing, trained)
-        return output
+        if len(trained) == len(self.bank):
+            return output + self._trained(x, self.routing, trained)
+        if self.routing.chosen.shape[1] == 1:
+            return self._gathered(output, x, self.routing, trained)
+        output = self._by_frame(output, x, self.routing, trained)
+        return output + self._trained(x, self.routing, trained) if trained else output
 
-    def _frozen(self, output: Tensor, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
-        """Experts that are not in training, by the cheapest of three ways."""
+    def _by_frame(self, output: Tensor, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
+        """Frame routing, the experts that are not in training: by the cheaper of two ways."""
         few = CONCATENATE_UP_TO.get((x.device.type, x.dtype), 2) * routing.chosen.shape[-1]
-        if routing.chosen.shape[1] == 1:
-            return self._gathered(output, x, routing.chosen[:, 0], self._gates(routing, trained, x.dtype))
         # Picking rows takes kernels that no exchange format knows.
         if len(self.bank) <= few or torch.compiler.is_exporting():
-            return self._concatenated(output, x, self._gates(routing, trained, x.dtype, everyone=True))
-        return self._picked(output, x, routing.chosen, self._gates(routing, trained, x.dtype))
+            update = self._concatenated(x, self._gates(routing, trained, x.dtype, everyone=True))
+        else:
+            update = self._picked(x, routing.chosen, self._gates(routing, trained, x.dtype))
+        return output + update if torch.is_grad_enabled() else output.add_(update)
 
     def _gates(
         self, routing: Routing, trained: list[int], dtype: torch.dtype, everyone: bool = False
@@ -149,32 +149,50 @@ class ExpertLinear(nn.Module):
             routing.spread[key] = weights.to(dtype).repeat_interleave(self.bank.rank, dim=-1)
         return routing.spread[key]
 
-    def _gathered(self, output: Tensor, x: Tensor, chosen: Tensor, gates: Tensor) -> Tensor:
-        """Utterance routing: (B, K) experts, (B, 1, K * R) gates."""
+    def _gathered(self, output: Tensor, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
+        """Utterance routing: the chosen experts of each utterance, and all in training, in one product."""
+        chosen = routing.chosen[:, 0]
         batch, flat = len(chosen), chosen.flatten()
         # A card keeps rounded tables; on a CPU they may be memory-mapped, and only what was chosen is read and rounded.
         tables = self.bank.stacked(x.dtype) if x.is_cuda else (self.bank.stacked_a, self.bank.stacked_b)
-        a, b = (table.index_select(0, flat).to(x.dtype) for table in tables)
-        low = torch.bmm(x, a.view(batch, -1, x.shape[-1]).mT)
-        return output.baddbmm_(low * gates, b.view(batch, -1, output.shape[-1]))
+        a, b = (table.index_select(0, flat).to(x.dtype).view(batch, -1, table.shape[-1]) for table in tables)
+        gates = self._gates(routing, trained, x.dtype)
+        if trained:
+            own_a, own_b, own_gates = self._in_training(routing, trained, x.dtype)
+            a = torch.cat([a, own_a.expand(batch, -1, -1)], dim=1)
+            b = torch.cat([b, own_b.expand(batch, -1, -1)], dim=1)
+            gates = torch.cat([gates, own_gates], dim=-1)
+        low = torch.bmm(x, a.mT) * gates
+        # Autograd would copy the gradient of a view that was changed in place.
+        return torch.baddbmm(output, low, b) if torch.is_grad_enabled() else output.baddbmm_(low, b)
 
-    def _picked(self, output: Tensor, x: Tensor, chosen: Tensor, gates: Tensor) -> Tensor:
+    def _picked(self, x: Tensor, chosen: Tensor, gates: Tensor) -> Tensor:
         """Frame routing: (B, F, K) experts, (B, F, K * R) gates."""
         a, b = (table.flatten(0, 1) for table in self.bank.stacked(x.dtype))
         ranks = torch.arange(self.bank.rank, device=x.device)
         index = (chosen[..., None] * self.bank.rank + ranks).flatten(2).flatten(0, 1)
         low = dot_rows(x.flatten(0, 1), a, index)
-        return output.add_(sum_rows(b, index, low * gates.flatten(0, 1)).view(output.shape))
+        return sum_rows(b, index, low * gates.flatten(0, 1)).view(*x.shape[:2], -1)
 
-    def _concatenated(self, output: Tensor, x: Tensor, gates: Tensor) -> Tensor:
+    def _concatenated(self, x: Tensor, gates: Tensor) -> Tensor:
         """Frame routing with few experts, all of them in one product: (B, F, E * R) gates, zero for the others."""
         a, b = (table.flatten(0, 1) for table in self.bank.stacked(x.dtype))
-        return output.add_((F.linear(x, a) * gates) @ b)
+        return (F.linear(x, a) * gates) @ b
 
     def _trained(self, x: Tensor, routing: Routing, trained: list[int]) -> Tensor:
         """The update of the experts in training, for all tokens."""
+        a, b, gates = self._in_training(routing, trained, x.dtype)
+        return (F.linear(x, a) * gates) @ b
+
+    def _in_training(
+        self, routing: Routing, trained: list[int], dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The experts in training together: A (R, D_in), B (R, D_out), their gates (B, N, R), scaled.
+
+        B lies with its few rows first: the gradient of the other layout would be many times slower on a CPU.
+        """
         a = torch.cat([self.a[at] for at in trained])
-        b = torch.cat([self.b[at] for at in trained], dim=1)
+        b = torch.cat([self.b[at].mT for at in trained])
         gates = torch.cat(
             [
                 (routing.gates[..., at : at + 1] * self.bank.scales[at]).expand(-1, -1, len(self.a[at]))
@@ -182,7 +200,7 @@ class ExpertLinear(nn.Module):
             ],
             dim=-1,
         )
-        return F.linear(F.linear(x, a.to(x.dtype)) * gates.to(x.dtype), b.to(x.dtype))
+        return a.to(dtype), b.to(dtype), gates.to(dtype)
 
 
 def _product_dtype(weight: Tensor) -> torch.dtype:

@@ -94,7 +94,8 @@ def drift_loss(detector: Detector, rehearsed: Tensor, before: Sequence[Tensor]) 
 def gate_logits(router: Router, read: Tensor) -> Tensor:
     """(M, D) standardised routing inputs of one block to gate logits (M, E)."""
     rows = router.rows.differentiable()
-    logits: Tensor = F.linear(read.to(rows), rows[:, :-1], rows[:, -1]) / router.width**0.5
+    # Contiguous: the gradient of a slice is a product of few columns, which is slow on a CPU.
+    logits: Tensor = F.linear(read.to(rows), rows[:, :-1].contiguous(), rows[:, -1]) / router.width**0.5
     return logits
 
 

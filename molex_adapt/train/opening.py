@@ -14,7 +14,7 @@ Friedman, The Elements of Statistical Learning, 4.2), here of each block's routi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,10 +22,9 @@ from torch.nn import functional as F
 
 from molex_adapt.base import frame_mask, send
 from molex_adapt.detector import Detector
-from molex_adapt.mixture.routers import utterance_mean
+from molex_adapt.mixture.routers import Router, utterance_mean
 from molex_adapt.train.losses import detection_loss, gate_logits
 from molex_adapt.train.pools import Batch, Pool, Sampler
-from molex_adapt.train.reads import caught_reads
 
 OWN, OTHERS = 3.0, -9.0
 """Log-odds of the new expert's share that are aimed at: on its own attack, and on all other speech. The latter is far
@@ -34,7 +33,8 @@ MARGIN = 6.0
 """By how much the log-odds on other speech are to lie further from zero than those on its own attack, in training."""
 RIDGE, RIDGE_WITH_DRAWS = 0.03, 0.003
 """Many draws leave little to chance, and the weights less held back."""
-_DRAWS, _OF = 4, 128
+_CROPS = 256
+"""They pass together, for the row of a block needs all that the block reads."""
 
 
 @torch.no_grad()
@@ -49,38 +49,47 @@ def open_gates(
     """Set the router rows of one expert, by ridge regression on crops from the pools (`crop` in frames).
 
     The target is a share of odds e^`OWN` among all experts on its own attack, and e^`OTHERS` on all other speech; both
-    have the same weight. Half of the latter's is that of `rehearsed`, (M, L, D) routing inputs of old domains, where
-    there are any. Rows of all others stay. An expert that is alone keeps the row it has.
+    have the same weight. Half of the latter's is that of `rehearsed`, (M, L, D) routing inputs of old domains; where
+    there are any, the crops are of the expert's own pool alone. Rows of all others stay. An expert that is alone keeps
+    the row it has.
+
+    Block after block in one pass: a gate that opens takes share from the other experts, and changes what the blocks
+    behind it read.
     """
     if len(detector.mixture.names) < 2:
         return
-    sampler = Sampler(pools, _OF, crop, seed)
-    inputs: list[list[Tensor]] = [[] for _ in detector.mixture.routers]
-    rivals: list[list[Tensor]] = [[] for _ in detector.mixture.routers]
-    own = []
-    for _ in range(_DRAWS):
-        batch = sampler.draw(detector.device)
-        with caught_reads(detector) as caught:
-            detector.logit(batch.features, batch.frames)
-        own.append(batch.expert == row)
-        for at, (router, (x, mask)) in enumerate(zip(detector.mixture.routers, caught, strict=True)):
-            mean = utterance_mean(router.read(x, mask), mask).float()
-            inputs[at].append(((mean - router.centre) / router.spread).cpu().double())
-            rivals[at].append(
-                utterance_mean(_rivals(detector.mixture.routings[at].logits, row), mask)[:, 0].cpu().double()
-            )
-    mine = torch.cat(own)
+    heard = pools if rehearsed is None else [pool for pool in pools if pool.expert == row]
+    batch = Sampler(heard, _CROPS, crop, seed).draw(detector.device)
+    mine = batch.expert == row
     if not mine.any() or mine.all():
         return
-    drawn = torch.zeros(0, len(inputs), detector.base.width) if rehearsed is None else rehearsed.cpu()
-    weights = _weights(mine, len(drawn))
-    mine = F.pad(mine, (0, len(drawn)))
-    for at, router in enumerate(detector.mixture.routers):
-        own_rivals = _rivals(gate_logits(router, drawn[:, at]), row)[:, 0].cpu().double()
-        target = torch.where(mine, OWN, OTHERS).double() + torch.cat([*rivals[at], own_rivals])
-        read = F.pad(torch.cat([*inputs[at], drawn[:, at].double()]), (0, 1), value=1.0)
-        solution = _ridge(read, target, weights, RIDGE if rehearsed is None else RIDGE_WITH_DRAWS)
-        router.rows[row].copy_(solution * router.width**0.5)  # logits are divided by the root of the width
+    old = torch.zeros(0, len(detector.mixture.routers), detector.base.width)
+    old = old if rehearsed is None else rehearsed.cpu()
+    weights, mine = _weights(mine, len(old)), F.pad(mine, (0, len(old)))
+    ridge = RIDGE if rehearsed is None else RIDGE_WITH_DRAWS
+
+    def opened(block: int) -> Callable[[Router, tuple[Tensor, Tensor]], None]:
+        def set_row(router: Router, args: tuple[Tensor, Tensor]) -> None:
+            x, mask = args
+            read = (router.read(x, mask).float() - router.centre) / router.spread
+            rivals = utterance_mean(_rivals(gate_logits(router, read), row), mask)[:, 0]
+            inputs = torch.cat([utterance_mean(read, mask).cpu(), old[:, block]]).double()
+            old_rivals = _rivals(gate_logits(router, old[:, block]), row)[:, 0]
+            target = torch.where(mine, OWN, OTHERS) + torch.cat([rivals.cpu(), old_rivals.cpu()]).double()
+            solution = _ridge(F.pad(inputs, (0, 1), value=1.0), target, weights, ridge)
+            router.rows[row].copy_(
+                solution * router.width**0.5
+            )  # logits are divided by the root of the width
+
+        return set_row
+
+    routers = detector.mixture.routers
+    handles = [router.register_forward_pre_hook(opened(block)) for block, router in enumerate(routers)]
+    try:
+        detector.mixture.hidden_states(batch.features, batch.frames)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def gate_loss(detector: Detector, batch: Batch, row: int, rehearsed: Tensor | None = None) -> Tensor:
