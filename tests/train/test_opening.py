@@ -59,6 +59,39 @@ def test_gates_open_for_the_own_attack_and_for_nothing_else(
     assert on_own > 2 * max(on_real, on_old)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_gate_is_made_for_what_its_block_reads_once_the_gates_before_it_are_open(
+    detector_of, features_of, tiny_recipe, kept
+):
+    recipe = tiny_recipe(router={"top_k": 3})
+    detector = detector_of(recipe, *OLD)
+    append_expert(detector, "new", recipe, seed=0)
+    own, old = Pool(features_of(40, channel=3), 1.0, 2), Pool(features_of(40, 1, "a", 5), 1.0, 0)
+    drawn = torch.randn(50, len(detector.mixture.routers), detector.base.width) if kept else None
+    rows = []
+    for _ in range(2):
+        open_gates(detector, 2, [own, old], crop=99, seed=0, rehearsed=drawn)
+        rows.append(torch.stack([router.rows.table[2].clone() for router in detector.mixture.routers]))
+    # What the blocks read the second time is what they read the first time, when each row was set.
+    torch.testing.assert_close(*rows, atol=1e-4, rtol=1e-4)
+
+
+def test_where_old_domains_are_rehearsed_their_exemplars_are_not_heard(detector_of, features_of, tiny_recipe):
+    recipe = tiny_recipe(router={"top_k": 3})
+    own, old = Pool(features_of(40, channel=3), 1.0, 2), Pool(features_of(40, 1, "a", 5), 1.0, 0)
+    for kept in (False, True):
+        rows = []
+        for pools in ([own], [own, old]):
+            detector = detector_of(recipe, *OLD)
+            append_expert(detector, "new", recipe, seed=0)
+            generator = torch.Generator().manual_seed(0)
+            blocks = len(detector.mixture.routers)
+            drawn = torch.randn(50, blocks, detector.base.width, generator=generator) if kept else None
+            open_gates(detector, 2, pools, crop=99, seed=0, rehearsed=drawn)
+            rows.append(torch.stack([router.rows.table[2].clone() for router in detector.mixture.routers]))
+        assert torch.equal(*rows) is kept
+
+
 def test_an_expert_alone_has_no_gate_to_open(detector_of, features_of, tiny_recipe, state, changed):
     recipe = tiny_recipe()
     detector = detector_of(recipe, "world")
