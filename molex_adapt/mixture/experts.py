@@ -52,9 +52,9 @@ class ExpertLinear(nn.Module):
     """A frozen linear layer with the gated updates of E experts; the block's router sets `routing` just before it runs.
 
     The cost of frozen experts is that of the chosen ones, however many there are: utterance routing gathers the experts
-    of each utterance, frame routing picks the rows of each frame. Experts in training are one concatenated product with
-    the gates inside, so that the backward pass scatters nothing. A (tokens x experts x d_out) tensor is never built,
-    and no branch depends on a value on the device.
+    of each utterance, frame routing picks the rows of each frame. Experts in training join that product whole, or are
+    one of their own, with the gates inside, so that the backward pass scatters nothing. A (tokens x experts x d_out)
+    tensor is never built, and no branch depends on a value on the device.
     """
 
     def __init__(self, linear: nn.Linear) -> None:

@@ -33,8 +33,8 @@ MARGIN = 6.0
 """By how much the log-odds on other speech are to lie further from zero than those on its own attack, in training."""
 RIDGE, RIDGE_WITH_DRAWS = 0.03, 0.003
 """Many draws leave little to chance, and the weights less held back."""
-_CROPS = 256
-"""They pass together, for the row of a block needs all that the block reads."""
+_MOST_CROPS = 512
+"""One of each recording, up to so many. They pass together, for the row of a block needs all that the block reads."""
 
 
 @torch.no_grad()
@@ -59,7 +59,8 @@ def open_gates(
     if len(detector.mixture.names) < 2:
         return
     heard = pools if rehearsed is None else [pool for pool in pools if pool.expert == row]
-    batch = Sampler(heard, _CROPS, crop, seed).draw(detector.device)
+    crops = min(_MOST_CROPS, sum(len(pool.clips) for pool in heard))
+    batch = Sampler(heard, crops, crop, seed).draw(detector.device)
     mine = batch.expert == row
     if not mine.any() or mine.all():
         return
@@ -77,9 +78,8 @@ def open_gates(
             old_rivals = _rivals(gate_logits(router, old[:, block]), row)[:, 0]
             target = torch.where(mine, OWN, OTHERS) + torch.cat([rivals.cpu(), old_rivals.cpu()]).double()
             solution = _ridge(F.pad(inputs, (0, 1), value=1.0), target, weights, ridge)
-            router.rows[row].copy_(
-                solution * router.width**0.5
-            )  # logits are divided by the root of the width
+            # Logits are divided by the root of the width.
+            router.rows[row].copy_(solution * router.width**0.5)
 
         return set_row
 
