@@ -92,6 +92,22 @@ def test_where_old_domains_are_rehearsed_their_exemplars_are_not_heard(detector_
         assert torch.equal(*rows) is kept
 
 
+@pytest.mark.parametrize(("count", "crops"), [(40, 80), (300, 512)])
+def test_one_crop_of_each_recording_is_heard_up_to_a_limit(
+    detector_of, features_of, tiny_recipe, monkeypatch, count, crops
+):
+    recipe = tiny_recipe(router={"top_k": 3})
+    detector = detector_of(recipe, *OLD)
+    append_expert(detector, "new", recipe, seed=0)
+    heard, run = [], detector.mixture.hidden_states
+    monkeypatch.setattr(
+        detector.mixture, "hidden_states", lambda clips, frames: heard.append(clips) or run(clips, frames)
+    )
+    open_gates(detector, 2, [Pool(features_of(count, channel=3), 1.0, 2)], crop=99, seed=0)
+    assert [len(clips) for clips in heard] == [crops]
+    assert len({clip.numpy().tobytes() for clip in heard[0]}) == crops
+
+
 def test_an_expert_alone_has_no_gate_to_open(detector_of, features_of, tiny_recipe, state, changed):
     recipe = tiny_recipe()
     detector = detector_of(recipe, "world")
