@@ -17,7 +17,6 @@ from molex_adapt.base import Base, frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.head import Head, PublishedHead, PublishedParts
-from molex_adapt.low_level import STATISTICS
 from molex_adapt.mixture import Mixture
 from molex_adapt.mixture.routers import utterance_mean
 from molex_adapt.readout import Readings, pooled
@@ -65,6 +64,12 @@ class Detector(nn.Module):
         """P, the number of pooled states that the readout reads: a mean and a deviation of every layer's."""
         return 2 * self.base.width * (len(self.base.blocks) + 1)
 
+    @property
+    def heard(self) -> int:
+        """S, the number of statistics of the low-level view that the readout reads; 0 where there is none."""
+        readout = self.head.readout
+        return 0 if readout is None else readout.heard
+
     def logit(self, features: Tensor, frames: Tensor | None) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.
 
@@ -90,9 +95,12 @@ class Detector(nn.Module):
         with self.mixture.silenced():
             states = self.base.hidden_states(features, frames)
         read = pooled(states, frame_mask(frames, features))
-        if statistics is None:
-            statistics = read.new_full((len(read), STATISTICS), torch.nan)
-        return Readings(send(statistics, read.device), read)
+        heard = self.unheard(len(read)) if statistics is None else statistics
+        return Readings(send(heard, read.device), read)
+
+    def unheard(self, count: int) -> Tensor:
+        """(count, S) of NaN on the CPU: statistics of recordings that the low-level view did not hear."""
+        return torch.full((count, self.heard), torch.nan)
 
     def fuse(
         self, logit: Tensor, features: Tensor, frames: Tensor | None, statistics: Tensor | None

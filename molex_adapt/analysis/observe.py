@@ -24,7 +24,6 @@ from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features, batch_seconds, length_batches, pad, pad_clips, window_batches
-from molex_adapt.low_level import STATISTICS
 from molex_adapt.mixture import Heirs
 from molex_adapt.readout import Readings, pooled
 from molex_adapt.run import Run
@@ -118,7 +117,7 @@ def frozen_parts(
         return bare, torch.zeros_like(bare)
     read = pooled(states, mask)
     if heard is None:
-        heard = read.new_full((len(read), STATISTICS), torch.nan)
+        heard = send(detector.unheard(len(read)), read.device)
     told: Tensor = readout(Readings(heard, read))
     return bare, told.float()
 
@@ -136,7 +135,7 @@ class _Notes:
         self.logits = torch.full((len(corpus), 3), torch.nan, device=device)
         shape = (len(self.profiled), blocks, experts)
         self.gates, self.before = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-        self.spectrum = torch.full((len(self.profiled), STATISTICS), torch.nan, device=device)
+        self.spectrum = send(detector.unheard(len(self.profiled)), device)
         self.without = torch.zeros(len(self.ablated), experts, len(HEIRS), device=device)
         self.seen = np.zeros(len(corpus), dtype=bool)
 

@@ -11,7 +11,6 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
 from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows
 from molex_adapt.hub.unpack import PulledExpert
-from molex_adapt.low_level import STATISTICS
 from molex_adapt.registry import NewExpert
 from molex_adapt.registry.exemplars import arrays_to_remembered
 from molex_adapt.registry.files import Arrays
@@ -37,10 +36,11 @@ def exemplars_of(new: NewExpert, detector: Detector, source: str) -> Exemplars |
             continue
         labels = arrays[f"{part}.bona_fide"].astype(bool)
         statistics = arrays.get(f"{part}.statistics")
-        if statistics is not None and statistics.shape[1] != STATISTICS:
+        if statistics is not None and detector.heard not in (0, statistics.shape[1]):
             raise HubError(
                 f"{source} was refused: the statistics of its {part} exemplars are {statistics.shape[1]} wide, and "
-                f"those of this version {STATISTICS}. Ask its owner to train it by this version"
+                f"the readout here reads {detector.heard}: another version made one of them. Ask its owner to train "
+                "it by this version, or pull it into a registry that begins with it"
             )
         if frames.shape[1] != detector.base.prefix_width or labels.all() or not labels.any():
             raise HubError(

@@ -20,7 +20,6 @@ from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, source_id
 from molex_adapt.features.states import kept_states
-from molex_adapt.low_level import STATISTICS
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import are_several, gathered, own_part
 from molex_adapt.run import Run
@@ -133,8 +132,9 @@ def _statistics(
     Apart from the prefix: they are fast to compute, and whoever turns the view on has the prefix already.
     """
     found: dict[int, Tensor] = {}
+    width = detector.heard
     for index in wanted:
-        kept = None if keys[index] is None else cache.load(_of_statistics(keys[index]), STATISTICS)
+        kept = None if keys[index] is None else cache.load(_of_statistics(keys[index], width), width)
         if kept is not None:
             found[index] = torch.from_numpy(kept[0]).float()
     everywhere = set.intersection(*gathered(set(found)))
@@ -153,16 +153,16 @@ def _statistics(
         index = missing[place]
         found[index] = own.float()
         if keys[index] is not None:
-            cache.store(_of_statistics(keys[index]), own.numpy()[None])
+            cache.store(_of_statistics(keys[index], width), own.numpy()[None])
     if trim:
         cache.trim()
     run.progress.stop()
     return found
 
 
-def _of_statistics(key: str | None) -> str:
+def _of_statistics(key: str | None, width: int) -> str:
     """The cache key of what the low-level view heard, beside that of the prefix features."""
-    return f"{key}.{STATISTICS}"
+    return f"{key}.{width}"
 
 
 def _computed(

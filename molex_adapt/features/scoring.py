@@ -20,7 +20,6 @@ from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import Listened, batch_seconds, length_batches, window_batches
 from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
-from molex_adapt.low_level import STATISTICS
 from molex_adapt.processes import gathered, own_part, place, summed
 from molex_adapt.readout import Readings
 from molex_adapt.run import Run
@@ -132,7 +131,7 @@ def readings_of(detector: Detector, features: Features) -> Readings:
     """What the readout reads of N utterances, on the CPU."""
     statistics = features.statistics
     if statistics is None:
-        statistics = torch.full((len(features), STATISTICS), torch.nan)
+        statistics = detector.unheard(len(features))
     states = features.states
     if states is None:
         return Readings(statistics, states_of(detector, features).float())

@@ -7,7 +7,8 @@ further attack adds a witness and leaves all others as they are: none is forgott
 the first training has several domains, one more witness learns all of them at once. It knows attacks that it has not
 met better than the others do, and what it says is added. How a witness is made stands in `learning`.
 
-Shapes: N recordings, P pooled states, K features of a view after its basis, A witnesses.
+Shapes: N recordings, S statistics of the low-level view, P pooled states, K features of a view after its basis, A
+witnesses.
 
 Source: own; the sum over attacks is the likelihood ratio of a composite hypothesis, and closed-form heads over frozen
 features without forgetting are those of RanPAC (arXiv 2307.02251).
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from molex_adapt.calibration import Calibration
-from molex_adapt.low_level import STATISTICS, Spectrum
+from molex_adapt.low_level import POWER, STATISTICS, Spectrum
 from molex_adapt.readout.readings import Readings
 from molex_adapt.readout.view import Ridge, View
 from molex_adapt.witnesses import BETWEEN, bytes_of, names_of
@@ -54,14 +55,12 @@ class Readout(nn.Module):
     def __init__(self, states: int) -> None:
         """For a base with `states` pooled states (P)."""
         super().__init__()
-        self.spectrum = Spectrum()
-        self.of_spectrum = View(STATISTICS, 0, ridge=Ridge(least=0.05, pull=10.0))
+        self._hear(STATISTICS)
         self.of_states = View(states, min(COMPONENTS, states), ridge=Ridge(least=0.06, pull=12.0))
-        width = self.of_spectrum.size + self.of_states.size
         for name, values in (
             ("share", torch.zeros(1)),
             ("domains", torch.zeros(1)),
-            ("weights", torch.zeros(0, width)),
+            ("weights", torch.zeros(0, self.of_spectrum.size + self.of_states.size)),
             ("scales", torch.zeros(0, 2)),
             ("names", torch.zeros(0, dtype=torch.uint8)),
         ):
@@ -69,6 +68,16 @@ class Readout(nn.Module):
         self.of_any = 0
         """Witnesses for any attack: 1 or 0, the first of all. Kept apart, as names would have to be read back from a
         GPU in every batch."""
+
+    def _hear(self, statistics: int) -> None:
+        """Read so many statistics of the low-level view."""
+        self.spectrum = Spectrum(statistics)
+        self.of_spectrum = View(statistics, 0, ridge=Ridge(least=0.05, pull=10.0))
+
+    @property
+    def heard(self) -> int:
+        """S, the number of statistics that it reads."""
+        return self.spectrum.width
 
     @property
     def views(self) -> tuple[View, View]:
@@ -126,7 +135,14 @@ class Readout(nn.Module):
         self.of_any = int(self.witnesses[:1] == (ANY,))
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
-        """Take the number of witnesses of a stored state; widths and types remain."""
+        """Take the number of witnesses of a stored state; other widths and types remain.
+
+        What was learnt when the low-level view heard power alone goes on with that.
+        """
+        centre = state.get("of_spectrum.centre")
+        if centre is not None and tuple(centre.shape) == (POWER,):
+            self._hear(POWER)
+            self.weights = self.weights.new_zeros(0, self.of_spectrum.size + self.of_states.size)
         for name in ("weights", "scales", "names"):
             given, own = state.get(name), getattr(self, name)
             if given is not None and given.ndim == own.ndim:

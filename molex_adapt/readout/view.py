@@ -68,7 +68,8 @@ class View(nn.Module):
         centre, spread: (R,) of the raw features.
         basis: (R, K) principal components after that, such that the features have a mean square of 1; (R, 0) for a view
             that is used as it is.
-        moments: (K + 1, K + 1) of bona fide speech, the last feature constant; its upper triangle in one row.
+        moments: (K + 1, K + 1) of bona fide speech, the last feature constant; its upper triangle in one row, in half
+            precision, which is far finer than any ridge.
     """
 
     def __init__(self, raw: int, components: int, ridge: Ridge) -> None:
@@ -78,7 +79,8 @@ class View(nn.Module):
         self.register_buffer(_CENTRE, torch.zeros(raw))
         self.register_buffer(_SPREAD, torch.ones(raw))
         self.register_buffer(_BASIS, torch.zeros(raw, components, dtype=torch.float16))
-        self.register_buffer(_MOMENTS, torch.zeros(self.size * (self.size + 1) // 2))
+        above = self.size * (self.size + 1) // 2
+        self.register_buffer(_MOMENTS, torch.zeros(above, dtype=torch.float16))
 
     centre: Tensor
     spread: Tensor

@@ -1,0 +1,47 @@
+"""How steadily phases turn, from one frame to the next and from one frequency to the next.
+
+A steady tone turns by the same angle in every frame, and a single pulse by the same angle in every bin: the second
+difference of the phase is zero along time or along frequency. Who makes speech from magnitudes, or frame by frame,
+does not reproduce that as a larynx does.
+
+Shapes: B recordings, N frames, K bands.
+
+Source: own; second differences of phase as the derivatives of instantaneous frequency and group delay, which
+spoofing detectors have used since De Leon et al. (Interspeech 2011) and Sanchez et al. (IEEE TIFS 10(4), 2015).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molex_adapt.low_level.frames import in_a_row, mean, triangles
+
+_BANDS = 40
+WIDTH = 2 * _BANDS
+"""Mean cosine of the second difference along time and along frequency, by band."""
+
+
+def bands_of(bins: int) -> tuple[Tensor, Tensor]:
+    """(K, bins) for differences along time, and (K, bins - 2) along frequency, where the outermost bins have none."""
+    whole = torch.from_numpy(triangles(_BANDS, bins))
+    inner = whole[:, 1:-1]
+    return whole, inner / inner.sum(1, keepdim=True)
+
+
+def statistics(
+    real: Tensor, imaginary: Tensor, floor: Tensor, mask: Tensor, bands: tuple[Tensor, Tensor]
+) -> Tensor:
+    """(B, `WIDTH`) from (B, N, bins) spectra, power (B, 1, 1) below which phases count little, and (B, N) frames."""
+    size = (real.square() + imaginary.square() + floor).sqrt()
+    real, imaginary = real / size, imaginary / size
+    turns = _steadiness(real.transpose(1, 2), imaginary.transpose(1, 2)).transpose(1, 2)
+    along_time, along_frequency = turns @ bands[0].T, _steadiness(real, imaginary) @ bands[1].T
+    return torch.cat([mean(along_time, in_a_row(mask)), mean(along_frequency, mask)], dim=1)
+
+
+def _steadiness(real: Tensor, imaginary: Tensor) -> Tensor:
+    """Cosine of the second difference of phases along the last dimension, two shorter there; 0 without power."""
+    along = real[..., 1:] * real[..., :-1] + imaginary[..., 1:] * imaginary[..., :-1]
+    across = imaginary[..., 1:] * real[..., :-1] - real[..., 1:] * imaginary[..., :-1]
+    return along[..., 1:] * along[..., :-1] + across[..., 1:] * across[..., :-1]
