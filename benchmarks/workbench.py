@@ -75,7 +75,8 @@ def detector_on(base: Path, recipe: Recipe, seed: int = 0) -> Detector:
 
 def features_of(detector: Detector, name: str, table: Table, run: Run, folder: Path) -> Features:
     """All features of a whole table that are computed in advance, kept in `folder`."""
-    kept = folder / detector.base.identity.sha256[:12] / f"{name}-{table.digest()[:12]}.safetensors"
+    kind = f"{detector.base.identity.sha256[:12]}-{detector.heard}"
+    kept = folder / kind / f"{name}-{table.digest()[:12]}.safetensors"
     if kept.exists():
         arrays = load_file(kept)
         return Features(
