@@ -15,7 +15,7 @@ from molex_adapt.data import read
 from molex_adapt.detector import Detector
 from molex_adapt.errors import MolexError, RegistryError
 from molex_adapt.features import OnlineFeatures, extract, logits_of, pad, parts_of, readings_of, score_table
-from molex_adapt.low_level import STATISTICS
+from molex_adapt.low_level import POWER, STATISTICS
 from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
 from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
@@ -195,6 +195,40 @@ def test_small_attacks_of_a_domain_share_a_witness_and_several_domains_have_one_
     assert torch.equal(again.evidence(held), readout.evidence(held))
     learn(readout, {"d": pair({"new": 33}, seed=7)})
     assert readout.witnesses[-1] == "d/new"
+
+
+def test_a_readout_that_learnt_when_power_was_all_goes_on_with_it(monkeypatch):
+    own, held = pair({"buzz": 5}), lesson(50, 3, {"buzz": 5})
+    cut = [
+        replace(each, readings=Readings(each.readings.spectrum[:, :POWER], each.readings.states))
+        for each in own
+    ]
+    heard = Readings(held.readings.spectrum[:, :POWER], held.readings.states)
+    with monkeypatch.context() as then:
+        then.setattr("molex_adapt.readout.readout.STATISTICS", POWER)
+        former = Readout(STATES)
+    learn(former, {"one": (cut[0], cut[1])})
+    readout = Readout(STATES)
+    readout.load_state_dict(former.state_dict())
+    assert (readout.heard, Readout(STATES).heard) == (POWER, STATISTICS)
+    assert torch.equal(readout.evidence(heard), former.evidence(heard))
+    learn(readout, {"two": (cut[0], cut[1])})
+    assert readout.weights.shape == (2, POWER + STATES + 2)
+    assert readout.spectrum(torch.randn(1, 4000), torch.tensor([4000])).shape == (1, POWER)
+
+
+def test_moments_in_half_precision_are_as_good_as_whole_ones():
+    readout = Readout(STATES)
+    learn(readout, {"one": pair({"buzz": 5})})
+    view = readout.of_spectrum
+    exact = view.kept.clone()
+    half = exact + exact.abs() * 2**-11 * torch.randn(exact.shape, dtype=torch.float64).clamp(-1, 1)
+    forged = Moments.of(
+        view(lesson(60, 9, {"hum": 7}).readings.spectrum), torch.zeros(120, dtype=torch.int64), 1
+    )
+    one, two = view.solve(exact, forged), view.solve((half + half.T) / 2, forged)
+    assert view.moments.dtype == torch.float16
+    assert (one - two).norm() < 0.01 * one.norm()
 
 
 def test_what_was_not_heard_is_left_to_the_states():

@@ -77,7 +77,7 @@ def write_generation(
         ],
         command=run.command,
         seed=run.seed,
-        data=[_data_record(item, recipe) for item in training.data],
+        data=[data_record(item, recipe) for item in training.data],
         machine=machine_of(detector),
         metrics={domain: rates.as_dict() for domain, rates in result.after.items()},
         changes={domain: change.as_dict() for domain, change in result.changes.items()},
@@ -131,7 +131,7 @@ def _record(training: Training, name: str, domain: str, data: DomainData, result
         targets=list(recipe.lora.targets),
         blocks=len(detector.base.blocks),
         base=training.store.base,
-        data=_data_record(data, recipe),
+        data=data_record(data, recipe),
         recipe=dump(recipe),
         seed=training.run.seed,
         metrics={domain: rates.as_dict()} if rates is not None else {},
@@ -140,7 +140,8 @@ def _record(training: Training, name: str, domain: str, data: DomainData, result
     )
 
 
-def _data_record(data: DomainData, recipe: Recipe) -> DataRecord:
+def data_record(data: DomainData, recipe: Recipe) -> DataRecord:
+    """What a generation or an expert says of the recordings it learnt from."""
     return DataRecord(
         digest=data.table.digest(),
         counts={split: data.table.select(split=split).counts() for split in SPLITS},

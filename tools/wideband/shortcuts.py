@@ -31,7 +31,7 @@ from molex_adapt.data import Table, Utterance
 from molex_adapt.data.heard import listen
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError
-from molex_adapt.low_level import Spectrum
+from molex_adapt.low_level import POWER, Spectrum
 from molex_adapt.metrics import eer
 from molex_adapt.simulate.shaping import trimmed
 from tools.wideband.domains import of_part
@@ -117,7 +117,7 @@ def at_most(items: Iterator[Utterance], most: int | None) -> Iterator[Utterance]
 
 def probes(table: Table, judge: Judge | None = None) -> Iterator[tuple[str, dict[str, float]]]:
     """Attack, and the EER of every probe; recordings that cannot be read are named and left out."""
-    spectrum, kept, numbers, spectra = Spectrum(), [], [], []
+    spectrum, kept, numbers, spectra = Spectrum(POWER), [], [], []
     for item in table:
         try:
             found = measured(item, spectrum, judge)
