@@ -46,7 +46,7 @@ def relearn(store: Store, data: Path, out: Path, run: Run) -> Store:
     Raises:
         DataError: the data has not the domains of the experts.
     """
-    active = store.generation()
+    active, first = store.generation(), list(store.ancestry())[-1]
     training = Training.begin(store, active, None, "other", run)
     detector = training.detector
     detector.head.readout = _fresh(detector)
@@ -70,7 +70,7 @@ def relearn(store: Store, data: Path, out: Path, run: Run) -> Store:
         experts=active.names,
         router=store.router_tensors(),
         head=head_arrays(detector),
-        recipe=store.recipe() or "",
+        recipe=store.recipe(first.number) or "",  # of the experts, which the first command made
         calibration=(detector.calibration.scale, detector.calibration.offset),
         threshold=threshold,
         new_experts=[
@@ -82,7 +82,7 @@ def relearn(store: Store, data: Path, out: Path, run: Run) -> Store:
             )
             for record in store.experts()
         ],
-        command=run.command,
+        command=f"{first.command} && {run.command}",
         seed=run.seed,
         data=[data_record(item, training.recipe) for item in training.data],
         machine=machine_of(detector),
