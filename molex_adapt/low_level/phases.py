@@ -6,8 +6,8 @@ does not reproduce that as a larynx does.
 
 Shapes: B recordings, N frames, K bands.
 
-Source: own; second differences of phase as the derivatives of instantaneous frequency and group delay, which
-spoofing detectors have used since De Leon et al. (Interspeech 2011) and Sanchez et al. (IEEE TIFS 10(4), 2015).
+Source: own; the second differences are those of instantaneous frequency and group delay. That phase tells synthetic
+speech is known since De Leon et al. (ICASSP 2011) and Sanchez et al. (IEEE TIFS 10(4), 2015).
 """
 
 from __future__ import annotations
