@@ -116,6 +116,17 @@ def test_pulses_lean_to_the_side_of_their_polarity():
     assert up[1] == pytest.approx(float(down[1]), abs=1e-3) and up[1] > np.log(6)
 
 
+def test_the_residual_is_what_a_resonance_was_driven_by():
+    from scipy.signal import lfilter
+    from scipy.stats import kurtosis
+
+    pulses = np.zeros(16_000)
+    pulses[::160] = 1.0
+    wave = lfilter([1.0], np.poly(0.995 * np.exp([0.3j, -0.3j])).real, pulses)
+    assert np.log(kurtosis(wave, fisher=False)) < 1.5
+    assert residual_of(wave)[1] > 2.5
+
+
 def test_the_predictor_solves_the_normal_equations():
     from scipy.linalg import solve_toeplitz
 

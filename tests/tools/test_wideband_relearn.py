@@ -47,7 +47,10 @@ def test_the_readout_hears_more_and_experts_stay(former, tmp_path):
     former_router, router = registry.store.router_tensors(), made.router_tensors()
     assert all(np.array_equal(former_router[key], router[key]) for key in router)
     record = made.generation()
-    assert (record.command, record.parent) == ("a command && a command", None) and "bit-identical" in record.remarks[0]
+    assert (record.command, record.parent) == (
+        "a command && a command",
+        None,
+    ) and "bit-identical" in record.remarks[0]
     assert record.metrics["buzz"]["eer"] == made.expert("buzz").metrics["buzz"]["eer"]
     assert len(again.score([next((data / "bonafide").iterdir())]).scores) == 1
 
