@@ -172,15 +172,20 @@ def test_features_carry_statistics_and_the_cache_keeps_them(
     assert torch.equal(pooled[:6], first.statistics)
 
 
-def test_damaged_statistics_of_exemplars_are_refused():
-    real = torch.arange(60) < 30
-    features = Features(
-        tuple(torch.randn(12, 16).half() for _ in range(60)),
+def heard(count: int, width: int) -> Features:
+    """Random features with so many statistics, half of them bona fide."""
+    real = torch.arange(count) < count // 2
+    return Features(
+        tuple(torch.randn(12, 16).half() for _ in range(count)),
         real,
-        tuple(source_id(str(at)) for at in range(60)),
+        tuple(source_id(str(at)) for at in range(count)),
         tuple(None if label else "buzz" for label in real.tolist()),
-        torch.randn(60, STATISTICS),
+        torch.randn(count, width),
     )
+
+
+def test_damaged_statistics_of_exemplars_are_refused():
+    features = heard(60, STATISTICS)
     arrays = features_to_arrays(features, "check", ["buzz"])
     check_exemplars(arrays, "here")
     for damaged, fault in (
@@ -193,14 +198,7 @@ def test_damaged_statistics_of_exemplars_are_refused():
 
 def test_exemplars_that_another_version_heard_are_refused_by_what_reads_them(tiny_folder_of, tiny_recipe):
     detector = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}))
-    real = torch.arange(8) < 4
-    features = Features(
-        tuple(torch.randn(12, 16).half() for _ in range(8)),
-        real,
-        tuple(source_id(str(at)) for at in range(8)),
-        tuple(None if label else "buzz" for label in real.tolist()),
-        torch.randn(8, POWER),
-    )
+    features = heard(8, POWER)
     arrays = features_to_arrays(features, "check", ["buzz"]) | features_to_arrays(
         features, "replay", ["buzz"]
     )
