@@ -59,7 +59,24 @@ def test_the_readme_is_short_and_its_links_lead_somewhere():
     assert len(text.splitlines()) <= 150
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     assert len(links) > 5
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not leads_somewhere(link)] == []
+
+
+def leads_somewhere(link: str) -> bool:
+    """Whether the file of a link of the README exists, and the heading that the link names in it."""
+    name, _, anchor = link.partition("#")
+    if not (ROOT / name).exists():
+        return False
+    if not anchor:
+        return True
+    headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_a_link_to_a_heading_that_is_not_there_is_found():
+    assert leads_somewhere("tools/wideband/README.md#what-the-low-level-view-hears")
+    assert not leads_somewhere("tools/wideband/README.md#what-nobody-wrote")
+    assert not leads_somewhere("tools/nothing.md")
 
 
 def test_the_tree_of_the_code_names_every_part():
