@@ -141,7 +141,7 @@ class _Peer(nn.Module):
         model.config.apply_spec_augment = False
         self.model = get_peft_model(model, lora_config(recipe.lora, random=False))
         blocks = model.config.num_hidden_layers + 1
-        self.head = Head(model.config.hidden_size, blocks, recipe.head).requires_grad_(False)
+        self.head = Head(model.config.hidden_size, blocks, recipe.head, relative=False).requires_grad_(False)
 
     def forward(self, input_values: Tensor, labels: Tensor) -> dict[str, Tensor]:
         states = self.model(input_values, output_hidden_states=True).hidden_states

@@ -1,6 +1,7 @@
 """The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out.
 
-Shapes: S statistics of the spectrum, N frames or 1 where one decision holds for all.
+Shapes: S statistics of the spectrum, P pooled states of the frozen base, N frames or 1 where one decision holds for
+all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from molex_adapt.base import Base, frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
-from molex_adapt.head import Head, PublishedHead, PublishedParts
+from molex_adapt.head import Head, PublishedHead, PublishedParts, is_relative
 from molex_adapt.mixture import Mixture
 from molex_adapt.mixture.routers import utterance_mean
 from molex_adapt.readout import Readings, pooled
@@ -39,8 +40,9 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         self.base = base
-        self.mixture = Mixture(base, recipe.lora, recipe.router)
         self.head = head if head is not None else Head(base.width, len(base.blocks) + 1, recipe.head)
+        # Where gates can be shut for all, the head has to say nothing then.
+        self.mixture = Mixture(base, recipe.lora, recipe.router, rest=self.head.relative)
         self.calibration = calibration if calibration is not None else Calibration.identity()
         self.recipe = recipe.model_copy(update={"lora": self.mixture.lora})
         self.known_logits: dict[int, tuple[Tensor, Tensor]] | None = None
@@ -70,19 +72,28 @@ class Detector(nn.Module):
         readout = self.head.readout
         return 0 if readout is None else readout.heard
 
-    def logit(self, features: Tensor, frames: Tensor | None) -> Tensor:
+    def logit(self, features: Tensor, frames: Tensor | None, frozen: list[Tensor] | None = None) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.
 
         Args:
             features: (B, F, C) from `Base.prefix`.
             frames: (B,) int64 valid frames, on the CPU or with the features; None where no row is padded.
+            frozen: `frozen_states` of the same, where they are known; a relative head needs them, and has them made.
 
         Returns:
             (B,) logit; higher is more bona fide.
         """
+        if self.head.relative and frozen is None:
+            frozen = self.frozen_states(features, frames)
         states = self.mixture.hidden_states(features, frames)
-        logit: Tensor = self.head(states, frame_mask(frames, features))
+        logit: Tensor = self.head(states, frame_mask(frames, features), frozen)
         return logit.float()
+
+    @torch.no_grad()
+    def frozen_states(self, features: Tensor, frames: Tensor | None) -> list[Tensor]:
+        """L + 1 tensors (B, F, D) of the base without experts; arguments as for `logit`."""
+        with self.mixture.silenced():
+            return self.base.hidden_states(features, frames)
 
     def statistics(self, wave: Tensor, lengths: Tensor) -> Tensor | None:
         """The low-level view, (B, S), of waveforms as for `score`; None where there is no readout."""
@@ -90,27 +101,40 @@ class Detector(nn.Module):
         return None if readout is None else readout.spectrum(wave, lengths)
 
     @torch.no_grad()
-    def readings(self, features: Tensor, frames: Tensor | None, statistics: Tensor | None = None) -> Readings:
-        """What the readout reads: features and frames as for `logit`, (B, S) statistics, NaN where there are none."""
-        with self.mixture.silenced():
-            states = self.base.hidden_states(features, frames)
-        read = pooled(states, frame_mask(frames, features))
-        heard = self.unheard(len(read)) if statistics is None else statistics
-        return Readings(send(heard, read.device), read)
+    def pooled_states(self, features: Tensor, frames: Tensor | None) -> Tensor:
+        """(B, P) that the readout reads of the frozen base; arguments as for `logit`."""
+        return pooled(self.frozen_states(features, frames), frame_mask(frames, features))
+
+    def told(self, frozen: list[Tensor], mask: Tensor, statistics: Tensor | None) -> Tensor:
+        """What the readout adds to logits.
+
+        Args:
+            frozen: L + 1 tensors (B, F, D) of the base without experts.
+            mask: (B, F) bool, True where a frame is valid.
+            statistics: (B, S) of the low-level view; None where it heard nothing.
+
+        Returns:
+            (B,), 0 where there is no readout or it has learnt nothing.
+        """
+        readout = self.head.readout
+        if readout is None or not readout.has_learnt:
+            return torch.zeros(len(mask), device=mask.device)
+        heard = self.unheard(len(mask)) if statistics is None else statistics
+        said: Tensor = readout(Readings(send(heard, mask.device), pooled(frozen, mask)))
+        return said.float()
 
     def unheard(self, count: int) -> Tensor:
         """(count, S) of NaN on the CPU: statistics of recordings that the low-level view did not hear."""
         return torch.full((count, self.heard), torch.nan)
 
-    def fuse(
-        self, logit: Tensor, features: Tensor, frames: Tensor | None, statistics: Tensor | None
-    ) -> Tensor:
-        """(B,) logits of `logit` with what the readout says; as they are where it has nothing to say."""
+    def whole_logit(self, features: Tensor, frames: Tensor | None, statistics: Tensor | None) -> Tensor:
+        """(B,) uncalibrated scores with what the readout says; arguments as for `logit` and `told`."""
         readout = self.head.readout
         if readout is None or not readout.has_learnt:
-            return logit
-        told: Tensor = readout(self.readings(features, frames, statistics))
-        return logit + told
+            return self.logit(features, frames)
+        frozen = self.frozen_states(features, frames)
+        told = self.told(frozen, frame_mask(frames, features), statistics)
+        return self.logit(features, frames, frozen) + told
 
     @torch.no_grad()
     def score(self, wave: Tensor, lengths: Tensor) -> Tensor:
@@ -133,14 +157,12 @@ class Detector(nn.Module):
         """Scores as by `score`, and how much each expert spoke.
 
         Returns:
-            (B,) log-likelihood ratio in nats; (B, E) shares after top-k, averaged over blocks and frames, each row
-            summing to 1.
+            (B,) log-likelihood ratio in nats; (B, E) shares after top-k, averaged over blocks and frames. A row sums to
+            1, or to less where the frozen base keeps a share.
         """
         features, frames = self.base.prefix(wave, lengths)
-        logit = self.logit(features, frames)
-        mask = frame_mask(frames, features)
-        shares = self.shares(mask)
-        return self.calibrate(self.fuse(logit, features, frames, self.statistics(wave, lengths))), shares
+        logit = self.whole_logit(features, frames, self.statistics(wave, lengths))
+        return self.calibrate(logit), self.shares(frame_mask(frames, features))
 
     def shares(self, mask: Tensor) -> Tensor:
         """(B, E) of the last pass of the mixture: gates averaged over blocks and the valid frames of (B, F) `mask`."""
@@ -170,7 +192,7 @@ def head_for(base: Base, recipe: Recipe, state: Mapping[str, Any]) -> Head | Pub
     """A head of the kind that a stored one is, by its tensors' names and shapes; its values are still to be loaded."""
     states, parts = len(base.blocks) + 1, PublishedParts.of(state)
     if parts is None:
-        return Head(base.width, states, recipe.head)
+        return Head(base.width, states, recipe.head, relative=is_relative(state))
     return PublishedHead(base.width, states, parts, base.family.closing(), recipe.head)
 
 

@@ -26,11 +26,14 @@ DROPOUT = 0.1
 class Head(nn.Module):
     """From all hidden states to one uncalibrated score per utterance.
 
-    `readout` stands beside it, None where the recipe has it off. It has its own input: see `Detector.fuse`.
+    `readout` stands beside it, None where the recipe has it off. It has its own input: see `Detector.fuse`. The readout
+    says what the frozen base knows, so beside it the head is `relative`: it scores what experts change of the pooled
+    states, and says 0 where no expert acts. A readout and a head that is not relative are those of earlier registries.
     """
 
-    def __init__(self, width: int, states: int, options: HeadOptions) -> None:
+    def __init__(self, width: int, states: int, options: HeadOptions, relative: bool | None = None) -> None:
         super().__init__()
+        self.relative = options.readout if relative is None else relative
         self.layer_weights = nn.Parameter(torch.zeros(states))
         self.project = nn.Linear(width, options.width)
         self.attend = nn.Sequential(
@@ -38,19 +41,30 @@ class Head(nn.Module):
             nn.Tanh(),
             nn.Linear(options.width // 2, options.width),
         )
-        self.classify = nn.Linear(2 * options.width, 1)
+        # What is added to both sides of a difference is no part of it.
+        self.classify = nn.Linear(2 * options.width, 1, bias=not self.relative)
         self.readout = Readout(2 * width * states) if options.readout else None
 
-    def forward(self, states: list[Tensor], mask: Tensor) -> Tensor:
+    def forward(self, states: list[Tensor], mask: Tensor, frozen: list[Tensor] | None = None) -> Tensor:
         """Score utterances.
 
         Args:
             states: L + 1 tensors (B, F, D).
             mask: (B, F) bool, True where a frame is valid.
+            frozen: the same states without experts; needed where the head is relative, and not read elsewhere.
 
         Returns:
             (B,) logit; higher is more bona fide. Not calibrated.
         """
+        pooled = self._pooled(states, mask)
+        if self.relative:
+            assert frozen is not None
+            pooled = pooled - self._pooled(frozen, mask)
+        logit: Tensor = self.classify(dropout(pooled, DROPOUT, self.training))
+        return logit[:, 0]
+
+    def _pooled(self, states: list[Tensor], mask: Tensor) -> Tensor:
+        """(B, 2 * width): attentive mean and deviation of the weighted layers."""
         # States grow with depth: each is normalised before the mean, so that the weights compare like with like.
         weights = self.layer_weights.softmax(0)
         width = states[0].shape[-1:]
@@ -63,9 +77,12 @@ class Head(nn.Module):
         # Two-pass variance: the difference of squares cancels on near-constant features.
         variance = (attention * (hidden - mean[:, None]).square()).sum(1)
         # The root has an infinite slope at zero.
-        pooled = torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
-        logit: Tensor = self.classify(dropout(pooled, DROPOUT, self.training))
-        return logit[:, 0]
+        return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
+
+
+def is_relative(state: Mapping[str, Any]) -> bool:
+    """Whether a stored head is relative: its last layer has no bias."""
+    return "classify.weight" in state and "classify.bias" not in state
 
 
 @dataclass(frozen=True)
@@ -99,10 +116,12 @@ class PublishedHead(nn.Module):
     """The head that a detector was published with, unchanged: projection, mean over frames, classifier.
 
     It holds no parameter, so that no stage of training moves it. `readout` is as in `Head`. Bona fide speech is the
-    first of the classifier's rows, wherever it was when it was published.
+    first of the classifier's rows, wherever it was when it was published. It is not `relative`: it is the detector.
 
     Source: the `ForSequenceClassification` classes of transformers; Ge et al. (arXiv 2506.21090).
     """
+
+    relative = False
 
     def __init__(
         self,
@@ -122,8 +141,8 @@ class PublishedHead(nn.Module):
         self.classifier = _Fixed(parts.labels, parts.projection or width)
         self.readout = Readout(2 * width * states) if options.readout else None
 
-    def forward(self, states: list[Tensor], mask: Tensor) -> Tensor:
-        """Score utterances; arguments as for `Head`.
+    def forward(self, states: list[Tensor], mask: Tensor, frozen: list[Tensor] | None = None) -> Tensor:
+        """Score utterances; arguments as for `Head`, and `frozen` is not read.
 
         Returns:
             (B,) log-odds of bona fide speech against all other classes: of two, the difference of their logits.

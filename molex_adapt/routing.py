@@ -25,7 +25,7 @@ class Gates:
     logits: Tensor
     """(N,) uncalibrated scores from the same pass."""
     gates: Tensor
-    """(N, L, E) after top-k, each (L, E) row summing to 1."""
+    """(N, L, E) after top-k, each row summing to 1, or to less where the frozen base keeps a share."""
     probabilities: Tensor
     """(N, L, E) before top-k."""
 

@@ -22,7 +22,7 @@ class UtteranceScore:
     seconds: Seconds
     heard: Heard
     experts: dict[str, float] = field(default_factory=dict)
-    """How much each expert spoke: shares after top-k over all blocks, which sum to 1."""
+    """How much each expert spoke: shares after top-k over all blocks. They sum to 1, or to less beside a rest."""
     lowest: float | None = None
     """The score of the window that speaks most against it, nats; None where all was heard in one."""
     audio: str | None = None

@@ -49,6 +49,28 @@ def test_a_score_is_the_calibrated_logit(detector, rows):
     torch.testing.assert_close(detector.calibrate(logit), 2.0 * logit - 0.5)
 
 
+def test_where_all_gates_are_shut_the_score_is_what_is_left_without_experts(
+    rows, tiny_folder_of, tiny_recipe
+):
+    torch.manual_seed(0)
+    made = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}), Calibration(2.0, -0.5))
+    assert torch.equal(made.score(*pad(rows)), torch.full((5,), -0.5))  # there is no expert
+    for name in ("world", "opus"):
+        made.mixture.add(ExpertSpec(name, 2, 4.0))
+        for weight in (*made.mixture.expert_parameters(name), *made.mixture.router_rows(name)):
+            torch.nn.init.normal_(weight.data, std=0.3)
+    score, shares = made.score_and_shares(*pad(rows))
+    assert (score + 0.5).abs().min() > 1e-4 and 0.1 < float(shares.sum(1).max()) < 1
+    features, frames = made.base.prefix(*pad(rows))
+    frozen = made.frozen_states(features, frames)
+    torch.testing.assert_close(made.logit(features, frames, frozen), made.logit(features, frames))
+    for name in ("world", "opus"):
+        made.mixture.withdraw(name)
+    score, shares = made.score_and_shares(*pad(rows))
+    torch.testing.assert_close(score, torch.full((5,), -0.5), atol=1e-5, rtol=0)
+    assert float(shares.max()) < 1e-9
+
+
 def test_training_mode_is_undone_and_nothing_is_trainable(detector, rows):
     before = detector.score(*pad(rows))
     detector.train()

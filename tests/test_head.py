@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from molex_adapt.head import Head
+from molex_adapt.head import Head, is_relative
 from molex_adapt.recipe import HeadOptions
 
 
@@ -46,6 +46,21 @@ def test_it_is_layer_weights_attention_and_both_moments():
     deviation = ((attention * hidden.square()).sum(0) - mean.square() + 1e-5).sqrt()
     expected = made.classify(torch.cat([mean, deviation]))
     torch.testing.assert_close(made(states, torch.ones(1, 6, dtype=torch.bool)), expected, atol=1e-5, rtol=0)
+
+
+def test_a_relative_head_scores_what_changed_and_has_no_bias():
+    torch.manual_seed(0)
+    made = Head(32, 3, HeadOptions(width=8), relative=True).eval()
+    whole = Head(32, 3, HeadOptions(width=8)).eval()
+    whole.load_state_dict(made.state_dict() | {"classify.bias": torch.tensor([0.7])})
+    states, frozen, mask = heard(6), heard(6, 5), torch.ones(1, 6, dtype=torch.bool)
+    torch.testing.assert_close(made(states, mask, frozen), whole(states, mask) - whole(frozen, mask))
+    assert float(made(states, mask, states)) == 0.0
+    made.train()
+    assert all(float(made(states, mask, states)) == 0.0 for _ in range(9))  # both sides meet the same dropout
+    assert is_relative(made.state_dict()) and not is_relative(whole.state_dict())
+    assert not is_relative({"classifier.weight": torch.zeros(2, 8)})  # a published head
+    assert Head(32, 3, HeadOptions(readout=True)).relative and not Head(32, 3, HeadOptions()).relative
 
 
 def test_one_frame_and_constant_speech_have_finite_gradients():

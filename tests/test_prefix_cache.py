@@ -204,7 +204,7 @@ def test_pooled_states_are_computed_once_whatever_else_is_missing(
     alone, _ = extract(detector, table, Run(cache="off"), states=True)
     assert torch.equal(alone.states, first.states)
     assert extract(detector, table, resident=resident)[0].states is None
-    monkeypatch.setattr(Detector, "readings", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(Detector, "pooled_states", lambda *_: pytest.fail("computed again"))
     again, _ = extract(detector, table, resident=resident, states=True)
     assert torch.equal(again.states, first.states)
     assert cache.info().recordings == 7

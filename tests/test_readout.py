@@ -306,7 +306,8 @@ def test_the_score_is_the_mixture_and_the_readout(detector, heard):
     learn_readout(detector, {"buzz": domain(table, features, features)}, run)
     readout = detector.head.readout
     readout.share.fill_(2.0)
-    readings = detector.readings(*detector.base.prefix(wave, lengths), detector.statistics(wave, lengths))
+    states = detector.pooled_states(*detector.base.prefix(wave, lengths))
+    readings = Readings(detector.statistics(wave, lengths), states)
     torch.testing.assert_close(detector.score(wave, lengths), alone + 2 * readout.evidence(readings))
     states, evidence = parts_of(detector, features)
     torch.testing.assert_close(logits_of(detector, features), states + 2 * evidence)
@@ -353,10 +354,19 @@ def test_of_a_very_large_split_a_part_is_read(detector, heard, monkeypatch):
     assert read.readings.states.isfinite().all()
 
 
-def test_its_share_is_what_development_sets_say(detector, heard):
+def test_its_share_is_what_development_sets_say(detector, heard, tiny_recipe):
     table, features = heard
     assert weigh_readout(detector, [features]) == []  # it has learnt nothing
     learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
+    (remark,) = weigh_readout(detector, [features])
+    assert "has 1 witness(es), and speaks alone" in remark  # there is no expert
+    readout, real = detector.head.readout, features.bona_fide
+    alone = logits_of(detector, features)
+    assert alone.std() > 0 and alone[real].mean() > alone[~real].mean()
+    torch.testing.assert_close(alone, readout.share * readout.evidence(readings_of(detector, features)))
+    append_expert(detector, "one", tiny_recipe(head={"readout": True}), 0)
+    for weight in (*detector.mixture.expert_parameters("one"), *detector.head.parameters()):
+        torch.nn.init.normal_(weight)
     (remark,) = weigh_readout(detector, [features])
     kept = float(detector.head.readout.share)
     assert kept > 0

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from molex_adapt.analysis.profiles import js_distance
+from molex_adapt.analysis.profiles import bits, js_distance
 from molex_adapt.findings import Clustering, Depth, Distance, Health
 from molex_adapt.reports import Analysis
 
@@ -31,7 +31,7 @@ def depth_profile(
     for block in range(report.blocks):
         rows = gates[:, block]
         middle = rows.mean(0)
-        information = _bits(middle) - float(np.mean([_bits(row) for row in rows]))
+        information = float(bits(middle)) - float(bits(rows).mean())
         apart = [float(js_distance(one[None], other[None])) for one, other in combinations(rows, 2)]
         most = int(middle.argmax())
         found.append(
@@ -71,8 +71,3 @@ def cluster(names: Sequence[str], found: Sequence[Distance]) -> Clustering | Non
     joined = linkage(condensed, method="average", optimal_ordering=True)
     merges = [(int(one), int(other), float(far), int(count)) for one, other, far, count in joined.tolist()]
     return Clustering(list(names), merges, [names[int(at)] for at in leaves_list(joined)])
-
-
-def _bits(shares: NDArray[np.float64]) -> float:
-    positive = shares[shares > 0]
-    return float(-(positive * np.log2(positive)).sum())

@@ -25,7 +25,6 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features, batch_seconds, length_batches, pad, pad_clips, window_batches
 from molex_adapt.mixture import Heirs
-from molex_adapt.readout import Readings, pooled
 from molex_adapt.run import Run
 
 HEIRS: tuple[Heirs, ...] = get_args(Heirs)
@@ -95,10 +94,10 @@ def observe(
     return notes.close()
 
 
-def frozen_parts(
+def parts_of_score(
     detector: Detector, features: Tensor, frames: Tensor, heard: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """What is left of the scores without experts, from one pass of the frozen base.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What scores are made of, from one pass with the experts and one of the frozen base.
 
     Args:
         detector: whose head and readout hear it.
@@ -106,20 +105,13 @@ def frozen_parts(
         heard: (B, statistics) of the low-level view; None where there is no readout.
 
     Returns:
-        (B,) logits of the head on the frozen base, and (B,) what the readout adds.
+        (B,) logits of the head; (B,) those on the frozen base, which are left without experts; (B,) what the readout
+        adds to either.
     """
     mask = frame_mask(frames, features)
-    with detector.mixture.silenced():
-        states = detector.base.hidden_states(features, frames)
-    bare: Tensor = detector.head(states, mask).float()
-    readout = detector.head.readout
-    if readout is None or not readout.has_learnt:
-        return bare, torch.zeros_like(bare)
-    read = pooled(states, mask)
-    if heard is None:
-        heard = send(detector.unheard(len(read)), read.device)
-    told: Tensor = readout(Readings(heard, read))
-    return bare, told.float()
+    frozen = detector.frozen_states(features, frames)
+    bare: Tensor = detector.head(frozen, mask, frozen).float()
+    return detector.logit(features, frames, frozen), bare, detector.told(frozen, mask, heard)
 
 
 class _Notes:
@@ -143,10 +135,9 @@ class _Notes:
         """Score a portion, and note how it was routed."""
         detector, features, frames = self.detector, portion.features, portion.frames
         mask = frame_mask(frames, features)
-        logit = detector.logit(features, frames)
+        logit, bare, told = parts_of_score(detector, features, frames, portion.heard)
         rows = self._index([int(self.corpus.row_of[i]) for i in portion.at])
         means = self.tally.add(detector.mixture.routings, mask, rows)
-        bare, told = frozen_parts(detector, features, frames, portion.heard)
         self.logits.index_copy_(0, self._index(portion.at), torch.stack([logit, bare, told], dim=1))
         self.seen[portion.at] = True
         places = [(at, self.profiled[i]) for at, i in enumerate(portion.at) if i in self.profiled]

@@ -1,6 +1,7 @@
 """How differently two kinds of speech are routed, and whether that could be chance.
 
-A profile is the mean gates of some recordings, a distribution over experts in every block. Two profiles are compared by
+A profile is the mean gates of some recordings, in every block a distribution over experts and what they leave to the
+frozen base. Two profiles are compared by
 the Jensen-Shannon distance. Recordings of one source are not independent, so whole sources are drawn for intervals, and
 labels are shuffled among sources for p-values: where a source has recordings of both kinds, the two are exchanged or
 not; sources of one kind only are dealt out anew.
@@ -51,7 +52,7 @@ def js_distance(one: NDArray[np.floating], other: NDArray[np.floating]) -> Profi
     The divergence in bits is averaged over blocks before its root is taken.
     """
     middle = (one + other) / 2
-    divergence = _entropy(middle) - (_entropy(one) + _entropy(other)) / 2
+    divergence = bits(middle) - (bits(one) + bits(other)) / 2
     found: Profiles = np.sqrt(np.clip(divergence.mean(-1), 0.0, 1.0))
     return found
 
@@ -190,8 +191,10 @@ def _resampled(item: Kept, resamples: int, rng: np.random.Generator) -> Floats:
     return profiles.reshape(resamples, *item.gates.shape[1:])
 
 
-def _entropy(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(..., L) bits of (..., L, E)."""
+def bits(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Entropy (...) in bits of shares (..., E), with what they lack of 1 as one more share."""
+    rest = np.maximum(1 - values.sum(-1), 0)
     # The bound keeps 0 * log 0, which is 0 here, from becoming NaN. Faster than scipy's by far, in single precision.
-    bits: NDArray[np.floating] = -(values * np.log2(np.maximum(values, 1e-12))).sum(-1)
-    return bits
+    taken = (values * np.log2(np.maximum(values, 1e-12))).sum(-1)
+    found: NDArray[np.floating] = -taken - rest * np.log2(np.maximum(rest, 1e-12))
+    return found

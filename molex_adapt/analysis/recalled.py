@@ -43,7 +43,7 @@ def analyse_recalled(
     tally = Tally.empty(len(corpus.rows), len(mixture.routers), len(mixture.names), device)
     rows = torch.from_numpy(corpus.row_of)
     for portion in held(detector, features):
-        detector.logit(portion.features, portion.frames)
+        mixture.hidden_states(portion.features, portion.frames)
         mask = frame_mask(portion.frames, portion.features)
         tally.add(mixture.routings, mask, send(rows[portion.at], device))
     generator = torch.Generator().manual_seed(seed)

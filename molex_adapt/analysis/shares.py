@@ -11,7 +11,7 @@ from molex_adapt.reports import Analysis
 
 
 def shares(tally: Tally, corpus: Corpus, experts: list[str]) -> Analysis:
-    """Mean shares of the E experts, named in router order, per attack; each row sums to 1.
+    """Mean shares of the E experts, named in router order, per attack.
 
     Attacks of which nothing could be read are left out.
     """

@@ -123,8 +123,9 @@ def _averages(routing: Routing, share: Tensor) -> tuple[Tensor, ...]:
         share = torch.ones_like(share[:, :1])
     gates, before = routing.gates.float(), routing.probabilities.float()
     chosen = torch.zeros_like(gates).scatter(-1, routing.chosen, 1.0)
-    # topk returns the largest first.
-    first = torch.zeros_like(gates).scatter(-1, routing.chosen[..., :1], 1.0)
+    # topk returns the largest first; what the frozen base keeps may be larger.
+    largest = routing.weights[..., :1] >= 1 - routing.weights.sum(-1, keepdim=True)
+    first = torch.zeros_like(gates).scatter(-1, routing.chosen[..., :1], largest.to(gates.dtype))
     of_experts = [torch.einsum("bn,bne->be", share, values) for values in (gates, before, chosen, first)]
     entropies = [(share * _entropy(values)).sum(1) for values in (gates, before)]
     together = torch.einsum("bn,bne,bnf->bef", share, chosen, chosen)
@@ -132,6 +133,7 @@ def _averages(routing: Routing, share: Tensor) -> tuple[Tensor, ...]:
 
 
 def _entropy(gates: Tensor) -> Tensor:
-    """(B, N) bits of (B, N, E) gates; 0 when one expert takes everything."""
+    """(B, N) bits of (B, N, E) gates and what they leave to the frozen base; 0 when one takes everything."""
+    every = torch.cat([gates, (1 - gates.sum(-1, keepdim=True)).clamp(min=0)], dim=-1)
     # The bound keeps 0 * log 0, which is 0 here, from becoming NaN.
-    return -(gates * gates.clamp(min=1e-12).log2()).sum(-1)
+    return -(every * every.clamp(min=1e-12).log2()).sum(-1)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molex_adapt.analysis.observe import frozen_parts
+from molex_adapt.analysis.observe import parts_of_score
 from molex_adapt.base import send
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.data import decode
@@ -115,10 +115,9 @@ def _moments(detector: Detector, rows: NDArray[np.float32], begins: NDArray[np.i
     lengths = torch.full((len(rows),), rows.shape[1])
     wave = send(torch.from_numpy(np.ascontiguousarray(rows)), detector.device)
     features, frames = detector.base.prefix(wave, lengths)
-    logit = detector.logit(features, frames)
+    logit, bare, told = parts_of_score(detector, features, frames, detector.statistics(wave, lengths))
     # Windows are of one length: no frame is padded.
     gates = torch.stack([routing.gates.mean(1) for routing in detector.mixture.routings]).mean(0)
-    bare, told = frozen_parts(detector, features, frames, detector.statistics(wave, lengths))
     scores, without, readout = _nats(detector, logit + told, bare + told, told)
     size, names = rows.shape[1] / SAMPLE_RATE, detector.mixture.names
     return [

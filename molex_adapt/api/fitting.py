@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from molex_adapt.api.known import read_exemplars
 from molex_adapt.detector import Detector
 from molex_adapt.errors import HubError
+from molex_adapt.head import is_relative
 from molex_adapt.hub.router_rows import Rows, brought_rows, made_rows, mean_rows
 from molex_adapt.hub.unpack import PulledExpert
 from molex_adapt.registry import NewExpert
@@ -64,15 +65,16 @@ def choose_rows(
     pulled: PulledExpert, exemplars: Exemplars | None, detector: Detector, own: Arrays, here: list[str]
 ) -> Rows:
     """The best that is known of where the expert should act; see `Rows.source`."""
-    brought = None
+    brought, rest = None, detector.mixture.rest
     if pulled.router is not None and pulled.mixture is not None:
-        brought = brought_rows(own, here, pulled.router, pulled.mixture.experts)
-        if brought.shared:
+        alike = rest and is_relative(pulled.head or {})
+        brought = brought_rows(own, here, pulled.router, pulled.mixture.experts, rest=alike)
+        if brought.source in ("carried", "aligned"):
             return brought
     remembered = None if pulled.new.routing is None else arrays_to_remembered(pulled.new.routing)
     # no router reads for nobody
     heard = (_heard(exemplars, detector) or _read(remembered, detector)) if detector.mixture.names else None
-    made = made_rows(own, *heard) if heard is not None else None
+    made = made_rows(own, *heard, rest=rest) if heard is not None else None
     return made or brought or mean_rows(own)
 
 

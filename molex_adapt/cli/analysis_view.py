@@ -26,7 +26,9 @@ _NAME = 16
 _LONGEST_WORD = 24
 _ALIKE = 0.05
 _READOUT = "the readout"
-"""Beside experts, whose names have no spaces."""
+_NO_EXPERT = "no expert"
+"""Both beside experts, whose names have no spaces."""
+_ANYTHING = 0.005
 _MOST_LISTED = 8
 
 
@@ -46,13 +48,18 @@ def analysis_view(report: Analysis) -> list[RenderableType]:
 
 
 def share_tables(title: str, report: Analysis) -> list[Table]:
-    """Mean shares of the gates, a row per attack and a column per expert; as many tables as 80 columns ask for."""
+    """Mean shares of the gates, a row per attack and a column per expert; as many tables as 80 columns ask for.
+
+    One more column has what the frozen base keeps, where that is anything.
+    """
     counts = {name: str(count) for name, count in report.utterances.items()}
+    kept = {row: 1 - sum(report.usage[row].values()) for row in report.attacks}
+    anything = any(share > _ANYTHING for share in kept.values())
     return _paged(
         title,
         ("speech", report.attacks),
-        report.experts,
-        lambda row, expert: share_cell(report.usage[row][expert]),
+        [_NO_EXPERT, *report.experts] if anything else report.experts,
+        lambda row, part: share_cell((report.usage[row] | {_NO_EXPERT: kept[row]})[part]),
         ("n", counts),
     )
 

@@ -32,7 +32,8 @@ _EXAMPLE = 24_000
 class Graph(nn.Module):
     """A detector from raw waveforms, without a step that depends on values. It takes the detector over.
 
-    A single expert has no choice to make: it is added to the base's own weights, and there is no router.
+    A single expert that shares with nobody has no choice to make: it is added to the base's own weights, without a
+    router.
 
     Attributes:
         merged: whether that was so.
@@ -41,7 +42,7 @@ class Graph(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
-        self.merged = len(detector.mixture.names) == 1
+        self.merged = len(detector.mixture.names) == 1 and not detector.mixture.has_choice
         if self.merged:
             _merge(detector)
         self.eval().requires_grad_(False)
@@ -65,11 +66,10 @@ class Graph(nn.Module):
         detector = self.detector
         wave = _normalised(wave, detector.base.epsilon) if detector.base.normalised else wave
         features = detector.base.whole(wave)
-        logit = detector.logit(features, None)
-        shares = detector.shares(torch.ones_like(features[..., 0], dtype=torch.bool))
         readout = _readout_of(detector)
         heard = None if readout is None else readout.spectrum.unpadded(wave)
-        logit = detector.fuse(logit, features, None, heard)
+        logit = detector.whole_logit(features, None, heard)
+        shares = detector.shares(torch.ones_like(features[..., 0], dtype=torch.bool))
         self._forget()
         return detector.calibrate(logit), logit, shares
 

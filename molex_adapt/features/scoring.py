@@ -144,12 +144,7 @@ def readings_of(detector: Detector, features: Features) -> Readings:
 
 def states_of(detector: Detector, features: Features) -> Tensor:
     """(N, P) float16 on the CPU, the pooled states of the frozen base."""
-    return _of_all(
-        detector,
-        features,
-        lambda clips, frames: detector.readings(clips, frames).states,
-        detector.pooled_width,
-    ).half()
+    return _of_all(detector, features, detector.pooled_states, detector.pooled_width).half()
 
 
 @torch.no_grad()

@@ -81,7 +81,7 @@ def _computed(
     found: dict[int, NDArray[np.float16]] = {}
     for group in groups[rank::count]:
         features, frames = pad_clips([clips[index] for index in group])
-        rows = detector.readings(send(features, detector.device), frames).states.half().cpu().numpy()
+        rows = detector.pooled_states(send(features, detector.device), frames).half().cpu().numpy()
         for index, row in zip(group, rows, strict=True):
             found[index] = row
             if (key := keys[index]) is not None:

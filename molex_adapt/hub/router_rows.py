@@ -3,7 +3,8 @@
 A row scores a routing input u as (w · (u - centre) / spread + b) / √D. Another mixture standardises otherwise, which
 can be undone exactly. What cannot be known is the level: a softmax does not change when all rows change alike, so a row
 says something only beside the other rows it was trained with. Experts that both mixtures have settle that level;
-without any, the mean of all rows stands in for it.
+without any, the mean of all rows stands in for it. Where the frozen base takes a share (a rest), its gate logit of 0 is
+the level, in every mixture.
 """
 
 from __future__ import annotations
@@ -52,10 +53,12 @@ def re_express(
     return np.concatenate([weights * spread_, (bias + weights @ (centre_ - centre))[:, None]], axis=1)
 
 
-def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_experts: Sequence[str]) -> Rows:
+def brought_rows(
+    own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_experts: Sequence[str], rest: bool = False
+) -> Rows:
     """Rows for a pulled expert from those it was trained with, which come first in the router that was `sent`.
 
-    Experts go by the hashes of their adapters.
+    Experts go by the hashes of their adapters. `rest` says whether the frozen base takes a share in both mixtures.
     """
     pairs = [
         (own_experts.index(digest), at)
@@ -72,20 +75,24 @@ def brought_rows(own: Arrays, own_experts: Sequence[str], sent: Arrays, sent_exp
             row = moved[0] + gaps.mean(0)
             scale = max(1.0, float(np.abs(here).max()))
             apart = max(apart, float(np.abs(gaps - gaps.mean(0)).max()) / scale)
+        elif rest:
+            row = moved[0]
         else:
             row = _middle(here) + moved[0] - moved.mean(0, dtype=np.float64)
         values.append(row.astype(np.float32))
+    if rest and not pairs:
+        return Rows(values, "carried")
     if pairs:
         return Rows(values, "carried" if apart < _CLOSE else "aligned", len(pairs))
     return Rows(values, "centred" if len(sent_experts) > 1 else "mean")
 
 
-def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any]) -> Rows | None:
+def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any], rest: bool = False) -> Rows | None:
     """Rows along the linear discriminant between a domain and what this mixture knows; None where there is none.
 
     `means` and `variances` (L, D) are of the domain's spoofed speech, in this mixture's standardised input, where what
     it knows lies around zero with variance 1. Along Σ⁻¹ μ, Σ the mean of both variances, the gate logit above the mean
-    of the others rises from -GATE at zero to +GATE at the domain's mean.
+    of the others, or with a `rest` above its own, rises from -GATE at zero to +GATE at the domain's mean.
     """
     values = []
     for block, (mean, variance) in enumerate(
@@ -99,7 +106,8 @@ def made_rows(own: Arrays, means: NDArray[Any], variances: NDArray[Any]) -> Rows
         rows = own[f"blocks.{block}.rows"]
         root = np.sqrt(len(mean))
         step = np.append(2 * GATE * root * along / reach, -GATE * root)
-        values.append((_middle(rows) + step).astype(np.float32))
+        level = np.zeros(rows.shape[1]) if rest else _middle(rows)
+        values.append((level + step).astype(np.float32))
     return Rows(values, "heard")
 
 

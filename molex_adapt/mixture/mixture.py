@@ -21,12 +21,14 @@ class Mixture(nn.Module):
 
     Attributes:
         lora: the options, its targets by the names that the base's blocks have.
+        rest: whether the frozen base takes a share beside the experts; see `Router`.
         specs: the experts, in the order of the router's rows.
         routings: the decision of every block in the last forward pass.
     """
 
-    def __init__(self, base: Base, lora: LoraOptions, router: RouterOptions) -> None:
+    def __init__(self, base: Base, lora: LoraOptions, router: RouterOptions, rest: bool = False) -> None:
         super().__init__()
+        self.rest = rest
         self.lora = lora.model_copy(update={"targets": base.targets(lora.targets)})
         self.specs: list[ExpertSpec] = []
         self.routings: list[Routing] = []
@@ -40,12 +42,17 @@ class Mixture(nn.Module):
             )
             for block in base.blocks
         )
-        self._routers = nn.ModuleList(Router(base.width, router) for _ in base.blocks)
+        self._routers = nn.ModuleList(Router(base.width, router, rest) for _ in base.blocks)
 
     @property
     def names(self) -> list[str]:
         """The experts' names, in router order."""
         return [spec.name for spec in self.specs]
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether gates decide anything: there are several experts, or one beside the rest."""
+        return len(self.specs) > 1 or (self.rest and len(self.specs) > 0)
 
     @property
     def base(self) -> Base:

@@ -34,30 +34,35 @@ class Routing:
 
     Attributes:
         chosen: (B, N, K) int64, the experts that act.
-        weights: (B, N, K), their gates, which sum to 1; to less where an expert is switched off and nobody takes its
-            gates.
+        weights: (B, N, K), their gates, which sum to 1; to less where there is a rest, or an expert is switched off and
+            nobody takes its gates.
         logits: (B, N, E), without noise.
+        rest: whether the frozen base takes a share beside the experts; see `Router`.
         spread: the gates as the block's layers multiply by them, kept here by the first layer for the others.
     """
 
     chosen: Tensor
     weights: Tensor
     logits: Tensor
+    rest: bool = False
     spread: dict[Hashable, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def gates(self) -> Tensor:
-        """(B, N, E), zero for experts outside the top k, each row summing to 1."""
+        """(B, N, E), zero for experts outside the top k, each row summing to 1, with a rest to 1 at most."""
         return torch.zeros_like(self.logits).scatter(-1, self.chosen, self.weights)
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """(B, N, E), the softmax over all experts, before top-k."""
-        return self.logits.softmax(-1)
+        """(B, N, E), the softmax over all experts and the rest, before top-k."""
+        return shares_of(self.logits, self.rest)
 
 
 class Router(nn.Module):
     """Linear gate logits of the standardised routing input, and a softmax over the top k.
+
+    With a `rest` the frozen base is one of those that share: its gate logit is always 0, and its share adapts nothing.
+    Where no expert's gate opens, the block is as it was frozen. Without a rest the experts share everything.
 
     Attributes:
         rows: per expert (D + 1,): its weights, and its bias at the end.
@@ -67,10 +72,11 @@ class Router(nn.Module):
     centre: Tensor
     spread: Tensor
 
-    def __init__(self, width: int, options: RouterOptions) -> None:
+    def __init__(self, width: int, options: RouterOptions, rest: bool = False) -> None:
         super().__init__()
         self.width = width
         self.options = options
+        self.rest = rest
         self.rows = Stack(torch.zeros(0, width + 1), lambda table, at: table[at])
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
@@ -133,7 +139,7 @@ class Router(nn.Module):
         if self.forced is not None:
             shape = (*logits.shape[:2], 1)
             chosen = torch.full(shape, self.forced, device=x.device)
-            return Routing(chosen, logits.new_ones(shape), logits)
+            return Routing(chosen, logits.new_ones(shape), logits, self.rest)
         # Noise lets experts near the top k be tried in training. Gates follow the noisy logits, so that they learn too;
         # losses on the routing itself use the logits without noise.
         noisy = logits
@@ -141,7 +147,7 @@ class Router(nn.Module):
             noisy = logits + self.options.noise * normal_like(logits)
         if self.off is None:
             values, chosen = noisy.topk(min(self.options.top_k, len(rows)), dim=-1)
-            return Routing(chosen, values.softmax(-1), logits)
+            return Routing(chosen, shares_of(values, self.rest), logits, self.rest)
         return self._without(noisy, *self.off)
 
     def _without(self, logits: Tensor, off: int, heirs: Heirs) -> Routing:
@@ -154,8 +160,18 @@ class Router(nn.Module):
             count = max(1, min(count, logits.shape[-1] - 1))
         values, chosen = logits.topk(count, dim=-1)
         # Where there is no other expert, its softmax over nothing is not a number, and its gate is 0 as well.
-        weights = values.softmax(-1).masked_fill(chosen == off, 0.0)
-        return Routing(chosen, weights, logits)
+        weights = shares_of(values, self.rest).masked_fill(chosen == off, 0.0)
+        return Routing(chosen, weights, logits, self.rest)
+
+
+def contenders(logits: Tensor, rest: bool) -> Tensor:
+    """(..., E) gate logits to (..., E + 1) with that of the rest at the end; (..., E) where there is none."""
+    return F.pad(logits, (0, 1)) if rest else logits
+
+
+def shares_of(logits: Tensor, rest: bool) -> Tensor:
+    """(..., E) gate logits to the shares (..., E) of the experts, which leave that of the rest."""
+    return contenders(logits, rest).softmax(-1)[..., : logits.shape[-1]]
 
 
 def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ class Analysis:
     blocks: int
     """L, the number of routed transformer blocks."""
     usage: dict[str, dict[str, float]]
-    """Mean share after top-k per row and expert, over all blocks; a row sums to 1."""
+    """Mean share after top-k per row and expert, over all blocks; what a row lacks of 1, the frozen base keeps."""
     usage_by_block: dict[str, list[list[float]]]
-    """(L, E) per row; a block's shares sum to 1."""
+    """(L, E) per row; the same of each block."""
     usage_before_top_k: dict[str, dict[str, float]] = field(default_factory=dict)
     top_1: dict[str, dict[str, float]] = field(default_factory=dict)
     """How often each expert has the largest share."""

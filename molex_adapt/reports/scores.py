@@ -31,7 +31,7 @@ class RecordingScore:
     probability: float | None = None
     """Of bona fide speech, at the report's prior."""
     experts: dict[str, float] = field(default_factory=dict)
-    """How much each expert spoke; shares sum to 1."""
+    """How much each expert spoke; shares sum to 1, or to less where the frozen base keeps one."""
     lowest: float | None = None
     """The score of the window that speaks most against it; None where all of it was heard in one."""
 

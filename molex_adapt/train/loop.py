@@ -30,6 +30,9 @@ WEIGHT_DECAY = 1e-2
 WARMUP = 0.05
 """Share of the steps in which the learning rates rise. Afterwards they fall as a cosine."""
 GRADIENT_CLIP = 1.0
+EPSILON = 1e-6
+"""Of AdamW. Experts that change nothing yet leave a relative head with gradients that are rounding (1e-8 to 1e-7);
+with the usual 1e-8 its first steps would be as long as any, at random."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def _at_start(detector: Detector, stage: Stage) -> StageState:
     optimiser = torch.optim.AdamW(
         [{"params": list(group.parameters), "lr": group.learning_rate} for group in stage.groups],
         weight_decay=WEIGHT_DECAY,
+        eps=EPSILON,
     )
     schedule = warmup_cosine(optimiser, options.steps, WARMUP)
     standing = Standing(math.nan, math.nan)

@@ -18,7 +18,7 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, concatenate, logits_of
-from molex_adapt.mixture.routers import Router, load_balance
+from molex_adapt.mixture.routers import Router, contenders, load_balance
 from molex_adapt.train.pools import Batch
 
 
@@ -62,20 +62,29 @@ def logits_and_loss(detector: Detector, batch: Batch, twin_weight: float) -> tup
 
 
 def domain_loss(detector: Detector, batch: Batch) -> Tensor:
-    """Cross-entropy between the gate logits of every block and the expert of the spoofed speech; scalar."""
-    known = (batch.expert >= 0).nonzero()[:, 0]
-    if not len(known):
+    """Cross-entropy between the gate logits of every block and the expert of the spoofed speech; scalar.
+
+    Where there is a rest, bona fide speech is its own. The rest and all experts together have the same weight.
+    """
+    owner, rest = batch.expert, detector.mixture.rest
+    known = owner >= 0
+    if not known.any():
         return batch.features.new_zeros(())
+    if rest:
+        real = batch.bona_fide.cpu() > 0.5
+        owner, known = owner.masked_fill(real, len(detector.mixture.names)), known | real
     device = batch.features.device
-    rows, owners = send(known, device), send(batch.expert[known], device)
+    rows, owners = send(known.nonzero()[:, 0], device), send(owner[known], device)
+    forged = send((batch.expert[known] >= 0).float(), device)
     mask = frame_mask(batch.frames, batch.features)[..., None]
     losses = []
     for routing in detector.mixture.routings:
-        logits = routing.logits
+        logits = contenders(routing.logits, rest)
         # Frame routing: the label belongs to the utterance, so its frames are averaged.
         if logits.shape[1] > 1:
             logits = (logits * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
-        losses.append(F.cross_entropy(logits[rows, 0], owners))
+        each = F.cross_entropy(logits[rows, 0], owners, reduction="none")
+        losses.append(_class_mean(each, forged > 0.5))
     return torch.stack(losses).mean()
 
 
@@ -84,10 +93,11 @@ def drift_loss(detector: Detector, rehearsed: Tensor, before: Sequence[Tensor]) 
 
     `before` are the gate logits (M, E) of every block as they were.
     """
-    losses = []
+    losses, rest = [], detector.mixture.rest
     for router, read, former in zip(detector.mixture.routers, rehearsed.unbind(1), before, strict=True):
-        shares = gate_logits(router, read).log_softmax(-1)
-        losses.append(F.kl_div(shares, former.log_softmax(-1), log_target=True, reduction="batchmean"))
+        shares = contenders(gate_logits(router, read), rest).log_softmax(-1)
+        wanted = contenders(former, rest).log_softmax(-1)
+        losses.append(F.kl_div(shares, wanted, log_target=True, reduction="batchmean"))
     return torch.stack(losses).mean()
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from molex_adapt.base import frame_mask, send
 from molex_adapt.detector import Detector
-from molex_adapt.mixture.routers import Router, utterance_mean
+from molex_adapt.mixture.routers import Router, contenders, utterance_mean
 from molex_adapt.train.losses import detection_loss, gate_logits
 from molex_adapt.train.pools import Batch, Pool, Sampler
 
@@ -50,13 +50,13 @@ def open_gates(
 
     The target is a share of odds e^`OWN` among all experts on its own attack, and e^`OTHERS` on all other speech; both
     have the same weight. Half of the latter's is that of `rehearsed`, (M, L, D) routing inputs of old domains; where
-    there are any, the crops are of the expert's own pool alone. Rows of all others stay. An expert that is alone keeps
-    the row it has.
+    there are any, the crops are of the expert's own pool alone. Rows of all others stay. An expert that shares with
+    nobody keeps the row it has.
 
     Block after block in one pass: a gate that opens takes share from the other experts, and changes what the blocks
     behind it read.
     """
-    if len(detector.mixture.names) < 2:
+    if not detector.mixture.has_choice:
         return
     heard = pools if rehearsed is None else [pool for pool in pools if pool.expert == row]
     crops = min(_MOST_CROPS, sum(len(pool.clips) for pool in heard))
@@ -73,9 +73,9 @@ def open_gates(
         def set_row(router: Router, args: tuple[Tensor, Tensor]) -> None:
             x, mask = args
             read = (router.read(x, mask).float() - router.centre) / router.spread
-            rivals = utterance_mean(_rivals(gate_logits(router, read), row), mask)[:, 0]
+            rivals = utterance_mean(_rivals(gate_logits(router, read), row, router.rest), mask)[:, 0]
             inputs = torch.cat([utterance_mean(read, mask).cpu(), old[:, block]]).double()
-            old_rivals = _rivals(gate_logits(router, old[:, block]), row)[:, 0]
+            old_rivals = _rivals(gate_logits(router, old[:, block]), row, router.rest)[:, 0]
             target = torch.where(mine, OWN, OTHERS) + torch.cat([rivals.cpu(), old_rivals.cpu()]).double()
             solution = _ridge(F.pad(inputs, (0, 1), value=1.0), target, weights, ridge)
             # Logits are divided by the root of the width.
@@ -99,32 +99,32 @@ def gate_loss(detector: Detector, batch: Batch, row: int, rehearsed: Tensor | No
     and on other speech the share has to be e^`MARGIN` times smaller than an even one.
     That on `rehearsed`, (M, L, D) routing inputs of old domains, comes on top, with the weight of the other speech.
     """
-    if len(detector.mixture.names) < 2:  # it has everything to itself
+    if not detector.mixture.has_choice:  # it has everything to itself
         return batch.features.new_zeros(())
     own = send((batch.expert == row).float(), batch.features.device)
     mask = frame_mask(batch.frames, batch.features)
     losses = []
     for routing in detector.mixture.routings:
-        odds = _odds(routing.logits, row)[..., None]
+        odds = _odds(routing.logits, row, routing.rest)[..., None]
         losses.append(detection_loss(utterance_mean(odds, mask)[:, 0] + MARGIN * (1 - own), own))
     if rehearsed is not None:
         losses += [
-            F.softplus(_odds(gate_logits(router, read), row) + MARGIN).mean() / 2
+            F.softplus(_odds(gate_logits(router, read), row, router.rest) + MARGIN).mean() / 2
             for router, read in zip(detector.mixture.routers, rehearsed.unbind(1), strict=True)
         ]
     return torch.stack(losses).sum() / len(detector.mixture.routings)
 
 
-def _odds(logits: Tensor, row: int) -> Tensor:
-    """(..., E) gate logits to (...,): log-odds of one expert's share against all others'."""
-    return logits[..., row] - _rivals(logits, row)[..., 0]
+def _odds(logits: Tensor, row: int, rest: bool) -> Tensor:
+    """(..., E) gate logits to (...,): log-odds of one expert's share against all others', the rest among them."""
+    return logits[..., row] - _rivals(logits, row, rest)[..., 0]
 
 
-def _rivals(logits: Tensor, row: int) -> Tensor:
+def _rivals(logits: Tensor, row: int, rest: bool) -> Tensor:
     """(..., E) gate logits to (..., 1): what one expert has to exceed for half of the share."""
     # Made on the device: an index that is sent there would wait for it.
     own = torch.arange(logits.shape[-1], device=logits.device) == row
-    return logits.masked_fill(own, -torch.inf).logsumexp(-1, keepdim=True)
+    return contenders(logits.masked_fill(own, -torch.inf), rest).logsumexp(-1, keepdim=True)
 
 
 def _weights(mine: Tensor, drawn: int) -> Tensor:

@@ -55,7 +55,7 @@ def differentiate_in_parts(
     with torch.set_grad_enabled(at_once):
         said = [said_of(part) for part in parts]
     whole = _joined(said, parts if mine else [], size)
-    detector.mixture.routings = _routings(whole)
+    detector.mixture.routings = _routings(whole, detector.mixture.rest)
     value = loss(replace(batch, said=whole[0]))
     value.backward()
     if not is_first():  # terms of the weights alone, such as orthogonality, are there in every process
@@ -88,9 +88,9 @@ def _said(detector: Detector, batch: Batch, part: slice) -> list[Tensor]:
     return [logit, *(values for item in routings for values in (item.logits, item.weights, item.chosen))]
 
 
-def _routings(whole: Sequence[Tensor]) -> list[Routing]:
+def _routings(whole: Sequence[Tensor], rest: bool) -> list[Routing]:
     return [
-        Routing(chosen.long(), weights, logits)
+        Routing(chosen.long(), weights, logits, rest)
         for logits, weights, chosen in zip(whole[1::3], whole[2::3], whole[3::3], strict=True)
     ]
 

@@ -31,6 +31,8 @@ from molex_adapt.train.prepare import MOST_READ, DomainData
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Shares that are tried, in deviations of the mixture's logits over those of the readout."""
+_SILENT = 1e-6
+"""A mixture whose logits deviate by less, in deviations of the readout's, says nothing."""
 
 
 def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Run) -> Learnt:
@@ -116,6 +118,9 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
         return []
     states, evidence = (part.double() for part in parts_of(detector, together))
     unit = float(states.std() / evidence.std().clamp(min=1e-6))
+    if unit < _SILENT:  # no gate is open: there is nothing to weigh it against
+        let_it_speak_alone(detector, development)
+        return [f"the readout has {len(readout.witnesses)} witness(es), and speaks alone"]
     # Experts that learnt beside the readout were made for the share that it had then.
     shares = [*(unit * share for share in _SHARES), float(readout.share)]
     losses = [_cllr(states + share * evidence, together.bona_fide, weights) for share in shares]

@@ -21,7 +21,7 @@ def reads_of(detector: Detector, features: Features) -> Tensor:
     for rows in length_batches([len(clip) for clip in features.clips], 1000):
         clips, frames = pad_clips([features.clips[row] for row in rows])
         with caught_reads(detector) as caught:
-            detector.logit(send(clips, detector.device), frames)
+            detector.mixture.hidden_states(send(clips, detector.device), frames)
         means = []
         for router, (x, mask) in zip(routers, caught, strict=True):
             weight = mask[..., None].to(x.dtype)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.detector import Detector
-from molex_adapt.mixture.routers import Router
+from molex_adapt.mixture.routers import Router, contenders
 from molex_adapt.rehearsal import Gaussian, Remembered
 from molex_adapt.train.loop import Fitted, Stage, developed
 from molex_adapt.train.old import OldDomain, row_of
@@ -97,7 +97,7 @@ def solve_rows(detector: Detector, domains: Sequence[DomainReads]) -> bool:
     """
     real = [each.bona_fide for each in domains if each.bona_fide is not None]
     forged = [(each.row, each.spoof) for each in domains if each.row is not None and each.spoof is not None]
-    if not real or not forged or len(detector.mixture.names) < 2:
+    if not real or not forged or not detector.mixture.has_choice:
         return False
     for block, router in enumerate(detector.mixture.routers):
         _solve(
@@ -122,7 +122,7 @@ def _solve(
         rivals[row] = -torch.inf
         target = level.clone()
         # An expert that acts on bona fide speech as well has no less of its own attack.
-        target[row] = torch.maximum(level[row], rivals.logsumexp(0) + OWN)
+        target[row] = torch.maximum(level[row], contenders(rivals, router.rest).logsumexp(0) + OWN)
         product += torch.outer(mean, target) / (2 * len(forged))
     penalty = torch.full((len(gram),), RIDGE, dtype=gram.dtype)
     penalty[-1] = 1e-9  # the constant is not held back

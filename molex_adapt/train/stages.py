@@ -174,7 +174,7 @@ def standardise_routers(detector: Detector, pools: Sequence[Pool], utterances: i
     for _ in range(max(1, utterances // 64)):
         batch = sampler.draw(detector.device)
         with caught_reads(detector) as caught:
-            detector.logit(batch.features, batch.frames)
+            detector.mixture.hidden_states(batch.features, batch.frames)
         for found, router, (x, mask) in zip(reads, detector.mixture.routers, caught, strict=True):
             read = router.read(x, mask)
             found.append(read[mask] if read.shape[1] > 1 else read[:, 0])

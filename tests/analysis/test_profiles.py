@@ -32,6 +32,15 @@ def test_known_distances():
     assert js_distance(found[0], found[1]) == pytest.approx(expected, abs=1e-6)
 
 
+def test_what_experts_leave_to_the_frozen_base_is_a_share_like_theirs():
+    rng = np.random.default_rng(0)
+    whole = gates(rng, 2)
+    assert js_distance(whole[0, :, :2], whole[1, :, :2]) == pytest.approx(js_distance(*whole), abs=1e-6)
+    shut = np.zeros((2, 3))
+    assert js_distance(shut, shut) == 0.0
+    assert js_distance(shut, np.eye(3)[:2]) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("paired", [True, False])
 def test_p_values_are_even_where_there_is_no_difference(paired):
     rng = np.random.default_rng(0)

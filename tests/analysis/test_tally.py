@@ -15,7 +15,7 @@ from tests.mixture.test_waiting import NoWaiting
 BLOCKS, EXPERTS = 2, 4
 
 
-def routed(seed: int, count: int, **options: object):
+def routed(seed: int, count: int, rest: bool = False, **options: object):
     """Decisions of two blocks for so many utterances, their mask and their rows."""
     generator = torch.Generator().manual_seed(seed)
     frames = torch.randint(1, 7, (count,), generator=generator)
@@ -25,7 +25,7 @@ def routed(seed: int, count: int, **options: object):
     x = x.nan_to_num(0.0)
     found = []
     for block in range(BLOCKS):
-        router = Router(8, RouterOptions.model_validate({"top_k": 2, **options}))
+        router = Router(8, RouterOptions.model_validate({"top_k": 2, **options}), rest)
         rows = torch.Generator().manual_seed(100 + block)
         router.extend(torch.randn(EXPERTS, 9, generator=rows) * 3)
         found.append(router.eval()(x, mask))
@@ -41,11 +41,16 @@ def written_out(routings, mask, rows, row: int):
             own = mask[at].nonzero()[:, 0].tolist() if routing.gates.shape[1] > 1 else [0]
             gates = routing.gates[at, own].double()
             chosen = (gates > 0).double()
+            every = torch.cat([gates, 1 - gates.sum(-1, keepdim=True)], -1).clamp(min=0)
+            logits = routing.logits[at, own].double()
+            if routing.rest:
+                logits = torch.cat([logits, torch.zeros(len(own), 1)], -1)
+            first = torch.nn.functional.one_hot(every.argmax(-1), EXPERTS + 1)[:, :EXPERTS]
             blocks["gates"].append(gates.mean(0))
-            blocks["before"].append(routing.logits[at, own].double().softmax(-1).mean(0))
+            blocks["before"].append(logits.softmax(-1)[:, :EXPERTS].mean(0))
             blocks["chosen"].append(chosen.mean(0))
-            blocks["first"].append(torch.nn.functional.one_hot(gates.argmax(-1), EXPERTS).double().mean(0))
-            bits = torch.special.entr(gates).sum(-1) / torch.log(torch.tensor(2.0))
+            blocks["first"].append(first.double().mean(0))
+            bits = torch.special.entr(every).sum(-1) / torch.log(torch.tensor(2.0))
             blocks["entropy"].append(bits.mean())
             blocks["together"].append((chosen.T @ chosen) / len(own))
         for name, values in blocks.items():
@@ -54,9 +59,10 @@ def written_out(routings, mask, rows, row: int):
     return means | {"together": means["together"].mean(0)}
 
 
+@pytest.mark.parametrize("rest", [False, True])
 @pytest.mark.parametrize("routing", ["utterance", "frame"])
-def test_averages_are_those_over_valid_frames_of_every_utterance(routing):
-    routings, mask, rows = routed(0, 20, routing=routing)
+def test_averages_are_those_over_valid_frames_of_every_utterance(routing, rest):
+    routings, mask, rows = routed(0, 20, rest, routing=routing)
     tally = Tally.empty(3, BLOCKS, EXPERTS)
     means = tally.add(routings, mask, rows)
     found = tally.grouped([[0], [1], [2]])

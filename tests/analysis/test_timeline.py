@@ -33,7 +33,7 @@ def test_windows_cover_the_recording_and_score_as_alone(detector_of, sound, tmp_
         float(detector.score(own, torch.tensor([16_000]))), abs=1e-4
     )
     for item in found.moments:
-        assert sum(item.gates.values()) == pytest.approx(1.0)
+        assert 0 < sum(item.gates.values()) < 1  # the frozen base keeps a share
         assert item.gates.keys() == set(detector.mixture.names)
     assert max(abs(item.experts) for item in found.moments) > 1e-3
     assert found.as_dict()["moments"][0]["readout"] == 0.0

@@ -100,15 +100,28 @@ def test_without_shared_experts_the_mean_stands_in():
     np.testing.assert_allclose(found.values[1], mean_rows(own).values[1], atol=1e-6)
 
 
-def test_made_rows_rise_from_the_middle_to_the_domain():
+def test_beside_a_rest_rows_keep_the_level_they_were_trained_with():
+    sent, own = router(3, 1), router(2, 2)
+    found = brought_rows(own, ["x", "y"], sent, ["a", "b", "c"], rest=True)
+    assert (found.source, found.shared) == ("carried", 0)
+    heard = np.random.default_rng(3).normal(size=(5, WIDTH))
+    for block in range(BLOCKS):
+        expected = logits(sent, block, sent[f"blocks.{block}.rows"][:1], heard)
+        np.testing.assert_allclose(logits(own, block, found.values[block][None], heard), expected, atol=1e-5)
+    again = brought_rows(own, ["b", "c"], sent, ["a", "b", "c"], rest=True)
+    assert again.shared == 2  # experts that both have still settle what was trained since
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_made_rows_rise_from_the_middle_to_the_domain(rest):
     own = router(3, 2)
     means = np.random.default_rng(1).normal(size=(BLOCKS, WIDTH)) * 4
-    found = made_rows(own, means, np.full((BLOCKS, WIDTH), 0.5))
+    found = made_rows(own, means, np.full((BLOCKS, WIDTH), 0.5), rest)
     assert found is not None
     for block in range(BLOCKS):
         centre, spread = own[f"blocks.{block}.centre"], own[f"blocks.{block}.spread"]
         heard = np.stack([centre, centre + spread * means[block]]).astype(np.float64)
-        others = logits(own, block, own[f"blocks.{block}.rows"], heard).mean(1)
+        others = 0 if rest else logits(own, block, own[f"blocks.{block}.rows"], heard).mean(1)
         above = logits(own, block, found.values[block][None], heard)[:, 0] - others
         np.testing.assert_allclose(above, [-GATE, GATE], atol=1e-4)
 

@@ -8,8 +8,8 @@ from molex_adapt.mixture.routers import load_balance
 from molex_adapt.recipe import RouterOptions
 
 
-def router(experts: int = 3, **options: object) -> Router:
-    made = Router(8, RouterOptions.model_validate(options))
+def router(experts: int = 3, rest: bool = False, **options: object) -> Router:
+    made = Router(8, RouterOptions.model_validate(options), rest)
     generator = torch.Generator().manual_seed(0)
     for _ in range(experts):
         made.add(torch.randn(9, generator=generator) * 3)
@@ -39,6 +39,29 @@ def test_dense_softmax_over_all(heard):
     assert ((router(top_k=1)(*heard).gates > 0).sum(-1) == 1).all()
     routed = router(top_k=9)(*heard)
     torch.testing.assert_close(routed.gates, routed.probabilities)
+
+
+def test_the_rest_takes_what_no_gate_asks_for(heard):
+    made = router(top_k=2, rest=True)
+    routed = made(*heard)
+    top = routed.logits.topk(2).values
+    torch.testing.assert_close(routed.weights, top.exp() / (1 + top.exp().sum(-1, keepdim=True)))
+    torch.testing.assert_close(routed.gates.sum(-1), routed.weights.sum(-1))
+    every = router(top_k=3, rest=True)(*heard)
+    torch.testing.assert_close(every.gates, every.probabilities)
+    made.rows.table[:, -1] -= 100
+    assert float(made(*heard).gates.sum()) < 1e-9
+    made.forced = 1
+    assert torch.equal(made(*heard).gates.sum(-1), torch.ones(4, 1))  # who is forced takes all
+    made.forced, made.off = None, (0, "others")
+    assert float(made(*heard).gates[..., 0].max()) == 0.0
+
+
+def test_without_the_only_expert_the_rest_takes_everything(heard):
+    made = router(1, rest=True)
+    for heirs in ("others", "none"):
+        made.off = 0, heirs
+        assert float(made(*heard).gates.abs().max()) == 0.0
 
 
 def test_the_input_is_standardised_and_read_over_valid_frames_only(heard):

@@ -15,6 +15,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
 from molex_adapt.features import Features, source_id
+from molex_adapt.head import Head
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.recipe import Recipe, dump
 from molex_adapt.registry import (
@@ -127,6 +128,27 @@ def test_every_generation_can_be_built_and_a_base_used_again(made, speech):
     detector.mixture.remove("world")
     assert torch.equal(shrunk.score(*speech), detector.score(*speech))
     assert build_detector(store, 1).mixture.names == ["world", "opus"]
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_head_beside_a_readout_is_the_kind_that_was_stored(made, speech, relative):
+    """A readout and a head that is not relative are those of earlier registries."""
+    detector, store = made
+    recipe = RECIPE.model_copy(update={"head": RECIPE.head.model_copy(update={"readout": True})})
+    head = Head(detector.base.width, 3, recipe.head, relative)
+    draft = GenerationDraft(
+        parent=1,
+        experts=["world", "opus"],
+        router=router_arrays(detector),
+        head={name: value.detach().numpy() for name, value in head.state_dict().items()},
+        recipe=dump(recipe),
+    )
+    store.add_generation(draft, activate=True)
+    again = build_detector(store)
+    assert (again.head.relative, again.mixture.rest) == (relative, relative)
+    assert all(router.rest == relative for router in again.mixture.routers)
+    shares = again.score_and_shares(*speech)[1].sum(1)
+    assert bool((shares < 0.99).all() if relative else torch.allclose(shares, torch.ones(2)))
 
 
 @pytest.fixture

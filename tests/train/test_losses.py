@@ -52,10 +52,11 @@ def test_experts_learn_what_the_readout_leaves_unsolved():
 class Routed:
     """Stands in for a detector whose routers have just decided."""
 
-    def __init__(self, logits: torch.Tensor) -> None:
-        self.mixture = self
+    def __init__(self, logits: torch.Tensor, rest: bool = False) -> None:
+        self.mixture, self.rest = self, rest
+        self.names = list("abcdefgh"[: logits.shape[-1]])
         weights, chosen = logits.softmax(-1).topk(2)
-        self.routings = [Routing(chosen, weights, logits)]
+        self.routings = [Routing(chosen, weights, logits, rest)]
 
 
 def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:
@@ -80,6 +81,17 @@ def test_domain_loss_leads_known_spoofs_only_and_not_by_padding():
     by_frame = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
     expected = F.cross_entropy(by_frame[:, :2].mean(1), torch.tensor([2]))
     torch.testing.assert_close(domain_loss(Routed(by_frame), batch([2], [2])), expected)
+
+
+def test_beside_a_rest_bona_fide_speech_is_led_to_no_expert():
+    logits = torch.randn(4, 1, 3, generator=torch.Generator().manual_seed(0))
+    rows = batch([3] * 4, [2, -1, 0, -1])
+    rows.bona_fide[:] = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    own = torch.cat([logits[:, 0], torch.zeros(4, 1)], 1).log_softmax(1)
+    expected = -(own[0, 2] + own[2, 0]) / 4 - (own[1, 3] + own[3, 3]) / 4
+    torch.testing.assert_close(domain_loss(Routed(logits, rest=True), rows), expected)
+    rows.expert[:] = -1  # several experts share a domain: nothing says whose its speech is
+    assert float(domain_loss(Routed(logits, rest=True), rows)) == 0.0
 
 
 def test_balance_is_averaged_over_blocks():

@@ -16,10 +16,11 @@ OLD = ("world", "opus")
 class Routed:
     """Stands in for a detector whose routers have just decided."""
 
-    def __init__(self, logits: torch.Tensor, names: str) -> None:
+    def __init__(self, logits: torch.Tensor, names: str, rest: bool = False) -> None:
         self.mixture, self.names = self, list(names)
+        self.has_choice = rest or len(names) > 1
         weights, chosen = logits.softmax(-1).topk(min(2, logits.shape[-1]))
-        self.routings = [Routing(chosen, weights, logits)]
+        self.routings = [Routing(chosen, weights, logits, rest)]
 
 
 def batch(frames: list[int], expert: list[int]) -> Batch:
@@ -127,3 +128,10 @@ def test_the_loss_tells_an_expert_to_fire_on_its_own_attack_alone():
     found = gate_loss(Routed(by_frame, "ab"), batch([2], [1]), 1)
     torch.testing.assert_close(found, F.softplus(-odds))
     assert float(gate_loss(Routed(torch.randn(2, 1, 1), "a"), batch([3, 3], [0, -1]), 0)) == 0.0
+
+
+def test_the_first_expert_shares_with_the_rest():
+    logits = torch.tensor([[[2.0]], [[-1.0]]])
+    found = gate_loss(Routed(logits, "a", rest=True), batch([3, 3], [0, -1]), 0)
+    expected = F.softplus(torch.tensor(-2.0)) / 2 + F.softplus(torch.tensor(-1.0 + MARGIN)) / 2
+    torch.testing.assert_close(found, expected)

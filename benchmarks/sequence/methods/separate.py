@@ -11,7 +11,7 @@ from benchmarks.sequence.domains import Measured
 from benchmarks.sequence.methods.base import Known, Learnt, Scores, Setting, scores_of
 from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.state import State, state_of, take_up
-from benchmarks.sequence.methods.training import fit_weights
+from benchmarks.sequence.methods.training import fit_weights, without_readout
 from benchmarks.workbench import detector_on
 from molex_adapt.mixture import ExpertLinear, ExpertSpec
 from molex_adapt.train.calibrate import calibrate
@@ -57,8 +57,8 @@ class Arrow:
     """
 
     def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self.detector = detector_on(setting.base, setting.recipe, setting.seed)
+        self.setting = without_readout(setting)
+        self.detector = detector_on(setting.base, self.setting.recipe, setting.seed)
 
     def learn(self, name: str, data: DomainData) -> Learnt:
         """Train the domain's LoRA alone, with the head for the first domain."""

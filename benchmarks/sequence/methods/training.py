@@ -21,14 +21,21 @@ from molex_adapt.train.stages import DEVELOPMENT, SHORTEST_CROP, crop_frames
 def equally_active(setting: Setting) -> Setting:
     """For a method whose one LoRA acts alone: a rank as large as that of all experts that act together in ours.
 
-    That is the rank of an expert times `router.top_k`; the scale, alpha / rank, stays.
+    That is the rank of an expert times `router.top_k`; the scale, alpha / rank, stays. It has no readout.
     """
-    recipe = setting.recipe
+    recipe = without_readout(setting).recipe
     times = recipe.router.top_k
     lora = LoraOptions(
         rank=times * recipe.lora.rank, alpha=times * recipe.lora.alpha, targets=recipe.lora.targets
     )
     return replace(setting, recipe=recipe.model_copy(update={"lora": lora}))
+
+
+def without_readout(setting: Setting) -> Setting:
+    """For a method whose head scores the states themselves, and not what experts add to a readout."""
+    recipe = setting.recipe
+    head = recipe.head.model_copy(update={"readout": False})
+    return replace(setting, recipe=recipe.model_copy(update={"head": head}))
 
 
 def lengthened(recipe: Recipe, times: int) -> Recipe:
