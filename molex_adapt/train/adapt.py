@@ -47,7 +47,7 @@ from molex_adapt.train.stages import (
     router_stage,
     standardise_routers,
 )
-from molex_adapt.train.withdrawal import ReadoutAlone
+from molex_adapt.train.withdrawal import BeforeTheFirst, ReadoutAlone
 
 
 def train_first(
@@ -61,7 +61,8 @@ def train_first(
     """Train experts, routers and head of an empty mixture together, calibrate, measure.
 
     Routers learn to send the spoofed speech of a domain to the expert of that name. With `sharing`, the names of
-    several experts, there is one domain, and nothing says which expert its speech belongs to.
+    several experts, there is one domain, and nothing says which expert its speech belongs to. A single expert that
+    brings nothing certain beside the readout is withdrawn.
     """
     torch.manual_seed(run.seed)
     names = list(sharing) or list(domains)
@@ -77,6 +78,7 @@ def train_first(
     learnt = learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
     result.remarks += learnt.remarks
     let_it_speak_alone(detector, development)
+    alone = BeforeTheFirst.of(detector, development) if len(names) == 1 else None
     result.seconds["readout"] = time.monotonic() - started
     pools = [
         Pool(
@@ -92,9 +94,10 @@ def train_first(
     round_to_half(detector, names)  # before anything is measured
     started = time.monotonic()
     with unmoved(detector):
-        result.remarks += weigh_readout(detector, development)
-        result.remarks += calibrate(detector, development)
-        result.threshold = frozen_threshold(detector, development, recipe.refused)
+        remarks = weigh_readout(detector, development) + calibrate(detector, development)
+        if alone is None or not alone.takes_over(detector, names[0], result):
+            result.remarks += remarks
+    result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(score_sets(detector, {name: data.test for name, data in domains.items()}))
     result.seconds["evaluate"] = time.monotonic() - started
     for number, name in enumerate(names):

@@ -68,9 +68,14 @@ def joint_stage(
     recipe: Recipe,
     seed: int = 0,
 ) -> Stage:
-    """Joint stage: all experts, all routers and the head together (the training of MoLEx, arXiv 2509.09175)."""
+    """Joint stage: all experts, all routers and the head together (the training of MoLEx, arXiv 2509.09175).
+
+    The gates of a single expert open for its attack first, as those of later ones do.
+    """
     mixture, options = detector.mixture, recipe.joint
     standardise_routers(detector, pools)  # before anything moves: later generations keep these figures
+    if len(mixture.names) == 1:
+        open_gates(detector, 0, pools, crop_frames(recipe), seed)
     groups = [
         ParameterGroup(
             [w for name in mixture.names for w in mixture.expert_parameters(name)], options.learning_rate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,15 @@ from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
+from molex_adapt.train.calibrate import calibrate, score_development
 from molex_adapt.train.former import Former
 from molex_adapt.train.judgement import Adapted, compare_all, timed
+from molex_adapt.train.losses import loss_of_each
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
+
+_NOTHING_CERTAIN = "its training brought nothing certain on the development split"
+_WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class ReadoutAlone:
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
         if not is_gain(self.losses - former.losses(detector), former.development.bona_fide.numpy()):
-            return "its training brought nothing certain on the development split"
+            return _NOTHING_CERTAIN
         if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
         return ""
@@ -112,9 +118,53 @@ class ReadoutAlone:
             setattr(result, figures, getattr(self.judged, figures))
         result.withdrawn = True
         result.remarks += [
-            f"expert {name} is withdrawn: kept, with closed gates, for {why}",
+            _WITHDRAWN.format(name=name, why=why),
             *self.judged.remarks,
         ]
+
+
+@dataclass(frozen=True)
+class BeforeTheFirst:
+    """The readout alone, before the first expert is trained beside it.
+
+    Attributes:
+        share, calibration: by which it speaks alone.
+        losses: (N,) logistic losses of the development split; nats.
+    """
+
+    share: torch.Tensor
+    calibration: Calibration
+    development: Features
+    losses: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, detector: Detector, development: Sequence[Features]) -> BeforeTheFirst | None:
+        """As it speaks now; None where it could not stand alone, or several domains are learnt at once."""
+        readout = detector.head.readout
+        if readout is None or not readout.has_learnt or not detector.head.relative or len(development) != 1:
+            return None
+        calibrate(detector, development)
+        found = _losses(detector, development[0])
+        return cls(readout.share.clone(), detector.calibration, development[0], found)
+
+    def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
+        """Withdraw the only expert, unless what it brought is certain; whether that was so."""
+        fell = self.losses - _losses(detector, self.development)
+        if is_gain(fell, self.development.bona_fide.numpy()):
+            return False
+        readout = detector.head.readout
+        assert readout is not None
+        readout.share.copy_(self.share)
+        detector.calibration = self.calibration
+        detector.mixture.withdraw(name)
+        result.withdrawn = True
+        result.remarks.append(_WITHDRAWN.format(name=name, why=_NOTHING_CERTAIN))
+        return True
+
+
+def _losses(detector: Detector, development: Features) -> NDArray[np.float64]:
+    found = score_development(detector, {"": development})
+    return loss_of_each(found.scores, development.bona_fide)
 
 
 def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_]) -> bool:

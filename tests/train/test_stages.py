@@ -5,6 +5,7 @@ import torch
 
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import Features
+from molex_adapt.routing import collect
 from molex_adapt.train import stages
 from molex_adapt.train.loop import fit
 from molex_adapt.train.pools import Pool
@@ -39,6 +40,17 @@ def test_the_expert_stage_moves_the_new_expert_and_nothing_old(
     assert changed(before, detector) == set()
     assert changed(fresh, detector) == {"expert new", "row new"}
     assert not any(weight.requires_grad for weight in detector.parameters())
+
+
+def test_the_gates_of_a_first_expert_open_for_its_attack(detector_of, features_of, tiny_recipe):
+    recipe = tiny_recipe(head={"readout": True})
+    detector, clips = detector_of(recipe), features_of(8, channel=3)
+    append_expert(detector, "new", recipe, seed=0)
+    assert float(collect(detector, clips).gates.std()) < 1e-6  # nothing is known yet
+    joint_stage(detector, [Pool(clips, 1.0, 0)], [clips], recipe)
+    shares = collect(detector, clips).gates.mean((1, 2))
+    own, other = shares[~clips.bona_fide], shares[clips.bona_fide]
+    assert float(own.min()) > 0.6 and float(other.max()) < 0.3
 
 
 def test_the_router_stage_moves_rows_and_nothing_else(detector_of, features_of, tiny_recipe, state, changed):

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from molex_adapt import Run
+from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
+from molex_adapt.metrics import eer_threshold
 from molex_adapt.train import adapt, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
@@ -38,11 +40,57 @@ def data_of(domain_of):
 
 
 @pytest.fixture
-def trained(detector_of, data_of, tiny_recipe):
+def untrained(detector_of, tiny_recipe):
     stage = {"steps": 4, "evaluate_every": 1}
-    detector = detector_of(tiny_recipe(head={"readout": True}, joint={"steps": 4}, expert=stage))
-    first = train_first(detector, {"hum": data_of("hum")}, detector.recipe, Run())
-    return detector, first
+    return detector_of(tiny_recipe(head={"readout": True}, joint={"steps": 4}, expert=stage))
+
+
+@pytest.fixture
+def trained(untrained, data_of, monkeypatch):
+    """A first expert that is at work, whatever it brought."""
+    with monkeypatch.context() as patch:
+        patch.setattr(withdrawal, "is_gain", lambda *given: True)
+        first = train_first(untrained, {"hum": data_of("hum")}, untrained.recipe, Run())
+    assert not first.withdrawn
+    return untrained, first
+
+
+def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_of, monkeypatch):
+    data, asked = data_of("hum"), []
+
+    def gain(fell, bona_fide):
+        asked.append((fell, bona_fide))
+        return False
+
+    monkeypatch.setattr(withdrawal, "is_gain", gain)
+    monkeypatch.setattr(loop, "_judge", newest_is_best)
+    first = train_first(untrained, {"hum": data}, untrained.recipe, Run())
+    assert first.withdrawn and untrained.mixture.has_withdrawn("hum")
+    ((fell, bona_fide),) = asked
+    assert len(fell) == len(data.dev) and np.array_equal(bona_fide, data.dev.bona_fide.numpy())
+    assert np.abs(fell).max() > 0
+    remarks = [line for line in first.remarks if "hum is withdrawn: kept, with closed gates" in line]
+    assert len(remarks) == 1 and not any("its part in the score" in line for line in first.remarks)
+    readout = untrained.head.readout
+    for features in (data.dev, data.test):
+        said = readout.share * readout.evidence(readings_of(untrained, features))
+        torch.testing.assert_close(logits_of(untrained, features), said, atol=1e-4, rtol=1e-4)
+    scores = untrained.calibration.apply(logits_of(untrained, data.dev).double().numpy())
+    assert first.threshold == pytest.approx(
+        eer_threshold(scores[bona_fide], scores[~bona_fide])
+    )  # of what stands, and not of what was withdrawn
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_was_asked_for_as_several_is_not_withdrawn(untrained, data_of, monkeypatch, count):
+    """Of several experts nothing says which one brought nothing; a head without a readout needs its own."""
+    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: False)
+    if count == 1:
+        first = train_first(untrained, {"hum": data_of("hum")}, untrained.recipe, Run(), sharing=["a", "b"])
+    else:
+        domains = {"hum": data_of("hum"), "buzz": data_of("buzz", seed=3)}
+        first = train_first(untrained, domains, untrained.recipe, Run())
+    assert not first.withdrawn
 
 
 @pytest.mark.parametrize("accept", [False, True])
