@@ -129,9 +129,14 @@ class Router(nn.Module):
         weight = mask[..., None].to(x.dtype)
         return (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
 
+    def standardised(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, D) that gate logits are made of: `read`, with mean 0 and deviation 1 as the first experts learnt."""
+        found: Tensor = (self.read(x, mask).float() - self.centre) / self.spread
+        return found
+
     def forward(self, x: Tensor, mask: Tensor) -> Routing:
         """Decide for a batch, from (B, F, D) inputs of the block's feed-forward and (B, F) valid frames."""
-        read = (self.read(x, mask).float() - self.centre) / self.spread
+        read = self.standardised(x, mask)
         rows = self.rows.differentiable()
         # Half precision would swap experts with nearly equal logits.
         with torch.autocast(x.device.type, enabled=False):

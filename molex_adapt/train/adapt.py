@@ -78,7 +78,7 @@ def train_first(
     learnt = learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
     result.remarks += learnt.remarks
     let_it_speak_alone(detector, development)
-    alone = BeforeTheFirst.of(detector, development) if len(names) == 1 else None
+    alone = BeforeTheFirst.of(detector, development[0]) if len(names) == 1 else None
     result.seconds["readout"] = time.monotonic() - started
     pools = [
         Pool(

@@ -11,6 +11,9 @@ from molex_adapt.metrics import eer_interval
 from molex_adapt.routing import collect
 from molex_adapt.train.acceptance import DomainScores
 
+_AT_WORK = 0.05
+"""With a smaller share the expert with the largest one does not do the work."""
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -29,10 +32,12 @@ class Likeness:
     def remark(self, domain: str) -> str:
         """What a user should know before training."""
         low, high = self.interval
+        most = f", most of it by expert {self.expert} ({100 * self.share:.0f} % of the gates)"
         return (
             f"the active mixture already tells {domain} from bona fide speech: EER {100 * self.eer:.1f} % "
-            f"({100 * low:.1f} to {100 * high:.1f}) on its development split, most of it by expert {self.expert} "
-            f"({100 * self.share:.0f} % of the gates). Another expert may bring little; that one can be used as it is"
+            f"({100 * low:.1f} to {100 * high:.1f}) on its development split"
+            f"{most if self.share >= _AT_WORK else ', by the readout, for hardly a gate opens'}. Another expert may "
+            "bring little; the mixture can be used as it is"
         )
 
 

@@ -72,7 +72,7 @@ def open_gates(
     def opened(block: int) -> Callable[[Router, tuple[Tensor, Tensor]], None]:
         def set_row(router: Router, args: tuple[Tensor, Tensor]) -> None:
             x, mask = args
-            read = (router.read(x, mask).float() - router.centre) / router.spread
+            read = router.standardised(x, mask)
             rivals = utterance_mean(_rivals(gate_logits(router, read), row, router.rest), mask)[:, 0]
             inputs = torch.cat([utterance_mean(read, mask).cpu(), old[:, block]]).double()
             old_rivals = _rivals(gate_logits(router, old[:, block]), row, router.rest)[:, 0]

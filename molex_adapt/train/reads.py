@@ -11,6 +11,7 @@ from torch import Tensor
 from molex_adapt.base import send
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, length_batches, pad_clips
+from molex_adapt.mixture.routers import utterance_mean
 
 
 @torch.no_grad()
@@ -22,11 +23,10 @@ def reads_of(detector: Detector, features: Features) -> Tensor:
         clips, frames = pad_clips([features.clips[row] for row in rows])
         with caught_reads(detector) as caught:
             detector.mixture.hidden_states(send(clips, detector.device), frames)
-        means = []
-        for router, (x, mask) in zip(routers, caught, strict=True):
-            weight = mask[..., None].to(x.dtype)
-            mean = (x * weight).sum(1) / weight.sum(1)
-            means.append((mean.float() - router.centre) / router.spread)
+        means = [
+            utterance_mean(router.standardised(*own), own[1])
+            for router, own in zip(routers, caught, strict=True)
+        ]
         found[rows] = torch.stack(means, dim=1).cpu()
     return found
 

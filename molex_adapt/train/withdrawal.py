@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,7 +128,8 @@ class BeforeTheFirst:
 
     Attributes:
         share, calibration: by which it speaks alone.
-        losses: (N,) logistic losses of the development split; nats.
+        development: the split that decides.
+        losses: (N,) its logistic losses; nats.
     """
 
     share: torch.Tensor
@@ -138,17 +138,16 @@ class BeforeTheFirst:
     losses: NDArray[np.float64]
 
     @classmethod
-    def of(cls, detector: Detector, development: Sequence[Features]) -> BeforeTheFirst | None:
-        """As it speaks now; None where it could not stand alone, or several domains are learnt at once."""
+    def of(cls, detector: Detector, development: Features) -> BeforeTheFirst | None:
+        """As it speaks now; None where there is none, or a head that would go on without it."""
         readout = detector.head.readout
-        if readout is None or not readout.has_learnt or not detector.head.relative or len(development) != 1:
+        if readout is None or not readout.has_learnt or not detector.head.relative:
             return None
-        calibrate(detector, development)
-        found = _losses(detector, development[0])
-        return cls(readout.share.clone(), detector.calibration, development[0], found)
+        calibrate(detector, [development])
+        return cls(readout.share.clone(), detector.calibration, development, _losses(detector, development))
 
     def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
-        """Withdraw the only expert, unless what it brought is certain; whether that was so."""
+        """Withdraw the expert, unless what it brought is certain; True where it is withdrawn."""
         fell = self.losses - _losses(detector, self.development)
         if is_gain(fell, self.development.bona_fide.numpy()):
             return False

@@ -7,7 +7,7 @@ import pytest
 from molex_adapt import Run
 from molex_adapt.progress import Silent
 from molex_adapt.train.adapt import add_expert, train_first
-from molex_adapt.train.likeness import likeness
+from molex_adapt.train.likeness import Likeness, likeness
 from molex_adapt.train.old import OldDomain
 
 
@@ -48,6 +48,12 @@ def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_r
     )
     assert result.remarks[0] == notes.notes[0]
     assert "expert buzz (" in notes.notes[0]
+
+
+def test_where_hardly_a_gate_opens_the_readout_does_the_work():
+    said = [Likeness(0.02, (0.0, 0.04), "buzz", share).remark("new") for share in (0.4, 0.01)]
+    assert "by expert buzz (40 % of the gates)" in said[0]
+    assert "by the readout" in said[1] and "buzz" not in said[1]
 
 
 def test_of_an_unknown_domain_nothing_is_said(trained, domain_of, tiny_recipe):
