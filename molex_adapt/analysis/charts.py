@@ -61,6 +61,8 @@ def _usage(report: Analysis, data: Any) -> Drawing:
     says = (
         "Rows are kinds of speech, columns experts; the brighter, the larger the mean gate over all blocks."
     )
+    if report.frozen_base:
+        says += " What a row lacks of 100 % the frozen base keeps, without an expert."
     return Drawing("usage", "Which experts act for which attack", says, chart, "usage")
 
 

@@ -28,7 +28,6 @@ _ALIKE = 0.05
 _READOUT = "the readout"
 _NO_EXPERT = "no expert"
 """Both beside experts, whose names have no spaces."""
-_ANYTHING = 0.005
 _MOST_LISTED = 8
 
 
@@ -53,13 +52,12 @@ def share_tables(title: str, report: Analysis) -> list[Table]:
     One more column has what the frozen base keeps, where that is anything.
     """
     counts = {name: str(count) for name, count in report.utterances.items()}
-    kept = {row: 1 - sum(report.usage[row].values()) for row in report.attacks}
-    anything = any(share > _ANYTHING for share in kept.values())
+    kept = report.frozen_base
     return _paged(
         title,
         ("speech", report.attacks),
-        [_NO_EXPERT, *report.experts] if anything else report.experts,
-        lambda row, part: share_cell((report.usage[row] | {_NO_EXPERT: kept[row]})[part]),
+        [_NO_EXPERT, *report.experts] if kept else report.experts,
+        lambda row, part: share_cell(kept[row] if part == _NO_EXPERT else report.usage[row][part]),
         ("n", counts),
     )
 

@@ -9,6 +9,9 @@ from molex_adapt.data.table import Failed
 from molex_adapt.findings import Findings
 from molex_adapt.reports.failures import failures
 
+_ROUNDED = 0.005
+"""Stored shares are rounded."""
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -39,6 +42,12 @@ class Analysis:
     """Nats, as in `ScoreReport`; None where it is not known."""
     findings: Findings = field(default_factory=Findings)
     """What is beside the shares."""
+
+    @property
+    def frozen_base(self) -> dict[str, float]:
+        """What each row lacks of 1: the frozen base's share. Empty where it keeps none of any."""
+        kept = {row: max(0.0, 1 - sum(own.values())) for row, own in self.usage.items()}
+        return kept if any(share > _ROUNDED for share in kept.values()) else {}
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, Group
@@ -29,6 +30,20 @@ def test_every_figure_is_there_on_80_columns(experts, attacks):
     words = {part for name in report.experts for part in name.split("_")}
     assert words <= set(text.replace("_", " ").split())
     assert report.findings.verdicts[0].sentence.split(":")[0] in text
+
+
+def test_what_the_frozen_base_keeps_has_a_column_where_it_is_anything():
+    report = analysed(2, 2, tested=False)
+    assert report.frozen_base == {} and not any("no expert" in line for line in lines(report))
+    first, second = report.attacks[:2]
+    usage = {name: dict.fromkeys(report.experts, 0.5) for name in report.attacks}
+    usage[first] = dict.fromkeys(report.experts, 0.11)
+    shared = replace(report, usage=usage)
+    assert shared.frozen_base[first] == pytest.approx(0.78) and shared.frozen_base[second] == 0.0
+    shown = [line for line in lines(shared) if line.strip().startswith(first)]
+    assert "78 %" in shown[0]
+    header = next(line for line in lines(shared) if "no" in line.split())
+    assert header.split().index("no") < header.split().index("n")
 
 
 def test_names_break_between_words_only():
