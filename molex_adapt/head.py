@@ -26,7 +26,7 @@ DROPOUT = 0.1
 class Head(nn.Module):
     """From all hidden states to one uncalibrated score per utterance.
 
-    `readout` stands beside it, None where the recipe has it off. It has its own input: see `Detector.fuse`. The readout
+    `readout` stands beside it, None where the recipe has it off. It has its own input: see `Detector.told`. The readout
     says what the frozen base knows, so beside it the head is `relative`: it scores what experts change of the pooled
     states, and says 0 where no expert acts. A readout and a head that is not relative are those of earlier registries.
     """

@@ -12,6 +12,8 @@ from molex_adapt.train.losses import (
     detection_loss,
     development_loss,
     domain_loss,
+    drift_loss,
+    gate_logits,
     logits_and_loss,
     logits_of,
     twin_loss,
@@ -92,6 +94,22 @@ def test_beside_a_rest_bona_fide_speech_is_led_to_no_expert():
     torch.testing.assert_close(domain_loss(Routed(logits, rest=True), rows), expected)
     rows.expert[:] = -1  # several experts share a domain: nothing says whose its speech is
     assert float(domain_loss(Routed(logits, rest=True), rows)) == 0.0
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_routing_drifts_where_shares_change(detector_of, tiny_recipe, rest):
+    detector = detector_of(tiny_recipe(head={"readout": rest}), "world", "opus")
+    width = detector.base.width
+    reads = torch.randn(5, 2, width, generator=torch.Generator().manual_seed(0))
+    before = [
+        gate_logits(router, read).detach()
+        for router, read in zip(detector.mixture.routers, reads.unbind(1), strict=True)
+    ]
+    assert float(drift_loss(detector, reads, before)) == pytest.approx(0.0, abs=1e-6)
+    for router in detector.mixture.routers:
+        router.rows.table[:, -1] += 2 * width**0.5  # all alike: only the rest's share is another
+    drift = float(drift_loss(detector, reads, before))
+    assert drift > 0.05 if rest else drift == pytest.approx(0.0, abs=1e-5)
 
 
 def test_balance_is_averaged_over_blocks():

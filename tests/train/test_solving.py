@@ -39,6 +39,21 @@ def mean_share(detector, clips, row: int, label: bool) -> float:
     return float(found[clips.bona_fide == label].mean())
 
 
+def test_a_single_expert_shares_with_the_frozen_base(detector_of, features_of, tiny_recipe):
+    detector, speech = detector_of(tiny_recipe(head={"readout": True}), "world"), features_of(40, channel=3)
+    known = known_reads(detector, old_of(detector, {"world": speech}), {}, 2.0)
+    for router in detector.mixture.routers:
+        router.rows.table[:, -1] -= 9 * router.width**0.5  # as shut gates are on bona fide speech
+    assert solve_rows(detector, known)
+    own, other = (mean_share(detector, speech, 0, label) for label in (False, True))
+    assert own > 0.5 > 0.1 > other
+    # By ridge regression the mean log-odds are short of what is aimed at, and not by much.
+    logits = collect(detector, speech).probabilities[~speech.bona_fide].logit().mean()
+    assert OWN - 2 < float(logits) < OWN
+    absolute = detector_of(tiny_recipe(), "world")
+    assert not solve_rows(absolute, known_reads(absolute, old_of(absolute, {"world": speech}), {}, 2.0))
+
+
 @pytest.mark.parametrize("routing", ["utterance", "frame"])
 def test_each_gate_opens_for_its_own_attack(made, state, changed, routing):
     detector, speech = made(routing=routing)
