@@ -84,7 +84,7 @@ def train_first(
         Pool(
             data.train,
             1.0,
-            None if sharing else detector.mixture.index(name),
+            None if len(sharing) > 1 else detector.mixture.index(owner[name]),
             told_to_experts(detector, data, learnt.unheard.get(owner[name])),
         )
         for name, data in domains.items()

@@ -12,6 +12,7 @@ from molex_adapt import Run
 from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
+from molex_adapt.routing import collect
 from molex_adapt.train import adapt, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
@@ -79,6 +80,16 @@ def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_o
     assert first.threshold == pytest.approx(
         eer_threshold(scores[bona_fide], scores[~bona_fide])
     )  # of what stands, and not of what was withdrawn
+
+
+@pytest.mark.parametrize("sharing", [(), ("only",)])
+def test_a_single_expert_is_led_to_its_domain_by_whatever_name(untrained, data_of, monkeypatch, sharing):
+    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: True)
+    data = data_of("hum")
+    train_first(untrained, {"hum": data}, untrained.recipe, Run(), sharing)
+    shares = collect(untrained, data.train).gates.mean((1, 2))
+    own, other = shares[~data.train.bona_fide], shares[data.train.bona_fide]
+    assert float(own.mean()) > 0.6 and float(other.mean()) < 0.4
 
 
 @pytest.mark.parametrize("count", [1, 2])
