@@ -15,6 +15,7 @@ from molex_adapt.data import read
 from molex_adapt.detector import Detector
 from molex_adapt.errors import MolexError, RegistryError
 from molex_adapt.features import OnlineFeatures, extract, logits_of, pad, parts_of, readings_of, score_table
+from molex_adapt.head import Head
 from molex_adapt.low_level import POWER, STATISTICS
 from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
 from molex_adapt.readout.learning import folds_of
@@ -359,7 +360,7 @@ def test_its_share_is_what_development_sets_say(detector, heard, tiny_recipe):
     assert weigh_readout(detector, [features]) == []  # it has learnt nothing
     learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
     (remark,) = weigh_readout(detector, [features])
-    assert "has 1 witness(es), and speaks alone" in remark  # there is no expert
+    assert "has 1 witness(es); experts come on top of what it says" in remark
     readout, real = detector.head.readout, features.bona_fide
     alone = logits_of(detector, features)
     assert alone.std() > 0 and alone[real].mean() > alone[~real].mean()
@@ -367,6 +368,17 @@ def test_its_share_is_what_development_sets_say(detector, heard, tiny_recipe):
     append_expert(detector, "one", tiny_recipe(head={"readout": True}), 0)
     for weight in (*detector.mixture.expert_parameters("one"), *detector.head.parameters()):
         torch.nn.init.normal_(weight)
+    share = float(readout.share)
+    weigh_readout(detector, [features])
+    assert float(readout.share) == pytest.approx(share)  # whatever experts say
+
+
+def test_beside_a_whole_head_its_share_is_weighed(heard, tiny_folder_of, tiny_recipe):
+    table, features = heard
+    base, recipe = load_base(tiny_folder_of()), tiny_recipe(head={"readout": True})
+    head = Head(base.width, len(base.blocks) + 1, recipe.head, relative=False)
+    detector = Detector(base, recipe, head=head)
+    learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
     (remark,) = weigh_readout(detector, [features])
     kept = float(detector.head.readout.share)
     assert kept > 0

@@ -31,8 +31,6 @@ from molex_adapt.train.prepare import MOST_READ, DomainData
 
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 """Shares that are tried, in deviations of the mixture's logits over those of the readout."""
-_SILENT = 1e-6
-"""A mixture whose logits deviate by less, in deviations of the readout's, says nothing."""
 
 
 def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Run) -> Learnt:
@@ -106,11 +104,16 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
     """Choose the readout's share in the score: the one with the lowest Cllr on development sets.
 
     Every domain has the same weight, and each class in it. Utterances without statistics are left out. The share stays
-    as it is where nothing can be measured. Returns a remark that says what was chosen.
+    as it is where nothing can be measured. Beside a relative head it is the share that it has alone: experts come on
+    top, and were trained so. One attack that they tell well would silence it for all that follow. Returns a remark that
+    says what was chosen.
     """
     readout, together = detector.head.readout, concatenate(list(development))
     if readout is None or together.statistics is None or not readout.has_learnt:
         return []
+    if detector.head.relative:
+        let_it_speak_alone(detector, development)
+        return [f"the readout has {len(readout.witnesses)} witness(es); experts come on top of what it says"]
     weights = torch.from_numpy(equal_weights(development))
     known = ~together.statistics.isnan().any(1)
     together, weights = together.pick(known.nonzero()[:, 0].tolist()), weights[known]
@@ -118,9 +121,6 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
         return []
     states, evidence = (part.double() for part in parts_of(detector, together))
     unit = float(states.std() / evidence.std().clamp(min=1e-6))
-    if unit < _SILENT:  # no gate is open: there is nothing to weigh it against
-        let_it_speak_alone(detector, development)
-        return [f"the readout has {len(readout.witnesses)} witness(es), and speaks alone"]
     # Experts that learnt beside the readout were made for the share that it had then.
     shares = [*(unit * share for share in _SHARES), float(readout.share)]
     losses = [_cllr(states + share * evidence, together.bona_fide, weights) for share in shares]
