@@ -127,12 +127,11 @@ class BeforeTheFirst:
     """The readout alone, before the first expert is trained beside it.
 
     Attributes:
-        share, calibration: by which it speaks alone.
+        calibration: by which it speaks alone.
         development: the split that decides.
         losses: (N,) its logistic losses; nats.
     """
 
-    share: torch.Tensor
     calibration: Calibration
     development: Features
     losses: NDArray[np.float64]
@@ -144,16 +143,14 @@ class BeforeTheFirst:
         if readout is None or not readout.has_learnt or not detector.head.relative:
             return None
         calibrate(detector, [development])
-        return cls(readout.share.clone(), detector.calibration, development, _losses(detector, development))
+        return cls(detector.calibration, development, _losses(detector, development))
 
     def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
         """Withdraw the expert, unless what it brought is certain; True where it is withdrawn."""
         fell = self.losses - _losses(detector, self.development)
         if is_gain(fell, self.development.bona_fide.numpy()):
             return False
-        readout = detector.head.readout
-        assert readout is not None
-        readout.share.copy_(self.share)
+        # The readout's share is what it has alone: see `weigh_readout`.
         detector.calibration = self.calibration
         detector.mixture.withdraw(name)
         result.withdrawn = True
