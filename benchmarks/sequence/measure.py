@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from benchmarks.plan import Cell, Plan, digest
@@ -68,8 +69,11 @@ def _run(
     copy = folder / "plan.yaml"
     copy.write_text(dump(plan))
     started = time.monotonic()
+    handing_over = Lock()
 
     def run(cell: Cell) -> Cell:
+        with handing_over:  # a pool that a failing cell has closed would take no more
+            pass
         if (
             folder / f"{cell.name}.safetensors"
         ).exists():  # done, but not yet kept, when the last call was cut off
@@ -86,7 +90,8 @@ def _run(
         return cell
 
     with ThreadPoolExecutor(workers) as pool:
-        running = [pool.submit(run, cell) for cell in cells]
+        with handing_over:
+            running = [pool.submit(run, cell) for cell in cells]
         for done, finished in enumerate(as_completed(running), start=1):
             left = (time.monotonic() - started) / done * (len(cells) - done)
             print(f"{done} of {len(cells)} cells; about {left / 60:.0f} min left", flush=True)

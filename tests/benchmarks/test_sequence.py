@@ -6,6 +6,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,6 +235,14 @@ def test_a_cell_runs_by_its_command_and_averages_come_of_detectors_apart(
 
 def test_after_a_cell_that_fails_no_other_begins(plan, manifests, prepared, monkeypatch):
     begun = []
+
+    class SlowPool(ThreadPoolExecutor):  # the first cell has time to fail before the second is handed over
+        def submit(self, *job):
+            handed_over = super().submit(*job)
+            time.sleep(0.05)
+            return handed_over
+
+    monkeypatch.setattr("benchmarks.sequence.measure.ThreadPoolExecutor", SlowPool)
 
     def fail(command, check):
         begun.append(command)
