@@ -242,7 +242,7 @@ def test_after_a_cell_that_fails_no_other_begins(plan, manifests, prepared, monk
             time.sleep(0.05)
             return handed_over
 
-    monkeypatch.setattr("benchmarks.sequence.measure.ThreadPoolExecutor", SlowPool)
+    monkeypatch.setattr(sys.modules[measure.__module__], "ThreadPoolExecutor", SlowPool)
 
     def fail(command, check):
         begun.append(command)
