@@ -18,6 +18,8 @@ from molex_adapt.metrics.curve import Floats, checked_scores
 
 _MOST_STEPS = 100
 _GRADIENT_DONE = 1e-10
+FEWEST_OF_GAUSSIAN = 4
+"""Bona fide scores below which nothing is said of their spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,37 @@ class Calibration:
         scale, offset = _newton((real - centre) / spread, (fake - centre) / spread, shares)
         # The fit was made on standardised scores; this is the same map of the scores as they are.
         return cls(scale=scale / spread, offset=offset - scale * centre / spread)
+
+    @classmethod
+    def of_gaussians(cls, bona_fide: ArrayLike, spoof: ArrayLike) -> Calibration:
+        """The log-likelihood ratio of two Gaussians that both spread as bona fide speech does.
+
+        For a score that is one of many, of which the lowest decides. `fit` never claims much more than log(N) nats, so
+        that real speech stands near that limit by each of many detectors, also by those that tell their attack with
+        ease, and some always falls below by chance. Here the nats grow with the square of the distance between
+        the classes. What makes real speech fall is the spread of its own scores, whatever that of the attack is.
+
+        Args:
+            bona_fide, spoof: (N,) and (M,) scores of recordings that were not learnt from. The spread is that which N
+                recordings lead one to expect of the next one: with few of them it is wider than their own.
+
+        Raises:
+            DataError: unusable scores, fewer than four bona fide ones or all alike, or bona fide scores that are on
+                average not above the spoof scores.
+
+        Source: own; the variance of a Gaussian's predictive distribution (Student's t).
+        """
+        real, fake = checked_scores(bona_fide, spoof)
+        _require_direction(real, fake, _shares(None, real, fake))
+        _spread(real, fake, float(real.mean() + fake.mean()) / 2)
+        if real.size < FEWEST_OF_GAUSSIAN or not float(real.var()) > 0:
+            raise DataError(
+                f"Cannot calibrate by the spread of {real.size} bona fide score(s). Expected at least "
+                f"{FEWEST_OF_GAUSSIAN} that differ."
+            )
+        variance = float(real.var(ddof=1)) * (1 + 1 / real.size) * (real.size - 1) / (real.size - 3)
+        scale = float(real.mean() - fake.mean()) / variance
+        return cls(scale=scale, offset=-scale * float(real.mean() + fake.mean()) / 2)
 
 
 def _shares(weights: tuple[ArrayLike, ArrayLike] | None, real: Floats, fake: Floats) -> tuple[Floats, Floats]:

@@ -77,6 +77,27 @@ def test_separable_scores_claim_no_more_than_their_number_shows():
     assert sizes[1000] == pytest.approx(math.log(1001), abs=0.1)
 
 
+def test_gaussians_claim_what_the_spread_of_bona_fide_speech_shows():
+    real, fake = np.array([3.0, 4.0, 5.0, 6.0, 7.0]), np.array([-5.0, 5.0])
+    calibration = Calibration.of_gaussians(real, fake)
+    variance = 2.5 * (1 + 1 / 5) * 4 / 2
+    assert calibration.scale == pytest.approx((5 - 0) / variance)
+    assert calibration.apply(5.0) == pytest.approx(5**2 / variance / 2)
+    assert calibration.apply(0.0) == pytest.approx(-(5**2) / variance / 2)
+    real, fake = llrs(20000, 8.0, seed=5)
+    many = Calibration.of_gaussians(real * 3 + 1, fake * 3 + 1)
+    np.testing.assert_allclose(many.apply(real * 3 + 1), real, rtol=0.05, atol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake"),
+    [([1.0, 2.0, 3.0], [0.0]), ([1.0] * 9, [0.0]), ([1.0, 2.0, 3.0, 4.0], [9.0]), ([1.0, 2, 3, 4], [])],
+)
+def test_gaussians_need_a_spread_and_the_right_sign(real, fake):
+    with pytest.raises(DataError):
+        Calibration.of_gaussians(real, fake)
+
+
 def test_one_score_per_class_is_enough():
     calibration = Calibration.fit([3.0], [1.0])
     assert calibration.apply([3.0, 1.0]) == pytest.approx([math.log(2), -math.log(2)])

@@ -111,7 +111,7 @@ def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_n
             unheard[at, ~left] = rows[~left] @ solved_by_numpy(rows[left], real[left], ridge)
     says = says_by_numpy(unheard, real)
     evidence, unheard = says @ np.stack(said), says @ unheard
-    calibration = Calibration.fit(unheard[real], unheard[~real])
+    calibration = Calibration.of_gaussians(unheard[real], unheard[~real])
     found = readout.evidence(development.readings)
     np.testing.assert_allclose(found.numpy(), calibration.apply(evidence), atol=2e-2)
     np.testing.assert_allclose(learnt.unheard["expert"].numpy(), calibration.apply(unheard), atol=2e-2)

@@ -6,7 +6,7 @@ weights are solved from all folds, and it tells the experts what is left for the
 
 Shapes: N recordings, K features of a view after its basis, W those of both views together with their constants.
 
-Source: own; calibration by cross-validation after Platt (1999).
+Source: own; calibration on held-out folds after Platt (1999), by Gaussians rather than a logistic function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from molex_adapt.calibration import Calibration
+from molex_adapt.calibration import FEWEST_OF_GAUSSIAN, Calibration
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.readout.readings import Lesson, Lessons, together
@@ -123,10 +123,12 @@ class _Course:
         scale = torch.cat([say.expand(view.size) for view, say in zip(self.readout.views, says, strict=True)])
         weights, unheard = weights * scale, _sum((says[0] * views[0], says[1] * views[1]))
         measured = ~development.bona_fide if attacks is None else development.of(attacks)
+        heard = _sum(told(weights[None], self.features))[:, 0]
         calibration = (
             _calibrated(unheard, self.whole.bona_fide, forged)
             or _calibrated(self._said(weights, development), development.bona_fide, measured)
-            or _calibrated(_sum(told(weights[None], self.features))[:, 0], self.whole.bona_fide, forged)
+            # It speaks too well of what it has heard: no more than their number shows.
+            or _calibrated(heard, self.whole.bona_fide, forged, at_most_their_number=True)
         )
         if calibration is None:
             return False
@@ -181,13 +183,20 @@ def folds_of(groups: Sequence[str]) -> Tensor:
     return torch.tensor([known[group] for group in groups], dtype=torch.int64)
 
 
-def _calibrated(evidence: Tensor, bona_fide: Tensor, forged: Tensor) -> Calibration | None:
-    """None where a class is missing, or the evidence (N,) tells them the wrong way."""
+def _calibrated(
+    evidence: Tensor, bona_fide: Tensor, forged: Tensor, at_most_their_number: bool = False
+) -> Calibration | None:
+    """None where a class is missing, or the evidence (N,) tells them the wrong way.
+
+    Witnesses are many, and the lowest decides: hence the spread of real speech, where there is enough to see it.
+    """
     if not bool(forged.any()) or not bool(bona_fide.any()):
         return None
     values = evidence.double().numpy()
+    real, fake = values[bona_fide.numpy()], values[forged.numpy()]
+    by_number = at_most_their_number or len(real) < FEWEST_OF_GAUSSIAN
     try:
-        return Calibration.fit(values[bona_fide.numpy()], values[forged.numpy()])
+        return Calibration.fit(real, fake) if by_number else Calibration.of_gaussians(real, fake)
     except DataError:
         return None
 

@@ -188,6 +188,7 @@ def test_no_expert_is_trained_where_none_is_needed(trained, data_of, monkeypatch
 
 def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of, monkeypatch):
     detector, first = trained
+    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: True)
     monkeypatch.setattr(judgement, "refusals", lambda *given: ["worse"])
     result = add_expert(
         detector, "buzz", "buzz", data_of("buzz", seed=3), {}, first.threshold, detector.recipe, Run()
