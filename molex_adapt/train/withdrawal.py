@@ -24,6 +24,8 @@ from molex_adapt.train.losses import loss_of_each
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
+_CERTAIN = 1.96
+"""Standard errors, of a normal distribution's 95 %."""
 _NOTHING_CERTAIN = "its training brought nothing certain on the development split"
 _WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
 
@@ -164,9 +166,10 @@ def _losses(detector: Detector, development: Features) -> NDArray[np.float64]:
 
 
 def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_]) -> bool:
-    """Whether losses fell by more than the standard error of that, both classes with the same weight.
+    """Whether losses fell with the interval (95 %) above 0, both classes with the same weight.
 
-    With less, the simpler detector is as good: the one-standard-error rule (Breiman et al. 1984).
+    One standard error, as in the rule of Breiman et al. (1984), is not enough: training stopped where it was best on
+    these very recordings.
 
     Args:
         fell: (N,) by how much the loss of each recording fell; nats.
@@ -174,4 +177,4 @@ def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_]) -> bool:
     """
     classes = fell[bona_fide], fell[~bona_fide]
     error = sum(float(np.var(own)) / len(own) for own in classes) ** 0.5
-    return bool(sum(float(own.mean()) for own in classes) > error)
+    return bool(sum(float(own.mean()) for own in classes) > _CERTAIN * error)

@@ -157,12 +157,12 @@ def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
     assert any("its training brought nothing certain" in line for line in result.remarks)
 
 
-def test_a_gain_is_more_than_its_standard_error():
+def test_a_gain_is_certain():
     real = np.arange(40) < 30
     swing = np.tile([1.0, -1.0], 20)  # variance 1 in either class: a standard error of the sum of 0.365
-    assert is_gain(np.where(real, 0.37, 0.0) + swing, real)
-    assert not is_gain(np.where(real, 0.36, 0.0) + swing, real)
-    assert is_gain(np.where(real, 0.0, 0.37) + swing, real)  # few recordings of a class weigh as much as many
+    assert is_gain(np.where(real, 0.72, 0.0) + swing, real)
+    assert not is_gain(np.where(real, 0.71, 0.0) + swing, real)
+    assert is_gain(np.where(real, 0.0, 0.72) + swing, real)  # few recordings of a class weigh as much as many
     assert not is_gain(np.where(real, 1.0, -1.0), real)
     assert not is_gain(np.zeros(40), real)
     assert is_gain(np.full(40, 1e-6), real)
