@@ -122,6 +122,22 @@ def test_a_witness_is_ridge_regression_of_both_views_calibrated_on_what_it_has_n
     )
 
 
+def test_what_is_known_from_its_own_recordings_alone_claims_no_more_than_their_number():
+    for seed in range(0, 40, 2):  # of noise every second one is told the wrong way when unheard
+        readout = Readout(STATES)
+        train, reversed_ = (
+            lesson(40, seed, {"buzz": 5}, shift=0.0),
+            lesson(40, seed + 1, {"buzz": 5}, shift=-4.0),
+        )
+        learnt = learn(readout, {"expert": (train, reversed_)})
+        unheard = learnt.unheard["expert"]
+        if readout.witnesses and unheard[train.bona_fide].mean() < unheard[~train.bona_fide].mean():
+            said = readout.evidence(train.readings)
+            assert 0 < said[train.bona_fide].mean() < np.log(41) + 0.5
+            return
+    raise AssertionError("no seed leaves a witness to its own recordings")
+
+
 def test_few_recordings_hold_a_witness_back():
     ridge = Ridge(least=0.05, pull=20.0)
     assert [ridge.of(forged) for forged in (0, 10, 200, 400, 4000)] == [20.0, 2.0, 0.1, 0.05, 0.05]
