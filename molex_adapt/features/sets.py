@@ -5,7 +5,7 @@ Shapes: F_i frames of one utterance, S statistics of the low-level view, P poole
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -127,6 +127,10 @@ class Features:
     def of_class(self, bona_fide: bool) -> list[int]:
         """Indices of one class."""
         return [int(i) for i in (self.bona_fide == bona_fide).nonzero()[:, 0]]
+
+    def spoken_by(self, voices: Mapping[str, str]) -> tuple[str, ...]:
+        """The voice of each utterance, of names by source; its source where that is not known."""
+        return tuple(voices.get(source, source) for source in self.sources)
 
 
 def source_id(name: str) -> str:

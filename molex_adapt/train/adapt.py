@@ -10,7 +10,7 @@ import torch
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError, ExpertError
-from molex_adapt.features import Features, unmoved
+from molex_adapt.features import Features, unmoved, voices_of
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import rates, score_sets
@@ -78,7 +78,8 @@ def train_first(
     learnt = learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
     result.remarks += learnt.remarks
     let_it_speak_alone(detector, development)
-    alone = BeforeTheFirst.of(detector, development[0]) if len(names) == 1 else None
+    single = next(iter(domains.values())) if len(names) == 1 else None
+    alone = BeforeTheFirst.of(detector, single.dev, voices_of(single.table)) if single else None
     result.seconds["readout"] = time.monotonic() - started
     pools = [
         Pool(

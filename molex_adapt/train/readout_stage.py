@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from molex_adapt.calibration import Calibration
-from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import (
@@ -46,7 +45,7 @@ def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Ru
     places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
     owners = [data for data in domains.values() for _ in ("train", "dev")]
     lessons = [
-        Lesson(read.pick(next(places)), part.bona_fide, part.attacks, _groups(part, data.table))
+        Lesson(read.pick(next(places)), part.bona_fide, part.attacks, part.spoken_by(voices_of(data.table)))
         for part, data in zip(parts, owners, strict=True)
     ]
     return learn(readout, {name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)})
@@ -133,12 +132,6 @@ def weigh_readout(detector: Detector, development: Sequence[Features]) -> list[s
     return [
         f"the readout has {count} witness(es); its part in the score is {part}, the rest is the mixture's"
     ]
-
-
-def _groups(features: Features, table: Table) -> tuple[str, ...]:
-    """The voice of every utterance; its source where that is not known."""
-    voices = voices_of(table)
-    return tuple(voices.get(source, source) for source in features.sources)
 
 
 def _some(detector: Detector, data: DomainData, run: Run) -> Features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,10 @@ from molex_adapt.train.losses import loss_of_each
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
-_CERTAIN = 1.96
-"""Standard errors, of a normal distribution's 95 %."""
+_CERTAIN = 0.95
+"""Of a gain's interval; both of its tails."""
+_FEWEST_VOICES = 4
+"""Of fewer, Student's quantile would ask for more than any training brings."""
 _NOTHING_CERTAIN = "its training brought nothing certain on the development split"
 _WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
 
@@ -102,7 +105,7 @@ class ReadoutAlone:
 
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
-        if not is_gain(self.losses - former.losses(detector), former.development.bona_fide.numpy()):
+        if not brings(self.losses - former.losses(detector), former.development, former.voices):
             return _NOTHING_CERTAIN
         if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
@@ -130,27 +133,30 @@ class BeforeTheFirst:
 
     Attributes:
         calibration: by which it speaks alone.
-        development: the split that decides.
+        development, voices: the split that decides, and names by source.
         losses: (N,) its logistic losses; nats.
     """
 
     calibration: Calibration
     development: Features
+    voices: Mapping[str, str]
     losses: NDArray[np.float64]
 
     @classmethod
-    def of(cls, detector: Detector, development: Features) -> BeforeTheFirst | None:
+    def of(
+        cls, detector: Detector, development: Features, voices: Mapping[str, str]
+    ) -> BeforeTheFirst | None:
         """As it speaks now; None where there is none, or a head that would go on without it."""
         readout = detector.head.readout
         if readout is None or not readout.has_learnt or not detector.head.relative:
             return None
         calibrate(detector, [development])
-        return cls(detector.calibration, development, _losses(detector, development))
+        return cls(detector.calibration, development, voices, _losses(detector, development))
 
     def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
         """Withdraw the expert, unless what it brought is certain; True where it is withdrawn."""
         fell = self.losses - _losses(detector, self.development)
-        if is_gain(fell, self.development.bona_fide.numpy()):
+        if brings(fell, self.development, self.voices):
             return False
         # The readout's share is what it has alone: see `weigh_readout`.
         detector.calibration = self.calibration
@@ -165,16 +171,41 @@ def _losses(detector: Detector, development: Features) -> NDArray[np.float64]:
     return loss_of_each(found.scores, development.bona_fide)
 
 
-def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_]) -> bool:
+def brings(fell: NDArray[np.float64], development: Features, voices: Mapping[str, str]) -> bool:
+    """Whether an expert brings something certain: `is_gain` over voices, of names by source.
+
+    Where fewer than four are known, over source recordings, which says nothing of other voices.
+    """
+    units = development.spoken_by(voices)
+    if len(set(units)) < _FEWEST_VOICES:
+        units = development.sources
+    return is_gain(fell, development.bona_fide.numpy(), units)
+
+
+def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_], units: Sequence[str]) -> bool:
     """Whether losses fell with the interval (95 %) above 0, both classes with the same weight.
 
-    One standard error, as in the rule of Breiman et al. (1984), is not enough: training stopped where it was best on
-    these very recordings.
+    The recordings of one voice tell much the same, so the variance is clustered by unit, and the quantile is
+    Student's for their number. One standard error, as in the rule of Breiman et al. (1984), is not enough: training
+    stopped where it was best on these very recordings.
+
+    Source: own; Cameron & Miller (2015), "A practitioner's guide to cluster-robust inference", for the variance.
 
     Args:
         fell: (N,) by how much the loss of each recording fell; nats.
-        bona_fide: (N,) their labels.
+        bona_fide: (N,) their labels, of both classes.
+        units: of each the voice, or whatever was drawn as one. Of a single unit nothing is certain.
     """
-    classes = fell[bona_fide], fell[~bona_fide]
-    error = sum(float(np.var(own)) / len(own) for own in classes) ** 0.5
-    return bool(sum(float(own.mean()) for own in classes) > _CERTAIN * error)
+    from scipy.special import stdtrit
+
+    names, own = np.unique(np.asarray(units), return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return False
+    total, moved = 0.0, np.zeros(count)  # the sum of both means, and by how much each unit moves it
+    for members in (bona_fide, ~bona_fide):
+        mean = float(fell[members].mean())
+        total += mean
+        moved += np.bincount(own[members], (fell[members] - mean) / members.sum(), minlength=count)
+    error = float(np.sum(moved**2) * count / (count - 1)) ** 0.5
+    return bool(total > stdtrit(count - 1, (1 + _CERTAIN) / 2) * error)

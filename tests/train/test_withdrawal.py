@@ -59,7 +59,7 @@ def trained(untrained, data_of, monkeypatch):
 def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_of, monkeypatch):
     data, asked = data_of("hum"), []
 
-    def gain(fell, bona_fide):
+    def gain(fell, bona_fide, units):
         asked.append((fell, bona_fide))
         return False
 
@@ -158,14 +158,38 @@ def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
 
 
 def test_a_gain_is_certain():
-    real = np.arange(40) < 30
-    swing = np.tile([1.0, -1.0], 20)  # variance 1 in either class: a standard error of the sum of 0.365
-    assert is_gain(np.where(real, 0.72, 0.0) + swing, real)
-    assert not is_gain(np.where(real, 0.71, 0.0) + swing, real)
-    assert is_gain(np.where(real, 0.0, 0.72) + swing, real)  # few recordings of a class weigh as much as many
-    assert not is_gain(np.where(real, 1.0, -1.0), real)
-    assert not is_gain(np.zeros(40), real)
-    assert is_gain(np.full(40, 1e-6), real)
+    real, each = np.arange(40) < 30, [str(at) for at in range(40)]
+    swing = np.tile([1.0, -1.0], 20)  # variance 1 in either class: a standard error of the sum of 0.370
+    assert is_gain(np.where(real, 0.76, 0.0) + swing, real, each)  # times 2.023, Student's for 39
+    assert not is_gain(np.where(real, 0.74, 0.0) + swing, real, each)
+    assert is_gain(np.where(real, 0.0, 0.76) + swing, real, each)  # few recordings of a class weigh as many
+    assert not is_gain(np.where(real, 1.0, -1.0), real, each)
+    assert not is_gain(np.zeros(40), real, each)
+    assert is_gain(np.full(40, 1e-6), real, each)
+
+
+@pytest.mark.parametrize(("fell", "certain"), [(2.2, False), (2.6, True)])
+def test_a_gain_is_certain_over_voices(fell, certain):
+    """Two voices gain and two lose, however many recordings each has; the t quantile of 3 degrees is 3.18."""
+    voices = [name for name in "abcd" for _ in range(100)]
+    real = np.tile([True, False], 200)
+    swing = np.repeat([0.7, -0.7, 0.7, -0.7], 100)  # moves the sum of both means by 1.4
+    assert is_gain(np.full(400, fell / 2) + swing, real, voices) == certain
+    assert is_gain(np.full(400, fell / 2) + swing, real, [str(at) for at in range(400)])
+
+
+def test_of_one_unit_nothing_is_certain():
+    assert not is_gain(np.ones(4), np.array([True, True, False, False]), ["a"] * 4)
+
+
+@pytest.mark.parametrize(("known", "counted"), [(3, 8), (4, 4)])
+def test_voices_are_counted_where_there_are_enough(data_of, monkeypatch, known, counted):
+    development, units = data_of("hum").dev, []
+    monkeypatch.setattr(withdrawal, "is_gain", lambda fell, real, own: units.extend(own) or True)
+    sources = sorted(set(development.sources))
+    voices = {source: f"voice {at % known}" for at, source in enumerate(sources)}
+    assert withdrawal.brings(np.zeros(len(development)), development, voices)
+    assert len(units) == len(development) and len(set(units)) == counted
 
 
 @pytest.mark.parametrize("if_needed", [False, True])
