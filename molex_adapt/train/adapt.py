@@ -155,12 +155,11 @@ def add_expert(
     pools = with_replay([new], former.replay, recipe.training.replay_share)
     if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
         standardise_routers(detector, pools)
-    stays = detector.calibration if former.calibration is not None else None
-    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed, stays)
+    stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed)
     result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     round_to_half(detector, [name])
     held = former.rehearsed
-    stage = router_stage(detector, pools, [former.development], recipe, run.seed, name, held, stays)
+    stage = router_stage(detector, pools, [former.development], recipe, run.seed, name, held)
     result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from molex_adapt.calibration import Calibration
@@ -21,7 +19,6 @@ from molex_adapt.train.acceptance import DomainScores, score_sets
 from molex_adapt.train.calibrate import DevelopmentScores, score_development, spare
 from molex_adapt.train.judgement import Adapted, recalibrate, timed
 from molex_adapt.train.likeness import likeness
-from molex_adapt.train.losses import loss_of_each
 from molex_adapt.train.old import (
     OldDomain,
     check_sets,
@@ -63,11 +60,6 @@ class Former:
     rehearsed: Tensor | None
     voices: Mapping[str, str]
     calibration: Calibration | None
-
-    def losses(self, detector: Detector) -> NDArray[np.float64]:
-        """(N,) logistic losses of the new domain's development split, in nats."""
-        found = score_development(detector, {self.domain: self.development})
-        return loss_of_each(found.scores, self.development.bona_fide)
 
     def settle(self, detector: Detector, result: Adapted) -> None:
         """Weigh the readout and calibrate anew, for the mixture as it is now.

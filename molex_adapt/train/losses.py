@@ -120,7 +120,6 @@ def development_loss(
     sets: Sequence[Features],
     utterances: int,
     shares: Sequence[float] | None = None,
-    calibration: Calibration | None = None,
 ) -> Callable[[], float]:
     """A function that measures the detector: the logistic loss of its calibrated scores on development sets, in nats.
 
@@ -129,8 +128,9 @@ def development_loss(
     recording counts once: otherwise one hard recording would outweigh a whole domain. Of each class and set at most
     `utterances` are used, evenly spaced.
 
-    Where no `calibration` is to stay, every call fits it anew. A newly trained expert is overconfident at first, and
-    calibration corrects that after training anyway. Logits that cannot be calibrated are used as they are.
+    Every call fits the calibration anew: what is asked is how well the classes are told apart. By one that stays, a
+    readout that claims too much on new voices is best damped, and the loss falls though no more is told apart. Logits
+    that cannot be calibrated are used as they are.
     """
     counts = [1.0] * len(sets) if shares is None else list(shares)
     parts: list[Features] = []
@@ -150,7 +150,7 @@ def development_loss(
     )
 
     def evaluate() -> float:
-        logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights, calibration)
+        logits = _calibrated(logits_of(detector, heard), heard.bona_fide, weights)
         losses = F.binary_cross_entropy_with_logits(logits, heard.bona_fide.float(), reduction="none")
         weighted = losses.double().numpy() * weights
         # The first part is all bona fide speech. Each class sums to its mean; a class that is missing is left out.
@@ -160,12 +160,10 @@ def development_loss(
     return evaluate
 
 
-def _calibrated(
-    logits: Tensor, bona_fide: Tensor, weights: NDArray[np.float64], stays: Calibration | None
-) -> Tensor:
+def _calibrated(logits: Tensor, bona_fide: Tensor, weights: NDArray[np.float64]) -> Tensor:
     values, real = logits.double().numpy(), bona_fide.numpy()
     try:
-        found = stays or Calibration.fit(values[real], values[~real], weights=(weights[real], weights[~real]))
+        found = Calibration.fit(values[real], values[~real], weights=(weights[real], weights[~real]))
     except DataError:
         return logits
     return torch.from_numpy(found.apply(values)).float()

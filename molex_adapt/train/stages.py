@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
@@ -101,12 +100,11 @@ def expert_stage(
     recipe: Recipe,
     seed: int = 0,
     rehearsed: Tensor | None = None,
-    calibration: Calibration | None = None,
 ) -> Stage:
     """Expert stage: the new expert and its router rows; all other experts, their rows, the head and the base stay.
 
     Its gates open for its own attack first, in closed form, and stay closed on `rehearsed`, (M, L, D) routing inputs of
-    old domains. The development split is the new domain's, and is measured by the `calibration` that is to stay.
+    old domains. The development split is the new domain's.
     """
     mixture, options = detector.mixture, recipe.expert
     row = mixture.index(name)
@@ -121,7 +119,7 @@ def expert_stage(
         gate = gate_loss(detector, batch, row, rehearsed)
         return value + (FIRM if rehearsed is not None else 1) * recipe.router.domain_loss * gate
 
-    return _stage(detector, groups, pools, loss, [development], recipe, "expert", seed, calibration)
+    return _stage(detector, groups, pools, loss, [development], recipe, "expert", seed)
 
 
 def router_stage(
@@ -132,12 +130,11 @@ def router_stage(
     seed: int = 0,
     new: str | None = None,
     rehearsed: Tensor | None = None,
-    calibration: Calibration | None = None,
 ) -> Stage:
     """Router stage: the rows of all routers and nothing else. Where no evaluation is better, the old rows stay.
 
     `rehearsed`, (M, L, D) routing inputs of old domains, are to be routed as they were, and the gates of the `new`
-    expert stay closed on them. A `calibration` that is to stay is the one that development sets are measured by.
+    expert stay closed on them.
     """
     mixture = detector.mixture
     rows = [row for name in mixture.names for row in mixture.router_rows(name)]
@@ -159,7 +156,7 @@ def router_stage(
         gate = gate_loss(detector, batch, mixture.index(new), rehearsed)
         return value + FIRM * recipe.router.domain_loss * gate + drift_loss(detector, rehearsed, before)
 
-    return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed, calibration)
+    return _stage(detector, groups, pools, loss, development, recipe, "router_stage", seed)
 
 
 def _routed_loss(detector: Detector, batch: Batch, recipe: Recipe) -> Tensor:
@@ -204,7 +201,6 @@ def _stage(
     recipe: Recipe,
     section: Literal["joint", "expert", "router_stage"],
     seed: int,
-    calibration: Calibration | None = None,
 ) -> Stage:
     options: StageOptions = getattr(recipe, section)
     # Whole long recordings would make early stopping slower than training, and would add little to the figure.
@@ -217,7 +213,7 @@ def _stage(
         groups,
         Sampler(pools, recipe.training.batch_size, crop, seed, shortest),
         loss,
-        development_loss(detector, development, utterances, calibration=calibration),
+        development_loss(detector, development, utterances),
         options,
         recipe.training.patience,
         start_competes=section != "expert",  # an expert that was not trained is none

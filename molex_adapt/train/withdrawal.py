@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
@@ -41,7 +42,7 @@ class ReadoutAlone:
         head, calibration: as they are with it.
         rows: of every router before the new expert came.
         judged: every domain before and with it, and what speaks against it.
-        losses: (N,) logistic losses of the new domain's development split; nats.
+        losses: (N,) logistic losses of the new domain's development split, by a calibration of their own; nats.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -83,7 +84,7 @@ class ReadoutAlone:
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         head = copy.deepcopy(detector.head.state_dict())
         rows = [router.rows.table.clone() for router in detector.mixture.routers]
-        return cls(head, detector.calibration, rows, judged, former.losses(detector), told)
+        return cls(head, detector.calibration, rows, judged, _losses(detector, former.development), told)
 
     @property
     def accepted(self) -> bool:
@@ -105,7 +106,7 @@ class ReadoutAlone:
 
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
-        if not brings(self.losses - former.losses(detector), former.development, former.voices):
+        if not brings(self.losses - _losses(detector, former.development), former.development, former.voices):
             return _NOTHING_CERTAIN
         if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
@@ -134,7 +135,7 @@ class BeforeTheFirst:
     Attributes:
         calibration: by which it speaks alone.
         development, voices: the split that decides, and names by source.
-        losses: (N,) its logistic losses; nats.
+        losses: (N,) its logistic losses, likewise; nats.
     """
 
     calibration: Calibration
@@ -167,8 +168,18 @@ class BeforeTheFirst:
 
 
 def _losses(detector: Detector, development: Features) -> NDArray[np.float64]:
-    found = score_development(detector, {"": development})
-    return loss_of_each(found.scores, development.bona_fide)
+    """(N,) logistic losses by a calibration of their own, in nats.
+
+    By the detector's own an expert would gain where it damps a readout that claims too much on new voices, and tells
+    no more apart. Scores that have the wrong order tell nothing.
+    """
+    scores = score_development(detector, {"": development}).scores
+    real = development.bona_fide.numpy()
+    try:
+        own = Calibration.fit(scores[real], scores[~real])
+    except DataError:
+        return np.full(len(scores), np.log(2))
+    return loss_of_each(own.apply(scores), development.bona_fide)
 
 
 def brings(fell: NDArray[np.float64], development: Features, voices: Mapping[str, str]) -> bool:

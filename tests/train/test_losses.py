@@ -176,17 +176,6 @@ def test_overconfidence_alone_does_not_count(detector_of, features_of, tiny_reci
     assert evaluate() == pytest.approx(before, rel=1e-3)
 
 
-def test_by_a_calibration_that_stays_it_does(detector_of, features_of, tiny_recipe):
-    detector, clips = detector_of(tiny_recipe(), "world"), features_of(12)
-    signs = torch.where(clips.bona_fide, -1.0, 1.0)
-    scores = 1.3 * logits_of(detector, clips) + 0.4
-    expected = torch.stack(
-        [F.softplus(signs * scores)[which].mean() for which in (signs > 0, signs < 0)]
-    ).mean()
-    found = development_loss(detector, [clips], 64, calibration=Calibration(1.3, 0.4))()
-    assert found == pytest.approx(float(expected))
-
-
 def test_logits_are_of_the_evaluation_mode_and_of_each_row_alone(detector_of, features_of, tiny_recipe):
     detector = detector_of(tiny_recipe(router={"noise": 2.0}), "world", "opus")
     features = features_of(6)

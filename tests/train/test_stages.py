@@ -136,7 +136,7 @@ def test_a_dead_layer_leaves_no_expert_behind(detector_of, tiny_recipe):
 def test_evaluations_far_apart_hear_more(detector_of, features_of, tiny_recipe, monkeypatch, every, heard):
     asked = []
     monkeypatch.setattr(
-        stages, "development_loss", lambda detector, sets, utterances, calibration: asked.append(utterances)
+        stages, "development_loss", lambda detector, sets, utterances: asked.append(utterances)
     )
     recipe = tiny_recipe(joint={"evaluate_every": every})
     joint_stage(detector_of(recipe, *OLD), [Pool(features_of(4), 1.0)], [features_of(4)], recipe)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from molex_adapt import Run
+from molex_adapt.calibration import Calibration
 from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
@@ -176,6 +177,24 @@ def test_a_gain_is_certain_over_voices(fell, certain):
     swing = np.repeat([0.7, -0.7, 0.7, -0.7], 100)  # moves the sum of both means by 1.4
     assert is_gain(np.full(400, fell / 2) + swing, real, voices) == certain
     assert is_gain(np.full(400, fell / 2) + swing, real, [str(at) for at in range(400)])
+
+
+def test_what_only_damps_scores_brings_nothing(trained, data_of):
+    """The loss by the detector's own calibration would fall: its scores claim too much."""
+    detector, _ = trained
+    clips = data_of("hum", seed=5).dev
+    detector.calibration = Calibration(30.0, 0.0)
+    before = withdrawal._losses(detector, clips)
+    detector.calibration = Calibration(0.3, 1.0)
+    np.testing.assert_allclose(withdrawal._losses(detector, clips), before, atol=1e-6)
+    assert 0 < before.mean() < np.log(2)
+
+
+def test_scores_in_the_wrong_order_tell_nothing(trained, data_of):
+    detector, _ = trained
+    clips = data_of("hum", seed=5).dev
+    turned = replace(clips, bona_fide=~clips.bona_fide)
+    np.testing.assert_allclose(withdrawal._losses(detector, turned), np.log(2))
 
 
 def test_of_one_unit_nothing_is_certain():
