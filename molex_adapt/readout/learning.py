@@ -11,7 +11,7 @@ Source: own; calibration on held-out folds after Platt (1999), by Gaussians rath
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from molex_adapt.calibration import FEWEST_OF_GAUSSIAN, Calibration
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
+from molex_adapt.metrics.curve import Floats
 from molex_adapt.readout.readings import Lesson, Lessons, together
 from molex_adapt.readout.readout import ANY, Readout, told
 from molex_adapt.readout.view import Moments, View
@@ -128,7 +129,7 @@ class _Course:
             _calibrated(unheard, self.whole.bona_fide, forged)
             or _calibrated(self._said(weights, development), development.bona_fide, measured)
             # It speaks too well of what it has heard: no more than their number shows.
-            or _calibrated(heard, self.whole.bona_fide, forged, at_most_their_number=True)
+            or _calibrated(heard, self.whole.bona_fide, forged, Calibration.fit)
         )
         if calibration is None:
             return False
@@ -183,20 +184,25 @@ def folds_of(groups: Sequence[str]) -> Tensor:
     return torch.tensor([known[group] for group in groups], dtype=torch.int64)
 
 
-def _calibrated(
-    evidence: Tensor, bona_fide: Tensor, forged: Tensor, at_most_their_number: bool = False
-) -> Calibration | None:
-    """None where a class is missing, or the evidence (N,) tells them the wrong way.
+def _of_many(real: Floats, fake: Floats) -> Calibration:
+    """Witnesses are many, and the lowest decides: by the spread of real speech, where there is enough to see it."""
+    fit = Calibration.fit if len(real) < FEWEST_OF_GAUSSIAN else Calibration.of_gaussians
+    return fit(real, fake)
 
-    Witnesses are many, and the lowest decides: hence the spread of real speech, where there is enough to see it.
-    """
+
+def _calibrated(
+    evidence: Tensor,
+    bona_fide: Tensor,
+    forged: Tensor,
+    fit: Callable[[Floats, Floats], Calibration] = _of_many,
+) -> Calibration | None:
+    """None where a class is missing, or the evidence (N,) tells them the wrong way."""
     if not bool(forged.any()) or not bool(bona_fide.any()):
         return None
     values = evidence.double().numpy()
     real, fake = values[bona_fide.numpy()], values[forged.numpy()]
-    by_number = at_most_their_number or len(real) < FEWEST_OF_GAUSSIAN
     try:
-        return Calibration.fit(real, fake) if by_number else Calibration.of_gaussians(real, fake)
+        return fit(real, fake)
     except DataError:
         return None
 

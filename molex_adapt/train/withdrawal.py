@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,24 +13,18 @@ from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
-from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
-from molex_adapt.train.calibrate import calibrate, score_development
+from molex_adapt.train.calibrate import calibrate
 from molex_adapt.train.former import Former
+from molex_adapt.train.gain import gain_of, own_losses
 from molex_adapt.train.judgement import Adapted, compare_all, timed
-from molex_adapt.train.losses import loss_of_each
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
-_CERTAIN = 0.95
-"""Of a gain's interval; both of its tails."""
-_FEWEST_VOICES = 4
-"""Of fewer, Student's quantile would ask for more than any training brings."""
-_NOTHING_CERTAIN = "its training brought nothing certain on the development split"
 _WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
 
 
@@ -84,7 +78,7 @@ class ReadoutAlone:
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         head = copy.deepcopy(detector.head.state_dict())
         rows = [router.rows.table.clone() for router in detector.mixture.routers]
-        return cls(head, detector.calibration, rows, judged, _losses(detector, former.development), told)
+        return cls(head, detector.calibration, rows, judged, own_losses(detector, former.development), told)
 
     @property
     def accepted(self) -> bool:
@@ -106,8 +100,11 @@ class ReadoutAlone:
 
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
-        if not brings(self.losses - _losses(detector, former.development), former.development, former.voices):
-            return _NOTHING_CERTAIN
+        gain = gain_of(
+            self.losses - own_losses(detector, former.development), former.development, former.voices
+        )
+        if not gain.is_certain:
+            return str(gain)
         if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
         return ""
@@ -152,71 +149,17 @@ class BeforeTheFirst:
         if readout is None or not readout.has_learnt or not detector.head.relative:
             return None
         calibrate(detector, [development])
-        return cls(detector.calibration, development, voices, _losses(detector, development))
+        return cls(detector.calibration, development, voices, own_losses(detector, development))
 
     def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
         """Withdraw the expert, unless what it brought is certain; True where it is withdrawn."""
-        fell = self.losses - _losses(detector, self.development)
-        if brings(fell, self.development, self.voices):
+        fell = self.losses - own_losses(detector, self.development)
+        gain = gain_of(fell, self.development, self.voices)
+        if gain.is_certain:
             return False
         # The readout's share is what it has alone: see `weigh_readout`.
         detector.calibration = self.calibration
         detector.mixture.withdraw(name)
         result.withdrawn = True
-        result.remarks.append(_WITHDRAWN.format(name=name, why=_NOTHING_CERTAIN))
+        result.remarks.append(_WITHDRAWN.format(name=name, why=gain))
         return True
-
-
-def _losses(detector: Detector, development: Features) -> NDArray[np.float64]:
-    """(N,) logistic losses by a calibration of their own, in nats.
-
-    By the detector's own an expert would gain where it damps a readout that claims too much on new voices, and tells
-    no more apart. Scores that have the wrong order tell nothing.
-    """
-    scores = score_development(detector, {"": development}).scores
-    real = development.bona_fide.numpy()
-    try:
-        own = Calibration.fit(scores[real], scores[~real])
-    except DataError:
-        return np.full(len(scores), np.log(2))
-    return loss_of_each(own.apply(scores), development.bona_fide)
-
-
-def brings(fell: NDArray[np.float64], development: Features, voices: Mapping[str, str]) -> bool:
-    """Whether an expert brings something certain: `is_gain` over voices, of names by source.
-
-    Where fewer than four are known, over source recordings, which says nothing of other voices.
-    """
-    units = development.spoken_by(voices)
-    if len(set(units)) < _FEWEST_VOICES:
-        units = development.sources
-    return is_gain(fell, development.bona_fide.numpy(), units)
-
-
-def is_gain(fell: NDArray[np.float64], bona_fide: NDArray[np.bool_], units: Sequence[str]) -> bool:
-    """Whether losses fell with the interval (95 %) above 0, both classes with the same weight.
-
-    The recordings of one voice tell much the same, so the variance is clustered by unit, and the quantile is
-    Student's for their number. One standard error, as in the rule of Breiman et al. (1984), is not enough: training
-    stopped where it was best on these very recordings.
-
-    Source: own; Cameron & Miller (2015), "A practitioner's guide to cluster-robust inference", for the variance.
-
-    Args:
-        fell: (N,) by how much the loss of each recording fell; nats.
-        bona_fide: (N,) their labels, of both classes.
-        units: of each the voice, or whatever was drawn as one. Of a single unit nothing is certain.
-    """
-    from scipy.special import stdtrit
-
-    names, own = np.unique(np.asarray(units), return_inverse=True)
-    count = len(names)
-    if count < 2:
-        return False
-    total, moved = 0.0, np.zeros(count)  # the sum of both means, and by how much each unit moves it
-    for members in (bona_fide, ~bona_fide):
-        mean = float(fell[members].mean())
-        total += mean
-        moved += np.bincount(own[members], (fell[members] - mean) / members.sum(), minlength=count)
-    error = float(np.sum(moved**2) * count / (count - 1)) ** 0.5
-    return bool(total > stdtrit(count - 1, (1 + _CERTAIN) / 2) * error)

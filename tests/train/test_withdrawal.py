@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from molex_adapt import Run
-from molex_adapt.calibration import Calibration
-from molex_adapt.features import logits_of, readings_of
+from molex_adapt.features import logits_of, readings_of, voices_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
 from molex_adapt.routing import collect
 from molex_adapt.train import adapt, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
-from molex_adapt.train.withdrawal import is_gain
+from molex_adapt.train.gain import Gain
+
+CERTAIN, NOTHING = Gain(0.2, 0.1, 8, "voices"), Gain(0.1, 0.2, 8, "voices")
 
 
 def told(features, shift):
@@ -51,7 +52,7 @@ def untrained(detector_of, tiny_recipe):
 def trained(untrained, data_of, monkeypatch):
     """A first expert that is at work, whatever it brought."""
     with monkeypatch.context() as patch:
-        patch.setattr(withdrawal, "is_gain", lambda *given: True)
+        patch.setattr(withdrawal, "gain_of", lambda *given: CERTAIN)
         first = train_first(untrained, {"hum": data_of("hum")}, untrained.recipe, Run())
     assert not first.withdrawn
     return untrained, first
@@ -60,16 +61,17 @@ def trained(untrained, data_of, monkeypatch):
 def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_of, monkeypatch):
     data, asked = data_of("hum"), []
 
-    def gain(fell, bona_fide, units):
-        asked.append((fell, bona_fide))
-        return False
+    def gain(fell, development, voices):
+        asked.append((fell, development, voices))
+        return NOTHING
 
-    monkeypatch.setattr(withdrawal, "is_gain", gain)
+    monkeypatch.setattr(withdrawal, "gain_of", gain)
     monkeypatch.setattr(loop, "_judge", newest_is_best)
     first = train_first(untrained, {"hum": data}, untrained.recipe, Run())
     assert first.withdrawn and untrained.mixture.has_withdrawn("hum")
-    ((fell, bona_fide),) = asked
-    assert len(fell) == len(data.dev) and np.array_equal(bona_fide, data.dev.bona_fide.numpy())
+    ((fell, development, voices),) = asked
+    assert len(fell) == len(data.dev) and development is data.dev and voices == voices_of(data.table)
+    bona_fide = data.dev.bona_fide.numpy()
     assert np.abs(fell).max() > 0
     remarks = [line for line in first.remarks if "hum is withdrawn: kept, with closed gates" in line]
     assert len(remarks) == 1 and not any("experts come on top" in line for line in first.remarks)
@@ -85,7 +87,7 @@ def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_o
 
 @pytest.mark.parametrize("sharing", [(), ("only",)])
 def test_a_single_expert_is_led_to_its_domain_by_whatever_name(untrained, data_of, monkeypatch, sharing):
-    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: True)
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: CERTAIN)
     data = data_of("hum")
     train_first(untrained, {"hum": data}, untrained.recipe, Run(), sharing)
     shares = collect(untrained, data.train).gates.mean((1, 2))
@@ -96,7 +98,7 @@ def test_a_single_expert_is_led_to_its_domain_by_whatever_name(untrained, data_o
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_was_asked_for_as_several_is_not_withdrawn(untrained, data_of, monkeypatch, count):
     """Of several experts nothing says which one brought nothing; a head without a readout needs its own."""
-    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: False)
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: NOTHING)
     if count == 1:
         first = train_first(untrained, {"hum": data_of("hum")}, untrained.recipe, Run(), sharing=["a", "b"])
     else:
@@ -116,7 +118,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
 
     monkeypatch.setattr(judgement, "refusals", judged)
     monkeypatch.setattr(judgement, "unproven", lambda *given: [])
-    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: True)
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: CERTAIN)
     monkeypatch.setattr(loop, "_judge", newest_is_best)
     before = [router.rows.table.clone() for router in detector.mixture.routers]
     result = add_expert(
@@ -155,60 +157,9 @@ def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
     assert result.withdrawn  # accepted or not
     assert all(router.withdrawn.tolist() == [False, True] for router in detector.mixture.routers)
     assert "router" in result.stages  # what both stages bring is judged
-    assert any("its training brought nothing certain" in line for line in result.remarks)
-
-
-def test_a_gain_is_certain():
-    real, each = np.arange(40) < 30, [str(at) for at in range(40)]
-    swing = np.tile([1.0, -1.0], 20)  # variance 1 in either class: a standard error of the sum of 0.370
-    assert is_gain(np.where(real, 0.76, 0.0) + swing, real, each)  # times 2.023, Student's for 39
-    assert not is_gain(np.where(real, 0.74, 0.0) + swing, real, each)
-    assert is_gain(np.where(real, 0.0, 0.76) + swing, real, each)  # few recordings of a class weigh as many
-    assert not is_gain(np.where(real, 1.0, -1.0), real, each)
-    assert not is_gain(np.zeros(40), real, each)
-    assert is_gain(np.full(40, 1e-6), real, each)
-
-
-@pytest.mark.parametrize(("fell", "certain"), [(2.2, False), (2.6, True)])
-def test_a_gain_is_certain_over_voices(fell, certain):
-    """Two voices gain and two lose, however many recordings each has; the t quantile of 3 degrees is 3.18."""
-    voices = [name for name in "abcd" for _ in range(100)]
-    real = np.tile([True, False], 200)
-    swing = np.repeat([0.7, -0.7, 0.7, -0.7], 100)  # moves the sum of both means by 1.4
-    assert is_gain(np.full(400, fell / 2) + swing, real, voices) == certain
-    assert is_gain(np.full(400, fell / 2) + swing, real, [str(at) for at in range(400)])
-
-
-def test_what_only_damps_scores_brings_nothing(trained, data_of):
-    """The loss by the detector's own calibration would fall: its scores claim too much."""
-    detector, _ = trained
-    clips = data_of("hum", seed=5).dev
-    detector.calibration = Calibration(30.0, 0.0)
-    before = withdrawal._losses(detector, clips)
-    detector.calibration = Calibration(0.3, 1.0)
-    np.testing.assert_allclose(withdrawal._losses(detector, clips), before, atol=1e-6)
-    assert 0 < before.mean() < np.log(2)
-
-
-def test_scores_in_the_wrong_order_tell_nothing(trained, data_of):
-    detector, _ = trained
-    clips = data_of("hum", seed=5).dev
-    turned = replace(clips, bona_fide=~clips.bona_fide)
-    np.testing.assert_allclose(withdrawal._losses(detector, turned), np.log(2))
-
-
-def test_of_one_unit_nothing_is_certain():
-    assert not is_gain(np.ones(4), np.array([True, True, False, False]), ["a"] * 4)
-
-
-@pytest.mark.parametrize(("known", "counted"), [(3, 8), (4, 4)])
-def test_voices_are_counted_where_there_are_enough(data_of, monkeypatch, known, counted):
-    development, units = data_of("hum").dev, []
-    monkeypatch.setattr(withdrawal, "is_gain", lambda fell, real, own: units.extend(own) or True)
-    sources = sorted(set(development.sources))
-    voices = {source: f"voice {at % known}" for at, source in enumerate(sources)}
-    assert withdrawal.brings(np.zeros(len(development)), development, voices)
-    assert len(units) == len(development) and len(set(units)) == counted
+    assert any(
+        "for on the development split its training brought nothing certain" in line for line in result.remarks
+    )
 
 
 @pytest.mark.parametrize("if_needed", [False, True])
@@ -231,7 +182,7 @@ def test_no_expert_is_trained_where_none_is_needed(trained, data_of, monkeypatch
 
 def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of, monkeypatch):
     detector, first = trained
-    monkeypatch.setattr(withdrawal, "is_gain", lambda *given: True)
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: CERTAIN)
     monkeypatch.setattr(judgement, "refusals", lambda *given: ["worse"])
     result = add_expert(
         detector, "buzz", "buzz", data_of("buzz", seed=3), {}, first.threshold, detector.recipe, Run()
