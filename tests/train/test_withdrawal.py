@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from molex_adapt import Run
-from molex_adapt.features import logits_of, readings_of, voices_of
+from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
 from molex_adapt.routing import collect
-from molex_adapt.train import adapt, judgement, loop, withdrawal
+from molex_adapt.train import adapt, former, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.gain import Gain
@@ -67,10 +67,11 @@ def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_o
 
     monkeypatch.setattr(withdrawal, "gain_of", gain)
     monkeypatch.setattr(loop, "_judge", newest_is_best)
+    monkeypatch.setattr(adapt, "voices_of", lambda table: {"of": table})
     first = train_first(untrained, {"hum": data}, untrained.recipe, Run())
     assert first.withdrawn and untrained.mixture.has_withdrawn("hum")
     ((fell, development, voices),) = asked
-    assert len(fell) == len(data.dev) and development is data.dev and voices == voices_of(data.table)
+    assert len(fell) == len(data.dev) and development is data.dev and voices == {"of": data.table}
     bona_fide = data.dev.bona_fide.numpy()
     assert np.abs(fell).max() > 0
     remarks = [line for line in first.remarks if "hum is withdrawn: kept, with closed gates" in line]
@@ -160,6 +161,18 @@ def test_an_expert_that_learnt_nothing_is_withdrawn(trained, data_of, accept):
     assert any(
         "for on the development split its training brought nothing certain" in line for line in result.remarks
     )
+
+
+def test_a_later_expert_is_judged_over_the_voices_of_its_domain(trained, data_of, monkeypatch):
+    detector, first = trained
+    new, asked = data_of("buzz", seed=3), []
+    monkeypatch.setattr(former, "voices_among", lambda old, data: {"of": list(data)})
+    monkeypatch.setattr(judgement, "compare_all", lambda *given: None)
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: asked.append(given) or NOTHING)
+    result = add_expert(detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run())
+    ((_, development, voices),) = asked
+    assert development is new.dev and voices == {"of": [new]}
+    assert result.withdrawn and any(str(NOTHING) in line for line in result.remarks)
 
 
 @pytest.mark.parametrize("if_needed", [False, True])
