@@ -54,10 +54,10 @@ def loss_of_each(scores: NDArray[np.float64], bona_fide: Tensor) -> NDArray[np.f
 def logits_and_loss(detector: Detector, batch: Batch, twin_weight: float) -> tuple[Tensor, Tensor]:
     """(B,) logits of the mixture, and the `detection_loss` plus `twin_weight` times the `twin_loss` of the whole score.
 
-    What the readout says is part of that: experts learn what it leaves unsolved.
+    What the readout says is part of that: experts learn what it leaves unsolved, as if what they say were not shrunk.
     """
     logit = detector.logit(batch.features, batch.frames) if batch.said is None else batch.said
-    whole = logit + batch.told
+    whole = logit / detector.head.shrinkage + batch.told
     return logit, detection_loss(whole, batch.bona_fide) + twin_weight * twin_loss(whole, batch.twin)
 
 
