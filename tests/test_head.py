@@ -54,7 +54,9 @@ def test_a_relative_head_scores_what_changed_and_has_no_bias():
     whole = Head(32, 3, HeadOptions(width=8)).eval()
     whole.load_state_dict(made.state_dict() | {"classify.bias": torch.tensor([0.7])})
     states, frozen, mask = heard(6), heard(6, 5), torch.ones(1, 6, dtype=torch.bool)
-    torch.testing.assert_close(made(states, mask, frozen), whole(states, mask) - whole(frozen, mask))
+    changed = whole(states, mask) - whole(frozen, mask)
+    torch.testing.assert_close(made(states, mask, frozen), made.shrinkage * changed)
+    assert 0 < made.shrinkage < 1 == whole.shrinkage
     assert float(made(states, mask, states)) == 0.0
     made.train()
     assert all(float(made(states, mask, states)) == 0.0 for _ in range(9))  # both sides meet the same dropout

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -37,8 +39,13 @@ def test_a_recording_is_ranked_above_its_forged_copy():
     assert float(shifted) == pytest.approx(float(expected))
 
 
-def test_experts_learn_what_the_readout_leaves_unsolved():
+@pytest.mark.parametrize("shrinkage", [1.0, 0.25])
+def test_experts_learn_what_the_readout_leaves_unsolved(shrinkage):
+    """In training what they say counts in full."""
+
     class Mixture:
+        head = SimpleNamespace(shrinkage=shrinkage)
+
         def logit(self, features, frames):
             return features[:, 0, 0]
 
@@ -47,7 +54,8 @@ def test_experts_learn_what_the_readout_leaves_unsolved():
     both = Batch(logit[:, None, None], torch.ones(3), label, torch.full((3,), -1), twin, told)
     found, value = logits_and_loss(Mixture(), both, 0.5)
     assert torch.equal(found, logit)
-    expected = detection_loss(logit + told, label) + 0.5 * twin_loss(logit + told, twin)
+    whole = logit / shrinkage + told
+    expected = detection_loss(whole, label) + 0.5 * twin_loss(whole, twin)
     torch.testing.assert_close(value, expected)
 
 
