@@ -46,6 +46,7 @@ class Gain:
         return self.nats > self.error
 
     def __str__(self) -> str:
+        """Why it is not enough, for reports."""
         low, high = self.nats - self.error, self.nats + self.error
         return (
             f"on the development split its training brought nothing certain: {self.nats:.3f} nats "
