@@ -21,6 +21,9 @@ from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.standing import true_rows
 from molex_adapt.errors import MolexError
 
+ON_DOMAINS = ("sequence", "inversion", "joint", "amount")
+"""Plans that are measured on what tools.wideband.domains wrote."""
+
 
 def main() -> None:
     """Read the command line, measure, write."""
@@ -33,7 +36,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", help="rows of these alone")
     parser.add_argument("--orders", type=int, nargs="*", help="cells of these alone: their first argument")
     parser.add_argument(
-        "--domains", type=Path, help="of sequence, inversion and joint: what tools.wideband.domains wrote"
+        "--domains",
+        type=Path,
+        help="of sequence, inversion, joint and amount: what tools.wideband.domains wrote",
     )
     parser.add_argument("--again", action="store_true", help="measure anew what is there")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
@@ -48,11 +53,7 @@ def main() -> None:
         ]
         if not cells:
             parser.error(f"the plan {name} has no such cells. Its methods: {', '.join(plan.runs)}")
-        needed = (
-            {"domains": options.domains}
-            if options.domains and name in ("sequence", "inversion", "joint")
-            else {}
-        )
+        needed = {"domains": options.domains} if options.domains and name in ON_DOMAINS else {}
         try:
             run(name, plan, cells, options.out, again=options.again, **needed)
         except MolexError as error:

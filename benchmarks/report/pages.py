@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.plan import ROOT
 from benchmarks.report import costs, detector
+from benchmarks.report.amount import amount
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import gpu
 from benchmarks.report.joint import joint
@@ -20,6 +21,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "inversion": ("What can be rebuilt from what an expert keeps", detector.inversion),
     "sequence": ("A sequence of attacks", sequence),
     "joint": ("Several experts trained together", joint),
+    "amount": ("How many recordings an expert needs", amount),
     "adding": ("Adding an expert", costs.adding),
     "speed": ("Speed", costs.speed),
     "startup": ("Start-up", costs.startup),

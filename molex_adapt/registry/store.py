@@ -77,7 +77,8 @@ class Store:
             broken = " Its creation was interrupted." if (folder / create.CREATING).exists() else ""
             raise RegistryError(
                 f"{folder} holds no registry ({layout.REGISTRY} is missing).{broken} Make one with "
-                f"molex-adapt init BASE --registry {folder}, or name another folder by --registry or $MOLEX_REGISTRY."
+                f"molex-adapt init embedded --registry {folder} (the shipped detector; or a base of your own in place "
+                "of embedded), or name another folder by --registry or $MOLEX_REGISTRY."
             )
         store = cls(folder)
         store.record()

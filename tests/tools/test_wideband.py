@@ -6,6 +6,7 @@ import csv
 import inspect
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -331,6 +332,27 @@ def test_domains_pair_classes_conditions_and_parts(tmp_path, monkeypatch, capsys
     assert {item.speaker for item in whole["dev"]} == {"c13", "Carlo", "drascula/Carlo"}
     assert {item.attack for item in whole["dev"]} == {None, "lpc", "istft", "mel_gan", "hifigan", "fargan"}
     assert {item.split for item in whole["dev"]} == {"dev"}
+
+    one = [
+        "domains",
+        "speech",
+        "--attacks",
+        "lpc",
+        "--per-voice",
+        "2",
+        "1",
+        "1",
+        "--out",
+        str(tmp_path / "one"),
+    ]
+    monkeypatch.setattr("sys.argv", one)
+    domains.main()
+    spoken_by = Counter((item.speaker, item.split) for item in read(tmp_path / "one" / "bonafide.csv"))
+    assert {part: {count for (_, own), count in spoken_by.items() if own == part} for part in PARTS} == {
+        "train": {2},
+        "dev": {1},
+        "test": {2},  # as it is, and under conditions
+    }
 
     few, make = [*both, "--out", str(tmp_path / "few"), "--attacks"], domains.Maker.make
 

@@ -56,6 +56,7 @@ FAMILY = dict.fromkeys(NEURAL, "neural_vocoder") | dict.fromkeys(FROM_TEXTS, "sy
 MEASURED = ("c38", "c13", "c85", "c16")
 """Dev voices that stand for the test split of the shipped experts."""
 PER_VOICE = {"train": 70, "dev": 90, "test": 150}
+"""Recordings of a voice, unless the command line says otherwise."""
 PER_GAME_VOICE = {SKY: 24, DRASCULA: 40, HEDGEWARS: 40, f"{HEDGEWARS}/actor": 120}
 """Recordings of a game's voice, in any part."""
 PER_ATTACK = {"train": 420, "dev": 120, "test": 250}
@@ -146,15 +147,20 @@ def read_all(stems: list[Path]) -> tuple[torch.Tensor, list[Stretch]]:
     return torch.cat(waves), rows
 
 
-def choose(wave: torch.Tensor, rows: list[Stretch], rng: np.random.Generator) -> list[Clip]:
-    """So many utterances of every voice, each at most 3.5 s of it."""
+def choose(
+    wave: torch.Tensor,
+    rows: list[Stretch],
+    rng: np.random.Generator,
+    per_voice: Mapping[str, int] = PER_VOICE,
+) -> list[Clip]:
+    """So many utterances of every voice by its part, each at most 3.5 s of it."""
     voices: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         if row.length >= RATE:
             voices[row.voice].append(number)
     clips = []
     for voice, numbers in sorted(voices.items(), key=lambda item: (is_game(item[0]), item[0])):
-        most = PER_VOICE[rows[numbers[0]].part]
+        most = per_voice[rows[numbers[0]].part]
         if is_game(voice):
             most = PER_GAME_VOICE.get(voice) or PER_GAME_VOICE[voice.split("/")[0]]
         for number in rng.permutation(numbers)[:most]:
@@ -349,10 +355,19 @@ def main() -> None:
         metavar=("TRAIN", "DEV", "TEST"),
         help="forged recordings of a set, without those of games' voices (default: %(default)s)",
     )
+    parser.add_argument(
+        "--per-voice",
+        type=int,
+        nargs=3,
+        default=list(PER_VOICE.values()),
+        metavar=("TRAIN", "DEV", "TEST"),
+        help="recordings of a voice, without those of games (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
     wave, rows = read_all(options.speech)
-    clips = choose(wave, rows, np.random.default_rng(options.seed))
+    per_voice = dict(zip(PARTS, options.per_voice, strict=True))
+    clips = choose(wave, rows, np.random.default_rng(options.seed), per_voice)
     maker = Maker(clips, options)
     if unknown := set(options.attacks or ()) - {*maker.names, *MORE}:
         known = ", ".join([*maker.names, *MORE])

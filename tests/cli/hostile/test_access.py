@@ -59,7 +59,7 @@ def test_no_registry_there(world, attempt, monkeypatch, command):
     status, _, err = attempt([*command, "--registry", str(world.at / "none")])
     assert status == 1
     assert "none holds no registry" in err
-    assert "molex-adapt init BASE --registry" in err
+    assert "molex-adapt init embedded --registry" in err
     assert not (world.at / "none").exists()
     blocked = world.text("file", "")
     status, _, err = attempt([*command, "--registry", str(blocked)])
