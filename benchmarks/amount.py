@@ -80,7 +80,7 @@ def measure(
                 "train": count,
                 "steps": report.training["expert"]["steps"],
                 "withdrawn": report.withdrawn,
-                "activated": report.activated,
+                "refused_for": list(report.refused),
             },
         )
 

@@ -25,6 +25,7 @@ def amount(found: Found) -> list[str]:
             _stages(figures["refused"]),
             str(figures["steps"]),
             "withdrawn" if figures["withdrawn"] else "at work",
+            "; ".join(figures["refused_for"]) or "accepted",
         ]
         for attack, cells in found.by_method.items()
         for figures in cells.values()
@@ -36,6 +37,7 @@ def amount(found: Found) -> list[str]:
         "refused, %",
         "steps",
         "the expert",
+        "the new generation",
     ]
     return [about, *table(header, rows)]
 

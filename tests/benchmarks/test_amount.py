@@ -78,6 +78,7 @@ def test_the_readout_alone_is_measured_beside_the_expert(
         recipe=recipe,
         run=Run(device="cpu", precision="fp32"),
     )
+    assert found["refused_for"] == list(report.refused)
     stands = "readout" if found["withdrawn"] else "expert"
     assert report.after["hum"].eer == pytest.approx(found["eer"][stands])
     assert report.before["hum"].eer == pytest.approx(found["eer"]["before"])
@@ -95,12 +96,12 @@ def test_the_page_shows_it():
         "train": 200,
         "steps": 80,
         "withdrawn": False,
-        "activated": True,
+        "refused_for": ["world: 6.2 points worse"],
     }
     results.add(plan, plan.cells[0], figures)
     about, *lines = section(Found("amount", plan, results))
     assert "EER on 300 forged and 400 real recordings" in about
     assert (
         "| phase_vocoder, 200 and as many real ones | 40.0 → 20.0 → 15.0 | -5.0 [-8.0, -1.0] | 8.0 → 9.0 → 10.0 | 80 | "
-        "at work |"
+        "at work | world: 6.2 points worse |"
     ) in lines
