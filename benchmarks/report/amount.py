@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.report.found import Found
 from benchmarks.report.tables import table
 from benchmarks.results import Figures
@@ -15,7 +17,8 @@ def amount(found: Found) -> list[str]:
         "Attacks that the shipped detector has not met, added by `add-expert` to a copy of it; EER on "
         f"{forged} forged and {real} real recordings of test voices, and of these the real ones refused at its "
         "threshold, each before → by the readout alone → with the trained expert, whether it stands or not. It stands "
-        "where what it gains on the development voices is certain.\n"
+        "where what it gains on the development voices is certain. The new generation is refused where more real "
+        "speech is, of all voices or of one.\n"
     )
     rows = [
         [
@@ -25,7 +28,7 @@ def amount(found: Found) -> list[str]:
             _stages(figures["refused"]),
             str(figures["steps"]),
             "withdrawn" if figures["withdrawn"] else "at work",
-            "; ".join(figures["refused_for"]) or "accepted",
+            _verdict(figures["refused_for"]),
         ]
         for attack, cells in found.by_method.items()
         for figures in cells.values()
@@ -44,6 +47,12 @@ def amount(found: Found) -> list[str]:
 
 def _stages(rates: dict[str, float]) -> str:
     return " → ".join(f"{100 * rates[stage]:.1f}" for stage in ("before", "readout", "expert"))
+
+
+def _verdict(reasons: Sequence[str]) -> str:
+    """Accepted or refused; of each reason what it is about, such as a voice."""
+    about = ", ".join(reason.partition(":")[0] for reason in reasons)
+    return f"refused for {about}" if about else "accepted"
 
 
 def _change(figures: Figures) -> str:

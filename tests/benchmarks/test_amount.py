@@ -96,12 +96,12 @@ def test_the_page_shows_it():
         "train": 200,
         "steps": 80,
         "withdrawn": False,
-        "refused_for": ["world: 6.2 points worse"],
+        "refused_for": ["voice a: 3 % were refused: now 9", "world: 6.2 points worse"],
     }
     results.add(plan, plan.cells[0], figures)
     about, *lines = section(Found("amount", plan, results))
     assert "EER on 300 forged and 400 real recordings" in about
     assert (
         "| phase_vocoder, 200 and as many real ones | 40.0 → 20.0 → 15.0 | -5.0 [-8.0, -1.0] | 8.0 → 9.0 → 10.0 | 80 | "
-        "at work | world: 6.2 points worse |"
+        "at work | refused for voice a, world |"
     ) in lines
