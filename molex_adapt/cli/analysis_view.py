@@ -200,7 +200,7 @@ def _alike(found: Findings) -> list[RenderableType]:
     lines += [Padding(_pair("not apart", item), (0, 1)) for item in same[:_MOST_LISTED]]
     if len(same) > _MOST_LISTED:
         lines.append(Text(f" and {len(same) - _MOST_LISTED} more; see --json"))
-    lines += [_pair("control", item) for item in found.controls]
+    lines += _controls(found.controls)
     lines += _within(found.within)
     return [*lines, Text()] if lines else []
 
@@ -210,6 +210,21 @@ def _pair(what: str, item: Distance) -> Text:
     return Text(
         f"{what}: {item.one} and {item.other}, distance {item.distance:.2f}, p = {item.p:.3f}", style=style
     )
+
+
+def _controls(found: Sequence[Distance]) -> list[RenderableType]:
+    """What must not differ: all of a few; of many, as conditions drawn at random make, how many do, and which most."""
+    if len(found) <= _MOST_LISTED:
+        return [_pair("control", item) for item in found]
+    apart = sorted((item for item in found if item.p <= _ALIKE), key=lambda item: (item.p, -item.distance))
+    said = (
+        f"Controls told apart: {len(apart)} of {len(found)} (p < 0.05; by chance {_ALIKE * len(found):.0f})"
+    )
+    lines: list[RenderableType] = [Text(said)]
+    lines += [Padding(_pair("control", item), (0, 1)) for item in apart[:_MOST_LISTED]]
+    if len(apart) > _MOST_LISTED:
+        lines.append(Text(f" and {len(apart) - _MOST_LISTED} more; see --json"))
+    return lines
 
 
 def _within(found: Sequence[Within]) -> list[RenderableType]:

@@ -69,3 +69,23 @@ def test_what_matters_is_told_in_sentences():
     probe = report.findings.probe
     assert f"{100 * probe.accuracy:.0f} % right" in shown and f"p = {probe.p:.3f}" in shown
     assert "control: null and bonafide" in shown
+
+
+def test_of_many_controls_those_told_apart_are_listed():
+    report = analysed(3, 4)
+    (control,) = report.findings.controls[:1]
+    many = [replace(control, one=f"bonafide, c{at}", distance=at / 100, p=0.9) for at in range(60)]
+    many[7] = replace(many[7], p=0.001)
+    many[9] = replace(many[9], p=0.04)
+    shown = " ".join(
+        " ".join(lines(replace(report, findings=replace(report.findings, controls=many)))).split()
+    )
+    assert "Controls told apart: 2 of 60 (p < 0.05; by chance 3)" in shown
+    assert "control: bonafide, c7 and bonafide, distance 0.07, p = 0.001 control: bonafide, c9 and" in shown
+    assert shown.count("control:") == 2
+    all_apart = [replace(item, p=0.01) for item in many]
+    shown = " ".join(
+        " ".join(lines(replace(report, findings=replace(report.findings, controls=all_apart)))).split()
+    )
+    assert shown.count("control:") == 8
+    assert "and 52 more; see --json" in shown
