@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,8 @@ from molex_adapt.reports import Analysis
 from molex_adapt.run import Run
 
 _BEYOND_CHANCE = 0.05
+_MOST_NAMED = 3
+"""Controls that are told apart and have a remark each."""
 
 
 def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate: bool = False) -> Analysis:
@@ -113,7 +116,9 @@ def _must_not_differ(observed: Observed, corpus: Corpus) -> dict[str, tuple[Kept
 
 
 def _remarks(findings: Findings) -> list[str]:
-    lines = [_told_apart(item) for item in findings.controls if item.p <= _BEYOND_CHANCE]
+    lines = _told_apart(
+        [item for item in findings.controls if item.p <= _BEYOND_CHANCE], len(findings.controls)
+    )
     if NULL_DOMAIN in findings.errors:
         lines += fault_of_control(findings.errors[NULL_DOMAIN].eer, findings.errors[NULL_DOMAIN].eer_ci)
     if findings.health is not None and findings.health.dead:
@@ -121,8 +126,16 @@ def _remarks(findings: Findings) -> list[str]:
     return lines
 
 
-def _told_apart(item: Distance) -> str:
-    return (
+def _told_apart(found: Sequence[Distance], tested: int) -> list[str]:
+    """A line for each of a few; of many one line, which names the furthest."""
+    if len(found) > _MOST_NAMED:
+        most = max(found, key=lambda item: item.distance)
+        furthest = f"{most.one} furthest (distance {most.distance:.3f}, p = {most.p:.3f})"
+        return [
+            f"{len(found)} of {tested} controls are told apart, {furthest}: experts listen to the condition"
+        ]
+    return [
         f"{item.one} is routed differently from {item.other} (distance {item.distance:.3f}, p = {item.p:.3f}): "
         "experts listen to the condition"
-    )
+        for item in found
+    ]

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console, Group
 
 from molex_adapt.analysis import Corpus, Observed, Tally, conclude
+from molex_adapt.analysis.analyse import _remarks
 from molex_adapt.analysis.profiles import Kept
 from molex_adapt.analysis.within import within_conditions
 from molex_adapt.cli.analysis_view import analysis_view
@@ -89,6 +90,18 @@ def test_what_only_the_condition_changes_is_no_difference_of_an_attack(channel):
     control = {item.one: item for item in channel.findings.controls}
     assert control["null"].p < 0.01, "the raw control stays told apart"
     assert any("null is routed differently" in line for line in channel.remarks)
+
+
+def test_many_controls_that_are_told_apart_have_one_remark(channel):
+    (control,) = channel.findings.controls[:1]
+    few, many = (
+        [replace(control, one=f"c{at}", distance=at / 10, p=0.01) for at in range(n)] for n in (3, 4)
+    )
+    said = _remarks(replace(channel.findings, controls=[*few, replace(control, p=0.5)]))
+    assert [line.split()[0] for line in said[:3]] == ["c0", "c1", "c2"]
+    said = _remarks(replace(channel.findings, controls=[*many, replace(control, p=0.5)]))
+    assert said[0].startswith("4 of 5 controls are told apart, c3 furthest (distance 0.300, p = 0.010)")
+    assert not any("is routed differently" in line for line in said)
 
 
 def test_a_difference_within_a_condition_is_found_and_held_against_the_channel(forged):
