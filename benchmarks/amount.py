@@ -95,9 +95,8 @@ def chosen(domains: Path, attack: str, count: int, seed: int) -> Table:
     copies = [item for item in forged if item.split == "train"]
     if len(copies) < count:
         raise ValueError(f"{domains} has {len(copies)} training copies by {attack}, {count} are needed")
-    order = np.random.default_rng(seed).permutation(len(copies))[
-        :count
-    ]  # a smaller set is part of a larger one
+    # Of one permutation, so that a smaller set is part of a larger one.
+    order = np.random.default_rng(seed).permutation(len(copies))[:count]
     kept = [copies[at] for at in sorted(order)] + [item for item in forged if item.split != "train"]
     made_of = {(item.split, item.source) for item in kept}
     rows: list[Utterance] = kept + [item for item in real if (item.split, item.source) in made_of]
