@@ -43,7 +43,7 @@ def test_create_refuses_what_is_there(empty, base, tmp_path):
 
 
 def test_open_names_the_remedy(tmp_path):
-    with pytest.raises(RegistryError, match="molex-adapt init BASE"):
+    with pytest.raises(RegistryError, match="molex-adapt init embedded --registry"):
         Store.open(tmp_path / "nowhere")
 
 
