@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from itertools import combinations
 
+import numpy as np
 import pytest
 
 from benchmarks import amount
@@ -72,12 +74,15 @@ def test_the_readout_alone_is_measured_beside_the_expert(
     assert low <= change <= high
     assert found["withdrawn"] == bool(found["why_withdrawn"])
     # What the report calls "after" is one of the two.
-    report = Registry.open(tmp_path / "registry").add_expert(
-        amount.chosen(domains, "hum", 10, 0),
-        domain="hum",
-        recipe=recipe,
-        run=Run(device="cpu", precision="fp32"),
-    )
+    table, own = amount.chosen(domains, "hum", 10, 0), Registry.open(tmp_path / "registry")
+    tested = Table(tuple(item for item in table if item.split == "test"), "test")
+    run = Run(device="cpu", precision="fp32")
+    scores = [item.score for item in own.score(tested, run=run).scores]
+    with amount.watched() as seen:
+        report = own.add_expert(table, domain="hum", recipe=recipe, run=run)
+    three = [stage["hum"].scores for stage in (seen.before, seen.alone, seen.trained)]
+    assert sorted(three[0]) == pytest.approx(sorted(scores), abs=1e-3)
+    assert all(np.abs(one - other).max() > 1e-4 for one, other in combinations(three, 2))
     assert found["refused_for"] == list(report.refused)
     stands = "readout" if found["withdrawn"] else "expert"
     assert report.after["hum"].eer == pytest.approx(found["eer"][stands])
