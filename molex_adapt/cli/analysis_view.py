@@ -197,9 +197,7 @@ def _alike(found: Findings) -> list[RenderableType]:
         pooled = ", all conditions together" if found.within else ""
         said = f"Routed apart: {told} of {len(found.distances)} pairs (p < 0.05, corrected){pooled}"
         lines.append(Text(said))
-    lines += [Padding(_pair("not apart", item), (0, 1)) for item in same[:_MOST_LISTED]]
-    if len(same) > _MOST_LISTED:
-        lines.append(Text(f" and {len(same) - _MOST_LISTED} more; see --json"))
+    lines += _first([_pair("not apart", item) for item in same])
     lines += _controls(found.controls)
     lines += _within(found.within)
     return [*lines, Text()] if lines else []
@@ -220,10 +218,14 @@ def _controls(found: Sequence[Distance]) -> list[RenderableType]:
     said = (
         f"Controls told apart: {len(apart)} of {len(found)} (p < 0.05; by chance {_ALIKE * len(found):.0f})"
     )
-    lines: list[RenderableType] = [Text(said)]
-    lines += [Padding(_pair("control", item), (0, 1)) for item in apart[:_MOST_LISTED]]
-    if len(apart) > _MOST_LISTED:
-        lines.append(Text(f" and {len(apart) - _MOST_LISTED} more; see --json"))
+    return [Text(said), *_first([_pair("control", item) for item in apart])]
+
+
+def _first(found: Sequence[Text]) -> list[RenderableType]:
+    """As many lines as a terminal bears, and how many there are besides."""
+    lines: list[RenderableType] = [Padding(line, (0, 1)) for line in found[:_MOST_LISTED]]
+    if len(found) > _MOST_LISTED:
+        lines.append(Text(f" and {len(found) - _MOST_LISTED} more; see --json"))
     return lines
 
 
@@ -243,13 +245,13 @@ def _within(found: Sequence[Within]) -> list[RenderableType]:
     small = sorted((item for item in found if not item.beyond_channel), key=lambda item: -item.p)
     if found[0].channel is None:
         small = [item for item in small if item not in apart]
-    for item in small[:_MOST_LISTED]:
-        word = "no further" if item in apart else "not apart"
-        said = f"{word}: {item.attack}, {item.condition}, distance {item.distance:.2f}, p = {item.p:.3f}"
-        lines.append(Padding(Text(said), (0, 1)))
-    if len(small) > _MOST_LISTED:
-        lines.append(Text(f" and {len(small) - _MOST_LISTED} more; see --json"))
-    return lines
+    words = ["no further" if item in apart else "not apart" for item in small]
+    return lines + _first(
+        [
+            Text(f"{word}: {item.attack}, {item.condition}, distance {item.distance:.2f}, p = {item.p:.3f}")
+            for word, item in zip(words, small, strict=True)
+        ]
+    )
 
 
 def _by_block(report: Analysis) -> list[RenderableType]:
