@@ -22,7 +22,7 @@ from benchmarks.standing import true_rows
 from molex_adapt.errors import MolexError
 
 ON_DOMAINS = ("sequence", "inversion", "joint", "amount")
-"""Plans that are measured on what tools.wideband.domains wrote."""
+"""What is measured on what tools.wideband.domains wrote."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
         ]
         if not cells:
             parser.error(f"the plan {name} has no such cells. Its methods: {', '.join(plan.runs)}")
-        needed = {"domains": options.domains} if options.domains and name in ON_DOMAINS else {}
+        needed = {"domains": options.domains} if options.domains and plan.measurement in ON_DOMAINS else {}
         try:
             run(name, plan, cells, options.out, again=options.again, **needed)
         except MolexError as error:

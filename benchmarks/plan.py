@@ -81,6 +81,8 @@ class Plan(Options):
     options: list[str] = Field([])
     """`key=value` of the recipe, for every method."""
     variants: dict[str, Variant] = Field({})
+    beside: str | None = None
+    """A plan of the same cells on another base, which the page sets this one beside."""
     code: list[str]
     """Modules and packages of `molex_adapt` and `benchmarks` that decide the figures."""
     settings: dict[str, Any] = Field({})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.plan import ROOT
 from benchmarks.report import costs, detector
 from benchmarks.report.amount import amount
+from benchmarks.report.bases import bases
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import gpu
 from benchmarks.report.joint import joint
@@ -49,8 +51,11 @@ def results_page(found: Mapping[str, Found]) -> str:
         ),
     ]
     order = list(SECTIONS)
-    for name in sorted(found, key=lambda name: order.index(found[name].plan.measurement)):
-        title, section = SECTIONS[found[name].plan.measurement]
+    for name in sorted(sorted(found), key=lambda name: order.index(found[name].plan.measurement)):
+        plan = found[name].plan
+        title, section = SECTIONS[plan.measurement]
+        if plan.beside is not None:
+            title, section = f"{title}, on another base", partial(bases, other=found[plan.beside])
         parts += [f"## {title}\n", f"`{command_of(name)}`\n"]
         if found[name].results.rows:
             parts += [found[name].origin(), *section(found[name])]
