@@ -74,4 +74,15 @@ class Run:
         kind = self.device.partition(":")[0]
         if not {"cpu": True, "cuda": cuda, "mps": mps}.get(kind, False):
             raise RecipeError(f"device {self.device!r} is not available here; use --device auto, or cpu")
-        return torch.device(self.device)
+        try:
+            found = torch.device(self.device)
+        except RuntimeError as error:
+            raise RecipeError(
+                f"device {self.device!r} is not a device; use --device auto, cpu or cuda:1"
+            ) from error
+        if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+            raise RecipeError(
+                f"device {self.device!r} is not available here: there are {torch.cuda.device_count()} cards, counted "
+                "from 0; use --device auto, or another"
+            )
+        return found

@@ -366,9 +366,24 @@ def test_of_a_very_large_split_a_part_is_read(detector, heard, monkeypatch):
     monkeypatch.setattr(readout_stage, "learn", lambda _, given: lessons.append(given["buzz"][0]))
     learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
     (read,) = lessons
-    assert len(read) == 10 and read.attacks == features.attacks[::3]
-    assert torch.equal(read.readings.spectrum, features.statistics[::3])
+    own = [[at for at in range(len(table)) if features.attacks[at] == kind][::3] for kind in (None, "buzz")]
+    places = sorted(own[0] + own[1])
+    assert read.attacks == tuple(features.attacks[at] for at in places) and min(map(len, own)) > 3
+    assert torch.equal(read.readings.spectrum, features.statistics[places])
     assert read.readings.states.isfinite().all()
+
+
+def test_a_part_of_a_very_large_split_has_every_class(detector, heard, monkeypatch):
+    """Recordings and their copies in turn, as manifests list them."""
+    table, features = heard
+    real, forged = ([item for item in table if item.label == label] for label in ("bonafide", "spoof"))
+    turns = [item for pair in zip(real, forged, strict=False) for item in pair]
+    table = table.with_utterances(replace(item, split="train") for item in turns)
+    lessons = []
+    monkeypatch.setattr(readout_stage, "MOST_READ", len(turns) // 2)
+    monkeypatch.setattr(readout_stage, "learn", lambda _, given: lessons.append(given["buzz"][0]))
+    learn_readout(detector, {"buzz": domain(table, features, features)}, Run(workers=1, cache="off"))
+    assert lessons[0].has_both_classes
 
 
 def test_its_share_is_what_development_sets_say(detector, heard, tiny_recipe):
@@ -434,7 +449,13 @@ def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, 
     state = {name: torch.from_numpy(value) for name, value in head.items()}
     state["readout.names"] = state["readout.names"][:0]
     detector = registry.detector()
-    with pytest.raises(RegistryError, match="0 names for 1 witnesses"):
+    with pytest.raises(RegistryError, match="0 names and 1 scales for 1 witnesses"):
+        require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))
+    state["readout.names"], state["readout.scales"] = (
+        torch.from_numpy(head["readout.names"]),
+        state["readout.scales"][:0],
+    )
+    with pytest.raises(RegistryError, match="1 names and 0 scales for 1 witnesses"):
         require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))
 
 

@@ -22,6 +22,15 @@ def test_a_part_of_a_batch_holds_something():
         Run(micro_batch=0)
 
 
+@pytest.mark.parametrize(("asked", "why"), [("cpu:x", "is not a device"), ("cuda:2", "there are 2 cards")])
+def test_a_device_that_is_not_there_is_refused(monkeypatch, asked, why):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert str(Run(device="cuda:1").find_device()) == "cuda:1"
+    with pytest.raises(RecipeError, match=why):
+        Run(device=asked).find_device()
+
+
 @pytest.mark.parametrize(
     ("local", "asked", "found"), [("1", "auto", "cuda:1"), ("2", "cuda", "cuda:0"), ("1", "cuda:0", "cuda:0")]
 )

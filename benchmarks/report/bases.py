@@ -10,6 +10,9 @@ from benchmarks.report.paired import Runs, beside, difference, level
 from benchmarks.report.sequence import title
 from benchmarks.report.tables import table
 
+Pairs = dict[str, tuple[Runs, Runs]]
+"""By method: runs on this base, and those of the same orders on the other."""
+
 ABOUT = """\
 `{plan}` on {base}, beside `{other}` on {own}: the same recordings, orders, recipe and options, and nothing chosen anew.
 Only orders that a method was run in on both bases are shown. EER in per cent, differences in points, below zero where
@@ -21,13 +24,14 @@ without scoring, and those of the two bases may be of different machines.
 
 def bases(found: Found, other: Found) -> list[str]:
     """Methods, then attacks; nothing of a method that was run on one base alone."""
-    pairs = {
+    pairs: Pairs = {
         method: (beside(runs, theirs), beside(theirs, runs))
         for method, runs in found.by_method.items()
         if (theirs := other.by_method.get(method)) and beside(runs, theirs)
     }
     about = ABOUT.format(plan=found.name, other=other.name, base=_base(found.plan), own=_base(other.plan))
-    return [about, *_methods(found.plan, pairs), *_attacks(found.plan, pairs)]
+    name = _base(other.plan)
+    return [about, *_methods(found.plan, pairs, name), *_attacks(found.plan, pairs, name)]
 
 
 def _base(plan: Plan) -> str:
@@ -35,7 +39,7 @@ def _base(plan: Plan) -> str:
     return str(plan.settings["base"]).rpartition("/")[2] if "base" in plan.settings else "the embedded base"
 
 
-def _methods(plan: Plan, pairs: dict[str, tuple[Runs, Runs]]) -> list[str]:
+def _methods(plan: Plan, pairs: Pairs, other: str) -> list[str]:
     kinds = {"test": plan.settings["test"], "all": [*plan.settings["development"], *plan.settings["test"]]}
     rows = []
     for method, (runs, theirs) in pairs.items():
@@ -51,20 +55,11 @@ def _methods(plan: Plan, pairs: dict[str, tuple[Runs, Runs]]) -> list[str]:
         ]
         row += [f"{mean(run['cost']['seconds'] for run in each.values()):.0f}" for each in (runs, theirs)]
         rows.append(row)
-    header = [
-        "method",
-        "orders",
-        "test attacks",
-        "embedded",
-        "difference",
-        "all attacks",
-        "embedded",
-        "difference",
-    ]
-    return ["### Bases\n", *table([*header, "refused", "embedded", "seconds", "embedded"], rows)]
+    header = ["method", "orders", "test attacks", other, "difference", "all attacks", other, "difference"]
+    return ["### Bases\n", *table([*header, "refused", other, "seconds", other], rows)]
 
 
-def _attacks(plan: Plan, pairs: dict[str, tuple[Runs, Runs]]) -> list[str]:
+def _attacks(plan: Plan, pairs: Pairs, other: str) -> list[str]:
     rows = [
         [
             name,
@@ -78,5 +73,5 @@ def _attacks(plan: Plan, pairs: dict[str, tuple[Runs, Runs]]) -> list[str]:
         for kind in ("test", "development")
         for name in plan.settings[kind]
     ]
-    header = [word for method in pairs for word in (method, "embedded")]
+    header = [word for method in pairs for word in (method, other)]
     return ["### Attacks, on either base\n", *table(["attack", "kind", *header], rows)] if pairs else []

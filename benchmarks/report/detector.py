@@ -12,6 +12,8 @@ Figures = dict[str, Any]
 
 NULL = "null"
 """The control among the demonstration's domains."""
+VOICES = {"known": "known voices", "heard": "heard voices", "unheard": "one unheard voice (June)"}
+"""Groups of recordings, as pages call them."""
 
 
 def demo(found: Found) -> list[str]:
@@ -23,7 +25,7 @@ def demo(found: Found) -> list[str]:
         voices = figures["eer"]
         domains = dict.fromkeys(domain for own in voices.values() for domain in own)
         rows = [[domain, *(_arrow(own.get(domain)) for own in voices.values())] for domain in domains]
-        lines += table(["domain", *(f"{name} voices" for name in voices)], rows)
+        lines += table(["domain", *map(VOICES.__getitem__, voices)], rows)
     return lines
 
 
@@ -32,7 +34,7 @@ def limits(found: Found) -> list[str]:
     rows = []
     for voices, runs in found.by_method.items():
         for figures in runs.values():
-            what = f"{figures['recordings']} real recordings as they are, {voices} voices: called forged, %"
+            what = f"{figures['recordings']} real recordings as they are, {VOICES[voices]}: called forged, %"
             rows.append([what, f"{100 * figures['called_spoof']:.1f}"])
     return table(["", ""], rows)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from statistics import mean
 
-from benchmarks.report.detector import old_changes
+from benchmarks.report.detector import VOICES, old_changes
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import parts_of
 from benchmarks.report.paired import Runs, in_orders_of_all, in_orders_of_ours, level
@@ -74,7 +74,7 @@ def _demo(found: Found) -> Iterator[tuple[str, str]]:
         novel = {name: domains[figures["novel"]] for name, domains in figures["eer"].items()}
         shown = "; ".join(f"{100 * before:.1f} → {100 * after:.1f}" for before, after in novel.values())
         changes = ", ".join(f"{100 * change:+.1f}" for change in old_changes(figures, "known"))
-        voices = "; ".join(f"{name} voices" for name in novel)
+        voices = "; ".join(VOICES[name] for name in novel)
         measure = f"its new attack, EER before → after: {voices}; change of the old attacks: mean, worst"
         yield measure, f"{shown} %; {changes} points"
 
@@ -83,7 +83,8 @@ def _limits(found: Found) -> Iterator[tuple[str, str]]:
     by_voices = {voices: next(iter(runs.values())) for voices, runs in found.by_method.items() if runs}
     if by_voices:
         counts = " and ".join(str(figures["recordings"]) for figures in by_voices.values())
-        measure = f"{counts} real recordings as they are, of {' and '.join(by_voices)} voices: called forged"
+        whose = " and ".join(VOICES[name] for name in by_voices)
+        measure = f"{counts} real recordings as they are, of {whose}: called forged"
         rates = "; ".join(f"{100 * figures['called_spoof']:.1f}" for figures in by_voices.values())
         yield measure, f"{rates} %"
 

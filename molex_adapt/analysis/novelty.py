@@ -153,12 +153,16 @@ def left_out(known: KnownSpeech, bona_fide: str) -> list[LeftOut]:
     """How well each known attack is found when it is not known: AUROC against the others, on unseen sources."""
     counts = {name: known.kinds.count(name) for name in dict.fromkeys(known.kinds)}
     names = [name for name, count in counts.items() if name != bona_fide and count >= _FEWEST]
-    return [_without(known, name) for name in names]
+    found = (_without(known, name) for name in names)
+    return [item for item in found if item is not None]
 
 
-def _without(known: KnownSpeech, name: str) -> LeftOut:
+def _without(known: KnownSpeech, name: str) -> LeftOut | None:
+    """None where too little else is known."""
     novel = np.array([kind == name for kind in known.kinds])
     fold, distance = known.fold, np.full(len(novel), np.nan)
+    if min(((fold != at) & ~novel).sum() for at in range(_FOLDS)) < _FEWEST:
+        return None
     for at in range(_FOLDS):
         if (fold == at).any():
             rest = known.pick((fold != at) & ~novel)

@@ -60,6 +60,7 @@ def novelty(
     Raises:
         DataError: none of them can be used, or too little is known.
     """
+    expected = known_distances(known)  # first of all: it refuses too little that is known
     corpus = Corpus.of_table(table).whole()
     rank, count = place()
     mine, lost = list(range(rank, len(table), count)), list[Failed]()
@@ -73,7 +74,7 @@ def novelty(
     heard = BothViews(observed.before, observed.spectrum)
     space = Space.of(known.heard, known.kinds)
     distances, nearest = space.distances(heard)
-    p = p_values(distances, known_distances(known))
+    p = p_values(distances, expected)
     paths = [corpus.keys[int(i)] for i in observed.profiled]
     order = np.argsort(-distances)[:MOST_LISTED]
     new = int((p <= ALPHA).sum())

@@ -178,13 +178,11 @@ class Arrival:
             recipe=mixture.recipe,
             threshold=mixture.threshold,
         )
-        # A handful of exemplars would fit a worse calibration than the one that came along.
-        kept = recipe.model_copy(update={"calibration": "keep"})
         return self._adopt(
             pulled,
             detector,
             rows,
-            kept,
+            recipe,
             draft,
             [*pulled.remarks, _FIRST if active is None else _ON_PUBLISHED],
         )

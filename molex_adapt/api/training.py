@@ -95,8 +95,8 @@ class Training:
         for name in names:
             if name in taken:
                 raise RegistryError(
-                    f"an expert named {name!r} is already in registry {self.store.path}; choose another by --name, "
-                    f"or remove it first: molex-adapt remove {name} --purge"
+                    f"an expert named {name!r} is already in registry {self.store.path}; choose another "
+                    f"(add-expert --name, train --domain), or remove it first: molex-adapt remove {name} --purge"
                 )
 
     def prepare(self, data: Data) -> DomainData:

@@ -71,7 +71,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return (
             f"out of memory ({str(error).splitlines()[0] if str(error) else 'no more to be had'}). Use less: "
-            "--set training.batch_size=8, or another --device"
+            "a smaller --micro-batch in training, fewer --workers, or another --device"
         )
     return _explain_values(error)
 

@@ -134,7 +134,9 @@ def _worst(words: str, changes: Mapping[str, Change]) -> str:
 
 def _refusals(voices: Mapping[str, Comparison]) -> str:
     """The same real speech in every domain: what the frozen threshold refuses of it."""
-    pairs = {words: item.change[str(item.novel)].miss for words, item in voices.items()}
+    pairs = {
+        words: item.change[item.novel].miss for words, item in voices.items() if item.novel in item.change
+    }
     figures = " and ".join(
         f"{100 * before:.1f} to {100 * after:.1f} % for {words}" for words, (before, after) in pairs.items()
     )

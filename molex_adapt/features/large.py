@@ -40,9 +40,8 @@ class OnlineFeatures:
         """N ids of source recordings, as `source_id` makes them."""
         return tuple(source_id(item.source) for item in self.utterances)
 
-    @cached_property
-    def statistics(self) -> Tensor | None:
-        """As those of `Features`. Every recording is read for it once, up to the length of a scoring window."""
+    def statistics_of(self, indices: Sequence[int]) -> Tensor | None:
+        """As those of `Features`, of some utterances, which are read for it up to the length of a scoring window."""
         if self.detector.head.readout is None:
             return None
         window = self.detector.recipe.data.window_seconds
@@ -54,7 +53,7 @@ class OnlineFeatures:
             return found[0].half().float().cpu()
 
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            return torch.stack(list(pool.map(hear, self.utterances)))
+            return torch.stack(list(pool.map(hear, (self.utterances[at] for at in indices))))
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -6,7 +6,6 @@ source recordings. None stands for "not measured"; NaN never occurs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -225,7 +224,3 @@ class Findings:
     def verdict_on(self, attack: str) -> AttackVerdict | None:
         """Who catches it; None where that was not measured."""
         return next((item for item in self.verdicts if item.attack == attack), None)
-
-    def ablations(self, attack: str, heirs: str) -> Sequence[Ablation]:
-        """Of one attack, by expert."""
-        return [item for item in self.ablation if (item.attack, item.heirs) == (attack, heirs)]

@@ -30,10 +30,11 @@ GONE = {
     "expert.rows": "the expert stage trains the new expert's router rows, and the router stage all",
     "expert.orthogonality": "only joint training has this penalty, by joint.orthogonality",
     "expert.domain_loss": "the weight of this loss is router.domain_loss",
-    "expert.keep_out": "old domains are held by replay",
+    "expert.keep_out": "old domains are held by their routing statistics, and by replay where exemplars are kept",
     "expert.replay_by": "old domains are replayed by their present loss",
     "expert.distillation": "no stage holds on to old scores; old domains are replayed",
-    "exemplars.directions": "no statistics of router inputs are kept; exemplars.replay keeps features",
+    "calibration": "add-expert keeps it, but for its offset; other changes have old domains err as they did",
+    "exemplars.directions": "routing statistics are always kept, with 16 directions",
 }
 """By key: what is done without it."""
 MOVED = {
@@ -66,7 +67,6 @@ FIXED: dict[str, float | bool | str] = {
     "gate.confidence": 0.95,
     "gate.bootstrap": 1000,
     "gate.certain": True,
-    "calibration": "hold",
 }
 """By key: the value that it always has now."""
 RETIRED = (

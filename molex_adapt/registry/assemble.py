@@ -175,9 +175,10 @@ def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Pat
         own = {name.removeprefix("readout."): value for name, value in state.items()}
         head.readout.make_room(own)
         names = names_of(np.asarray(own.get("names", np.zeros(0, np.uint8))))
-        if len(names) != len(own.get("weights", ())):
+        weights, scales = (len(own.get(part, ())) for part in ("weights", "scales"))
+        if not len(names) == weights == scales:
             raise RegistryError(
-                f"{path}: {len(names)} names for {len(own.get('weights', ()))} witnesses of the readout. Restore "
+                f"{path}: {len(names)} names and {scales} scales for {weights} witnesses of the readout. Restore "
                 f"{path.name} from a copy, or roll back."
             )
     expected = {name: tuple(value.shape) for name, value in head.state_dict().items()}

@@ -81,14 +81,14 @@ class StageReport(Comparison):
     activated: bool
     """Whether that generation is the active one now; if not, `refused` says why."""
     seconds: dict[str, Seconds] = field(default_factory=dict)
-    """Of the stages `expert` and `router`, and of measuring: `evaluate`."""
+    """Of the stages `readout`, `expert` and `router`, and of measuring: `evaluate`."""
     failed: tuple[Failed, ...] = ()
     remarks: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     not_measured: list[str] = field(default_factory=list)
     """Old domains without anything left to measure on."""
     withdrawn: bool = False
-    """Whether the new expert did harm, so that it is kept with closed gates."""
+    """Whether the new expert is kept with closed gates, for it did harm or brought nothing certain; `remarks` says."""
     training: dict[str, Any] = field(default_factory=dict)
     """How each stage went: steps, best step, losses; JSON values."""
 
@@ -109,5 +109,5 @@ class StageReport(Comparison):
         }
 
 
-def _figures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
-    return {name: None if item is None else item.as_dict() for name, item in rates.items()}
+def _figures(rates: Mapping[str, Rates]) -> dict[str, Any]:
+    return {name: item.as_dict() for name, item in rates.items()}

@@ -42,16 +42,15 @@ class PushReport:
 class PullReport(Comparison):
     """What a pull brought, and what it did to every domain that can be measured."""
 
-    expert: str | list[str]
-    """The expert, or all of a mixture's."""
+    expert: str
     repository: str
     commit: str
     """The resolved commit, which the registry keeps."""
     generation: int
     activated: bool
     """Whether that generation is the active one now; if not, `refused` says why."""
-    rows: str | None = None
-    """Where its router rows come from: carried, aligned, heard, centred or mean; None for a mixture."""
+    rows: str
+    """Where its router rows come from: carried, aligned, heard, centred or mean."""
     remarks: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     not_measured: list[str] = field(default_factory=list)

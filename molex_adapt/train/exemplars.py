@@ -78,5 +78,5 @@ def in_memory(train: Features | OnlineFeatures, indices: list[int], seconds: Sec
         train.bona_fide[indices],
         tuple(source_id(item.source) for item in items),
         tuple(item.attack for item in items),
-        None if train.statistics is None else train.statistics[indices],
+        train.statistics_of(indices),
     )

@@ -40,7 +40,7 @@ class Adapted:
         refused: why the result may not be activated; empty when it may.
         not_measured: old domains of which nothing is kept to measure on.
         withdrawn: whether the gates of the new expert were closed, which brought nothing certain or did harm.
-        seconds: wall-clock time of the expert (or joint) stage, of the router stage and of measuring.
+        seconds: wall-clock time of the readout, of the expert (or joint) stage, of the router stage and of measuring.
         exemplars: per new expert.
         threshold: frozen when the first mixture was trained; nats.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from molex_adapt.calibration import Calibration
+from molex_adapt.data import Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import (
@@ -141,7 +143,17 @@ def _some(detector: Detector, data: DomainData, run: Run) -> Features:
     # What training computes anew for every batch is read whole, once; of what is very large, a part.
     whole = data.table.select(split="train")
     heard = data.train.utterances if isinstance(data.train, OnlineFeatures) else whole.utterances
-    return extract(detector, data.table.with_utterances(heard[::step]), run, states=True)[0]
+    return extract(detector, data.table.with_utterances(_every(heard, step)), run, states=True)[0]
+
+
+def _every(heard: Sequence[Utterance], step: int) -> tuple[Utterance, ...]:
+    """One of so many of each attack and of bona fide speech; where these take turns, a stride would leave some out."""
+    seen, kept = Counter[str | None](), list[Utterance]()
+    for item in heard:
+        if seen[item.attack] % step == 0:
+            kept.append(item)
+        seen[item.attack] += 1
+    return tuple(kept)
 
 
 def _cllr(logits: Tensor, bona_fide: Tensor, weights: Tensor) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,22 @@ def test_an_attack_that_is_left_out_is_found_only_if_it_differs():
         assert alike[name].ci[0] < 0.5 < alike[name].ci[1]
         assert item.recordings == 60
     assert left_out(known(rng, each=7 + 4).pick(np.arange(33) < 18), "bonafide") == []
+
+
+def test_where_one_attack_is_all_that_is_known_nothing_is_left_out():
+    own = known(np.random.default_rng(4), each=12)
+    kinds = np.array(own.kinds)
+    for others in (0, 1):
+        kept = (kinds == "buzz") | ((kinds == "bonafide") & (np.arange(len(kinds)) < others))
+        assert left_out(own.pick(kept), "bonafide") == []
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_little_known_is_said_before_anything_is_heard(count, detector_of):
+    few = known(np.random.default_rng(0)).pick(np.arange(180) < count)
+    nothing = Table((Utterance(Path("none.wav"), "bonafide"),), "new")
+    with pytest.raises(DataError, match=f"{count} known source recordings are too few"):
+        novelty(detector_of(), nothing, few, HOW)
 
 
 def test_few_known_sources_are_refused():

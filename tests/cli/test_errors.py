@@ -27,7 +27,7 @@ class OutOfMemoryError(RuntimeError):
         (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 1, "/root/x: no permission"),
         (FileNotFoundError(errno.ENOENT, "No such file", "gone"), 1, "gone: No such file"),
         (MemoryError(), 1, "out of memory"),
-        (OutOfMemoryError("CUDA out of memory\nlong story"), 1, "batch_size=8"),
+        (OutOfMemoryError("CUDA out of memory\nlong story"), 1, "--micro-batch"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -98,6 +98,13 @@ def test_is_anything_forgotten(report_of, figures, forgot, said):
     assert "What it refuses of real speech went from 1.2 to 11.2 % for known voices" in found.sentences[1]
 
 
+def test_voices_without_the_new_attack_say_nothing_of_real_speech(report_of):
+    voices = {KNOWN: compared("novel", novel=(0.24, 0.01), old=(0.0, 0.0))}
+    voices[UNHEARD] = compared("novel", old=(0.0, 0.0))
+    found = report_of(voices, SHARES).verdict.sentences[1]
+    assert "went from 1.2 to 11.2 % for known voices, at" in found
+
+
 def test_no_error_among_few_recordings_is_no_proof(report_of):
     voices = compared("novel", 0.0, novel=(0.24, 0.01), old=(0.0, 0.0))
     assert report_of({KNOWN: voices}, SHARES).verdict.forgot == "no"

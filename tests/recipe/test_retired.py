@@ -195,7 +195,6 @@ def test_what_is_fixed_is_what_the_code_does():
         "gate.confidence": interval["confidence"].default,
         "gate.bootstrap": interval["bootstrap"].default,
         "gate.certain": True,
-        "calibration": "hold",
     } == FIXED
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from molex_adapt.data import Table, Utterance, find_audio
-from molex_adapt.features import OnlineFeatures, source_id
+from molex_adapt.features import OnlineFeatures, large, source_id
 from molex_adapt.recipe import ExemplarOptions
 from molex_adapt.train.exemplars import choose_exemplars, divide_replay
 
@@ -88,3 +88,19 @@ def test_exemplars_of_what_does_not_fit_into_memory(
     assert all(clip.dtype == torch.float16 and clip.shape == (20, 16) for clip in found.replay.clips)
     assert set(found.replay.sources) <= {source_id(item.source) for item in utterances}
     assert len(choose(online, features_of(3), replay=0).replay) == 0
+
+
+def test_of_what_is_computed_anew_the_exemplars_alone_are_read(
+    detector_of, features_of, tiny_recipe, recorded, tmp_path, monkeypatch
+):
+    detector = detector_of(tiny_recipe(head={"readout": True}))
+    folder = recorded(tmp_path / "data", bona_fide=6, buzz=6)
+    utterances = tuple(
+        Utterance(path, "spoof" if "buzz" in str(path) else "bonafide", None, path.name, seconds=0.6)
+        for path in find_audio(folder)
+    )
+    decoded, plain = [], large.decode
+    monkeypatch.setattr(large, "decode", lambda path, **more: decoded.append(path) or plain(path, **more))
+    found = choose(OnlineFeatures(detector, utterances), features_of(3), replay=2)
+    assert len(found.replay) == len(found.replay.statistics) == 4
+    assert len(set(decoded)) == 4

@@ -39,7 +39,7 @@ def analyze(
         typer.Argument(
             metavar="DATA",
             help=f"{DATA_HELP} Or one recording, or a folder without labels. Without it, what the registry keeps of "
-            "its experts' exemplars.",
+            "its domains: exemplars, or routing statistics.",
             show_default=False,
         ),
     ] = None,

@@ -127,10 +127,10 @@ def pull(
 ) -> None:
     """Add an expert from the Hub, working at once, or restore a whole mixture.
 
-    Everything is checked first: base, shapes, hashes, values. Every domain is
-    measured before and after; if an old one suffers beyond the recipe's
-    tolerance, the new generation is kept but not activated, and the exit
-    status is 1. A stock PEFT LoRA can be pulled too, if it fits the base.
+    Everything is checked first: base, shapes, hashes, values. Domains of which
+    check exemplars are kept are measured before and after; if an old one suffers
+    beyond the recipe's tolerance, the new generation is kept but not activated,
+    and the exit status is 1. A stock PEFT LoRA can be pulled too, if it fits the base.
 
     [bold]Examples[/bold]
 
