@@ -86,6 +86,10 @@ class Failed:
     by_rule: bool = False
     """It can be read, but nothing can be learnt from it (too short, silent, a repeat): nothing failed."""
 
+    def as_dict(self) -> dict[str, str]:
+        """As every report has it, in JSON values."""
+        return {"path": self.path, "reason": self.reason}
+
 
 @dataclass(frozen=True)
 class Table:

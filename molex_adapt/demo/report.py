@@ -64,7 +64,7 @@ class DemoReport:
             "seconds": dict(self.seconds),
             "report": None if self.page is None else str(self.page),
             "remarks": self.remarks,
-            "failed": [{"path": item.path, "reason": item.reason} for item in self.failed],
+            "failed": [item.as_dict() for item in self.failed],
         }
 
 

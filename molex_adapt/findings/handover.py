@@ -48,5 +48,5 @@ class Handovers:
         return {
             **asdict(self),
             "attacks": [{**asdict(item), "took": item.took} for item in self.attacks],
-            "failed": [{"path": item.path, "reason": item.reason} for item in self.failed],
+            "failed": [item.as_dict() for item in self.failed],
         }

@@ -70,7 +70,7 @@ class Novelty:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        failed = [{"path": item.path, "reason": item.reason} for item in self.failed]
+        failed = [item.as_dict() for item in self.failed]
         return {
             "novelty": {**asdict(self), "failed": failed},
             "generation": self.generation,

@@ -7,7 +7,6 @@ from typing import Any
 
 from molex_adapt.data.table import Failed
 from molex_adapt.findings import Findings
-from molex_adapt.reports.failures import failures
 
 _ROUNDED = 0.005
 """Stored shares are rounded."""
@@ -51,4 +50,4 @@ class Analysis:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "failed": failures(self.failed)}
+        return {**asdict(self), "failed": [item.as_dict() for item in self.failed]}

@@ -9,7 +9,6 @@ from typing import Any
 from molex_adapt.conventions import Seconds
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates, RefusalsChange
-from molex_adapt.reports.failures import failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class StageReport(Comparison):
             "activated": self.activated,
             **super().as_dict(),
             "seconds": dict(self.seconds),
-            "failed": failures(self.failed),
+            "failed": [item.as_dict() for item in self.failed],
             "remarks": list(self.remarks),
             "refused": list(self.refused),
             "not_measured": list(self.not_measured),

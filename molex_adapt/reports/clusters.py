@@ -8,7 +8,6 @@ from typing import Any
 
 from molex_adapt.conventions import Seconds
 from molex_adapt.data.table import Failed
-from molex_adapt.reports.failures import failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,11 @@ class ClusterScores:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "failed": failures(self.failed), "workers": _workers(self.workers)}
+        return {
+            **asdict(self),
+            "failed": [item.as_dict() for item in self.failed],
+            "workers": _workers(self.workers),
+        }
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,11 @@ class ClusterFeatures:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "failed": failures(self.failed), "workers": _workers(self.workers)}
+        return {
+            **asdict(self),
+            "failed": [item.as_dict() for item in self.failed],
+            "workers": _workers(self.workers),
+        }
 
 
 def _workers(shares: Mapping[str, WorkerShare]) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from molex_adapt.metrics import (
     TandemRates,
     Ties,
 )
-from molex_adapt.reports.failures import failures
 
 _RATES = ("eer", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof")
 """Figures of the cells of a pivot."""
@@ -93,7 +92,7 @@ class EvaluationReport:
             "intervals": None if self.intervals is None else self.intervals.as_dict(),
             "tandem": self._tandem(),
             "bona_fide_refused": self._refusals(),
-            "failed": failures(self.failed),
+            "failed": [item.as_dict() for item in self.failed],
             "generation": self.generation,
             "remarks": list(self.remarks),
             "ties": self.ties,

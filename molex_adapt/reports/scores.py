@@ -10,7 +10,6 @@ from molex_adapt.data.heard import Heard
 from molex_adapt.data.remarks import Remark
 from molex_adapt.data.table import Failed
 from molex_adapt.decision import DecisionRule, Outcome
-from molex_adapt.reports.failures import failures
 from molex_adapt.reports.thresholds import Unheard
 
 
@@ -69,7 +68,7 @@ class ScoreReport:
         """As JSON values."""
         return {
             "scores": [item.as_dict() for item in self.scores],
-            "failed": failures(self.failed),
+            "failed": [item.as_dict() for item in self.failed],
             "passed_over": list(self.passed_over),
             "prior": None if self.rule is None else self.rule.prior,
             "most_error": None if self.rule is None else self.rule.error,

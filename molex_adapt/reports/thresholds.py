@@ -9,7 +9,6 @@ from molex_adapt.conventions import Seconds
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Refusals
 from molex_adapt.reports.changes import Change
-from molex_adapt.reports.failures import failures
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,6 @@ class ThresholdReport:
             "accepted": {name: list(both) for name, both in self.accepted.items()},
             "drift": {domain: item.drift() for domain, item in self.change.items()},
             "unheard": None if self.unheard is None else self.unheard.as_dict(),
-            "failed": failures(self.failed),
+            "failed": [item.as_dict() for item in self.failed],
             "seconds": self.seconds,
         }

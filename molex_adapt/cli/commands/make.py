@@ -113,7 +113,7 @@ def simulate(
     data = asdict(result) | {"manifest": str(result.manifest), "attack": attack, "remarks": remarks}
     data["conditions"] = [condition.record() for condition in chain]
     for name in ("failed", "skipped"):
-        data[name] = [{"path": item.path, "reason": item.reason} for item in getattr(result, name)]
+        data[name] = [item.as_dict() for item in getattr(result, name)]
     view = pairs(
         f"Attack {attack}",
         {
