@@ -263,14 +263,18 @@ class _Rows:
 
 
 def _is_line(text: str) -> bool:
-    """Whether this is a name and a score with a blank between, and no header."""
-    fields = text.strip().split(" ")
+    """Whether this is a name and a number with blanks between, and no header.
+
+    The number may be nan: what is wrong with it is said by `_read_lines`.
+    """
+    fields = text.split()
     if len(fields) != 2 or "\t" in text or fields[0].endswith(":"):
         return False
     try:
-        return math.isfinite(float(fields[1]))
+        float(fields[1])
     except ValueError:
         return False
+    return True
 
 
 def _read_lines(path: Path) -> Scores:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from molex_adapt.atomic import replacing
+from molex_adapt.atomic import write_output
 from molex_adapt.data.formats import cell, read_rows, write_rows
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
 from molex_adapt.reports import ScoreReport
 from molex_adapt.scorefile import SCORE_FILE, SCORE_LINES, Form, Scores, line_name
+from molex_adapt.text import storable
 
 TABLE_SUFFIXES = (".csv", ".jsonl", ".parquet")
 """What is written as a table; any other suffix is a score file of the ASVspoof 5 evaluation."""
@@ -46,13 +49,15 @@ def kind_for(path: Path, form: Form = "asvspoof5") -> Kind:
 def write_table(path: Path, report: ScoreReport, names: Sequence[str]) -> None:
     """Write a row for each score, named by `names`, and for each recording that failed.
 
+    Links and pipes are treated as those of a score file; see `write_output`.
+
     Raises:
         DataError: something else stands there, or it cannot be written.
     """
     check_file(path, SCORE_TABLE)
     rows = [
         [
-            name,
+            storable(name),
             item.score,
             item.decision,
             item.probability,
@@ -64,10 +69,9 @@ def write_table(path: Path, report: ScoreReport, names: Sequence[str]) -> None:
         ]
         for name, item in zip(names, report.scores, strict=True)
     ]
-    rows += [[line_name(item.path), *[None] * 7, item.reason] for item in report.failed]
+    rows += [[line_name(item.path), *[None] * 7, storable(item.reason)] for item in report.failed]
     try:
-        with replacing(path) as staged:
-            write_rows(staged, list(COLUMNS), rows)
+        write_output(path, _content(path.suffix, rows))
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error}). Expected a writable place. Choose one."
@@ -89,6 +93,10 @@ def read_table(path: Path) -> Scores:
     for number, row in rows:
         if cell(row.get("score")) is None and cell(row.get("reason")) is not None:
             continue
+        if row.get("path") in (None, ""):
+            raise DataError(
+                f"{path}, row {number}: no path. Expected every recording once, with its path. Mend that row."
+            )
         name = str(row["path"])
         try:
             value = float(row.get("score", math.nan))
@@ -101,6 +109,14 @@ def read_table(path: Path) -> Scores:
             )
         values[name] = value
     return Scores(tuple(values), np.array(list(values.values())), str(path))
+
+
+def _content(suffix: str, rows: list[list[Any]]) -> bytes:
+    """The bytes of a table, made aside: the suffix decides the format, and a link's target may have another."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"table{suffix}")
+        write_rows(path, list(COLUMNS), rows)
+        return path.read_bytes()
 
 
 def _is_score_table(path: Path) -> bool:

@@ -204,6 +204,8 @@ def test_scores_for_the_arena_are_lines_of_name_and_score(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("a nan\nb 2\n", "line 1: score 'nan'"),
+        ("a  1\nb inf\n", "line 2: score 'inf'"),
         ("a 1\nb\n", "line 2: 'b'. Expected a name and a score"),
         ("a 1\nb 2 3\n", "line 2: 'b 2 3'"),
         ("a 1\n\na 2\n", "line 3: 'a' again"),
@@ -214,3 +216,8 @@ def test_faults_of_lines_are_named_with_their_number(tmp_path, text, says):
     (tmp_path / "s.txt").write_text(text)
     with pytest.raises(DataError, match=says):
         read_scores(tmp_path / "s.txt")
+
+
+def test_any_number_of_blanks_parts_name_and_score(tmp_path):
+    (tmp_path / "s.txt").write_text("a.flac  1\n b.flac   -2.5 \n")
+    assert read_scores(tmp_path / "s.txt").values.tolist() == [1.0, -2.5]

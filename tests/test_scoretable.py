@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from dataclasses import replace
+
 import pytest
 
 from molex_adapt.data import Failed, Heard, remarks_on
@@ -59,3 +63,56 @@ def test_a_score_that_is_no_number_is_named(tmp_path, score):
     (tmp_path / "s.csv").write_text(f"path,score,decision\na.wav,1,\nb.wav,{score},\n")
     with pytest.raises(DataError, match="row 3: score"):
         read_table(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("row", ['{"score": 2}', '{"path": null, "score": 2}', '{"path": "", "score": 2}'])
+def test_a_row_without_a_path_is_named(tmp_path, row):
+    (tmp_path / "s.jsonl").write_text(f'{{"path": "a.wav", "score": 1}}\n{row}\n')
+    with pytest.raises(DataError, match="s.jsonl, row 2: no path.*Mend that row"):
+        read_table(tmp_path / "s.jsonl")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_name_that_is_not_utf_8_costs_no_scores(tmp_path, suffix):
+    """The reason of a failure names the file too; so may a key."""
+    report = replace(REPORT, failed=(Failed("\udcff.wav", "\udcff.wav is silent"),))
+    write_table(tmp_path / f"s.{suffix}", report, ["\udcfe.wav", "b.wav"])
+    *_, failed = (row for _, row in read_rows(tmp_path / f"s.{suffix}")[1])
+    assert (failed["path"], failed["reason"]) == ("\\udcff.wav", "\\udcff.wav is silent")
+    assert read_table(tmp_path / f"s.{suffix}").filenames == ("\\udcfe.wav", "b.wav")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_goes_through_a_link_in_the_format_of_its_own_suffix(tmp_path, suffix):
+    link = tmp_path / f"latest.{suffix}"
+    link.symlink_to("monday.table")
+    write_table(link, REPORT, NAMES)
+    write_table(link, REPORT, NAMES)  # over its own kind
+    assert link.is_symlink() and (tmp_path / "monday.table").is_file()
+    assert read_table(link).filenames == tuple(NAMES)
+
+
+def test_a_table_goes_into_a_pipe(tmp_path):
+    pipe, read = tmp_path / "pipe.csv", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")), daemon=True)
+    reader.start()
+    write_table(pipe, REPORT, NAMES)
+    reader.join(10)
+    assert pipe.is_fifo()
+    assert read[0].startswith("path,score,decision,") and read[0].count("\n") == 4
+
+
+def test_a_write_that_fails_leaves_the_old_table_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "s.csv"
+    write_table(path, REPORT, NAMES)
+    old = path.read_bytes()
+
+    def fail(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(DataError, match="s.csv cannot be written.*disk full"):
+        write_table(path, REPORT, NAMES[::-1])
+    assert path.read_bytes() == old
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s.csv"]

@@ -10,6 +10,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from molex_adapt.atomic import replace_file
 from molex_adapt.data import Heard, Utterance
 from molex_adapt.errors import DataError
 from molex_adapt.processes import from_first, is_first, place
@@ -92,7 +93,8 @@ def _taken_over(path: Path, head: dict[str, Any], resume: bool) -> dict[str, dic
     pieces = _pieces(path)
     for found in (path, *pieces):
         lines = _lines(found)
-        if found.exists() and (not lines or lines[0].get("kind") != _KIND):
+        # An empty one is what a kill before the first line leaves.
+        if found.exists() and found.stat().st_size and (not lines or lines[0].get("kind") != _KIND):
             raise DataError(f"{found} is there already and is no journal of scores. Move it away.")
         if resume and lines and lines[0] != head:
             raise DataError(
@@ -107,8 +109,8 @@ def _taken_over(path: Path, head: dict[str, Any], resume: bool) -> dict[str, dic
 
 
 def _write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    with path.open("w", encoding="ascii") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
+    """Replace a journal; a kill meanwhile leaves the scores of the former one."""
+    replace_file(path, "".join(json.dumps(line) + "\n" for line in lines).encode("ascii"))
 
 
 def _piece(path: Path, rank: int) -> Path:

@@ -17,6 +17,9 @@ Mp3Rate = Literal[8000, 16000, 24000, 32000, 40000, 48000, 56000, 64000, 80000, 
 _WHOLE_BAND = {"cutoff": "7000"}
 """At low rates encoders would cut the band below 3,400 Hz; the condition `band` does that where it is wanted."""
 
+_AAC_PRIMING = 1_024
+"""Samples that FFmpeg's encoder puts before the speech. Its decoder leaves them in; that of Opus or MP3 does not."""
+
 OpusRate = Annotated[int, Field(ge=500, le=256_000)]
 AacRate = Annotated[int, Field(ge=8_000, le=96_000)]
 VorbisQuality = Annotated[float, Field(ge=0, le=1)]
@@ -67,7 +70,10 @@ class Aac(FfmpegCodec):
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         bits = pick(self.bit_rate, rng)
-        return coding.round_trip(wave, "aac", "aac", sample_format="fltp", bit_rate=bits, options=_WHOLE_BAND)
+        coded = coding.round_trip(
+            wave, "aac", "aac", sample_format="fltp", bit_rate=bits, options=_WHOLE_BAND
+        )
+        return coded[_AAC_PRIMING:]
 
 
 class AmrNb(FfmpegCodec):

@@ -45,6 +45,8 @@ class Outcome:
 
     name: str
     reason: str | None
+    forged: tuple[Stretch, ...] | None = None
+    """From when to when the spoofed recording is forged; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +60,29 @@ class Maker:
     def __call__(self, job: Job) -> Outcome:
         """Make the files of one job that are missing or older than the recording; never raises for one bad file."""
         try:
-            self._make(job)
+            forged = self._make(job)
         except _FAULTS as error:
             return Outcome(
                 job.name, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             )
-        return Outcome(job.name, None)
+        return Outcome(job.name, None, forged)
 
-    def _make(self, job: Job) -> None:
+    def _make(self, job: Job) -> tuple[Stretch, ...] | None:
         wanted = [path for path in (job.bona_fide, job.spoof) if path and not _is_fresh(path, job.audio)]
-        if not wanted:
-            return
+        if not wanted and not self.attack.partial:
+            return None
         wave = decode(job.audio)
         forged = self._record(job, SPOOF, self._forge(job, wave)) if job.spoof in wanted else None
         if job.bona_fide in wanted:
             _save(self._record(job, BONA_FIDE, wave), job.bona_fide)
         if forged is not None:
             _save(forged, job.spoof)
+        return self._forged_in(job, wave.size)
 
     def condition_of(self, job: Job, label: Label) -> str:
         """What a recording went through here, as the manifest calls it."""
         by_attack = self.attack.condition(self._chance_of_forging(job)) if label == SPOOF else None
         return joined([by_attack, self._chain(job, label)[0].name])
-
-    def forged_in(self, job: Job) -> tuple[Stretch, ...] | None:
-        """From when to when the made recording is forged; None: all of it."""
-        import soundfile
-
-        samples = soundfile.info(job.spoof).frames
-        at = self.attack.forged(samples, self._chance_of_forging(job))
-        return None if at is None else ((at[0] / SAMPLE_RATE, at[1] / SAMPLE_RATE),)
 
     def _record(self, job: Job, label: Label, wave: Wave) -> Wave:
         """(T,) through the conditions, and fit to be written; no condition is told the class."""
@@ -98,6 +93,11 @@ class Maker:
         """The conditions of one file, and the chance that is left for them."""
         rng = chance(self.seed, f"condition of {self.attack.name if label == SPOOF else label}", job.name)
         return settle(self.conditions, rng), rng
+
+    def _forged_in(self, job: Job, samples: int) -> tuple[Stretch, ...] | None:
+        """The stretch as the attack drew it, of the samples that it was given: conditions make a recording longer."""
+        at = self.attack.forged(samples, self._chance_of_forging(job))
+        return None if at is None else ((at[0] / SAMPLE_RATE, at[1] / SAMPLE_RATE),)
 
     def _chance_of_forging(self, job: Job) -> np.random.Generator:
         return chance(self.seed, self.attack.name, job.name)

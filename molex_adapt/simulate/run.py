@@ -118,7 +118,7 @@ def simulate(
             f"{failed[0].path}: {failed[0].reason}. Check the recordings and the attack's parameters."
         )
     done = [named[o.name] for o in outcomes if o.reason is None]
-    manifest = _write(out, maker, [(jobs[o.name], named[o.name]) for o in outcomes if o.reason is None])
+    manifest = _write(out, maker, [(jobs[o.name], named[o.name], o) for o in outcomes if o.reason is None])
     return Simulated(manifest, len(done), failed, time.monotonic() - begun, skipped)
 
 
@@ -181,14 +181,14 @@ def _from_pool(maker: Maker, jobs: list[Job], pool: ProcessPoolExecutor) -> Iter
             future.cancel()
 
 
-def _write(out: Path, maker: Maker, done: list[tuple[Job, Utterance]]) -> Path:
+def _write(out: Path, maker: Maker, done: list[tuple[Job, Utterance, Outcome]]) -> Path:
     rows = []
-    for job, row in done:
+    for job, row, _ in done:
         heard = joined([row.condition, maker.condition_of(job, BONA_FIDE)])
         row = replace(row, source=row.source or job.name, seconds=None)
         if job.bona_fide is not None:
             rows.append(replace(row, path=job.bona_fide, condition=heard))
-    for job, row in done:
+    for job, row, outcome in done:
         before = None if isinstance(maker.attack, TextToSpeech) else row.condition
         heard = joined([before, maker.condition_of(job, SPOOF)])
         row = replace(row, source=row.source or job.name, seconds=None)
@@ -199,7 +199,7 @@ def _write(out: Path, maker: Maker, done: list[tuple[Job, Utterance]]) -> Path:
                 label=SPOOF,
                 attack=maker.attack.name,
                 condition=heard,
-                forged=maker.forged_in(job),
+                forged=outcome.forged,
             )
         )
     manifest = out / LIST

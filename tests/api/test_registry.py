@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForPreTraining
 import molex_adapt
 from molex_adapt import Registry, Run
 from molex_adapt.api import scoring
+from molex_adapt.api.journal import Journal
 from molex_adapt.data import Heard, Table, Utterance
 from molex_adapt.decision import DecisionRule
 from molex_adapt.detector import Detector
@@ -277,3 +279,30 @@ def test_a_journal_of_something_else_is_left_alone(registry, folder, tmp_path):
     with pytest.raises(DataError, match="another generation"):
         registry.score(folder, journal=tmp_path / "journal", run=replace(HOW, resume=True))
     assert (tmp_path / "journal").read_text() == other
+
+
+def test_a_kill_while_a_journal_is_taken_over_costs_no_scores(tmp_path, monkeypatch):
+    journal, dumps = tmp_path / "journal", json.dumps
+    old = '{"kind": "molex-adapt scores", "detector": "d"}\n{"path": "a.wav"}\n{"path": "b.wav"}\n'
+    journal.write_text(old)
+
+    def killed(line):
+        if line.get("path") == "b.wav":
+            raise KeyboardInterrupt
+        return dumps(line)
+
+    monkeypatch.setattr("molex_adapt.api.journal.json.dumps", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Journal.open(journal, "d", resume=True)
+    assert journal.read_text() == old
+    assert list(tmp_path.iterdir()) == [journal]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_empty_journal_is_none(tmp_path, resume):
+    """As a kill leaves it before the first line; also that of a further process."""
+    for name in ("journal", "journal.process1"):
+        (tmp_path / name).touch()
+    Journal.open(tmp_path / "journal", "d", resume).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+    assert (tmp_path / "journal").read_text() == '{"kind": "molex-adapt scores", "detector": "d"}\n'

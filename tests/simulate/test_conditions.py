@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from scipy.signal import stft, welch
+from scipy.signal import correlate, stft, welch
 
 from molex_adapt.data.manifest import read_manifest
 from molex_adapt.errors import MolexError, RecipeError
@@ -52,6 +52,21 @@ def test_codecs_leave_traces_and_lose_no_speech(name, speech):
     assert distance(finish.apply(through(name, speech(1, 1.6))), real) > 0.1
     wave = np.concatenate([np.zeros(8000, np.float32), speech(7)[3200:6400]])
     assert finish.apply(through(name, wave)).size > 0.8 * finish.apply(wave).size
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_codecs_leave_speech_where_it_is(name, speech):
+    """Within 5 ms, or times of a manifest would not hold, and a delay would tell the codec."""
+    gentle = {
+        "opus": ":bit_rate=32000",
+        "mp3": ":bit_rate=64000",
+        "aac": ":bit_rate=48000",
+        "amr_nb": ":bit_rate=12200",
+    }
+    wave = speech(1, 1.6)
+    coded = through(name + gentle.get(name, ""), wave)
+    lag = int(np.abs(correlate(coded, wave)).argmax()) - (wave.size - 1)
+    assert abs(lag) <= 80
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

@@ -46,6 +46,19 @@ def test_manifests_say_from_when_to_when(recorded, tmp_path):
     simulate(attack, speech, tmp_path / "other", conditions=[make_condition("finish", {"trim": False})])
 
 
+@pytest.mark.parametrize("condition", ["opus", "aac", "gsm"])
+def test_times_hold_whatever_a_codec_adds_at_the_end(condition, recordings, tmp_path):
+    """The attack draws its stretch from the recording, which a codec makes longer afterwards."""
+    attack, found = make_attack("splice", {"by": "lpc"}), []
+    coding = [make_condition(condition)]
+    for name, conditions in (("plain", []), ("coded", coding), ("coded", coding)):  # the last finds all there
+        made = simulate(attack, recordings, tmp_path / name, conditions=conditions, run=Run(workers=1))
+        found.append([item.forged for item in read(made.manifest)])
+    plain, coded, resumed = found
+    assert plain == coded == resumed
+    assert len([times for times in plain if times is not None]) == len(recordings)
+
+
 def test_too_short_a_recording_and_wrong_parameters_are_refused(speech):
     with pytest.raises(AudioError, match="0.30 s is too short to be forged in part"):
         make_attack("splice", {"by": "lpc"}).apply(speech(1)[:4800], np.random.default_rng(0))
