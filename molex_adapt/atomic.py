@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 PREFIX = ".staging-"
@@ -67,18 +67,22 @@ def write_output(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def publishing(target: Path) -> Iterator[Path]:
+def publishing(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """A fresh folder to fill with `put`; it becomes `target`, whole, when the block ends without an error.
 
-    `target` must not exist.
+    Args:
+        target: where to; folders above it are made.
+        replace: take the place of a folder that is there. It is deleted last: a kill leaves both whole, at worst under
+            names of `leftovers`. Without, `target` must not exist.
     """
     staged = target.with_name(_staging_name())
     staged.mkdir(parents=True)
     try:
         yield staged
         _sync(staged)
-        os.replace(staged, target)
-        _sync(target.parent)
+        with _aside(target) if replace and target.exists() else nullcontext():
+            os.replace(staged, target)
+            _sync(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -102,6 +106,20 @@ def discard(path: Path) -> None:
         shutil.rmtree(doomed)
     elif os.path.lexists(path):  # a file, a link, or what has no business there, such as a pipe
         path.unlink()
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[None]:
+    """Free a folder's name, for no rename replaces a folder; it is deleted once another has its name, else put back."""
+    former = folder.with_name(_staging_name())
+    os.replace(folder, former)
+    try:
+        yield
+    finally:
+        if folder.exists():
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            os.replace(former, folder)
 
 
 def _staging_name() -> str:

@@ -108,16 +108,18 @@ def check_folder(path: Path | str, kind: Kind, inputs: Iterable[Path] = ()) -> N
     if not there.is_dir():
         raise DataError(f"{path} cannot be made: {there} is a file. Choose another place.")
     _check_right(path, there)
-    held = path.iterdir() if mode is not None else ()
-    names = sorted(
-        item.name for item in held if not item.name.startswith(PREFIX)
-    )  # another run may be looking too
+    names = sorted(held_names(path)) if mode is not None else []
     if names and not kind.recognises(path):
         found = ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
         raise DataError(
             f"{path} is not empty (it holds {found}) and is not {kind.name}. Expected a new or empty folder; choose "
             "another."
         )
+
+
+def held_names(folder: Path) -> set[str]:
+    """The names in a folder, but for what another run writes there just now, or left there when it was killed."""
+    return {item.name for item in folder.iterdir() if not item.name.startswith(PREFIX)}
 
 
 def describe(path: Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from molex_adapt.atomic import replacing
 from molex_adapt.cache import cache_root, is_ours, packed_files
 from molex_adapt.conventions import Seconds
 from molex_adapt.digest import sha256_of_file
-from molex_adapt.errors import RecipeError
+from molex_adapt.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from molex_adapt.base import Base
@@ -96,12 +97,13 @@ class PrefixCache:
             values: NDArray[np.float16] = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
             if values.ndim != 2 or values.shape[1] != width or values.dtype != np.float16:
                 raise ValueError
-            os.utime(path)
         except OSError:
             return None
         except (ValueError, EOFError):
-            path.unlink(missing_ok=True)
+            _delete(path)
             return None
+        with suppress(OSError):  # a cache that may only be read serves as well
+            os.utime(path)
         return values
 
     def store(self, key: str, features: NDArray[np.float16]) -> None:
@@ -123,14 +125,14 @@ class PrefixCache:
         return self._path(key).exists()
 
     def trim(self) -> None:
-        """Delete what was used least recently, until the limit holds."""
+        """Delete what was used least recently, until the limit holds; what may not be deleted stays."""
         found = sorted(self._files(), key=lambda item: item[1].st_mtime)
         excess = sum(stat.st_size for _, stat in found) - self.limit
         for path, stat in found:
             if excess <= 0:
                 break
-            path.unlink(missing_ok=True)
-            excess -= stat.st_size
+            if _delete(path):
+                excess -= stat.st_size
 
     def info(self) -> CacheInfo:
         """How much there is."""
@@ -140,10 +142,9 @@ class PrefixCache:
         )  # what else is kept of one is named after it
         return CacheInfo(self.folder, recordings, sum(stat.st_size for _, stat in found), self.limit)
 
-    def clear(self) -> None:
-        """Delete everything."""
-        for path, _ in self._files():
-            path.unlink(missing_ok=True)
+    def clear(self) -> list[Path]:
+        """Delete everything; returns what may not be deleted."""
+        return [path for path, _ in self._files() if not _delete(path)]
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
@@ -170,9 +171,27 @@ def cache_report() -> CacheReport:
 
 
 def clear_cache() -> CacheReport:
-    """Delete everything in it; returns what there was."""
+    """Delete everything in it; returns what there was.
+
+    Raises:
+        DataError: a file may not be deleted; the others are gone.
+        RecipeError: MOLEX_CACHE_GIB is not a size.
+    """
     found = cache_report()
-    PrefixCache.standard().clear()
-    for path in packed_files():
-        path.unlink(missing_ok=True)
+    left = [*PrefixCache.standard().clear(), *(path for path in packed_files() if not _delete(path))]
+    if left:
+        more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        raise DataError(
+            f"{left[0]} cannot be deleted{more}. Expected a cache that you may write to. Change the rights of its "
+            "folders, or name another cache by MOLEX_CACHE."
+        )
     return found
+
+
+def _delete(path: Path) -> bool:
+    """Delete a file where that is allowed; whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 
 import pytest
@@ -74,6 +75,47 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         put(staged, "a", b"1")
         assert not target.exists()
     assert [item.name for item in target.iterdir()] == ["a"]
+
+
+def folder_of(path, content):
+    path.mkdir()
+    put(path, "a", content)
+    return path
+
+
+def test_a_folder_in_place_of_another_is_whole_at_every_step(tmp_path, monkeypatch):
+    target = folder_of(tmp_path / "made", b"old")
+    seen = []
+
+    def watched(call):
+        def step(*arguments, **more):
+            seen.append({path.read_bytes() for path in tmp_path.glob("*/a")})
+            return call(*arguments, **more)
+
+        return step
+
+    monkeypatch.setattr(os, "replace", watched(os.replace))
+    monkeypatch.setattr(shutil, "rmtree", watched(shutil.rmtree))
+    with publishing(target, replace=True) as staged:
+        put(staged, "a", b"new")
+    assert seen[:3] == [{b"old", b"new"}] * 3
+    assert [path.read_bytes() for path in tmp_path.glob("*/a")] == [b"new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    target = folder_of(tmp_path / "made", b"old")
+    replace = os.replace
+
+    def refused(source, place):
+        if place == target and (source / "a").read_bytes() == b"new":
+            raise OSError("no room")
+        replace(source, place)
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.raises(OSError, match="no room"), publishing(target, replace=True) as staged:
+        put(staged, "a", b"new")
+    assert list(tmp_path.iterdir()) == [target] and (target / "a").read_bytes() == b"old"
 
 
 def test_an_output_goes_through_a_link(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -232,6 +233,20 @@ def test_what_disagrees_is_not_written(base, detector_of, tmp_path, monkeypatch)
     write_export(detector_of(base), origin(), out, ("torch",), Silent())
     assert {path.name for path in out.iterdir()} == {PROGRAM, DESCRIPTION, CARD}
     check_export(out, ("torch",), [])
+    (out / ".staging-0123").touch()  # of a kill
+    check_export(out, ("torch",), [])
+    rename = os.replace
+
+    def refused_once(source, target):
+        if target == out:
+            monkeypatch.setattr(os, "replace", rename)
+            raise OSError
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", refused_once)
+    with pytest.raises(DataError, match="out cannot be written"):
+        write_export(detector_of(base), origin(generation=4), out, ("torch",), Silent())
+    assert Description.read(out).generation == 3
     write_export(detector_of(base), origin(generation=4), out, ("torch",), Silent())
     assert Description.read(out).generation == 4
     with pytest.raises(RegistryError, match=r"has no detector\.onnx"):

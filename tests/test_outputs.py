@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from molex_adapt.errors import DataError
-from molex_adapt.outputs import Kind, check_file, check_folder
+from molex_adapt.outputs import Kind, check_file, check_folder, held_names
 
 NOTE = Kind("a note", lambda path: path.read_bytes().startswith(b"note"))
 BOX = Kind("a box of notes", lambda path: (path / "mark").exists())
@@ -156,3 +156,13 @@ def test_a_folder_stands_apart_from_what_is_read(tmp_path, out, says):
 def test_a_folder_that_another_run_is_just_looking_at_is_empty(tmp_path):
     (tmp_path / ".staging-0123").touch()
     check_folder(tmp_path, BOX)
+
+
+def test_a_kind_is_not_asked_about_what_another_run_writes_or_left(tmp_path):
+    only_notes = Kind("a folder of notes", lambda path: held_names(path) <= {"note"})
+    for name in ("note", ".staging-0123"):
+        (tmp_path / name).touch()
+    check_folder(tmp_path, only_notes)
+    (tmp_path / "diary").touch()
+    with pytest.raises(DataError, match="holds diary, note"):
+        check_folder(tmp_path, only_notes)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +17,10 @@ from molex_adapt.cache import cache_root
 from molex_adapt.cli.app import program
 from molex_adapt.data import read
 from molex_adapt.detector import Detector
-from molex_adapt.errors import RecipeError
+from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.features import batches as module
 from molex_adapt.features import extract, states_of
-from molex_adapt.prefix_cache import PrefixCache
+from molex_adapt.prefix_cache import PrefixCache, clear_cache
 from tests.families import KINDS
 
 KEY = "ab" + "0" * 62
@@ -102,6 +104,41 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_and_says_nothing(tmp_path
     cache = PrefixCache.standard()
     cache.store(KEY, clip())
     assert cache.load(KEY, 4) is None
+
+
+def refused(*_, **__) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_cache_that_may_only_be_read_is_used(cache, monkeypatch):
+    cache.store(KEY, clip())
+    monkeypatch.setattr(os, "utime", refused)
+    assert np.array_equal(cache.load(KEY, 4), clip())
+
+
+def test_what_may_not_be_deleted_stays_and_only_the_command_says_so(cache, monkeypatch):
+    for key in (KEY, "cd" + "0" * 62):
+        cache.store(key, clip())
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert cache.load(KEY, 2) is None
+    PrefixCache(cache.folder, limit=0).trim()
+    assert len(cache.clear()) == cache.info().recordings == 2
+    with pytest.raises(DataError, match=r"\.npy cannot be deleted \(and 1 more\)\..* by MOLEX_CACHE"):
+        clear_cache()
+
+
+def test_beside_what_may_not_be_deleted_as_much_goes_as_must(cache, monkeypatch):
+    keys = [f"{number:02x}" + "0" * 62 for number in range(3)]
+    for age, key in enumerate(keys):
+        cache.store(key, clip(100))
+        os.utime(cache._path(key), (age, age))
+    plain = Path.unlink
+    monkeypatch.setattr(
+        Path, "unlink", lambda path, **how: refused() if path.stem == keys[0] else plain(path, **how)
+    )
+    cache.limit = 2 * cache.info().bytes // 3
+    cache.trim()
+    assert [cache.holds(key) for key in keys] == [True, False, True]
 
 
 def test_many_writers_of_one_key_leave_it_whole(cache):

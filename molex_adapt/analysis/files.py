@@ -14,7 +14,7 @@ from molex_adapt.analysis.page import page
 from molex_adapt.atomic import write_output
 from molex_adapt.data.formats import has_parquet, write_rows
 from molex_adapt.errors import DataError
-from molex_adapt.outputs import Kind, check_folder
+from molex_adapt.outputs import Kind, check_folder, held_names
 from molex_adapt.plots.drawing import require_altair, save_picture
 from molex_adapt.reports import Analysis
 from molex_adapt.text import storable
@@ -24,9 +24,7 @@ MARK = ".molex-adapt-analysis"
 """A file that says: this folder was made by an analysis and may be made anew."""
 
 _MADE = {MARK, PAGE, NUMBERS, FIGURES, TABLES}
-_REPORTED = Kind(
-    "a folder that analyze made", lambda path: {MARK} <= {item.name for item in path.iterdir()} <= _MADE
-)
+_REPORTED = Kind("a folder that analyze made", lambda path: {MARK} <= held_names(path) <= _MADE)
 
 
 def check_report_folder(out: Path, inputs: Sequence[Path] = ()) -> None:
@@ -67,10 +65,11 @@ def write_report(report: Analysis, out: Path, last: Sequence[DomainChange] = ())
 
 
 def _claim(out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()  # first: a kill leaves a folder that is ours
     for name in (FIGURES, TABLES):
         shutil.rmtree(out / name, ignore_errors=True)
-        (out / name).mkdir(parents=True)
-    (out / MARK).touch()
+        (out / name).mkdir()
 
 
 def _write_table(folder: Path, table: FlatTable) -> None:

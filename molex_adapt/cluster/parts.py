@@ -48,13 +48,14 @@ class PartsFolder:
         check_folder(path, SCORE_PARTS, inputs)
         head = {"kind": _KIND, "detector": detector, "rule": asdict(rule)}
         if not (path / _RUN).exists():
-            (path / "parts").mkdir(parents=True, exist_ok=True)
-            replace_file(path / _RUN, json.dumps(head).encode())
+            path.mkdir(parents=True, exist_ok=True)
+            replace_file(path / _RUN, json.dumps(head).encode())  # first: a kill leaves a folder that is ours
         elif _head(path) != head:
             raise DataError(
                 f"{path} holds scores of another generation, another version, or another --prior or --error. Expected "
                 "those of this run, to go on with. Name a new folder by --out."
             )
+        (path / "parts").mkdir(exist_ok=True)
         for left in (path / "parts").glob("begun-*"):
             left.unlink()
         return cls(path)

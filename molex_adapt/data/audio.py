@@ -34,7 +34,8 @@ def decode(
 
     Any rate is resampled, any number of channels averaged. Floating-point samples beyond full scale are turned down
     with the whole recording; what coding and resampling add beyond it is clipped. A stretch that reaches over the end
-    is as long as the recording allows. What the file holds counts, whatever its header states.
+    is as long as the recording allows. What the file holds counts, whatever its header states. More than two hours are
+    decoded in parts, by `start` and `duration`, or by `stream`.
 
     Args:
         path: an audio file that soundfile or PyAV reads; raw G.722 and GSM go by suffix.
@@ -57,8 +58,8 @@ def decode(
         total += len(piece)
         if total > LONGEST * SAMPLE_RATE:
             raise AudioError(
-                f"{path} is longer than {LONGEST / 3600:.0f} h. One stretch must fit into memory. "
-                "Decode it in parts, with start= and duration=, or use stream()."
+                f"{path} is longer than {LONGEST / 3600:.0f} h. Expected a recording that fits into memory. "
+                "Cut it into parts."
             )
     return np.concatenate(pieces)
 

@@ -12,7 +12,6 @@ from typing import Any
 from molex_adapt.conventions import BONA_FIDE, SPLITS, SPOOF
 from molex_adapt.data.corpora import (
     Fault,
-    PartListing,
     PublishedCorpus,
     Recognised,
     recognise,
@@ -26,7 +25,7 @@ from molex_adapt.data.places import names_in
 from molex_adapt.data.read import MANIFEST_NAMES, read
 from molex_adapt.data.remarks import on_table
 from molex_adapt.data.splits import describe_split
-from molex_adapt.data.table import Table
+from molex_adapt.data.table import Table, Utterance
 
 _MOST_MISSING = 100
 """Missing recordings that are named; all are counted."""
@@ -108,7 +107,7 @@ def check(data: Path | str) -> DataCheck:
         else "a data set of the Hub"
     )
     table = read(data)
-    missing = list(_missing(PartListing(path, None, list(table), {str(item.path): 0 for item in table})))
+    missing = list(_missing(path, list(table), [0] * len(table)))
     return _checked(data, kind, table, (), missing, remarks=on_table(table))
 
 
@@ -128,10 +127,10 @@ def _manifest_in(path: Path) -> Path | None:
 def _check_manifest(data: Path | str, manifest: Path, parts: Sequence[str]) -> DataCheck:
     entries, faults = list_manifest(manifest)
     found = [Fault(str(manifest), number, fault.kind, str(fault)) for number, fault in faults]
-    listing = PartListing(manifest, None, [item.utterance for item in entries])
-    listing.ids = {str(item.utterance.path): item.number for item in entries}
-    table = Table(tuple(listing.utterances), str(manifest))
-    checked = _checked(data, "a manifest", table, found, list(_missing(listing)), files=[manifest])
+    utterances = [item.utterance for item in entries]
+    missing = list(_missing(manifest, utterances, [item.number for item in entries]))
+    table = Table(tuple(utterances), str(manifest))
+    checked = _checked(data, "a manifest", table, found, missing, files=[manifest])
     if parts and checked.ok:
         return _checked(data, "a manifest", read(data), (), [], files=[manifest])
     return checked
@@ -149,7 +148,7 @@ def _check_corpus(data: Path | str, found: Recognised, parts: Sequence[str]) -> 
         found.corpus.name,
         Table(utterances, str(found.root)),
         [fault for item in listings for fault in item.faults],
-        [fault for item in listings for fault in _missing(item)],
+        [fault for item in listings for fault in _missing(item.file, item.utterances, [*item.ids.values()])],
         corpus=found.corpus,
         files=[*dict.fromkeys(item.file for item in listings)],
         parts={
@@ -192,15 +191,15 @@ def _checked(
     )
 
 
-def _missing(listing: PartListing) -> Iterator[Fault]:
+def _missing(file: Path, utterances: Sequence[Utterance], lines: Sequence[int]) -> Iterator[Fault]:
     """Recordings that are listed and not there. Each folder is listed once: half a million files are not asked for."""
     here: dict[str, set[str]] = {}
-    for item, line in zip(listing.utterances, listing.ids.values(), strict=True):
+    for item, line in zip(utterances, lines, strict=True):
         folder, name = os.path.split(item.path)
         if folder not in here:
-            here[folder] = set(names_in(folder) or ())
+            here[folder] = set(names_in(folder or ".") or ())
         if name not in here[folder]:
-            yield Fault(str(listing.file), line or None, "missing", str(item.path))
+            yield Fault(str(file), line or None, "missing", str(item.path))
 
 
 def _as_dict(fault: Fault) -> dict[str, Any]:

@@ -83,8 +83,12 @@ def read_hub(reference: HubReference) -> Table:
     target = _target(library, reference)
     if not (target / _MANIFEST).is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
-        with publishing(target) as folder:
-            _unpack(library, reference, folder)
+        try:
+            with publishing(target) as folder:
+                _unpack(library, reference, folder)
+        except OSError:
+            if not (target / _MANIFEST).is_file():  # else another process was faster
+                raise
     return read_manifest(target / _MANIFEST)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ def settled(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]
     """The utterances with the paths under which their files are, and a remark if some are elsewhere than named.
 
     A name that is not there is that of the only file in its folder that is called the same in another Unicode form
-    (macOS writes é as two signs) or case, or has the same stem and another suffix of audio. What is still not there is
-    left for the audit to find. Each folder is listed once.
+    (macOS writes é as two signs) or case, or has the same stem and another suffix of audio. No two names get one file:
+    nothing tells which of them means it. What is still not there is left for the audit to find. Each folder is listed
+    once.
     """
     folders: defaultdict[Path, list[Path]] = defaultdict(list)
     for item in utterances:
@@ -27,6 +28,7 @@ def settled(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]
     places: dict[Path, Path] = {}
     for folder, paths in folders.items():
         places |= _in_folder(folder, paths)
+    places = _unshared(places, {item.path for item in utterances})
     found = [replace(item, path=places.get(item.path, item.path)) for item in utterances]
     if not places:
         return found, []
@@ -59,6 +61,12 @@ def _in_folder(folder: Path, paths: Iterable[Path]) -> dict[Path, Path]:
         if name is not None and folder / name != path:
             found[path] = folder / name
     return found
+
+
+def _unshared(places: Mapping[Path, Path], named: Iterable[Path]) -> dict[Path, Path]:
+    """The places that one name alone leads to, of all that are named."""
+    claims = Counter(places.get(path, path) for path in named)
+    return {path: there for path, there in places.items() if claims[there] == 1}
 
 
 def names_in(folder: Path | str) -> list[str] | None:

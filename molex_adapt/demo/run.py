@@ -18,7 +18,7 @@ from molex_adapt.demo.measure import Tested
 from molex_adapt.demo.report import DemoReport, write_page
 from molex_adapt.demo.story import Step, Story
 from molex_adapt.demo.verdict import judge
-from molex_adapt.outputs import Kind, check_folder
+from molex_adapt.outputs import Kind, check_folder, held_names
 from molex_adapt.plots.drawing import missing_libraries
 from molex_adapt.progress import Chapters, Silent
 from molex_adapt.recipe import DemoRecipe, Recipe, load, validate
@@ -31,9 +31,7 @@ MARK = ".molex-adapt-demo"
 REGISTRY, DATA, PAGE, FIGURES = "registry", "data", "report.html", "demo.json"
 MADE = {MARK, REGISTRY, DATA, PAGE, FIGURES}
 
-_DEMONSTRATED = Kind(
-    "a folder that demo made", lambda path: {MARK} <= {item.name for item in path.iterdir()} <= MADE
-)
+_DEMONSTRATED = Kind("a folder that demo made", lambda path: {MARK} <= held_names(path) <= MADE)
 
 
 def run_demo(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from molex_adapt.errors import RegistryError
+from molex_adapt.outputs import held_names
 from molex_adapt.plain import load_json
 
 DESCRIPTION = "detector.json"
@@ -112,8 +113,7 @@ def is_exported(folder: Path | str) -> bool:
 
 def only_exported(folder: Path) -> bool:
     """Whether a folder holds an exported detector and nothing else, so that another may take its place."""
-    names = {item.name for item in folder.iterdir()}
-    if not {DESCRIPTION} <= names <= MADE:
+    if not {DESCRIPTION} <= held_names(folder) <= MADE:
         return False
     try:
         Description.read(folder)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molex_adapt.atomic import discard, publishing, put
+from molex_adapt.atomic import publishing, put
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256_of_file
@@ -102,9 +102,8 @@ def write_export(
     try:
         out = out.resolve()
         out.parent.mkdir(parents=True, exist_ok=True)
-        with publishing(out) as staged:
+        with publishing(out, replace=True) as staged:
             report = _write(staged, detector, origin, formats, progress)
-            discard(out)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written ({error.strerror}). Free some space, or choose another folder."

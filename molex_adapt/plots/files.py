@@ -7,7 +7,7 @@ from pathlib import Path
 
 from molex_adapt.data.formats import write_rows
 from molex_adapt.errors import DataError
-from molex_adapt.outputs import Kind, check_folder
+from molex_adapt.outputs import Kind, check_folder, held_names
 from molex_adapt.plots.drawing import require_altair, save_picture
 from molex_adapt.plots.evaluation_charts import Plot, evaluation_plots
 from molex_adapt.reports import EvaluationReport
@@ -20,7 +20,7 @@ _PLOTTED = Kind(
     "a folder of plots that evaluate made",
     lambda path: (
         (path / MARK).is_file()
-        and all(item.name == MARK or item.suffix in _SUFFIXES for item in path.iterdir())
+        and all(name == MARK or Path(name).suffix in _SUFFIXES for name in held_names(path))
     ),
 )
 

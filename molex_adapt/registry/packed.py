@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,10 @@ def load(root: Path, generation: GenerationRecord) -> Packed | None:
             tables = {
                 layer: (file.get_tensor(f"{layer}.a"), file.get_tensor(f"{layer}.b")) for layer in layers
             }
-        os.utime(path)
     except (OSError, SafetensorError, ValueError, TypeError, KeyError):
         return None
+    with suppress(OSError):  # a cache that may only be read serves as well
+        os.utime(path)
     return Packed(specs, tables) if [spec.name for spec in specs] == generation.names else None
 
 

@@ -71,6 +71,20 @@ def test_a_folder_gives_way_to_an_analysis_only_if_one_made_it(tmp_path, monkeyp
         check_report_folder(tmp_path / "data" / "in", [tmp_path])
 
 
+def test_what_a_kill_left_is_no_reason_to_refuse_its_folder(tmp_path, monkeypatch):
+    def killed(path, **_):
+        if path.name == files.TABLES:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as kill:
+        kill.setattr(files.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_report(analysed(2, 2), tmp_path)
+    check_report_folder(tmp_path)
+    (tmp_path / ".staging-0123.json").touch()
+    check_report_folder(tmp_path)
+
+
 def test_what_is_not_installed_is_said_before_the_work(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"altair and vl_convert.*pip install 'molex-adapt\[report\]'"):

@@ -20,10 +20,11 @@ from molex_adapt.cli.app import main
 from molex_adapt.cluster import Cluster, analysis, filling, scoring
 from molex_adapt.cluster.parts import PartsFolder
 from molex_adapt.cluster.pool import _Batched, _load_ray
-from molex_adapt.data import read
+from molex_adapt.data import Failed, read
 from molex_adapt.data.manifest import write_manifest
+from molex_adapt.decision import DecisionRule
 from molex_adapt.errors import DataError, ExpertError, RecipeError
-from molex_adapt.reports import ClusterScores
+from molex_adapt.reports import ClusterScores, ScoreReport
 
 HERE = Run(device="cpu", workers=1)
 
@@ -200,6 +201,21 @@ def test_a_folder_of_other_scores_is_not_gone_on_with(made, alone, tmp_path):
         score(made, tmp_path / "mine")
 
 
+def test_a_kill_while_the_folder_is_made_leaves_one_to_go_on_with(tmp_path, monkeypatch):
+    plain = Path.mkdir
+
+    def killed(path, *how, **more):
+        plain(path, *how, **more)
+        if path.name == "parts":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as kill:
+        kill.setattr(Path, "mkdir", killed)
+        with pytest.raises(KeyboardInterrupt):
+            PartsFolder.open(tmp_path / "out", "detector", DecisionRule(None), [])
+    PartsFolder.open(tmp_path / "out", "detector", DecisionRule(None), [])
+
+
 def test_two_scores_of_a_recording_and_a_missing_one_are_found(made, alone, tmp_path):
     score(made, tmp_path / "out")
     folder = PartsFolder(tmp_path / "out")
@@ -210,6 +226,13 @@ def test_two_scores_of_a_recording_and_a_missing_one_are_found(made, alone, tmp_
     part.with_name("part-twice.parquet").write_bytes(part.read_bytes())
     with pytest.raises(DataError, match="two scores of"):
         folder.merge(names)
+
+
+def test_a_reason_that_is_not_utf_8_costs_no_part(tmp_path):
+    (tmp_path / "parts").mkdir()
+    folder = PartsFolder(tmp_path)
+    folder.write(ScoreReport((), (Failed("\udcff.wav", "\udcff.wav is silent"),)))
+    assert folder.merge(["\\udcff.wav"]) == (Failed("\\udcff.wav", "\\udcff.wav is silent"),)
 
 
 def test_a_piece_that_kills_every_worker_is_given_up(made, alone, tmp_path, monkeypatch):

@@ -82,6 +82,21 @@ def test_a_manifest(tmp_path):
     }
 
 
+def test_a_manifest_that_names_one_file_by_two_suffixes(tmp_path):
+    touch(tmp_path / "a.wav", tmp_path / "b.wav")
+    (tmp_path / "manifest.csv").write_text("path,label\na.flac,spoof\na.wav,bonafide\nb.flac,spoof\n")
+    found = check(tmp_path)
+    assert [(fault.line, fault.text) for fault in found.missing_named] == [(2, str(tmp_path / "a.flac"))]
+    assert len(found.table) == 3 and not found.faults
+
+
+def test_a_manifest_in_the_working_directory(tmp_path, monkeypatch):
+    touch(tmp_path / "a.wav")
+    (tmp_path / "mine.csv").write_text("path,label\na.wav,real\nb.wav,real\n")
+    monkeypatch.chdir(tmp_path)
+    assert [fault.text for fault in check("mine.csv").missing_named] == ["b.wav"]
+
+
 def test_parts_of_a_manifest(tmp_path):
     write_manifest(read(asvspoof2019(tmp_path / "corpus")), tmp_path / "mine.csv")
     found = check(f"{tmp_path / 'mine.csv'}#dev")

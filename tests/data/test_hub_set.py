@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 import soundfile
 
-from molex_adapt.data import assign_splits, audit, read
+from molex_adapt.data import assign_splits, audit, hub_set, read
 from molex_adapt.data.hub_set import HubReference, hub_reference
 from molex_adapt.errors import DataError
 
@@ -77,6 +77,22 @@ def test_it_is_unpacked_once(folder, monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("loaded again"))
     assert read(folder).utterances == first.utterances
     assert len(read(f"{folder}#dev")) == 4 and read(f"{folder}#validation")[0].split is None
+
+
+def test_of_two_that_unpack_it_at_once_the_slower_one_reads_what_is_there(folder, cache, monkeypatch):
+    plain = hub_set._unpack
+
+    def slow(library, reference, place):
+        plain(library, reference, place)
+        monkeypatch.setattr(hub_set, "_unpack", plain)
+        read(folder)
+
+    monkeypatch.setattr(hub_set, "_unpack", slow)
+    assert len(read(folder)) == 12
+    (unpacked,) = (cache / "molex-adapt").iterdir()
+    (unpacked / "manifest.jsonl").unlink()
+    with pytest.raises(OSError, match="not empty"):
+        read(folder)
 
 
 def test_one_split_divides_nothing(tmp_path, cache):

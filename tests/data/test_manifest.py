@@ -395,3 +395,18 @@ def test_another_suffix_is_found_where_only_one_file_can_be_meant(tmp_path, writ
     table = read(tmp_path / "m.csv")
     assert [item.path.name for item in table] == ["a.wav", "b.mp3", "c.wav"]
     assert table.remarks == ("under another form of their names: 1 (a.wav for a.flac)",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ("a.flac,spoof a.wav,bonafide", ["a.flac", "a.wav"]),
+        ("A.wav,spoof a.wav,bonafide", ["A.wav", "a.wav"]),
+        ("a.flac,spoof a.mp3,bonafide b.flac,spoof", ["a.flac", "a.mp3", "b.wav"]),
+    ],
+)
+def test_two_names_never_get_one_file(tmp_path, write, rows, found):
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name)
+    (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows.split()]))
+    assert [item.path.name for item in read_manifest(tmp_path / "m.csv")] == found

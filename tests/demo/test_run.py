@@ -126,7 +126,9 @@ def test_the_whole_story(speech, shipped, tmp_path, monkeypatch):
     assert [label[:3] for label in heard.labels] == ["1/4", "2/4", "3/4", "4/4"]
     assert heard.shares == sorted(heard.shares)
 
-    # A second time in the same folder, which is its own, without what draws the page; and then one that is not.
+    # A second time in the same folder, which is its own though a kill left something there, without what draws the
+    # page; and then one that is not.
+    (out / ".staging-0123").touch()
     monkeypatch.setattr(demo_run, "missing_libraries", lambda: ["altair"])
     again = demonstrate(out, speech)
     assert again.page is None and not (out / "report.html").exists()

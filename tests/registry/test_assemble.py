@@ -174,6 +174,17 @@ def test_packed_experts_score_bit_for_bit_the_same(made, speech, packing):
     assert torch.equal(build_detector(store).score(*speech), detector.score(*speech))
 
 
+def test_packed_experts_that_may_only_be_read_are_used(made, packing, monkeypatch):
+    _, store = made
+    build_detector(store)
+
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert packed.load(store.path, store.generation()) is not None
+
+
 def test_packed_experts_do_not_hide_a_changed_file(made, packing):
     _, store = made
     build_detector(store)
