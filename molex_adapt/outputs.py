@@ -101,7 +101,7 @@ def check_folder(path: Path | str, kind: Kind, inputs: Iterable[Path] = ()) -> N
     _check_name(path)
     mode = _mode(path)
     if mode is not None and not stat.S_ISDIR(mode):
-        raise DataError(f"{path} is a file; expected a folder for {kind.name}. Choose another name.")
+        raise DataError(f"{path} is a file; expected {kind.name}, or none yet. Choose another name.")
     for item in inputs:
         _check_apart(path, item)
     there = next(parent for parent in (path, *path.absolute().parents) if _mode(parent) is not None)

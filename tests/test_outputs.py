@@ -137,7 +137,7 @@ def test_another_folder_stays_and_what_it_holds_is_named(tmp_path):
         DataError, match=r"is not empty .it holds a, b, c, \.\.\.. and is not a box of notes.*choose"
     ):
         check_folder(tmp_path, BOX)
-    with pytest.raises(DataError, match="a is a file; expected a folder for a box of notes"):
+    with pytest.raises(DataError, match="a is a file; expected a box of notes, or none yet"):
         check_folder(tmp_path / "a", BOX)
     with pytest.raises(DataError, match="a is a file. Choose"):
         check_folder(tmp_path / "a" / "box", BOX)

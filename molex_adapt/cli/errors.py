@@ -42,7 +42,7 @@ def reported() -> Iterator[None]:
         # Typer turns Ctrl-C inside a command into this status without a word.
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        _say("interrupted; the registry is as it was")
+        _say("interrupted; no registry was changed. Where the command has --resume, it goes on with that")
         raise SystemExit(INTERRUPTED) from None
     except (MolexError, OSError, MemoryError, RuntimeError, ValueError) as error:
         message = explain(error)

@@ -87,7 +87,7 @@ def _cost_cell(rates: Rates | None) -> str:
 def _cell(rates: Rates | None) -> str:
     if rates is None:
         return "no bona fide"
-    return f"{eer_cell(rates) if rates.has_interval else f'{100 * rates.eer:.1f}'} {rates.spoof:4}"
+    return f"{eer_cell(rates)} {rates.spoof:4}"
 
 
 def _challenge(report: EvaluationReport) -> list[Table]:

@@ -180,9 +180,11 @@ def empty_table(title: str, *columns: str, whole: bool = False) -> Table:
 
 
 def eer_cell(rates: Rates | None) -> str:
-    """In per cent, with its interval."""
+    """In per cent, with its interval where there are recordings enough for one."""
     if rates is None:
         return "-"
+    if not rates.has_interval:
+        return f"{100 * rates.eer:.1f}"
     low, high = rates.eer_ci
     return f"{100 * rates.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 

@@ -9,6 +9,7 @@ from typing import Any
 from molex_adapt.conventions import Seconds
 from molex_adapt.data.table import Failed
 from molex_adapt.metrics import Rates, RefusalsChange
+from molex_adapt.reports.figures import figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +110,4 @@ class StageReport(Comparison):
 
 
 def _figures(rates: Mapping[str, Rates]) -> dict[str, Any]:
-    return {name: item.as_dict() for name, item in rates.items()}
+    return {name: figures(item) for name, item in rates.items()}

@@ -16,6 +16,7 @@ from molex_adapt.metrics import (
     TandemRates,
     Ties,
 )
+from molex_adapt.reports.figures import figures
 
 _RATES = ("eer", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof")
 """Figures of the cells of a pivot."""
@@ -43,7 +44,7 @@ class HeardInTraining:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        rest = None if self.without is None else _measured(self.without)
+        rest = None if self.without is None else figures(self.without)
         return {"recordings": self.recordings, "by_expert": dict(self.by_expert), "without": rest}
 
 
@@ -82,11 +83,11 @@ class EvaluationReport:
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; of too few recordings, `eer_ci` is None."""
         return {
-            "overall": _measured(self.overall),
-            "by_attack": _all_measured(self.by_attack),
-            "by_condition": _all_measured(self.by_condition),
+            "overall": figures(self.overall),
+            "by_attack": _allfigures(self.by_attack),
+            "by_condition": _allfigures(self.by_condition),
             "by_attack_and_condition": {
-                attack: _all_measured(row) for attack, row in self.by_attack_and_condition.items()
+                attack: _allfigures(row) for attack, row in self.by_attack_and_condition.items()
             },
             "pivot": _pivot(self.by_attack, self.by_condition, self.cell, _RATES),
             "intervals": None if self.intervals is None else self.intervals.as_dict(),
@@ -130,13 +131,8 @@ class EvaluationReport:
         }
 
 
-def _measured(rates: Rates) -> dict[str, Any]:
-    """Without an interval where there are too few recordings for one."""
-    return rates.as_dict() | ({} if rates.has_interval else {"eer_ci": None})
-
-
-def _all_measured(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
-    return {name: None if item is None else _measured(item) for name, item in rates.items()}
+def _allfigures(rates: Mapping[str, Rates | None]) -> dict[str, Any]:
+    return {name: None if item is None else figures(item) for name, item in rates.items()}
 
 
 def _pivot(

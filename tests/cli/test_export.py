@@ -44,7 +44,7 @@ def test_export_shows_sizes_seconds_and_differences_in_80_columns(run, exports):
     lines = [line.split() for line in ran.out.splitlines()]
     assert ["source", "29.0", "MB", "0.716"] in lines
     assert ["detector.onnx", "36.6", "MB", "0.527", "1.5e-05"] in lines
-    assert "2 experts with their routers in the graph" in ran.out
+    assert "2 experts, with routers in the graph" in ran.out
 
 
 def test_export_tells_machines_the_same(run, exports):

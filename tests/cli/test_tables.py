@@ -8,9 +8,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from molex_adapt.cli import output
-from molex_adapt.cli.tables import plain_table, stage_table
+from molex_adapt.cli.tables import eer_cell, plain_table, stage_table
 from molex_adapt.metrics import Rates, RefusalsChange
-from molex_adapt.reports import Change, StageReport
+from molex_adapt.reports import Change, Comparison, StageReport
 
 
 @pytest.fixture
@@ -62,3 +62,13 @@ def test_wide_intervals_go_below_their_figures_and_break_no_name():
     (row,) = (at for at, line in enumerate(lines) if "+12.5 (+0.0 +32.3)" in line)
     assert lines[row].split()[0] == "neural_vocoder"
     assert "(17.7–50.0)" in lines[row] + lines[row + 1]
+
+
+@pytest.mark.parametrize(("count", "shown", "told"), [(9, "2.0", None), (10, "2.0 (1.0–4.0)", [0.01, 0.04])])
+def test_of_too_few_recordings_no_interval_is_said(count, shown, told):
+    rates = Rates(
+        eer=0.02, eer_ci=(0.01, 0.04), min_dcf=0.1, act_dcf=0.2, cllr=0.3, bona_fide=50, spoof=count
+    )
+    assert eer_cell(rates) == shown
+    report = Comparison(before={"a": rates}, after={"a": rates}).as_dict()
+    assert report["before"]["a"]["eer_ci"] == report["after"]["a"]["eer_ci"] == told

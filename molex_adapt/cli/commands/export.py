@@ -70,11 +70,12 @@ def _view(report: ExportReport) -> list[RenderableType]:
             "" if difference is None else f"{difference:.1e}",
         )
     lengths = ", ".join(f"{length:g}" for length in report.checked)
+    count = len(report.experts)
     experts = (
-        "its expert merged into the base" if report.merged else "experts with their routers in the graph"
+        "Its expert merged into the base" if report.merged else f"{count} experts, with routers in the graph"
     )
     told = (
-        f"{len(report.experts)} {experts}. Difference: the largest in nats, on drawn signals of {lengths} s. "
+        f"{experts}. Difference: the largest in nats, on drawn signals of {lengths} s. "
         f"Seconds: of {report.audio:g} s of audio, median of {report.runs} runs on this machine."
     )
     return [table, Text(told), Text()]
