@@ -6,7 +6,7 @@ from abc import ABC
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from molex_adapt.simulate import coding
 from molex_adapt.simulate.attack import Wave, load_optional, pick
@@ -20,6 +20,8 @@ _WHOLE_BAND = {"cutoff": "7000"}
 _AAC_PRIMING = 1_024
 """Samples that FFmpeg's encoder puts before the speech. Its decoder leaves them in; that of Opus or MP3 does not."""
 
+FrameMs = Annotated[Literal["2.5", "5", "10", "20", "40", "60"], BeforeValidator(str)]
+"""Numbers too, as a command line reads them."""
 OpusRate = Annotated[int, Field(ge=500, le=256_000)]
 AacRate = Annotated[int, Field(ge=8_000, le=96_000)]
 VorbisQuality = Annotated[float, Field(ge=0, le=1)]
@@ -39,7 +41,7 @@ class Opus(FfmpegCodec):
     bit_rate: OpusRate | Annotated[list[OpusRate], Field(min_length=1)] = 6_000
     """Bit/s; of several, one a recording by chance."""
     application: Literal["voip", "audio", "lowdelay"] = "voip"
-    frame_ms: Literal["2.5", "5", "10", "20", "40", "60"] = "20"
+    frame_ms: FrameMs = "20"
 
     def apply(self, wave: Wave, rng: np.random.Generator) -> Wave:
         options: dict[str, str] = {"application": self.application, "frame_duration": self.frame_ms}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from molex_adapt.errors import RecipeError
 
 Made = TypeVar("Made", bound=BaseModel)
+_ALL = "all parameters"
 
 
 def made_of(what: str, known: Mapping[str, type[Made]], name: str, params: Mapping[str, Any] | None) -> Made:
@@ -28,19 +29,22 @@ def made_of(what: str, known: Mapping[str, type[Made]], name: str, params: Mappi
         return known[name].model_validate(dict(params or {}))
     except ValidationError as error:
         fields = list(known[name].model_fields)
-        faults = [_fault(fault["loc"], fault["msg"], fault["input"], fields) for fault in error.errors()]
+        faults: dict[
+            str, list[str]
+        ] = {}  # one line for a parameter that may be several things, and is none of them
+        for fault in error.errors():
+            key = str(fault["loc"][0]) if fault["loc"] else _ALL
+            value = (params or {}).get(key, fault["input"])
+            faults.setdefault(f"{key} = {value!r}", []).append(_fault(key, fault["msg"], fields))
         raise RecipeError(
             f"The {what} '{name}' has {len(faults)} wrong parameter value(s):\n  "
-            + "\n  ".join(dict.fromkeys(faults))
+            + "\n  ".join(f"{given}: {'; or '.join(dict.fromkeys(told))}" for given, told in faults.items())
             + f"\nExpected parameters: {', '.join(fields) or 'none'}. Correct them and run again."
         ) from error
 
 
-def _fault(location: tuple[int | str, ...], message: str, value: object, known: list[str]) -> str:
-    key = str(location[0]) if location else "all parameters"
-    if location and key not in known:
-        return f"{key} = {value!r}: unknown parameter.{_nearest(key, known)}"
-    return f"{key} = {value!r}: {message}"
+def _fault(key: str, message: str, known: list[str]) -> str:
+    return f"unknown parameter.{_nearest(key, known)}" if key not in [*known, _ALL] else message
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -197,3 +197,9 @@ def test_impossible_values_are_refused(name, params):
 def test_a_missing_package_is_named_with_its_command():
     with pytest.raises(DataError, match="pip install never-there-kit"):
         load_optional("never_there", "The attack x", "never-there-kit")
+
+
+def test_a_parameter_that_may_be_several_things_is_told_off_once():
+    said = r"has 1 wrong parameter value\(s\):\n  bit_rate = 701: Input should be .*; or Input should be a valid list\n"
+    with pytest.raises(RecipeError, match=said):
+        make_attack("codec2", {"bit_rate": 701})

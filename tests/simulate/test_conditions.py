@@ -301,3 +301,8 @@ def test_recordings_over_full_scale_are_softened_not_clipped(recordings, tmp_pat
         real = waves(table, "bonafide")[source]
         assert np.abs(wave).max() == pytest.approx(0.99, abs=1e-3)
         assert np.corrcoef(wave, real)[0, 1] > 0.99999
+
+
+@pytest.mark.parametrize("given", [20, 2.5, "60"])
+def test_a_frame_may_be_given_as_a_number(given):
+    assert CONDITIONS["opus"].model_validate({"frame_ms": given}).frame_ms == str(given)
