@@ -22,7 +22,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError, MolexError, RecipeError, RegistryError
 from molex_adapt.exported import writing
 from molex_adapt.exported.description import CARD, DESCRIPTION, ONNX, PROGRAM, Description
-from molex_adapt.exported.graph import Graph
+from molex_adapt.exported.graph import Graph, to_program
 from molex_adapt.exported.parity import MOST_DIFFERENCE, of_source, require_parity
 from molex_adapt.exported.scoring import ExportedDetector
 from molex_adapt.exported.writing import Origin, check_export, write_export
@@ -75,6 +75,10 @@ def detector_of(tiny_recipe) -> Callable[..., Detector]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     """A WavLM of one block whose frames come from one convolution: it is traced in seconds."""
+    return wavlm(tmp_path_factory.mktemp("one") / "base", (400,), (320,))
+
+
+def wavlm(folder: Path, kernels: tuple[int, ...], strides: tuple[int, ...]) -> Path:
     from transformers import WavLMConfig, WavLMModel
 
     config = WavLMConfig(
@@ -82,9 +86,9 @@ def base(tmp_path_factory) -> Path:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=32,
-        conv_dim=(16,),
-        conv_kernel=(400,),
-        conv_stride=(320,),
+        conv_dim=(16,) * len(kernels),
+        conv_kernel=kernels,
+        conv_stride=strides,
         num_conv_pos_embeddings=16,
         num_conv_pos_embedding_groups=4,
         feat_extract_norm="layer",
@@ -93,7 +97,6 @@ def base(tmp_path_factory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = WavLMModel(config)
-    folder = tmp_path_factory.mktemp("one") / "base"
     model.save_pretrained(folder)
     return folder
 
@@ -207,6 +210,17 @@ def test_scoring_without_torch_is_scoring(exported, base, detector_of, waves):
     assert (found["threshold"], found["generation"]) == (-0.25, 3)
 
 
+def test_a_program_says_what_it_takes_at_least(tmp_path, detector_of):
+    """With the convolutions of the embedded base, torch's ranges allow one frame and its guards do not."""
+    detector = detector_of(wavlm(tmp_path / "base", (20, 4, 4, 4, 4, 2), (10, 2, 2, 2, 2, 2)), 3, readout=False)
+    program = to_program(Graph(detector))
+    least, score = writing._least(program, detector.base), program.module()
+    assert (Graph.shortest_of(detector), least) == (630, 950)
+    score(torch.zeros(1, least))
+    with pytest.raises(AssertionError, match="Guard failed"):
+        score(torch.zeros(1, least - 1))
+
+
 def test_a_source_that_disagrees_is_named():
     wave = np.zeros(16_000, np.float32)
     assert require_parity("x", lambda _: 1.00005, [wave], [1.0]) == pytest.approx(5e-5)
@@ -223,7 +237,7 @@ def test_what_disagrees_is_not_written(base, detector_of, tmp_path, monkeypatch)
     monkeypatch.setattr(writing, "of_source", other)
     monkeypatch.setattr(writing, "_of_program", lambda _: of_source(detector_of(base)))
     monkeypatch.setattr(writing, "to_program", lambda _: None)
-    monkeypatch.setattr(writing, "_least", lambda _: 0)
+    monkeypatch.setattr(writing, "_least", lambda *_: 0)
     monkeypatch.setattr(torch.export, "save", lambda _, path: path.write_bytes(b"program"))
     out = tmp_path / "out"
     with pytest.raises(MolexError, match="Nothing was written"):

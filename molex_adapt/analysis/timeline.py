@@ -16,7 +16,7 @@ from torch import Tensor
 from molex_adapt.analysis.observe import parts_of_score
 from molex_adapt.base import send
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
-from molex_adapt.data import decode
+from molex_adapt.data import listen
 from molex_adapt.detector import Detector
 from molex_adapt.errors import AudioError, ExpertError
 from molex_adapt.features import batch_seconds
@@ -36,14 +36,14 @@ def timeline(detector: Detector, path: Path) -> Timeline:
         path: an audio file; one shorter than a window is one window.
 
     Raises:
-        AudioError: it cannot be read, is not finite, or is shorter than the base's receptive field.
+        AudioError: `listen` refuses it, or it is shorter than the base's receptive field.
         ExpertError: there is no expert.
     """
     if not detector.mixture.names:
         raise ExpertError("the mixture has no experts to look at; add one first: molex-adapt add-expert")
-    wave = decode(path)
+    wave, _ = listen(path)
     try:
-        detector.prepare(wave)  # refuses what scoring refuses
+        detector.prepare(wave)
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from None
     # Normalised whole: a window alone would raise its own silence to the level of speech.

@@ -216,7 +216,7 @@ class Answering(OpenRegistry):
             run: device, precision.
 
         Raises:
-            AudioError: it cannot be read, or is too short.
+            AudioError: it cannot be read, is too short, or is what `score` does not score.
             ExpertError: the mixture has no experts.
         """
         from molex_adapt.analysis.timeline import timeline

@@ -66,13 +66,19 @@ class Registry(Answering, Learning):
             licence: of the published detector, where its card does not say it.
 
         Raises:
-            RegistryError: the base cannot be loaded, or the folder is in use; or what was stated does not fit it.
+            RegistryError: the base cannot be loaded, or the folder is in use; or what was stated or asked for does
+                not fit it.
         """
         says_anything = bona_fide is not None or bool(trained_on) or licence is not None
         if says_anything and (encoder_only or base == EMBEDDED):
             raise RegistryError(
                 "a label, a licence and corpora are stated of a published detector, and an encoder alone was asked "
                 "for. Leave these options out"
+            )
+        if base == EMBEDDED and (encoder_only or revision is not None):
+            raise RegistryError(
+                "a revision is stated of a Hub model, and an encoder alone is taken of a published detector; the "
+                f"{EMBEDDED} base is neither. Leave these options out"
             )
         if base == EMBEDDED and experts:
             return cls(Store.copy(registry_path(), path))

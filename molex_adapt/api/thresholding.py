@@ -65,6 +65,7 @@ def change_threshold(
     started = time.monotonic()
     active = store.generation()
     scored, failed = score_table(detector, table, run)
+    failed += table.left_out
     real = [item for item in scored if item.utterance.label == BONA_FIDE]
     needed = math.ceil(1 / refused) if refused else 1
     if len(real) < needed:

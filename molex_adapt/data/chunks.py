@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from molex_adapt.data.behind import BEGINNINGS, FEW_BYTES, another
-from molex_adapt.data.opened import Source
+from molex_adapt.data.opened import Source, damaged
 from molex_adapt.data.patched import Patched
 
 _MOST_PADDING = 1 << 22
+_LARGEST = (1 << 31, 1 << 32, 1 << 63, 1 << 64)
+_BELOW_LARGEST = 1 << 16
+"""A program that cannot go back in its output states the largest length there is, less what it keeps for headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class _Samples:
     stated: int
     """Their bytes by the header."""
     end: int | None
-    """Where they end by the header; None: it states nothing, or more than there is."""
+    """Where they end by the header, be it beyond the end of the file; None: it does not state that."""
     further: int
     """Bytes behind that which belong to no chunk."""
 
@@ -88,7 +91,8 @@ def whole(path: Path, notes: dict[str, str]) -> Iterator[Source]:
     """The file, or one in its place whose header states all of it, with a note of kind "header" on what it stated.
 
     Raises:
-        AudioError: behind the samples, another recording follows that is not of the same form.
+        AudioError: it ends before its header says; or behind the samples, another recording follows that is not of
+            the same form.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -99,8 +103,10 @@ def whole(path: Path, notes: dict[str, str]) -> Iterator[Source]:
         if samples is None:
             yield path
             return
-        if samples.end is None:
+        if samples.end is None or (samples.end > size and _is_unfinished(head, form)):
             notes["header"] = "its header does not state where it ends; it was heard to the end of the file"
+        elif samples.end - size > FEW_BYTES:  # some programs round up what they state
+            raise damaged(path, f"it breaks off {samples.end - size:,} bytes before the end its header states")
         elif samples.further:
             _require_same(path, file, samples, size - samples.further)
             share = samples.further / (size - samples.begin)
@@ -118,7 +124,7 @@ def _au(head: bytes, size: int) -> _Samples | None:
     if not 24 <= begin <= size:
         return None
     end = begin + length
-    if length == 0 or end > size:
+    if _is_unknown(length):
         return _Samples(8, ">I", begin, length, None, 0)
     return _Samples(8, ">I", begin, length, end, size - end if size - end > FEW_BYTES else 0)
 
@@ -137,7 +143,7 @@ def _find(file: BinaryIO, form: _Form, size: int) -> _Samples | None:
                 place, layout = wide, "<Q"
                 file.seek(wide)
                 length = int.from_bytes(file.read(8), "little")
-            if length <= 0 or begin + length > size:
+            if _is_unknown(length):
                 return _Samples(place, layout, begin, length, None, 0)
             end = begin + length
             return _Samples(place, layout, begin, length, end, _further(file, form, end, size))
@@ -145,6 +151,18 @@ def _find(file: BinaryIO, form: _Form, size: int) -> _Samples | None:
             return None
         at = form.after(begin, length)
     return None
+
+
+def _is_unfinished(head: bytes, form: _Form | None) -> bool:
+    """Whether a header does not know how long the file is; that of RF64 is to be found elsewhere."""
+    if form is None or head[:4] not in (b"RIFF", b"RIFX", b"FORM"):
+        return False
+    return _is_unknown(*struct.unpack(form.length, head[4:8]))
+
+
+def _is_unknown(length: int) -> bool:
+    """Whether a length is what stands there before the true one is known."""
+    return length <= 0 or any(0 <= largest - length <= _BELOW_LARGEST for largest in _LARGEST)
 
 
 def _further(file: BinaryIO, form: _Form, at: int, size: int) -> int:

@@ -101,6 +101,8 @@ class Table:
     """Paths below `root` that were looked at and not read: files without audio, folders of no class."""
     remarks: tuple[str, ...] = ()
     """What else a user should know of how it was read."""
+    left_out: tuple[Failed, ...] = ()
+    """Recordings below `root` that were opened as it was read, and are not in it."""
 
     def __len__(self) -> int:
         return len(self.utterances)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from molex_adapt.atomic import publishing, put
+from molex_adapt.base import Base
 from molex_adapt.conventions import SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256_of_file
@@ -125,7 +127,7 @@ def _write(
         program = to_program(graph)
         opset = lower = None
         if "torch" in formats:
-            lower = _least(program)
+            lower = _least(program, detector.base)
             torch.export.save(program, folder / names.PROGRAM)
             trial.add(names.PROGRAM, _of_program(folder / names.PROGRAM), lower)
         if "onnx" in formats:
@@ -202,9 +204,12 @@ def _of_program(path: Path) -> Scorer:
     return score
 
 
-def _least(program: torch.export.ExportedProgram) -> int:
+def _least(program: torch.export.ExportedProgram, base: Base) -> int:
     """The fewest samples that a program's guards let pass."""
-    return max(int(bounds.lower) for bounds in program.range_constraints.values())
+    # Torch takes a size of 1 for a fixed one, so a guard asks for two frames. Its ranges miss that behind some strides.
+    frames = (int(base.frames(torch.tensor([samples]))) for samples in count(base.receptive_samples))
+    two = next(base.receptive_samples + more for more, found in enumerate(frames) if found > 1)
+    return max(two, *(int(bounds.lower) for bounds in program.range_constraints.values()))
 
 
 def _bytes_of(graph: Graph) -> int:

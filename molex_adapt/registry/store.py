@@ -207,8 +207,8 @@ class Store:
     def remove(self, name: str, *, purge: bool = False, command: str = "") -> int | None:
         """A new active generation without the expert and its router rows; returns its number.
 
-        With `purge` its files go, and every generation that names it, for good; without, a rollback brings the expert
-        back. A purge may name an expert of inactive generations only; then there is no new generation and None is
+        With `purge` its files go, and every generation that names it, for good, and other experts that no generation
+        names any more; without, a rollback brings the expert back. A purge may name an expert of inactive generations only; then there is no new generation and None is
         returned.
 
         Raises:

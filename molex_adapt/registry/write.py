@@ -145,11 +145,15 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
 
 def _purge(root: Path, name: str) -> None:
     record = layout.read_registry(root)
-    doomed = _naming(root, record, name)
-    _replace(root, record, dropped=doomed)
-    for number in doomed:
-        atomic.discard(layout.generation_folder(root, number))
-    atomic.discard(layout.expert_folder(root, name))
+    found = [layout.read_generation(root, number) for number in record.generations]
+    doomed = [generation for generation in found if name in generation.names]
+    kept = {other for generation in found if name not in generation.names for other in generation.names}
+    _replace(root, record, dropped=[generation.number for generation in doomed])
+    for generation in doomed:
+        atomic.discard(layout.generation_folder(root, generation.number))
+    # No rollback could bring back an expert that these generations alone had.
+    for other in {other for generation in doomed for other in generation.names} - kept:
+        atomic.discard(layout.expert_folder(root, other))
 
 
 def _replace(

@@ -45,7 +45,7 @@ class Simulated:
     seconds: Seconds
     """Wall-clock time."""
     skipped: tuple[Failed, ...] = ()
-    """Recordings the attack was not tried on: no transcript, or a language it does not speak."""
+    """Recordings the attack was not tried on: no transcript, a language it does not speak, or left out by a rule."""
 
 
 def simulate(
@@ -111,7 +111,7 @@ def simulate(
     )
     maker = Maker(attack, tuple(conditions), run.seed)
     outcomes = _run(maker, list(jobs.values()), run, pool)
-    failed = tuple(Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None)
+    failed = [Failed(str(jobs[o.name].audio), o.reason) for o in outcomes if o.reason is not None]
     if len(failed) == len(jobs):
         raise DataError(
             f"The attack {attack.name} failed on all {len(jobs)} recordings of {speech.root}; the first: "
@@ -119,7 +119,9 @@ def simulate(
         )
     done = [named[o.name] for o in outcomes if o.reason is None]
     manifest = _write(out, maker, [(jobs[o.name], named[o.name], o) for o in outcomes if o.reason is None])
-    return Simulated(manifest, len(done), failed, time.monotonic() - begun, skipped)
+    failed += [item for item in speech.left_out if not item.by_rule]
+    skipped = (*skipped, *(item for item in speech.left_out if item.by_rule))
+    return Simulated(manifest, len(done), tuple(failed), time.monotonic() - begun, skipped)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
 from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.folder import class_folders
 from molex_adapt.data.read import holds_list, read
-from molex_adapt.data.table import Table, Utterance
+from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.errors import AudioError, DataError
 
 MIN_SECONDS: Seconds = 0.7
@@ -42,7 +42,8 @@ def prompts(
 
     The source is the path without suffix; the speaker is the first sub-folder, if there is one. In the layout of
     Debian's Asterisk prompts (`en_US_f_Allison/...`) the speaker is the voice's name, the text comes from the
-    transcript, and prompts whose transcript says that they are no speech are left out.
+    transcript, and prompts whose transcript says that they are no speech are left out. What is left out is in
+    `Table.left_out`, with why.
 
     Args:
         folder: where to look, recursively.
@@ -63,17 +64,19 @@ def prompts(
     places = [folder] if voices is None else [folder / voice for voice in voices]
     paths = sorted(path for place in places for path in _files(place) if path.suffix.lower() in suffixes)
     texts = {part: _transcript(part, transcripts) for part in {_first_folder(path, folder) for path in paths}}
-    rows = []
+    rows, left_out = [], []
     for path in paths:
-        row = _utterance(path, folder, texts[_first_folder(path, folder)])
-        if row is not None and (seconds := _seconds(path)) >= min_seconds:
-            rows.append(replace(row, seconds=seconds))
+        found = _usable(path, _utterance(path, folder, texts[_first_folder(path, folder)]), min_seconds)
+        if isinstance(found, Failed):
+            left_out.append(found)
+        else:
+            rows.append(found)
     if not rows:
         raise DataError(
             f"{folder} has no speech of at least {min_seconds} s among its {len(paths)} audio files. Expected "
             f"recordings ({', '.join(sorted(suffixes))}); give another folder."
         )
-    return Table(tuple(rows), str(folder))
+    return Table(tuple(rows), str(folder), left_out=tuple(left_out))
 
 
 def speech_of(path: Path) -> Table:
@@ -149,14 +152,25 @@ def _utterance(path: Path, folder: Path, texts: dict[str, str] | None) -> Uttera
     return Utterance(path=path, label=BONA_FIDE, source=relative.as_posix(), speaker=speaker, text=words)
 
 
+def _usable(path: Path, row: Utterance | None, min_seconds: Seconds) -> Utterance | Failed:
+    """The utterance with its length; or why it is left out."""
+    if row is None:
+        return Failed(str(path), "no speech, by its name or its transcript", by_rule=True)
+    try:
+        seconds = _seconds(path)
+    except AudioError as error:
+        return Failed(str(path), str(error))
+    if seconds < min_seconds:
+        reason = f"too short: {seconds:.2f} s, at least {min_seconds:g} s are needed"
+        return Failed(str(path), reason, by_rule=True)
+    return replace(row, seconds=seconds)
+
+
 def _seconds(path: Path) -> Seconds:
-    """Length by the header, without decoding where that works; 0 for what cannot be read."""
-    if path.suffix.lower() == ".g722":
-        return path.stat().st_size / 8_000
+    """Length by the header, without decoding where that works."""
+    if path.suffix.lower() == ".g722" and (size := path.stat().st_size):
+        return size / 8_000
     from molex_adapt.data.audio import decode, stated_seconds
 
-    try:
-        stated = stated_seconds(path)
-        return stated if stated is not None else decode(path).size / SAMPLE_RATE
-    except AudioError:
-        return 0.0
+    stated = stated_seconds(path)
+    return stated if stated is not None else decode(path).size / SAMPLE_RATE

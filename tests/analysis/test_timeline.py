@@ -76,12 +76,25 @@ def test_overlap_with_the_truth():
     assert overlap(Stretch(1.0, 2.0, 0, 0), (2.5, 3.0)) == 0.0
 
 
-def test_what_cannot_be_scored_is_refused(detector_of, tmp_path):
+def test_what_cannot_be_scored_is_refused(detector_of, sound, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"no audio")
     with pytest.raises(AudioError):
         timeline(detector_of(), tmp_path / "a.wav")
-    soundfile.write(tmp_path / "b.wav", np.zeros(100), 16_000)
+    soundfile.write(tmp_path / "b.wav", sound(3, 100 / 16_000), 16_000)
     with pytest.raises(AudioError, match="receptive field"):
         timeline(detector_of(), tmp_path / "b.wav")
     with pytest.raises(ExpertError, match="no experts"):
         timeline(detector_of(()), tmp_path / "b.wav")
+
+
+def test_silence_and_lost_channels_are_refused_as_in_scoring(detector_of, sound, tmp_path):
+    wave = sound(3, 2.0)
+    faults = {
+        "digital silence": np.zeros(32_000),
+        "channels in anti-phase": np.stack([wave, -wave], axis=1),
+        "dead channel": np.stack([wave, np.zeros_like(wave)], axis=1),
+    }
+    for fault, samples in faults.items():
+        soundfile.write(tmp_path / "a.wav", samples, 16_000)
+        with pytest.raises(AudioError, match=rf"a\.wav: {fault}"):
+            timeline(detector_of(), tmp_path / "a.wav")

@@ -65,6 +65,14 @@ def test_an_unknown_base_leaves_nothing_behind(tmp_path):
     assert not (tmp_path / "registry").exists()
 
 
+@pytest.mark.parametrize("asked", [{"revision": "v2"}, {"encoder_only": True}])
+@pytest.mark.parametrize("experts", [True, False])
+def test_what_the_embedded_base_does_not_have_is_refused(tmp_path, asked, experts):
+    with pytest.raises(RegistryError, match="the embedded base is neither. Leave these options out"):
+        Registry.create(tmp_path / "registry", "embedded", experts=experts, **asked)
+    assert not (tmp_path / "registry").exists()
+
+
 def test_an_empty_registry_says_what_to_do(empty, made):
     for work in (
         lambda: empty.score([made.buzz], run=HOW),

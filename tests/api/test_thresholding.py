@@ -118,7 +118,9 @@ def test_a_folder_without_classes_is_real_speech(registry, made, tmp_path):
     for at, path in enumerate(real):
         wave, rate = soundfile.read(path)
         soundfile.write(folder / f"{at}.wav", np.tile(wave, 4), rate)  # folders are read from 0.7 s on
+    (folder / "words.wav").write_text("words")
     report = registry.set_threshold(folder, refused=0.25, run=HOW)
+    assert [item.path for item in report.failed] == [str(folder / "words.wav")]
     assert report.refused[1].bona_fide == len(real)
     assert report.as_dict()["bona_fide_refused"][1]["refused"] == int(0.25 * len(real))
 

@@ -44,6 +44,13 @@ def test_analyze_of_one_recording_shows_it_over_time(run, api, tmp_path):
     assert run("analyze", tmp_path / "call.wav", "--out", tmp_path / "out").status == 2
 
 
+def test_analyze_switches_no_expert_off_without_recordings(run, api, tmp_path):
+    ran = run("analyze", "--ablate")
+    assert ran.status == 2 and "--ablate goes with labelled DATA" in " ".join(ran.err.split())
+    assert api.calls == []
+    assert run("analyze", "--no-ablate").status == 0
+
+
 def test_analyze_compares_two_generations(run, api, tmp_path):
     row = Handover(
         "opus", {"new": 0.4}, {"old_one": 0.3, "other": 0.1}, (0.2, 0.05), (-0.2, -0.1), (1.0, -2.0)

@@ -53,6 +53,13 @@ def test_simulate_makes_a_data_set(run, speech, tmp_path):
     assert read(tmp_path / "again").counts() == {"bonafide": 0, "spoof": 1}
 
 
+def test_simulate_names_what_it_cannot_read_of_a_folder(run, speech, tmp_path):
+    (speech / "empty.wav").touch()
+    ran = run("simulate", "lpc", speech, tmp_path / "made", "--json", *ALONE)
+    assert (ran.status, ran.json["made"]) == (1, 3)
+    assert [item["path"] for item in ran.json["failed"]] == [str(speech / "empty.wav")]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [(["griffin_limb"], "Did you mean 'griffin_lim'"), (["codec2", "--set", "bit_rat=700"], "'bit_rate'")],

@@ -51,6 +51,15 @@ def test_history_rollback_and_remove(run, registry):
     assert run("rollback", 9, "--registry", registry).status == 1
 
 
+def test_purge_names_what_goes_too(run, registry):
+    run("remove", "world", "--registry", registry)
+    ran = run("remove", "codec_x", "--purge", "--registry", registry)
+    assert ran.out == "codec_x and world are deleted; active generation: 4\n"
+    assert "expert world was deleted too" in ran.err
+    assert run("show", "--registry", registry, "--json").json["command"] == "molex-adapt remove codec_x --purge"
+    assert run("verify", "--registry", registry).status == 0
+
+
 def test_history_by_domain(run, registry):
     plain = run("history", "--registry", registry, "--json").json
     found = run("history", "--domains", "--registry", registry, "--json")

@@ -111,6 +111,14 @@ def test_class_folders_and_one_class_alone(tmp_path):
     assert "no spoof recordings: both classes are needed" in check(tmp_path).remarks[0]
 
 
+def test_a_list_of_nothing_is_a_fault(tmp_path):
+    (tmp_path / "mine.csv").write_text("path,label,attack,speaker\n")
+    found = check(tmp_path / "mine.csv")
+    assert not found.ok
+    assert [(fault.place, fault.kind) for fault in found.faults] == [(str(tmp_path / "mine.csv"), "empty")]
+    assert "lists no recordings" in found.faults[0].text
+
+
 def test_nothing_is_an_error(tmp_path):
     with pytest.raises(DataError, match="holds no data set"):
         check(tmp_path)

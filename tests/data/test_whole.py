@@ -103,7 +103,20 @@ def test_a_header_that_states_nothing_is_no_fault(tmp_path, halves, name):
     heard_to_the_end(tmp_path / name, halves, 0.01)
 
 
-@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "caf", "w64", "rf64"])
+def test_a_file_that_ends_before_its_header_says_is_refused(tmp_path, halves, suffix):
+    path = tmp_path / f"a.{suffix}"
+    whole = written(path, np.concatenate(halves))
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    with pytest.raises(AudioError, match=rf"a\.{suffix}.*it breaks off 4\d,\d+ bytes before the end its header"):
+        decode(path)
+    path.write_bytes(whole[:-200])
+    channels = Channels()
+    assert len(decode(path, channels=channels)) == pytest.approx(16_000 * (FRONT + BACK) - 100, abs=4)
+    assert channels.notes == {}  # encoders round what they state
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0xFFFFFFFF - 44, 0x7FFFFFFF, 0x7FFFF000])
 def test_a_stream_that_was_never_finished_is_remarked(tmp_path, halves, length):
     whole = written(tmp_path / "a.wav", np.concatenate(halves))
     (tmp_path / "a.wav").write_bytes(with_length(whole, b"data", "<I", length))

@@ -169,6 +169,14 @@ def test_purge_deletes_the_files_and_every_generation_that_names_it(store):
     assert store.verify() == []
 
 
+def test_purge_takes_along_what_no_other_generation_names(store):
+    store.remove("opus")
+    assert store.remove("world", purge=True) == 3
+    assert [generation.number for generation in store.history()] == [3]
+    assert list((store.path / "experts").iterdir()) == []
+    assert store.verify() == []
+
+
 def test_the_ancestry_leaves_out_what_was_rolled_back(store, make_expert, make_draft):
     for number, name in enumerate(("gsm", "lpc", "mp3"), start=2):
         store.add_generation(make_draft(1, f"world opus {name}", make_expert(name)), activate=True)

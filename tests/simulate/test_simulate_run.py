@@ -16,7 +16,7 @@ import soundfile
 import yaml
 
 from molex_adapt.data.manifest import read_manifest
-from molex_adapt.data.table import Table
+from molex_adapt.data.table import Failed, Table
 from molex_adapt.errors import DataError
 from molex_adapt.plain import load_yaml
 from molex_adapt.progress import Silent
@@ -227,6 +227,12 @@ def test_bad_recordings_are_counted_not_fatal(recordings, tmp_path, workers):
     assert all(item.reason for item in done.failed)
     assert len(read_manifest(done.manifest)) == 4
     assert not list((tmp_path / "out").rglob(".staging-*"))
+
+
+def test_what_a_folder_lost_is_counted(recordings, tmp_path):
+    lost = (Failed("words.wav", "no audio"), Failed("brief.wav", "too short", by_rule=True))
+    done = run(replace(recordings, left_out=lost), tmp_path / "out")
+    assert (done.failed, done.skipped) == (lost[:1], lost[1:])
 
 
 def test_nothing_usable_is_an_error(recordings, tmp_path):

@@ -85,6 +85,21 @@ def test_any_folder_of_audio_works(tmp_path):
     assert "ben/brief" in {row.source for row in prompts(tmp_path, min_seconds=0.2)}
 
 
+def test_what_is_left_out_is_named(tmp_path, telephone):
+    write(tmp_path / "calls" / "long.wav")
+    write(tmp_path / "calls" / "brief.wav", 0.3)
+    (tmp_path / "calls" / "empty.wav").touch()
+    (tmp_path / "calls" / "empty.g722").touch()
+    (tmp_path / "calls" / "words.wav").write_text("words")
+    found = {Path(item.path).name: item for item in prompts(tmp_path / "calls").left_out}
+    assert found.keys() == {"brief.wav", "empty.wav", "empty.g722", "words.wav"}
+    assert {name for name, item in found.items() if item.by_rule} == {"brief.wav"}
+    assert found["brief.wav"].reason == "too short: 0.30 s, at least 0.7 s are needed"
+    left_out = prompts(telephone, transcripts=telephone.parent / "doc").left_out
+    assert {Path(item.path).stem for item in left_out} == {"beep", "2", "short", "vm-intro"}
+    assert all(item.by_rule for item in left_out)
+
+
 def test_languages_are_known_only_from_prompt_folders(tmp_path):
     write(tmp_path / "de" / "satz.wav")
     assert language_of(prompts(tmp_path)[0]) is None

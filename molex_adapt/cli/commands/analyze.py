@@ -56,7 +56,7 @@ def analyze(
         bool | None,
         typer.Option(
             "--ablate/--no-ablate",
-            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with --out.",
+            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with DATA and --out.",
             show_default=False,
         ),
     ] = None,
@@ -106,6 +106,8 @@ def analyze(
         raise typer.BadParameter(
             "--out and --ablate go with labelled DATA, and neither --compare nor --known"
         )
+    if data is None and ablate:
+        raise typer.BadParameter("--ablate goes with labelled DATA; name it, or leave --ablate out")
     if compare is not None and known is not None:
         raise typer.BadParameter("--known goes with recordings without labels, not with --compare")
     divides = data is not None and kind != "recording"

@@ -206,7 +206,11 @@ def rollback(
 def remove(
     name: ExpertName,
     purge: Annotated[
-        bool, typer.Option("--purge", help="Delete its files and all generations with it, for good.")
+        bool,
+        typer.Option(
+            "--purge",
+            help="Delete its files and all generations with it, for good; experts that no other generation has go too.",
+        ),
     ] = False,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     as_json: Json = False,
@@ -214,7 +218,8 @@ def remove(
 ) -> None:
     """Take an expert out of the mixture; its router rows go too.
 
-    A new generation without it becomes active. Unless purged, a rollback brings it back.
+    A new generation without it becomes active. A rollback brings it back, unless it
+    was purged, or another expert and with it all generations that have both.
 
     [bold]Example[/bold]
 
@@ -223,11 +228,22 @@ def remove(
     from molex_adapt.api import Registry
 
     store = Registry.open(registry).store
-    number = store.remove(name, purge=purge, command=f"remove {name}{' --purge' if purge else ''}")
+    before = store.taken_names()
+    number = store.remove(name, purge=purge, command=f"molex-adapt remove {name}{' --purge' if purge else ''}")
     active = store.record().active
-    data = {"removed": name, "purged": purge, "generation": active, "new": number is not None}
-    line = f"{name} is {'deleted' if purge else 'out'}; active generation: {'none' if active is None else active}"
-    remarks = [] if active is None else ["the routers were not retrained: see molex-adapt retrain-router"]
+    others = sorted(before - store.taken_names() - {name})
+    data = {
+        "removed": name,
+        "purged": purge,
+        "also_deleted": others,
+        "generation": active,
+        "new": number is not None,
+    }
+    gone = f"{' and '.join([name, *others])} {'are' if others else 'is'} {'deleted' if purge else 'out'}"
+    line = f"{gone}; active generation: {'none' if active is None else active}"
+    remarks = [f"expert {other} was deleted too: no generation that is left has it" for other in others]
+    if active is not None:
+        remarks.append("the routers were not retrained: see molex-adapt retrain-router")
     emit(Answer(data, [line], remarks, kept=line), as_json=as_json, quiet=quiet)
 
 

@@ -19,9 +19,9 @@ from molex_adapt.data.table import Table, Utterance, with_columns
 from molex_adapt.errors import DataError
 from molex_adapt.text import short, shown
 
-Kind: TypeAlias = Literal["folder", "line", "label", "duplicate", "missing"]
+Kind: TypeAlias = Literal["folder", "line", "label", "duplicate", "missing", "empty"]
 """A folder of audio that is nowhere; a line that cannot be read; a label that contradicts or is none; an id twice; a
-recording that is not there."""
+recording that is not there; a list of nothing."""
 
 _SHOWN_FAULTS = 5
 _MANY = 100_000
