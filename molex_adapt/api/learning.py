@@ -100,7 +100,7 @@ class Learning(OpenRegistry):
             RegistryError: the name is taken, or another writer was first.
             DataError: the data cannot be used.
         """
-        from molex_adapt.api.inputs import check_name
+        from molex_adapt.api.inputs import check_name, table_of
         from molex_adapt.api.outcome import write_generation
         from molex_adapt.api.training import Training
         from molex_adapt.train.adapt import add_expert
@@ -111,9 +111,10 @@ class Learning(OpenRegistry):
             return self.train(data, domain=domain, experts=[name], recipe=recipe, licence=licence, run=run)
         training = Training.begin(self.store, active, recipe, licence, run, domain)
         training.require_free([name])
+        tables = [table_of(item) for item in check]  # before the features of all others
         prepared = training.prepare(data)
-        for item in check:
-            training.check_on(item, domain)
+        for table in tables:
+            training.check_on(table, domain)
         owners = {name: (domain, prepared)}
         if active.is_published:
             training.remarks.append(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from molex_adapt import Registry, Run
+from molex_adapt.api.training import Training
 from molex_adapt.data import read
 from molex_adapt.errors import DataError
 from molex_adapt.recipe import ExemplarOptions
@@ -44,3 +45,9 @@ def test_no_speech_is_kept_and_old_domains_are_measured_on_what_is_given(
     assert registry.store.verify() == []
     with pytest.raises(DataError, match="'hum' is the new domain"):
         registry.add_expert(made.hum, domain="hum", name="again", check=[made.hum], run=HOW)
+
+
+def test_what_is_not_there_to_check_on_is_said_before_any_features(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(Training, "prepare", lambda *_: pytest.fail("features were made first"))
+    with pytest.raises(DataError, match="nosuch does not exist"):
+        Registry.open(made.path).add_expert(made.hum, domain="new", check=[tmp_path / "nosuch"], run=HOW)
