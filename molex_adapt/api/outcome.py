@@ -78,7 +78,7 @@ def write_generation(
         command=run.command,
         seed=run.seed,
         data=[data_record(item, recipe) for item in training.data],
-        machine=machine_of(detector),
+        machine=machine_of(detector, run.micro_batch),
         metrics={domain: rates.as_dict() for domain, rates in result.after.items()},
         changes={domain: change.as_dict() for domain, change in result.changes.items()},
         profile=routing_profile(detector, {**training.old, **_as_known(owners, result)}),
@@ -136,7 +136,7 @@ def _record(training: Training, name: str, domain: str, data: DomainData, result
         seed=training.run.seed,
         metrics={domain: rates.as_dict()} if rates is not None else {},
         licence=training.licence,
-        machine=machine_of(detector),
+        machine=machine_of(detector, training.run.micro_batch),
     )
 
 
@@ -151,14 +151,15 @@ def data_record(data: DomainData, recipe: Recipe) -> DataRecord:
     )
 
 
-def machine_of(detector: Detector) -> dict[str, str]:
+def machine_of(detector: Detector, micro_batch: int | None = None) -> dict[str, str]:
     """What the last digits of a result depend on, besides versions."""
-    return {
+    found = {
         "processor": platform.machine(),
         "device": str(detector.device),
         "precision": str(detector.base.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
     }
+    return found if micro_batch is None else found | {"micro_batch": str(micro_batch)}
 
 
 def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays:

@@ -90,7 +90,8 @@ MicroBatch = Annotated[
         "--micro-batch",
         metavar="N",
         min=1,
-        help="Recordings that pass at once in training: less memory, more time, the same result. Without it: all.",
+        help="Recordings that pass at once in training: less memory, more time, the same result but for rounding. "
+        "Without it: all.",
         show_default=False,
     ),
 ]

@@ -173,7 +173,9 @@ def _checked(
 ) -> DataCheck:
     if not len(table) and not faults:
         listed = str(files[0]) if files else os.fspath(data)
-        faults = [Fault(listed, None, "empty", "it lists no recordings; add a line for each, or name another list")]
+        faults = [
+            Fault(listed, None, "empty", "it lists no recordings; add a line for each, or name another list")
+        ]
     said = [*remarks]
     for label, count in table.counts().items():
         if not count:

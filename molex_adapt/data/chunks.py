@@ -106,7 +106,9 @@ def whole(path: Path, notes: dict[str, str]) -> Iterator[Source]:
         if samples.end is None or (samples.end > size and _is_unfinished(head, form)):
             notes["header"] = "its header does not state where it ends; it was heard to the end of the file"
         elif samples.end - size > FEW_BYTES:  # some programs round up what they state
-            raise damaged(path, f"it breaks off {samples.end - size:,} bytes before the end its header states")
+            raise damaged(
+                path, f"it breaks off {samples.end - size:,} bytes before the end its header states"
+            )
         elif samples.further:
             _require_same(path, file, samples, size - samples.further)
             share = samples.further / (size - samples.begin)

@@ -14,7 +14,10 @@ from typing import Any
 
 from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.registry.domains import labels, owners, trained
+from molex_adapt.registry.layout import HEAD, ROUTER, SUMMARIES
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord
+
+_DETECTOR = (ROUTER, HEAD, SUMMARIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Figure:
     """One domain in one generation."""
 
     generation: int
+    """The one that measured it; a later one may carry it over."""
     eer: float
     """A fraction."""
     eer_ci: tuple[float, float] | None
@@ -33,6 +37,8 @@ class Figure:
 
     def same_recordings(self, other: Figure) -> bool:
         """Whether both were measured on the same recordings, as far as their records tell."""
+        if self == other:  # carried over
+            return True
         if self.test_split or other.test_split or self.bona_fide is None or self.spoof is None:
             return False
         return (self.bona_fide, self.spoof) == (other.bona_fide, other.spoof)
@@ -114,7 +120,7 @@ class Course:
 
     @property
     def _earlier(self) -> list[Figure]:
-        return [item for item in self._all if item is not self.figures[-1]]
+        return self._all if self.present is None else self._all[:-1]
 
     @property
     def _is_control(self) -> bool:
@@ -191,11 +197,13 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
     parents = [None, *chain[:-1]]
     called = labels((name for record in chain for name in record.names), experts)
     known = [{called[name]: True for name in record.names} for record in chain]
-    figures, changes = [], []
+    figures: list[dict[str, Figure]] = []
+    changes = []
     for record, parent in zip(chain, parents, strict=True):
         new = trained(record, parent, experts)
         about = owners(record, new, experts)
-        figures.append(_figures(record, new, about, called))
+        carried = parent is not None and _carries_over(record, parent)
+        figures.append(figures[-1] if carried else _figures(record, new, about, called))
         changes.append(_changes(record, about, called))
     owned = set(called.values())
     order = dict.fromkeys(name for pair in zip(known, figures, strict=True) for part in pair for name in part)
@@ -212,6 +220,12 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
         ),
         chain[0].parent,
     )
+
+
+def _carries_over(record: GenerationRecord, parent: GenerationRecord) -> bool:
+    """Whether figures are its parent's, and so is all that EER depends on, as set-threshold leaves them."""
+    alike = (name in record.files and record.files[name] == parent.files.get(name) for name in _DETECTOR)
+    return record.metrics == parent.metrics and all(alike)
 
 
 def _figures(

@@ -183,7 +183,8 @@ class ExpertRecord(Record):
     created: str = Field(default_factory=now)
     versions: dict[str, str] = Field(default_factory=package_versions)
     machine: dict[str, str] = {}
-    """What it was computed on, as far as that decides rounding: processor, device, precision, threads."""
+    """What it was computed on, as far as that decides rounding: processor, device, precision, threads, and
+    the recordings that pass at once where that was limited."""
     weights_sha256: Sha256 | None = None
     exemplars_sha256: Sha256 | None = None
     routing_sha256: Sha256 | None = None

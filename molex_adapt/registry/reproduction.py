@@ -56,12 +56,18 @@ def reproduce(store: Store, name: str, recipe: Path | None = None) -> Reproducti
 
     Raises:
         ExpertError: there is no such expert.
-        RegistryError: the generation it came with is damaged.
+        RegistryError: the generation it came with is damaged, or was purged.
     """
     record = store.expert(name)
     generation = _first_with(store, record)
-    given = recipe or _recipe_of(store, generation, record)
     typed = _words(generation.command)
+    if "remove" in typed[:2]:  # early registries hold it without "molex-adapt"
+        raise RegistryError(
+            f"the generation that expert {name!r} came with was purged from {store.path}: the first one that is left "
+            f"with it, {generation.number}, was made by `{generation.command}`, which trains nothing. Reproduce it "
+            f"from a copy made before the purge; molex-adapt show {name} says what is still on record."
+        )
+    given = recipe or _recipe_of(store, generation, record)
     if typed and typed[0] != "molex-adapt":
         return Reproduction(record, generation, [generation.command], _remarks(store, record, generation))
     made = _new_in(store, generation)
@@ -135,6 +141,8 @@ def _training(
     words += ["--recipe", str(recipe or _RECIPE)]
     if device := record.machine.get("device", "").partition(":")[0]:
         words += ["--device", device]
+    if (most := record.machine.get("micro_batch", "")).isdecimal():
+        words += ["--micro-batch", most]
     line = shlex.join(["molex-adapt", *words, "--registry", AGAIN])
     threads = record.machine.get("threads", "")
     return f"OMP_NUM_THREADS={threads} {line}" if threads.isdecimal() else line

@@ -208,8 +208,9 @@ class Store:
         """A new active generation without the expert and its router rows; returns its number.
 
         With `purge` its files go, and every generation that names it, for good, and other experts that no generation
-        names any more; without, a rollback brings the expert back. A purge may name an expert of inactive generations only; then there is no new generation and None is
-        returned.
+        names any more; without, a rollback brings the expert back. A purge may name an expert of inactive generations
+        only; then there is no new generation and None is returned. `command` is what the new generation says it was
+        made by; without it, this one.
 
         Raises:
             ExpertError: there is no such expert.

@@ -39,6 +39,7 @@ def activate(root: Path, number: int, lock_seconds: float) -> GenerationRecord:
 
 def remove(root: Path, name: str, purge: bool, command: str, lock_seconds: float) -> int | None:
     """See `Store.remove`."""
+    command = command or f"molex-adapt remove {name}{' --purge' if purge else ''}"
     with _writing(root, lock_seconds) as record:
         active = layout.find_generation(root, record) if record.active is not None else None
         number = None

@@ -11,6 +11,7 @@ import yaml
 
 from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
+from molex_adapt.errors import RegistryError
 from molex_adapt.registry.reproduction import reproduce
 
 HOW = Run(workers=1, device="cpu")
@@ -60,13 +61,14 @@ def test_the_printed_commands_make_the_same_bits(made, registry, tiny_recipe, at
         name="first",
         recipe=recipe,
         licence="cc-by-4.0",
-        run=replace(HOW, seed=3, command=typed),
+        run=replace(HOW, seed=3, micro_batch=5, command=typed),
     )
     registry.add_expert(made.both, accept=True, domain="late", recipe=recipe, run=replace(HOW, seed=4))
     assert run(["reproduce", "first", "--registry", str(made.path)]) == 0
     out, err = capsys.readouterr()
     commands = out.splitlines()
     assert len(commands) == 4 and str(made.hum) in commands[-1]
+    assert "--micro-batch 5" in commands[-1]
     record = registry.store.expert("first")
     assert f"digest {record.data.digest}" in err and f"sha256 {record.weights_sha256}" in err
     assert "other versions" not in err
@@ -116,6 +118,19 @@ def test_the_recipe_replaces_nothing_but_a_recipe(registry, at, capsys, content)
     assert run(arguments) == 1
     assert "kept.yaml is there already and is a text" in capsys.readouterr().err
     assert (at / "kept.yaml").read_text() == content
+
+
+def test_what_was_purged_is_not_reproduced(made, registry, tiny_recipe, at, capsys):
+    registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(), accept=True, run=HOW)
+    registry.store.remove("buzz", purge=True)
+    assert run(["reproduce", "hum", "--registry", str(made.path)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "'hum' came with was purged" in err and "`molex-adapt remove buzz --purge`" in err
+    path = made.path / "generations/3/generation.yaml"
+    path.write_text(path.read_text().replace("molex-adapt remove", "remove"))
+    with pytest.raises(RegistryError, match="was purged"):
+        reproduce(Registry.open(made.path).store, "hum")
 
 
 def test_what_differs_is_said(registry, made):

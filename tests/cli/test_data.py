@@ -47,6 +47,13 @@ def test_faults_make_the_status_1(run, tmp_path):
     )
 
 
+def test_a_list_of_nothing_makes_the_status_1(run, tmp_path):
+    (tmp_path / "mine.csv").write_text("path,label,attack,speaker\n")
+    ran = run("data", "check", tmp_path / "mine.csv")
+    assert ran.status == 1 and "lists no recordings" in " ".join(ran.out.split())
+    assert "Nothing is wrong" not in ran.out
+
+
 def test_nothing_known_is_an_error(run, tmp_path):
     ran = run("data", "check", tmp_path)
     assert ran.status == 1 and "holds no data set" in ran.err

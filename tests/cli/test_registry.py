@@ -52,11 +52,11 @@ def test_history_rollback_and_remove(run, registry):
 
 
 def test_purge_names_what_goes_too(run, registry):
-    run("remove", "world", "--registry", registry)
-    ran = run("remove", "codec_x", "--purge", "--registry", registry)
-    assert ran.out == "codec_x and world are deleted; active generation: 4\n"
-    assert "expert world was deleted too" in ran.err
-    assert run("show", "--registry", registry, "--json").json["command"] == "molex-adapt remove codec_x --purge"
+    run("remove", "codec_x", "--registry", registry)
+    ran = run("remove", "world", "--purge", "--registry", registry)
+    assert ran.out == "world, codec_x are deleted; active generation: 4\n"
+    assert "expert codec_x was deleted too" in ran.err
+    assert run("show", "--registry", registry, "--json").json["command"] == "molex-adapt remove world --purge"
     assert run("verify", "--registry", registry).status == 0
 
 

@@ -108,7 +108,9 @@ def test_a_file_that_ends_before_its_header_says_is_refused(tmp_path, halves, su
     path = tmp_path / f"a.{suffix}"
     whole = written(path, np.concatenate(halves))
     path.write_bytes(whole[: len(whole) * 6 // 10])
-    with pytest.raises(AudioError, match=rf"a\.{suffix}.*it breaks off 4\d,\d+ bytes before the end its header"):
+    with pytest.raises(
+        AudioError, match=rf"a\.{suffix}.*it breaks off 4\d,\d+ bytes before the end its header"
+    ):
         decode(path)
     path.write_bytes(whole[:-200])
     channels = Channels()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import soundfile
 
 from molex_adapt import Registry, Run
 from molex_adapt.api import registry as api
-from molex_adapt.data import read
+from molex_adapt.data import Failed, read
 from molex_adapt.demo import domains as demo_domains
 from molex_adapt.demo import run as demo_run
 from molex_adapt.demo import run_demo
@@ -199,3 +200,10 @@ def test_the_novel_domain_must_be_one_that_is_made():
 
     with pytest.raises(RecipeError, match="novel 'griffin_lim' is not among the domains"):
         validate(DemoRecipe, {"domains": {"lpc": {"attack": "lpc"}}}, "mine.yaml")
+
+
+def test_what_a_folder_lost_is_no_loss_of_its_domains(speech, tmp_path):
+    lost = (Failed(str(speech / "empty.wav"), "it is empty"),)
+    found = replace(demo_domains.find_speech(speech), left_out=lost)
+    how = Run(workers=1, device="cpu")
+    assert demo_domains.make_domains(found, tmp_path / "out", RECIPE, split_seed=0, run=how).failed == ()

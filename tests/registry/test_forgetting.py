@@ -205,6 +205,19 @@ def test_figures_without_counts_or_interval_compare_with_nothing(along):
     assert (course.forgetting, course.forgetting_paired) == (0.0, None)
 
 
+def test_figures_that_are_carried_over_are_the_same_measurement(along):
+    """As by set-threshold, which writes its parent's figures again."""
+    whole = {"a": measured(0.1, SPLIT)}
+    files = dict.fromkeys(("router.safetensors", "head.safetensors", "experts.json"), "ab" * 32)
+    first = generation(1, "a", whole, files=files)
+    course = courses(along(first, generation(2, "a", whole, files=files)))["a"]
+    assert course.as_dict()["same_recordings"] is True
+    assert (course.best, course.present.generation) == (course.present, 1)
+    assert (course.forgetting, course.forgetting_paired) == (0.0, 0.0)
+    other = generation(2, "a", whole, files=files | {"router.safetensors": "cd" * 32})
+    assert courses(along(first, other))["a"].as_dict()["same_recordings"] is False
+
+
 def test_a_removed_domain_is_not_forgotten(along):
     found = along(
         generation(1, "a b", {"a": measured(0.1), "b": measured(0.1)}),

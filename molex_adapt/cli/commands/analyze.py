@@ -56,7 +56,8 @@ def analyze(
         bool | None,
         typer.Option(
             "--ablate/--no-ablate",
-            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with DATA and --out.",
+            help="Switch each expert off too, on up to 40 recordings an attack: what is it worth? On with DATA and "
+            "--out.",
             show_default=False,
         ),
     ] = None,

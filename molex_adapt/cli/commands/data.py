@@ -24,8 +24,8 @@ def check(
     """Say what was recognised: corpus, parts, attacks, conditions, speakers, faults.
 
     No audio is opened. Recordings that are not there, ids that are listed
-    twice, and labels that contradict or name no class are told with file and
-    line; any of these makes the exit status 1.
+    twice, labels that contradict or name no class, and a list of nothing are
+    told with file and line; any of these makes the exit status 1.
 
     [bold]Examples[/bold]
 

@@ -218,8 +218,8 @@ def remove(
 ) -> None:
     """Take an expert out of the mixture; its router rows go too.
 
-    A new generation without it becomes active. A rollback brings it back, unless it
-    was purged, or another expert and with it all generations that have both.
+    A new generation without it becomes active. A rollback brings it back, unless
+    a purge deleted all generations with it.
 
     [bold]Example[/bold]
 
@@ -229,7 +229,7 @@ def remove(
 
     store = Registry.open(registry).store
     before = store.taken_names()
-    number = store.remove(name, purge=purge, command=f"molex-adapt remove {name}{' --purge' if purge else ''}")
+    number = store.remove(name, purge=purge)
     active = store.record().active
     others = sorted(before - store.taken_names() - {name})
     data = {
@@ -239,7 +239,7 @@ def remove(
         "generation": active,
         "new": number is not None,
     }
-    gone = f"{' and '.join([name, *others])} {'are' if others else 'is'} {'deleted' if purge else 'out'}"
+    gone = f"{', '.join([name, *others])} {'are' if others else 'is'} {'deleted' if purge else 'out'}"
     line = f"{gone}; active generation: {'none' if active is None else active}"
     remarks = [f"expert {other} was deleted too: no generation that is left has it" for other in others]
     if active is not None:
