@@ -96,7 +96,8 @@ class Arrival:
         if wanted in self.store.taken_names():
             raise RegistryError(
                 f"an expert named {wanted!r} is already in registry {self.store.path}, perhaps in a generation that "
-                f"is not active. Pull it under another name: --as NAME, or first molex-adapt remove {wanted} --purge"
+                f"is not active. Pull it under another name: --as NAME, or first molex-adapt remove {wanted} --purge "
+                f"--registry {self.store.path}"
             )
         if own is not None:
             check_base(own, self.store.base)

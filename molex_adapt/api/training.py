@@ -96,7 +96,8 @@ class Training:
             if name in taken:
                 raise RegistryError(
                     f"an expert named {name!r} is already in registry {self.store.path}; choose another "
-                    f"(add-expert --name, train --domain), or remove it first: molex-adapt remove {name} --purge"
+                    f"(add-expert --name, train --domain), or remove it first: molex-adapt remove {name} --purge "
+                    f"--registry {self.store.path}"
                 )
 
     def prepare(self, data: Data) -> DomainData:

@@ -30,7 +30,7 @@ def verify(root: Path, repair: bool, lock_seconds: float) -> list[str]:
         seen |= dict.fromkeys(generation_problems(root, record.base, generation))
     problems += list(seen)
     problems += [
-        f"{rest} was left by an interrupted write. Delete it by molex-adapt verify --repair."
+        f"{rest} was left by an interrupted write. Delete it by molex-adapt verify --repair --registry {root}."
         for rest in _leftovers(root, record)
     ]
     return problems

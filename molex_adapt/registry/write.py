@@ -99,7 +99,8 @@ def _check_names(root: Path, record: RegistryRecord, new: GenerationDraft) -> di
         if name in known or (unreadable and layout.expert_folder(root, name).exists()):
             raise RegistryError(
                 f"an expert named {name!r} is already in registry {root}, perhaps in a generation "
-                f"that is not active. Choose another name, or first molex-adapt remove {name} --purge."
+                f"that is not active. Choose another name, or first molex-adapt remove {name} --purge "
+                f"--registry {root}."
             )
     brought = {item.record.name for item in new.new_experts}
     missing = [name for name in new.experts if name not in known.keys() | brought]

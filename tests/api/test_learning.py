@@ -112,7 +112,9 @@ def test_a_refused_generation_is_kept_but_not_in_force(made, registry, monkeypat
     assert "buzz: EER rose by 9.0 points" in registry.store.generation(2).remarks
     after = registry.score(made.hum / "bonafide", run=HOW)
     assert [item.score for item in after.scores] == [item.score for item in before.scores]
-    with pytest.raises(RegistryError, match="'hum' is already in registry .* molex-adapt remove hum --purge"):
+    with pytest.raises(
+        RegistryError, match="'hum' is already in registry .* remove hum --purge --registry /"
+    ):
         registry.add_expert(made.hum, accept=True, domain="hum", run=HOW)
     registry.store.activate(2)
     assert registry.detector(run=HOW).mixture.names == ["buzz", "hum"]
