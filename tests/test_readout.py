@@ -457,6 +457,9 @@ def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, 
     )
     with pytest.raises(RegistryError, match="1 names and 0 scales for 1 witnesses"):
         require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))
+    state["readout.scales"] = torch.tensor(1.0)  # no length at all
+    with pytest.raises(RegistryError, match="scales has shape"):
+        require_head(detector.base, detector.recipe, state, layout.generation_folder(registry.store.path, 1))
 
 
 def arrays_of(readout: Readout) -> dict[str, np.ndarray]:

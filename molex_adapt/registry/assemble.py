@@ -175,7 +175,8 @@ def require_head(base: Base, recipe: Recipe, state: Mapping[str, Any], path: Pat
         own = {name.removeprefix("readout."): value for name, value in state.items()}
         head.readout.make_room(own)
         names = names_of(np.asarray(own.get("names", np.zeros(0, np.uint8))))
-        weights, scales = (len(own.get(part, ())) for part in ("weights", "scales"))
+        # Of a stored scalar there is no length.
+        weights, scales = (len(np.atleast_1d(own.get(part, ()))) for part in ("weights", "scales"))
         if not len(names) == weights == scales:
             raise RegistryError(
                 f"{path}: {len(names)} names and {scales} scales for {weights} witnesses of the readout. Restore "
