@@ -52,6 +52,7 @@ class Learning(OpenRegistry):
         from molex_adapt.api.training import Training, by_domain
         from molex_adapt.train.adapt import train_first
 
+        self.store.require_writable()
         self._require_empty()
         names = expert_names(domain, experts)
         training = Training.begin(self.store, self.store.active, recipe, licence, run)
@@ -105,6 +106,7 @@ class Learning(OpenRegistry):
         from molex_adapt.api.training import Training
         from molex_adapt.train.adapt import add_expert
 
+        self.store.require_writable()
         name = check_name(name or check_name(domain, "domain"), "expert")
         active = self.store.active
         if active is None:
@@ -156,6 +158,7 @@ class Learning(OpenRegistry):
         from molex_adapt.api.training import Training, by_domain_of_all
         from molex_adapt.train.adapt import retrain_routers
 
+        self.store.require_writable()
         active = self.store.generation()
         training = Training.begin(self.store, active, recipe, "other", run)
         domains = by_domain_of_all([training.prepare(item) for item in several(data)])
@@ -184,6 +187,7 @@ class Learning(OpenRegistry):
         from molex_adapt.data import Table
         from molex_adapt.simulate import speech_of
 
+        self.store.require_writable()
         table = data if isinstance(data, Table) else speech_of(Path(data))
         detector = self.detector(run=run)
         return change_threshold(detector, self.store, table, refused, new_voices, run)

@@ -23,7 +23,7 @@ HOLDER_NAME = ".lock-holder"
 LOCK_SECONDS = 10.0
 """How long a writer waits for another; writes take well under a second."""
 
-
+_ELSEWHERE = "Copy it to a folder that you may write to, and use --registry COPY, or change its rights."
 _WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 """What file systems say that have no locks, or whose server has none: NFS without lockd, Lustre without -o flock."""
 
@@ -55,8 +55,7 @@ def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise RegistryError(
-            f"registry {folder} cannot be locked for writing: {error.strerror}. "
-            "Copy it to a folder that you may write to, and use --registry COPY, or change its rights."
+            f"registry {folder} cannot be locked for writing: {error.strerror}. {_ELSEWHERE}"
         ) from None
     holder = folder / HOLDER_NAME
     try:
@@ -67,6 +66,16 @@ def write_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse, before the work, a registry that its result could not be written to.
+
+    Raises:
+        RegistryError: there is no right to write, or the file system is only to be read.
+    """
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RegistryError(f"registry {folder} may only be read. {_ELSEWHERE}")
 
 
 def _lacks_locks(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from molex_adapt.registry import layout
 from molex_adapt.registry.draft import GenerationDraft
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.forgetting import Forgetting, forgetting
-from molex_adapt.registry.lock import LOCK_SECONDS
+from molex_adapt.registry.lock import LOCK_SECONDS, require_writable
 from molex_adapt.registry.records import (
     BaseRecord,
     ExpertEntry,
@@ -182,6 +182,14 @@ class Store:
     def taken_names(self) -> set[str]:
         """Names that a new expert cannot have: those of every generation, refused and old ones as well."""
         return {name for generation in self.history() for name in generation.names}
+
+    def require_writable(self) -> None:
+        """Refuse, before the work, a registry that its result could not be written to.
+
+        Raises:
+            RegistryError: there is no right to write, or the file system is only to be read.
+        """
+        require_writable(self.path)
 
     def add_generation(self, draft: GenerationDraft, *, activate: bool) -> int:
         """Write a generation and its new experts; returns its number.

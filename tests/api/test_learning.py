@@ -397,3 +397,18 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
     for name in ("router.safetensors", "head.safetensors"):
         assert broken.store.generation().files[name] == whole.store.generation().files[name]
     assert not (broken.store.path / ".checkpoints").exists()
+
+
+@pytest.mark.parametrize("change", ["train", "add_expert", "retrain_router", "set_threshold"])
+def test_a_registry_that_may_only_be_read_is_refused_before_any_features(made, registry, monkeypatch, change):
+    """Root may write where nobody else may, so the answer of the system is made up."""
+    may = os.access
+    only_read = registry.store.path
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **rest: path != only_read and may(path, mode, **rest)
+    )
+    monkeypatch.setattr("molex_adapt.train.prepare.extract", None)
+    monkeypatch.setattr("molex_adapt.api.thresholding.score_table", None)
+    named = {"domain": "new"} if change in ("train", "add_expert") else {}
+    with pytest.raises(RegistryError, match="may only be read. Copy it to a folder that you may write to"):
+        getattr(registry, change)(made.hum, **named)
