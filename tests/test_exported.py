@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,16 @@ def test_files_agree_with_their_source_and_say_so(exported):
     assert (told.generation, told.threshold, told.licence, told.merged) == (3, -0.25, "cc0-1.0", False)
     assert (told.windows.shortest_samples, told.windows.longest_samples) == (512, 24_000)
     assert "`ant`, `bee`, `cat`" in (folder / CARD).read_text()
+
+
+@pytest.mark.slow
+def test_files_tell_nothing_of_the_machine_that_made_them(exported):
+    folder, _ = exported
+    contents = [path.read_bytes() for path in folder.iterdir()]
+    with zipfile.ZipFile(folder / PROGRAM) as program:
+        contents += [program.read(name) for name in program.namelist()]
+    for place in (writing.__file__, torch.__file__):
+        assert not any(os.fsencode(Path(place).parent) in content for content in contents)
 
 
 @pytest.mark.slow
