@@ -21,7 +21,7 @@ from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.standing import true_rows
 from molex_adapt.errors import MolexError
 
-ON_DOMAINS = ("sequence", "inversion", "joint", "amount")
+ON_DOMAINS = ("sequence", "inversion", "joint", "amount", "unheard")
 """What is measured on what tools.wideband.domains wrote."""
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--domains",
         type=Path,
-        help="of sequence, inversion, joint and amount: what tools.wideband.domains wrote",
+        help=f"of {', '.join(ON_DOMAINS)}: what tools.wideband.domains wrote",
     )
     parser.add_argument("--again", action="store_true", help="measure anew what is there")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")

@@ -15,12 +15,14 @@ from benchmarks.report.gpu import gpu
 from benchmarks.report.joint import joint
 from benchmarks.report.readme import command_of, missing, with_table
 from benchmarks.report.sequence import sequence
+from benchmarks.report.unheard import unheard
 
 RESULTS_PAGE, README = ROOT / "benchmarks" / "RESULTS.md", ROOT / "README.md"
 SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "demo": ("The demonstration", detector.demo),
     "limits": ("Limits of the shipped detector", detector.limits),
     "inversion": ("What can be rebuilt from what an expert keeps", detector.inversion),
+    "unheard": ("Two bases on voices that nothing heard", unheard),
     "sequence": ("A sequence of attacks", sequence),
     "joint": ("Several experts trained together", joint),
     "amount": ("How many recordings an expert needs", amount),
