@@ -72,6 +72,11 @@ class Detector(nn.Module):
         readout = self.head.readout
         return 0 if readout is None else readout.heard
 
+    @property
+    def readout_alone(self) -> bool:
+        """Whether nothing but the readout speaks: no expert acts, and a relative head says 0 then."""
+        return self.head.relative and self.mixture.is_silent
+
     def logit(self, features: Tensor, frames: Tensor | None, frozen: list[Tensor] | None = None) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.
 
@@ -161,8 +166,18 @@ class Detector(nn.Module):
             1, or to less where the frozen base keeps a share.
         """
         features, frames = self.base.prefix(wave, lengths)
-        logit = self.whole_logit(features, frames, self.statistics(wave, lengths))
-        return self.calibrate(logit), self.shares(frame_mask(frames, features))
+        mask, statistics = frame_mask(frames, features), self.statistics(wave, lengths)
+        if self.readout_alone:
+            return self.calibrate(self.alone(features, frames, statistics)), self.no_shares(mask)
+        return self.calibrate(self.whole_logit(features, frames, statistics)), self.shares(mask)
+
+    def alone(self, features: Tensor, frames: Tensor | None, statistics: Tensor | None) -> Tensor:
+        """(B,) what `whole_logit` is where nothing but the readout speaks, in half of the time."""
+        return self.told(self.frozen_states(features, frames), frame_mask(frames, features), statistics)
+
+    def no_shares(self, mask: Tensor) -> Tensor:
+        """(B, E) of zeros, for (B, F) valid frames: the frozen base keeps all of the gates."""
+        return mask.new_zeros(len(mask), len(self.mixture.names), dtype=torch.float32)
 
     def shares(self, mask: Tensor) -> Tensor:
         """(B, E) of the last pass of the mixture: gates averaged over blocks and the valid frames of (B, F) `mask`."""

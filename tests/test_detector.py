@@ -71,6 +71,43 @@ def test_where_all_gates_are_shut_the_score_is_what_is_left_without_experts(
     assert float(shares.max()) < 1e-9
 
 
+def test_where_the_readout_speaks_alone_the_mixture_is_not_asked(
+    rows, tiny_folder_of, tiny_recipe, monkeypatch
+):
+    torch.manual_seed(0)
+    made = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}), Calibration(2.0, -0.5))
+    readout = made.head.readout
+    readout.of_states.basis.copy_(0.1 * torch.randn(readout.of_states.basis.shape))
+    readout.add("world/world", 0.1 * torch.randn(readout.weights.shape[1]), Calibration(0.5, 0.1))
+    readout.share.fill_(0.7)
+    for name in ("world", "opus"):
+        made.mixture.add(ExpertSpec(name, 2, 4.0))
+        for weight in (*made.mixture.expert_parameters(name), *made.mixture.router_rows(name)):
+            torch.nn.init.normal_(weight.data, std=0.3)
+    made.requires_grad_(False).eval()
+    made.mixture.withdraw("opus")
+    assert not made.readout_alone
+    made.mixture.withdraw("world")
+    assert made.readout_alone
+    with made.mixture.forcing("opus"):
+        assert not made.readout_alone
+    features, frames = made.base.prefix(*pad(rows))
+    whole = made.calibrate(made.whole_logit(features, frames, made.statistics(*pad(rows))))
+    monkeypatch.setattr(type(made.mixture), "hidden_states", None)
+    score, shares = made.score_and_shares(*pad(rows))
+    torch.testing.assert_close(score, whole)
+    assert score.std() > 1e-3 and shares.shape == (5, 2) and not shares.any()
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_head_of_its_own_is_always_asked(detector, relative):
+    for name in detector.mixture.names:
+        detector.mixture.withdraw(name)
+    # Without a rest somebody has to take the gates, and a head that is not relative scores the frozen states.
+    detector.head.relative = relative
+    assert not detector.readout_alone
+
+
 def test_training_mode_is_undone_and_nothing_is_trainable(detector, rows):
     before = detector.score(*pad(rows))
     detector.train()

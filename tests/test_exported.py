@@ -163,6 +163,22 @@ def test_the_graph_computes_what_the_detector_does(
         torch.testing.assert_close(shares, spoke)
 
 
+def test_where_the_readout_speaks_alone_the_mixture_is_left_out(tiny_folder_of, detector_of, sound):
+    source, graph = (detector_of(tiny_folder_of(), 2) for _ in range(2))
+    for each in (source, graph):
+        for name in each.mixture.names:
+            each.mixture.withdraw(name)
+    graph = Graph(graph)
+    assert graph.alone and not Graph(detector_of(tiny_folder_of(), 2)).alone
+    wave = sound(7, 0.4, buzz=700.0)
+    score, shares = source.score_and_shares(
+        torch.from_numpy(source.base.prepare(wave))[None], torch.tensor([len(wave)])
+    )
+    found, _, spoke = graph(torch.from_numpy(wave)[None])
+    assert float(score) == pytest.approx(float(found), abs=1e-5)
+    assert torch.equal(shares, spoke) and spoke.shape == (1, 2)
+
+
 def test_a_single_expert_is_in_the_weights(base, detector_of, sound):
     graph = Graph(detector_of(base, 1, readout=False))
     wave = torch.from_numpy(sound(8))[None]

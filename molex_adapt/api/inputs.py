@@ -132,6 +132,12 @@ def recipe_on(
     return recipe if precision is None else recipe.model_copy(update={"precision": precision})
 
 
+def with_readout(given: Recipe | None) -> Recipe:
+    """The given recipe, or the default one, with a readout."""
+    recipe = given or Recipe()
+    return recipe.model_copy(update={"head": recipe.head.model_copy(update={"readout": True})})
+
+
 def _on_structure(own: Recipe, given: Recipe) -> Recipe:
     from molex_adapt.base.families import FEED_FORWARDS  # loads torch, which a training needs
 

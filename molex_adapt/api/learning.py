@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molex_adapt.api.open_registry import OpenRegistry
-from molex_adapt.errors import RegistryError
+from molex_adapt.errors import RecipeError, RegistryError
 from molex_adapt.run import Run
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Learning(OpenRegistry):
         experts: int | Sequence[str] = 1,
         recipe: Recipe | None = None,
         licence: str = "other",
+        readout_only: bool = False,
         run: Run = Run(),
     ) -> StageReport:
         """Train the first mixture of an empty registry: experts, routers and head together.
@@ -40,14 +41,16 @@ class Learning(OpenRegistry):
                 the data, whose name and domain are the attack's and which that attack is sent to in training.
             recipe: decides the result, with the data and the run's seed, device and precision.
             licence: of the experts, for their cards.
+            readout_only: train no expert: the readout alone learns, in closed form. One with closed gates stands for
+                each.
             run: all of it counts. What is resumed ends as a run that never stopped.
 
         Raises:
             RegistryError: there is a mixture already; or the only checkpoints there are those of another run.
             DataError: the data cannot be used.
-            RecipeError: domain and number of experts do not go together.
+            RecipeError: domain and number of experts do not go together; or several of one domain, and none is trained.
         """
-        from molex_adapt.api.inputs import expert_names
+        from molex_adapt.api.inputs import expert_names, with_readout
         from molex_adapt.api.outcome import write_generation
         from molex_adapt.api.training import Training, by_domain
         from molex_adapt.train.adapt import train_first
@@ -55,6 +58,13 @@ class Learning(OpenRegistry):
         self.store.require_writable()
         self._require_empty()
         names = expert_names(domain, experts)
+        if readout_only:
+            if len(names) > 1:
+                raise RecipeError(
+                    f"{len(names)} experts cannot share {domain} where none is trained: the readout alone takes one of "
+                    "the domain, or one for each attack"
+                )
+            recipe = with_readout(recipe)
         training = Training.begin(self.store, self.store.active, recipe, licence, run)
         training.require_free(names)
         whole = training.prepare(data)
@@ -64,7 +74,9 @@ class Learning(OpenRegistry):
             owners = dict.fromkeys(names, (str(domain), whole))
         training.require_free(owners)
         with training.checkpoints("train", owners) as kept:
-            result = train_first(training.detector, domains, training.recipe, run, names, kept)
+            result = train_first(
+                training.detector, domains, training.recipe, run, names, kept, readout_only=readout_only
+            )
             return write_generation(training, result, owners)
 
     def add_expert(
@@ -78,6 +90,7 @@ class Learning(OpenRegistry):
         check: Sequence[Data] = (),
         accept: bool = False,
         if_needed: bool = False,
+        readout_only: bool = False,
         run: Run = Run(),
     ) -> StageReport:
         """Add one expert for a new domain; every old one stays bit-identical. Empty registries get a head as well.
@@ -91,6 +104,7 @@ class Learning(OpenRegistry):
                 from them.
             accept: activate the new generation whatever was found.
             if_needed: train no expert where the readout alone solves the domain; one with closed gates stands for it.
+            readout_only: train none at all: the readout alone learns the domain, in closed form, in seconds.
             licence, run: as for `train`.
 
         Returns:
@@ -105,14 +119,25 @@ class Learning(OpenRegistry):
         from molex_adapt.api.outcome import write_generation
         from molex_adapt.api.training import Training
         from molex_adapt.train.adapt import add_expert
+        from molex_adapt.train.withdrawal import require_readout
 
         self.store.require_writable()
         name = check_name(name or check_name(domain, "domain"), "expert")
         active = self.store.active
         if active is None:
-            return self.train(data, domain=domain, experts=[name], recipe=recipe, licence=licence, run=run)
+            return self.train(
+                data,
+                domain=domain,
+                experts=[name],
+                recipe=recipe,
+                licence=licence,
+                readout_only=readout_only,
+                run=run,
+            )
         training = Training.begin(self.store, active, recipe, licence, run, domain)
         training.require_free([name])
+        if readout_only:
+            require_readout(training.detector)
         tables = [table_of(item) for item in check]  # before the features of all others
         prepared = training.prepare(data)
         for table in tables:
@@ -136,6 +161,7 @@ class Learning(OpenRegistry):
                 kept,
                 accept=accept,
                 if_needed=if_needed,
+                readout_only=readout_only,
             )
             return write_generation(training, result, owners, accept)
 

@@ -238,9 +238,8 @@ def _outcome(report: StageReport) -> list[RenderableType]:
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
     if report.withdrawn:
-        reasons.append(
-            Text("  The expert would not help and is withdrawn; the readout has learnt the domain")
-        )
+        why = "The expert would not help and is withdrawn" if report.training else "No expert was trained"
+        reasons.append(Text(f"  {why}; the readout has learnt the domain"))
     if report.not_measured:
         reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))
     if not report.activated:

@@ -37,11 +37,13 @@ class Graph(nn.Module):
 
     Attributes:
         merged: whether that was so.
+        alone: whether nothing but the readout speaks, so that the mixture is left out.
     """
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
+        self.alone = detector.readout_alone
         self.merged = len(detector.mixture.names) == 1 and not detector.mixture.has_choice
         if self.merged:
             _merge(detector)
@@ -68,8 +70,11 @@ class Graph(nn.Module):
         features = detector.base.whole(wave)
         readout = _readout_of(detector)
         heard = None if readout is None else readout.spectrum.unpadded(wave)
-        logit = detector.whole_logit(features, None, heard)
-        shares = detector.shares(torch.ones_like(features[..., 0], dtype=torch.bool))
+        mask = torch.ones_like(features[..., 0], dtype=torch.bool)
+        if self.alone:
+            logit, shares = detector.alone(features, None, heard), detector.no_shares(mask)
+        else:
+            logit, shares = detector.whole_logit(features, None, heard), detector.shares(mask)
         self._forget()
         return detector.calibrate(logit), logit, shares
 

@@ -113,6 +113,8 @@ def parts_of(detector: Detector, features: Features) -> tuple[Tensor, Tensor]:
 
 def _mixture_logits(detector: Detector, features: Features) -> Tensor:
     """(N,) on the CPU; those that are known are not computed again."""
+    if detector.readout_alone:
+        return torch.zeros(len(features))
 
     def compute(asked: Features) -> Tensor:
         return _of_all(detector, asked, lambda clips, frames: detector.logit(clips, frames)[:, None], 1)[:, 0]

@@ -177,6 +177,21 @@ class Mixture(nn.Module):
         index = self.index(name)
         return all(bool(router.withdrawn[index]) for router in self.routers)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no expert acts: there is none, or all were withdrawn, and the frozen base has all of the gates."""
+        if not self.specs:
+            return True
+        if not self.rest or any(router.forced is not None for router in self.routers):
+            return False
+        # Of all blocks at once: a GPU is waited for once.
+        return bool(torch.stack([router.withdrawn.all() for router in self.routers]).all())
+
+    def is_untrained(self, name: str) -> bool:
+        """Whether an expert changes nothing: its second factors are zero, as they are drawn."""
+        index = self.index(name)
+        return not any(bool(layer.b[index].any()) for layer in self.placed.values())
+
     def weights(self, name: str) -> ExpertWeights:
         """A copy of an expert's LoRA weights, float32 on the CPU."""
         index = self.index(name)

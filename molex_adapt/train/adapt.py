@@ -47,7 +47,12 @@ from molex_adapt.train.stages import (
     router_stage,
     standardise_routers,
 )
-from molex_adapt.train.withdrawal import BeforeTheFirst, ReadoutAlone
+from molex_adapt.train.withdrawal import (
+    BeforeTheFirst,
+    ReadoutAlone,
+    require_learnt,
+    withdraw_untrained,
+)
 
 
 def train_first(
@@ -57,12 +62,17 @@ def train_first(
     run: Run,
     sharing: Sequence[str] = (),
     checkpoints: Checkpoints | None = None,
+    *,
+    readout_only: bool = False,
 ) -> Adapted:
     """Train experts, routers and head of an empty mixture together, calibrate, measure.
 
     Routers learn to send the spoofed speech of a domain to the expert of that name. With `sharing`, the names of
     several experts, there is one domain, and nothing says which expert its speech belongs to. A single expert that
-    brings nothing certain beside the readout is withdrawn.
+    brings nothing certain beside the readout is withdrawn. With `readout_only` none is trained, and all are.
+
+    Raises:
+        DataError: the readout alone is asked for, and there is none, or it learns nothing.
     """
     torch.manual_seed(run.seed)
     names = list(sharing) or list(domains)
@@ -90,13 +100,18 @@ def train_first(
         )
         for name, data in domains.items()
     ]
-    stage = joint_stage(detector, pools, development, recipe, run.seed)
-    result.fitted(stage.name, fit(detector, stage, run, checkpoints))
-    round_to_half(detector, names)  # before anything is measured
+    if readout_only:
+        require_learnt(detector)
+        standardise_routers(detector, pools)
+        withdraw_untrained(detector, names, result)
+    else:
+        stage = joint_stage(detector, pools, development, recipe, run.seed)
+        result.fitted(stage.name, fit(detector, stage, run, checkpoints))
+        round_to_half(detector, names)  # before anything is measured
     started = time.monotonic()
     with unmoved(detector):
         remarks = weigh_readout(detector, development) + calibrate(detector, development)
-        if alone is None or not alone.takes_over(detector, names[0], result):
+        if readout_only or alone is None or not alone.takes_over(detector, names[0], result):
             result.remarks += remarks
     result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(score_sets(detector, {name: data.test for name, data in domains.items()}))
@@ -121,6 +136,7 @@ def add_expert(
     *,
     accept: bool = False,
     if_needed: bool = False,
+    readout_only: bool = False,
 ) -> Adapted:
     """Train one new expert with all old ones and the head frozen, retrain the routers briefly, and judge the result.
 
@@ -136,6 +152,10 @@ def add_expert(
         recipe, run, checkpoints: how it is trained, with which seed, and where its state is kept.
         accept: keep an expert at work that brings something, whatever harm it does.
         if_needed: train no expert where the readout alone solves the domain.
+        readout_only: train no expert whatever the readout alone comes to.
+
+    Raises:
+        DataError: the readout alone is asked for, and there is none, or it has learnt nothing.
     """
     result = Adapted([name], threshold)
     with unmoved(detector):
@@ -146,8 +166,11 @@ def add_expert(
     append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
-    if alone is not None and solved and if_needed:
-        alone.take_over(detector, name, result, "the readout alone solves the domain, and it was not trained")
+    if readout_only:
+        require_learnt(detector)
+    if alone is not None and (readout_only or (solved and if_needed)):
+        why = "the readout alone was asked for" if readout_only else "the readout alone solves the domain"
+        alone.take_over(detector, name, result, f"{why}, and it was not trained")
         return result
     if solved:
         result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")

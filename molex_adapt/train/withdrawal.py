@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
+from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
@@ -26,6 +27,43 @@ from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
 _WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
+
+
+def require_readout(detector: Detector) -> None:
+    """Refuse to train no expert where nothing else could tell anything.
+
+    Raises:
+        DataError: there is no readout.
+    """
+    if detector.head.readout is None:
+        raise DataError(
+            "the readout alone was asked for, and this mixture has none. Train an expert, or begin a registry whose "
+            "recipe has one: --set head.readout=true"
+        )
+
+
+def require_learnt(detector: Detector) -> None:
+    """The same after the readout's lesson.
+
+    Raises:
+        DataError: there is no readout, or it has learnt nothing.
+    """
+    require_readout(detector)
+    readout = detector.head.readout
+    if readout is not None and not readout.has_learnt:
+        raise DataError(
+            "the readout alone was asked for, and it learnt nothing from these recordings: real and spoofed speech "
+            "look alike to it. Train an expert, or give more recordings"
+        )
+
+
+def withdraw_untrained(detector: Detector, names: Sequence[str], result: Adapted) -> None:
+    """Close the gates of experts that the readout stands for alone."""
+    for name in names:
+        detector.mixture.withdraw(name)
+    result.withdrawn = True
+    named = ", ".join(names)
+    result.remarks.append(f"no expert was trained for {named}: the readout alone was asked for")
 
 
 @dataclass(frozen=True)

@@ -334,6 +334,35 @@ def test_a_first_mixture_is_one_expert_of_its_domain_unless_more_are_asked_for(m
     assert (expert.domain, expert.data.attacks) == ("all", ["A07", "b"])
 
 
+def test_a_readout_learns_attacks_without_an_expert_and_one_that_is_trained_later_works(
+    made, empty, tiny_recipe, tree
+):
+    plain = tiny_recipe()
+    assert not plain.head.readout
+    report = empty.train(made.both, experts="per-attack", recipe=plain, readout_only=True, run=HOW)
+    assert (report.expert, report.training, report.withdrawn) == (["a07", "b"], {}, True)
+    assert report.activated and set(report.after) == {"a07", "b"}
+    assert empty.store.verify() == []
+    before = tree(empty.store.path / "experts")
+    scores = {item.path: item.score for item in empty.score(made.both, run=HOW).scores}
+    again = Registry.open(empty.store.path).score(made.both, run=HOW).scores
+    assert scores == {item.path: item.score for item in again}
+    added = empty.add_expert(made.hum, domain="hum", accept=True, readout_only=True, run=HOW)
+    assert (added.training, added.withdrawn, added.activated) == ({}, True, True)
+    trained = empty.add_expert(made.buzz, domain="buzz", accept=True, run=HOW)
+    assert set(trained.training) == {"expert", "router"}
+    assert before.items() <= tree(empty.store.path / "experts").items()
+    assert [each.name for each in empty.store.experts()] == ["a07", "b", "hum", "buzz"]
+
+
+def test_the_readout_alone_takes_one_name_a_domain_and_a_readout(made, empty, registry):
+    with pytest.raises(RecipeError, match="2 experts cannot share buzz where none is trained"):
+        empty.train(made.buzz, domain="buzz", experts=2, readout_only=True, run=HOW)
+    assert empty.store.active is None
+    with pytest.raises(DataError, match="this mixture has none. Train an expert, or begin a registry"):
+        registry.add_expert(made.hum, domain="hum", readout_only=True, run=HOW)
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

@@ -48,6 +48,22 @@ def test_a_refused_expert_is_status_1_with_its_figures(run, api):
     assert (machine.status, machine.json["activated"]) == (1, False)
 
 
+@pytest.mark.parametrize("command", ["train", "add-expert"])
+def test_the_readout_alone_may_be_asked_for_and_the_table_says_what_was_not_trained(run, api, command):
+    name = command.replace("-", "_")
+    run(command, "data/", "--domain", "d")
+    assert api.last(name)["readout_only"] is False
+    trained = replace(api.answers[name], withdrawn=True)
+    for training, words in (
+        ({"expert": {"steps": 3}}, "The expert would not help and is withdrawn; the readout has"),
+        ({}, "No expert was trained; the readout has learnt the domain"),
+    ):
+        api.answers[name] = replace(trained, training=training)
+        ran = run(command, "data/", "--domain", "d", "--readout-only")
+        assert api.last(name)["readout_only"] is True
+        assert words in ran.out
+
+
 @pytest.mark.parametrize("command", ["train", "retrain-router"])
 def test_what_the_gate_refuses_is_status_1(run, api, command):
     name = command.replace("-", "_")

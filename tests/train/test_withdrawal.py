@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from molex_adapt import Run
+from molex_adapt.errors import DataError
 from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
@@ -191,6 +192,82 @@ def test_no_expert_is_trained_where_none_is_needed(trained, data_of, monkeypatch
     assert "buzz/buzz" in detector.head.readout.witnesses
     scored = score_sets(detector, {"buzz": new.test})["buzz"]
     assert adapt.rates({"buzz": scored})["buzz"].eer == pytest.approx(result.after["buzz"].eer)
+
+
+def only_read(detector, data_of):
+    """A first mixture of two domains whose experts are all untrained."""
+    domains = {"hum": data_of("hum"), "buzz": data_of("buzz", seed=3)}
+    return train_first(detector, domains, detector.recipe, Run(), readout_only=True), domains
+
+
+def test_the_readout_alone_learns_several_domains_and_no_expert_is_trained(untrained, data_of):
+    detector = untrained
+    result, domains = only_read(detector, data_of)
+    assert result.stages == {} and result.withdrawn and result.refused == []
+    for name, data in domains.items():
+        assert detector.mixture.has_withdrawn(name) and detector.mixture.is_untrained(name)
+        scored = score_sets(detector, {name: data.test})[name]
+        readout = detector.head.readout
+        said = detector.calibration.apply(readout(readings_of(detector, data.test)).double().numpy())
+        np.testing.assert_allclose(scored.scores, said, atol=1e-4)
+        assert result.after[name].eer == pytest.approx(adapt.rates({name: scored})[name].eer)
+    # Experts that come later read what routers are told here.
+    assert all((router.spread != 1).all() for router in detector.mixture.routers)
+    assert "no expert was trained for hum, buzz: the readout alone was asked for" in result.remarks
+
+
+def test_the_head_learns_with_the_first_expert_that_is_trained_and_then_never_again(
+    untrained, data_of, monkeypatch
+):
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: CERTAIN)
+    monkeypatch.setattr(judgement, "refusals", lambda *given: [])
+    monkeypatch.setattr(judgement, "unproven", lambda *given: [])
+    monkeypatch.setattr(loop, "_judge", newest_is_best)
+    detector = untrained
+    first, _ = only_read(detector, data_of)
+    heads = [head_of(detector)]
+    for number, name in enumerate(("saw", "whistle")):
+        add_expert(
+            detector, name, name, data_of(name, seed=5 + number), {}, first.threshold, detector.recipe, Run()
+        )
+        assert not detector.mixture.is_untrained(name)
+        heads.append(head_of(detector))
+    assert not torch.equal(heads[0], heads[1])
+    assert torch.equal(heads[1], heads[2])
+
+
+def head_of(detector):
+    return torch.cat([parameter.detach().flatten().clone() for parameter in detector.head.parameters()])
+
+
+def test_a_further_domain_for_the_readout_alone_is_judged_like_any_other(trained, data_of, monkeypatch):
+    detector, first = trained
+    before, new = head_of(detector), data_of("buzz", seed=3)
+    monkeypatch.setattr(judgement, "refusals", lambda *given: ["worse"])
+    result = add_expert(
+        detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run(), readout_only=True
+    )
+    assert result.stages == {} and result.withdrawn and "worse" in result.refused
+    assert detector.mixture.is_untrained("buzz")
+    assert "buzz/buzz" in detector.head.readout.witnesses
+    assert torch.equal(before, head_of(detector))
+
+
+def test_without_a_readout_an_expert_has_to_be_trained(detector_of, tiny_recipe, domain_of, data_of):
+    with_none = detector_of(tiny_recipe())
+    with pytest.raises(DataError, match="this mixture has none. Train an expert"):
+        train_first(with_none, {"hum": domain_of("hum")}, with_none.recipe, Run(), readout_only=True)
+    alike = detector_of(tiny_recipe(head={"readout": True}))
+    data = domain_of("hum")
+    # Nothing was heard of these recordings: there is nothing to learn from.
+    unheard = {
+        name: replace(
+            getattr(data, name), statistics=torch.full((len(getattr(data, name)), STATISTICS), torch.nan)
+        )
+        for name in ("train", "dev", "test")
+    }
+    with pytest.raises(DataError, match="it learnt nothing from these recordings"):
+        train_first(alike, {"hum": replace(data, **unheard)}, alike.recipe, Run(), readout_only=True)
 
 
 def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of, monkeypatch):

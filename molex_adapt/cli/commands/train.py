@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 Accept = Annotated[
     bool, typer.Option("--accept", help="Activate the new generation whatever acceptance finds.")
 ]
+ReadoutOnly = Annotated[
+    bool,
+    typer.Option(
+        "--readout-only", help="Train no expert: the readout alone learns, in closed form, in seconds."
+    ),
+]
 
 
 def init(
@@ -147,6 +153,7 @@ def train(
             help="How many share the data; or one for each of its attacks, each named after its own, with no --domain.",
         ),
     ] = "1",
+    readout_only: ReadoutOnly = False,
     licence: Licence = "other",
     registry: RegistryFolder = DEFAULT_REGISTRY,
     recipe: RecipeFile = None,
@@ -166,6 +173,7 @@ def train(
 
       molex-adapt train ASVspoof5/ --domain asvspoof5 --experts 4
       molex-adapt train ASVspoof5/ --experts per-attack
+      molex-adapt train attacks/ --experts per-attack --readout-only
     """
     count = _count(experts)
     if domain is None and isinstance(count, int):
@@ -191,6 +199,7 @@ def train(
             data,
             domain=domain,
             experts=count,
+            readout_only=readout_only,
             licence=licence,
             recipe=recipe_for(registry, recipe, overrides),
             run=run,
@@ -225,6 +234,7 @@ def add_expert(
         bool,
         typer.Option("--if-needed", help="Train no expert where the readout alone solves the domain."),
     ] = False,
+    readout_only: ReadoutOnly = False,
     micro_batch: MicroBatch = None,
     resume: Resume = False,
     allow_failures: AllowFailures = False,
@@ -246,6 +256,7 @@ def add_expert(
       molex-adapt add-expert --domain codec_x data/
       molex-adapt add-expert --domain codec_x data/ --set expert.steps=600 --json
       molex-adapt add-expert --domain codec_x data/ --check old_attacks/
+      molex-adapt add-expert --domain codec_x data/ --readout-only
       molex-adapt add-expert --domain codec_x data/ --resume
     """
     from molex_adapt.api import Registry
@@ -268,6 +279,7 @@ def add_expert(
             check=check or (),
             accept=accept,
             if_needed=if_needed,
+            readout_only=readout_only,
             run=run,
         )
     emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
