@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain
+from statistics import mean
 
 import numpy as np
 
@@ -50,13 +51,15 @@ def _summary(bases: Bases) -> list[str]:
 
 def _of_groups(bases: Bases) -> list[list[str]]:
     rows = []
-    for group, (title, mean, worst) in GROUPS.items():
+    for group, (title, of_mean, of_worst) in GROUPS.items():
         for condition, where in NAMES.items():
             # Targets are of recordings as they are.
-            own = mean if condition == PLAIN else ""
+            own = of_mean if condition == PLAIN else ""
             rows.append([f"{title}, {where}: mean EER", own, *_means(bases, group, condition)])
-            if worst and condition == PLAIN:
-                rows.append(["the worst of them", worst, *_each(bases, lambda each: _worst(each["learnt"]))])
+            if of_worst and condition == PLAIN:
+                rows.append(
+                    ["the worst of them", of_worst, *_each(bases, lambda each: _worst(each["learnt"]))]
+                )
     return rows
 
 
@@ -81,12 +84,22 @@ def _of_real(bases: Bases) -> list[list[str]]:
         found = [each["control"], *(one["control"] for one in each["conditions"].values())]
         return f"{100 * min(found):.0f} to {100 * max(found):.0f}"
 
+    def accepted(group: str) -> Callable[[Figures], str]:
+        return lambda each: _percent(
+            mean(rate["accepted"] for rate in each[group][PLAIN]["attacks"].values())
+        )
+
     return [
         ["real speech as it is: refused", "≤ 3.0", *_each(bases, lambda each: _refused(each["real"][PLAIN]))],
         [
             f"of the worst voice with {FEWEST} recordings",
             "≤ 10.0",
             *_each(bases, lambda each: _of_worst_voice(each["real"][PLAIN])),
+        ],
+        [
+            "accepted there of the attacks that were learnt; of the others",
+            "",
+            *_each(bases, lambda each: f"{accepted('learnt')(each)}; {accepted('unmet')(each)}"),
         ],
         [
             "real speech under drawn conditions: refused",
