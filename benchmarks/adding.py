@@ -1,6 +1,7 @@
 """How long adding an expert takes, everything included: a process from its start to its exit, with an empty cache.
 
-A cell is an attack that is made of real recordings, and how many of them. All are cut to the same length.
+A cell is an attack that is made of real recordings, and how many of them. All are cut to the same length. What stands
+behind a plus is an option of the command.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,13 @@ def measure(plan: Plan, cells: list[Cell]) -> Iterator[tuple[Cell, dict[str, Any
     """The round that takes the median time, and the times of all."""
     settings = plan.settings_as(Settings)
     for cell in cells:
+        attack, _, option = cell.method.partition("+")
+        options = [f"--{option}"] if option else []
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            manifest = recordings(cell.method, int(cell.arguments[0]), settings.seconds, folder)
+            manifest = recordings(attack, int(cell.arguments[0]), settings.seconds, folder)
             rounds = sorted(
-                (added(cell.method, manifest, folder) for _ in range(settings.rounds)),
+                (added(attack, manifest, folder, options) for _ in range(settings.rounds)),
                 key=lambda found: found["seconds"],
             )
             middle = rounds[len(rounds) // 2]
@@ -82,14 +85,14 @@ def recordings(attack: str, count: int, seconds: Seconds, folder: Path) -> Path:
     return folder / "all.csv"
 
 
-def added(attack: str, manifest: Path, folder: Path) -> dict[str, Any]:
-    """What the command took and came to, on a copy of the shipped registry."""
+def added(attack: str, manifest: Path, folder: Path, options: Sequence[str] = ()) -> dict[str, Any]:
+    """What the command took and came to with these options, on a copy of the shipped registry."""
     with tempfile.TemporaryDirectory(dir=folder) as own:
         registry = shutil.copytree(SHIPPED, Path(own) / "registry")
         command = ["add-expert", "--domain", attack, str(manifest), "--registry", str(registry)]
         started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "molex_adapt", *command, "--json", "--quiet"],
+            [sys.executable, "-m", "molex_adapt", *command, *options, "--json", "--quiet"],
             check=False,  # a generation that is refused ends in 1
             env=os.environ | {FOLDER: str(Path(own) / "cache")},
             capture_output=True,

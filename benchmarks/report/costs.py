@@ -31,20 +31,24 @@ def speed(found: Found) -> list[str]:
 def adding(found: Found) -> list[str]:
     """Seconds of add-expert, from its start to its exit."""
     rows = []
-    for attack, cells in found.by_method.items():
+    for method, cells in found.by_method.items():
+        attack, _, option = method.partition("+")
         for cell, figures in cells.items():
             parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in figures["parts"].items())
             steps = ", ".join(f"{name} {count}" for name, count in figures["steps"].items())
             before, after = (f"{100 * rate:.1f}" for rate in figures["eer"])
             outcome = "withdrawn" if figures["withdrawn"] else "at work"
+            asked = (
+                f"{attack}, {cell.arguments[0]} and {cell.arguments[0]} of {found.plan.settings['seconds']} s"
+            )
             rows.append(
                 [
-                    f"{attack}, {cell.arguments[0]} and {cell.arguments[0]} of {found.plan.settings['seconds']} s",
+                    f"{asked}, `--{option}`" if option else asked,
                     spread(figures["rounds"], "{:.0f}"),
                     parts,
-                    steps,
+                    steps or "none",
                     f"{before} → {after}",
-                    outcome,
+                    outcome if figures["steps"] else "not trained",
                 ]
             )
     header = ["", "seconds", "of it, in the median round", "steps", "its EER", "the expert"]

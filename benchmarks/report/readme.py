@@ -116,13 +116,18 @@ def _orders(runs: Runs) -> str:
 
 
 def _adding(found: Found) -> Iterator[tuple[str, str]]:
-    for cells in found.by_method.values():
-        for cell, figures in cells.items():
-            count, seconds = cell.arguments[0], found.plan.settings["seconds"]
-            yield (
-                f"`add-expert` on {count} real and {count} forged recordings of {seconds} s, everything included",
-                f"{figures['seconds']:.0f} s",
-            )
+    """One row: the command, then what its options make of it."""
+    runs = [
+        (method.partition("+")[2], cell.arguments[0], figures)
+        for method, cells in found.by_method.items()
+        for cell, figures in cells.items()
+    ]
+    if runs:
+        count, seconds = runs[0][1], found.plan.settings["seconds"]
+        also = "".join(f"; the same with `--{option}`" for option, _, _ in runs if option)
+        what = f"{count} real and {count} forged recordings of {seconds} s"
+        measure = f"`add-expert` on {what}, everything included{also}"
+        yield measure, "; ".join(f"{figures['seconds']:.0f}" for _, _, figures in runs) + " s"
 
 
 def _cost(found: Found) -> Iterator[tuple[str, str]]:

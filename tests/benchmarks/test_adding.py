@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,3 +83,22 @@ def test_pages_show_it():
     assert "| 20.0 → 5.0 | withdrawn |" in row
     readme = with_table("<!-- measured -->\n<!-- /measured -->\n", {"adding": found})
     assert "everything included | 55 s | `python -m benchmarks adding` |" in readme
+    alone = {"seconds": 20.4, "rounds": [20.0, 20.4, 21.0], "parts": {"readout": 0.2}, "steps": {}}
+    results.add(plan, plan.cells[1], alone | {"eer": [0.2, 0.1], "withdrawn": True, "activated": True})
+    both = replace(found)  # what a page remembers of its rows is of before
+    (row,) = [line for line in section(both) if "`--readout-only`" in line]
+    assert "| 20 to 21 | readout 0 | none | 20.0 → 10.0 | not trained |" in row
+    readme = with_table("<!-- measured -->\n<!-- /measured -->\n", {"adding": both})
+    assert "everything included; the same with `--readout-only` | 55; 20 s |" in readme
+
+
+def test_what_stands_behind_a_plus_is_an_option_of_the_command(speech, monkeypatch):
+    plan, asked = read_plan("adding"), []
+    monkeypatch.setattr(adding, "recordings", lambda *given: given)
+    monkeypatch.setattr(
+        adding,
+        "added",
+        lambda attack, made, folder, options: asked.append((attack, options)) or {"seconds": 1},
+    )
+    assert len(list(adding.measure(plan, plan.cells))) == 2
+    assert asked == [("phase_vocoder", [])] * 3 + [("phase_vocoder", ["--readout-only"])] * 3
