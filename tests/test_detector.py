@@ -99,13 +99,16 @@ def test_where_the_readout_speaks_alone_the_mixture_is_not_asked(
     assert score.std() > 1e-3 and shares.shape == (5, 2) and not shares.any()
 
 
-@pytest.mark.parametrize("relative", [False, True])
-def test_a_head_of_its_own_is_always_asked(detector, relative):
+def test_a_mixture_that_shares_everything_or_a_head_of_its_own_is_always_asked(
+    detector, tiny_folder_of, tiny_recipe
+):
     for name in detector.mixture.names:
         detector.mixture.withdraw(name)
-    # Without a rest somebody has to take the gates, and a head that is not relative scores the frozen states.
-    detector.head.relative = relative
-    assert not detector.readout_alone
+    assert not detector.mixture.is_silent  # without a rest somebody has to take the gates
+    bare = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}))
+    assert bare.readout_alone
+    bare.head.relative = False  # it scores the frozen states
+    assert bare.mixture.is_silent and not bare.readout_alone
 
 
 def test_training_mode_is_undone_and_nothing_is_trainable(detector, rows):

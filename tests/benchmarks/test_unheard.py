@@ -102,6 +102,19 @@ def test_what_is_left_out_is_heard_by_nothing(plan, domains, tmp_path, monkeypat
             assert train.count(name) == (7 if name == "whistle" else 10)
 
 
+def test_the_threshold_is_set_on_development_voices(plan, domains, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        unheard,
+        "threshold_for_new_voices",
+        lambda scores, voices, share: asked.append((len(scores), set(voices), share)) or np.inf,
+    )
+    [(_, found)] = unheard.measure(plan, plan.cells[:1], domains, tmp_path)
+    assert asked == [(6, {"dev0", "dev1", "dev2"}, 0.03)]
+    assert found["real"]["none"]["refused"] == 1.0
+    assert found["learnt"]["none"]["attacks"]["hum"]["accepted"] == 0.0
+
+
 def test_too_few_copies_and_missing_manifests_are_refused(plan, domains, tmp_path):
     for change, words in (
         ({"train": 11}, "10 recordings to learn from, 11 are wanted"),
