@@ -18,7 +18,8 @@ AGAIN = "again"
 
 _DATA, _RECIPE = "DATA", "RECIPE.yaml"
 _TRAINING = ("train", "add-expert")
-_FLAGS = ("--json", "--quiet", "-q", "--resume", "--accept", "--allow-failures")
+_UNTRAINED = "--readout-only"
+_FLAGS = ("--json", "--quiet", "-q", "--resume", "--accept", "--allow-failures", "--if-needed", _UNTRAINED)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ def reproduce(store: Store, name: str, recipe: Path | None = None) -> Reproducti
     if typed and typed[0] != "molex-adapt":
         return Reproduction(record, generation, [generation.command], _remarks(store, record, generation))
     made = _new_in(store, generation)
-    commands = [*_registry_before(store, generation, made), _training(record, generation, made, given, typed)]
+    # Whatever was typed, such as --if-needed: these weights come out where nothing is trained.
+    option = [_UNTRAINED] if all(_is_untrained(store, item, generation) for item in made) else []
+    training = _training(record, generation, made, given, typed, option)
+    commands = [*_registry_before(store, generation, made), training]
     remarks = _remarks(store, record, generation)
     if given is None:
         remarks.append(f"write the recipe first: molex-adapt reproduce {name} --save-recipe {_RECIPE}")
@@ -107,6 +111,12 @@ def _new_in(store: Store, generation: GenerationRecord) -> list[ExpertRecord]:
     return [item for item in store.experts(generation.number) if item.name not in old]
 
 
+def _is_untrained(store: Store, record: ExpertRecord, generation: GenerationRecord) -> bool:
+    """Whether an expert changes nothing: its second matrices are zero, as they are drawn."""
+    weights = store.expert_weights(record.name, generation.number)
+    return not any(array.any() for name, array in weights.items() if "lora_B" in name)
+
+
 def _registry_before(store: Store, generation: GenerationRecord, made: list[ExpertRecord]) -> list[str]:
     """Lines that make a registry as it was before the expert."""
     place = shlex.quote(str(store.path))
@@ -127,6 +137,7 @@ def _training(
     made: list[ExpertRecord],
     recipe: Path | None,
     typed: list[str],
+    option: list[str],
 ) -> str:
     data, domain = _typed_data(typed), ["--domain", record.domain]
     if len(made) == 1:
@@ -137,7 +148,7 @@ def _training(
     else:
         words = ["train", data, "--experts", "per-attack"]
     seed = record.seed if generation.seed is None else generation.seed
-    words += ["--seed", str(seed), "--licence", record.licence]
+    words += [*option, "--seed", str(seed), "--licence", record.licence]
     words += ["--recipe", str(recipe or _RECIPE)]
     if device := record.machine.get("device", "").partition(":")[0]:
         words += ["--device", device]

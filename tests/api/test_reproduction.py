@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -93,6 +94,34 @@ def test_the_first_experts_are_made_again_from_the_base(made, empty, tiny_recipe
     assert told["weights_sha256"] == empty.store.expert("b").weights_sha256
     follow(told["commands"])
     assert weights(Registry.open("again"), "a07", "b") == weights(empty, "a07", "b")
+
+
+def test_what_the_readout_learnt_alone_is_made_again_without_an_expert(made, empty, tiny_recipe, at, capsys):
+    typed = f"molex-adapt train --readout-only {made.both} --experts per-attack"
+    empty.train(
+        made.both,
+        experts="per-attack",
+        recipe=tiny_recipe(),
+        readout_only=True,
+        run=replace(HOW, seed=2, command=typed),
+    )
+    added = f"molex-adapt add-expert --readout-only {made.hum} --domain hum"
+    empty.add_expert(made.hum, domain="hum", accept=True, readout_only=True, run=replace(HOW, command=added))
+    empty.add_expert(made.buzz, domain="buzz", accept=True, run=HOW)
+    place = ["--registry", str(empty.store.path), "--json", "--quiet"]
+    for name, flag in (("hum", True), ("buzz", False), ("b", True)):
+        assert run(["reproduce", name, *place]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert ("--readout-only" in told["commands"][-1]) == flag
+        if name == "buzz":
+            continue
+        follow(told["commands"])
+        again = Registry.open("again")
+        assert weights(again, name) == weights(empty, name)
+        folder = f"generations/{told['generation']}/head.safetensors"
+        assert (again.store.path / folder).read_bytes() == (empty.store.path / folder).read_bytes()
+        shutil.rmtree("again")
+        capsys.readouterr()
 
 
 def test_a_shared_domain_is_trained_together(made, empty, tiny_recipe):
