@@ -32,6 +32,8 @@ def adopt_expert(
 ) -> Adapted:
     """Add the expert with its router rows, fit the calibration, and judge. Nothing is trained.
 
+    One that was never trained, which stands for what a readout learnt alone, is withdrawn.
+
     Args:
         detector: the active mixture; changed in place.
         spec, weights, rows: of the expert; one router row (D + 1,) per block.
@@ -52,6 +54,11 @@ def adopt_expert(
     held = score_development(detector, development_sets(old)) if detector.mixture.names else None
     detector.mixture.add(spec, weights, list(rows))
     check_attached(detector.mixture, spec.name)
+    if detector.mixture.is_untrained(spec.name):
+        # It would take share from the others, and change nothing.
+        if not detector.mixture.has_withdrawn(spec.name):
+            detector.mixture.withdraw(spec.name)
+        result.remarks.append(f"expert {spec.name} was never trained: its gates stay closed")
     if head is not None:
         detector.head.load_state_dict(dict(head))
     development = list(development_sets(known).values())

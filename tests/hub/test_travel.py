@@ -208,6 +208,29 @@ def test_what_the_readout_knows_of_its_attacks_comes_along(
     assert theirs.store.verify() == []
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_what_no_expert_was_trained_for_arrives_with_closed_gates(
+    hub, data, tiny_folder_of, tiny_recipe, tmp_path, alike
+):
+    recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0})
+    ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
+    ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)
+    if alike:
+        shutil.copytree(ours.store.path, tmp_path / "theirs")
+    else:
+        theirs = Registry.create(tmp_path / "theirs", str(tiny_folder_of()))
+        theirs.add_expert(data("tick"), accept=True, domain="tick", recipe=recipe, run=CPU)
+    theirs, name = Registry.open(tmp_path / "theirs"), hub.name("hum")
+    ours.add_expert(data("hum"), accept=True, domain="hum", recipe=recipe, readout_only=True, run=CPU)
+    ours.hub.push("hum", name)
+    report = theirs.pull(name, name="murmur", run=CPU)
+    detector = theirs.detector(run=CPU)
+    assert detector.mixture.has_withdrawn("murmur")
+    assert any("never trained: its gates stay closed" in line for line in report.remarks)
+    if alike:
+        assert "murmur/hum" in detector.head.readout.witnesses
+
+
 def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
     ours, bare, name = lab("ours"), lab("bare"), hub.name("hum")
     ours.hub.push("hum", name)

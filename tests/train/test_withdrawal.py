@@ -13,10 +13,12 @@ from molex_adapt.errors import DataError
 from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
+from molex_adapt.mixture import ExpertSpec
 from molex_adapt.routing import collect
 from molex_adapt.train import adapt, former, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.adopt import adopt_expert
 from molex_adapt.train.gain import Gain
 
 CERTAIN, NOTHING = Gain(0.2, 0.1, 8, "voices"), Gain(0.1, 0.2, 8, "voices")
@@ -280,3 +282,17 @@ def test_nothing_is_withdrawn_where_the_readout_is_refused_too(trained, data_of,
     assert result.refused[0] == "worse"
     assert not result.withdrawn
     assert not any(bool(router.withdrawn.any()) for router in detector.mixture.routers)
+
+
+@pytest.mark.parametrize("was_trained", [False, True])
+def test_an_expert_from_elsewhere_that_was_never_trained_gets_closed_gates(trained, was_trained):
+    detector, first = trained
+    spec = ExpertSpec("far", 2, 4.0)
+    weights = {}
+    for path, layer in detector.mixture.placed.items():
+        weights[f"{path}.lora_A"], up = layer.fresh(spec, torch.Generator().manual_seed(1))
+        weights[f"{path}.lora_B"] = up + 0.1 * was_trained
+    rows = [torch.zeros(router.width + 1) for router in detector.mixture.routers]
+    result = adopt_expert(detector, spec, weights, rows, "far", None, {}, first.threshold, detector.recipe)
+    assert detector.mixture.has_withdrawn("far") == (not was_trained)
+    assert ("expert far was never trained: its gates stay closed" in result.remarks) == (not was_trained)
