@@ -165,9 +165,10 @@ class Detector(nn.Module):
             (B,) log-likelihood ratio in nats; (B, E) shares after top-k, averaged over blocks and frames. A row sums to
             1, or to less where the frozen base keeps a share.
         """
+        alone = self.readout_alone  # asked before anything runs that a GPU would have to end first
         features, frames = self.base.prefix(wave, lengths)
         mask, statistics = frame_mask(frames, features), self.statistics(wave, lengths)
-        if self.readout_alone:
+        if alone:
             return self.calibrate(self.alone(features, frames, statistics)), self.no_shares(mask)
         return self.calibrate(self.whole_logit(features, frames, statistics)), self.shares(mask)
 

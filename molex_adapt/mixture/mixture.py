@@ -184,8 +184,7 @@ class Mixture(nn.Module):
             return True
         if not self.rest or any(router.forced is not None for router in self.routers):
             return False
-        # Of all blocks at once: a GPU is waited for once.
-        return bool(torch.stack([router.withdrawn.all() for router in self.routers]).all())
+        return all(bool(router.withdrawn.all()) for router in self.routers)
 
     def is_untrained(self, name: str) -> bool:
         """Whether an expert changes nothing: its second factors are zero, as they are drawn."""

@@ -180,20 +180,33 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars):
         assert retrained.generation == 3
 
 
-@pytest.mark.parametrize("alike", [True, False])
-def test_what_the_readout_knows_of_its_attacks_comes_along(
-    hub, data, tiny_folder_of, tiny_recipe, tmp_path, alike
-):
+@pytest.fixture(params=[True, False], ids=["alike", "apart"])
+def alike(request) -> bool:
+    return request.param
+
+
+@pytest.fixture
+def two_with_readouts(data, tiny_folder_of, tmp_path, alike):
+    """Two registries with a first expert each: the same one, or one for another attack."""
+
+    def make(recipe):
+        ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
+        ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)
+        if alike:
+            shutil.copytree(ours.store.path, tmp_path / "theirs")
+        else:
+            theirs = Registry.create(tmp_path / "theirs", str(tiny_folder_of()))
+            theirs.add_expert(data("tick"), accept=True, domain="tick", recipe=recipe, run=CPU)
+        return ours, Registry.open(tmp_path / "theirs")
+
+    return make
+
+
+def test_what_the_readout_knows_of_its_attacks_comes_along(hub, data, tiny_recipe, two_with_readouts, alike):
     gate = {"tolerance": 1.0, "refused": 1.0}
     recipe = tiny_recipe(head={"readout": True}, exemplars={"replay": 8, "check": 8}, gate=gate)
-    ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
-    ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)
-    if alike:
-        shutil.copytree(ours.store.path, tmp_path / "theirs")
-    else:
-        theirs = Registry.create(tmp_path / "theirs", str(tiny_folder_of()))
-        theirs.add_expert(data("tick"), accept=True, domain="tick", recipe=recipe, run=CPU)
-    theirs, name = Registry.open(tmp_path / "theirs"), hub.name("hum")
+    ours, theirs = two_with_readouts(recipe)
+    name = hub.name("hum")
     ours.add_expert(data("hum"), accept=True, domain="hum", recipe=recipe, run=CPU)
     ours.hub.push("hum", name)
     report = theirs.pull(name, name="murmur", run=CPU)
@@ -208,19 +221,12 @@ def test_what_the_readout_knows_of_its_attacks_comes_along(
     assert theirs.store.verify() == []
 
 
-@pytest.mark.parametrize("alike", [True, False])
 def test_what_no_expert_was_trained_for_arrives_with_closed_gates(
-    hub, data, tiny_folder_of, tiny_recipe, tmp_path, alike
+    hub, data, tiny_recipe, two_with_readouts, alike
 ):
     recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0})
-    ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
-    ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)
-    if alike:
-        shutil.copytree(ours.store.path, tmp_path / "theirs")
-    else:
-        theirs = Registry.create(tmp_path / "theirs", str(tiny_folder_of()))
-        theirs.add_expert(data("tick"), accept=True, domain="tick", recipe=recipe, run=CPU)
-    theirs, name = Registry.open(tmp_path / "theirs"), hub.name("hum")
+    ours, theirs = two_with_readouts(recipe)
+    name = hub.name("hum")
     ours.add_expert(data("hum"), accept=True, domain="hum", recipe=recipe, readout_only=True, run=CPU)
     ours.hub.push("hum", name)
     report = theirs.pull(name, name="murmur", run=CPU)
