@@ -63,6 +63,7 @@ LIGHT = [
     "molex_adapt.scorefile",
     "molex_adapt.simulate",
     "molex_adapt.windows",
+    "benchmarks.report.pages",
 ]
 HEAVY = [
     "altair",

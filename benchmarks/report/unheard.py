@@ -11,15 +11,16 @@ import numpy as np
 from benchmarks.report.found import Found
 from benchmarks.report.tables import table
 from benchmarks.results import Figures
-from benchmarks.unheard import CONDITIONS
+from molex_adapt.conventions import NO_CONDITION
 from molex_adapt.metrics.resampling import percentiles
 
 Bases = Mapping[str, Figures]
 
 FEWEST = 40
 """Recordings of a voice, for a share of them that is refused."""
-NAMES = dict(zip(CONDITIONS, ("as they are", "under drawn conditions"), strict=True))
-PLAIN, DRAWN = CONDITIONS
+PLAIN, DRAWN = NO_CONDITION, "drawn"
+NAMES = {PLAIN: "as they are", DRAWN: "under drawn conditions"}
+"""Conditions of the figures, in words."""
 GROUPS = {
     "learnt": ("attacks that were learnt", "≤ 3.0", "≤ 8.0"),
     "left_out": ("each of them left out of the learning", "≤ 15.0", ""),
