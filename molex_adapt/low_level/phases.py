@@ -33,8 +33,8 @@ def statistics(
     real: Tensor, imaginary: Tensor, floor: Tensor, mask: Tensor, bands: tuple[Tensor, Tensor]
 ) -> Tensor:
     """(B, `WIDTH`) from (B, N, bins) spectra, power (B, 1, 1) below which phases count little, and (B, N) frames."""
-    size = (real.square() + imaginary.square() + floor).sqrt()
-    real, imaginary = real / size, imaginary / size
+    over_size = (real.square().addcmul_(imaginary, imaginary) + floor).rsqrt_()
+    real, imaginary = real * over_size, imaginary * over_size
     turns = _steadiness(real.transpose(1, 2), imaginary.transpose(1, 2)).transpose(1, 2)
     along_time, along_frequency = turns @ bands[0].T, _steadiness(real, imaginary) @ bands[1].T
     return torch.cat([mean(along_time, in_a_row(mask)), mean(along_frequency, mask)], dim=1)
@@ -42,6 +42,13 @@ def statistics(
 
 def _steadiness(real: Tensor, imaginary: Tensor) -> Tensor:
     """Cosine of the second difference of phases along the last dimension, two shorter there; 0 without power."""
-    along = real[..., 1:] * real[..., :-1] + imaginary[..., 1:] * imaginary[..., :-1]
-    across = imaginary[..., 1:] * real[..., :-1] - real[..., 1:] * imaginary[..., :-1]
-    return along[..., 1:] * along[..., :-1] + across[..., 1:] * across[..., :-1]
+    (real, after_real), (imaginary, after_imaginary) = _neighbours(real), _neighbours(imaginary)
+    along = (real * after_real).addcmul_(imaginary, after_imaginary)
+    across = (real * after_imaginary).addcmul_(imaginary, after_real, value=-1)
+    (along, after_along), (across, after_across) = _neighbours(along), _neighbours(across)
+    return (along * after_along).addcmul_(across, after_across)
+
+
+def _neighbours(values: Tensor) -> tuple[Tensor, Tensor]:
+    """All but the last along the last dimension, and those that follow them."""
+    return values[..., :-1], values[..., 1:]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from molex_adapt.low_level.frames import deviation, in_a_row, mean
 
@@ -29,9 +30,9 @@ def statistics(frames: Tensor, window: Tensor, mask: Tensor) -> Tensor:
     lags = _autocorrelation(frames * window)
     weights, left = _predictor(lags)
     length = frames.shape[2] - _ORDER
-    residual = frames.narrow(2, _ORDER, length)
-    for lag, weight in enumerate(weights, 1):
-        residual = residual + weight[..., None] * frames.narrow(2, _ORDER - lag, length)
+    residual = frames.narrow(2, _ORDER, length).clone()
+    for lag in range(1, _ORDER + 1):
+        residual.addcmul_(weights.narrow(2, lag, 1), frames.narrow(2, _ORDER - lag, length))
     values = torch.stack([*_shape(residual), (lags[..., 0] / left).log()], dim=2)
     changes = values[:, 2:] - values[:, :-2]
     return torch.cat([mean(values, mask), deviation(values, mask), deviation(changes, in_a_row(mask))], dim=1)
@@ -48,22 +49,17 @@ def _autocorrelation(frames: Tensor) -> Tensor:
     return torch.stack(lags, dim=2)
 
 
-def _predictor(lags: Tensor) -> tuple[list[Tensor], Tensor]:
-    """O weights (B, N) of a frame's former samples in its residual, and the power (B, N) of what they leave."""
-    weights: list[Tensor] = []
-    left = lags[..., 0]
+def _predictor(lags: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, N, O + 1) weights of a frame's present and former samples in its residual, and the power (B, N) of that."""
+    left, mirrored = lags.narrow(2, 0, 1), lags.flip(2)
+    weights = torch.ones_like(left)
     for order in range(1, _ORDER + 1):
-        ahead = lags[..., order]
-        for at, weight in enumerate(weights):
-            ahead = ahead + weight * lags[..., order - 1 - at]
-        reflection = -ahead / left
-        weights = [
-            weight + reflection * mirrored
-            for weight, mirrored in zip(weights, reversed(weights), strict=True)
-        ]
-        weights.append(reflection)
-        left = left * (1 - reflection.square())
-    return weights, left
+        ahead = (weights * mirrored.narrow(2, _ORDER - order, order)).sum(2, keepdim=True)
+        reflection = ahead / left
+        longer = F.pad(weights, (0, 1))
+        weights = longer.addcmul(reflection, longer.flip(2), value=-1)
+        left = left.addcmul(reflection, ahead, value=-1)
+    return weights, left[..., 0]
 
 
 def _shape(values: Tensor) -> tuple[Tensor, Tensor]:

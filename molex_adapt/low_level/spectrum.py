@@ -72,15 +72,15 @@ class Spectrum(nn.Module):
     def _of(self, wave: Tensor, valid: Tensor) -> Tensor:
         """(B, T) and (B, N) bool to (B, width)."""
         whole = torch.stft(wave, _SIZE, _HOP, _WINDOW, self.window, center=False, return_complex=True)
-        squares = whole.abs().square().transpose(1, 2)
+        real, imaginary = torch.view_as_real(whole).transpose(1, 2).unbind(3)
+        squares = real.square().addcmul(imaginary, imaginary)
         level = mean(squares.mean(2, keepdim=True), valid)[..., None] + 1e-12
         bins = (squares / level + _FLOOR).log()
         mask = active(bins, valid)
         found = [power.statistics(bins, mask, self.bands, self.cosines)]
         if self.width > POWER:
-            parts = torch.view_as_real(whole).transpose(1, 2)
             bands = self.along_time, self.along_frequency
-            found.append(phases.statistics(parts[..., 0], parts[..., 1], _FLOOR * level, mask, bands))
+            found.append(phases.statistics(real, imaginary, _FLOOR * level, mask, bands))
             frames = wave.unfold(1, _SIZE, _HOP)[..., _EDGE : _EDGE + _WINDOW]
             # The mean power of a windowed frame's bins is the sum of its squares.
             loudness = (level / self.window.square().sum()).sqrt()
