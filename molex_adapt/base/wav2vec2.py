@@ -7,11 +7,13 @@ languages (`adapter.<language>.safetensors`) are not read.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar, cast
 
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from molex_adapt.base.convolutions import Convolutions
 from molex_adapt.base.family import Family
 
 
@@ -55,7 +57,14 @@ class Wav2Vec2(Family):
         return lengths
 
     def convolve(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
+        if self._products is not None and self._products.serves(wave):
+            return self._products(wave)
         return cast(Tensor, self.part("feature_extractor")(wave)).transpose(1, 2)
+
+    @cached_property
+    def _products(self) -> Convolutions | None:
+        layers = cast(nn.ModuleList, self.part("feature_extractor.conv_layers"))
+        return Convolutions(layers) if Convolutions.can_be(layers) else None
 
     @property
     def _convolutions(self) -> list[tuple[int, int]]:

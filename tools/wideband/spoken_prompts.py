@@ -38,8 +38,8 @@ SPEAKS = {"hibari": ("en",), "piper": ("en",)}
 COUNTS = {
     "espeak": {"train": 420, "dev": 120, "test": 250},
     "pico": {"train": 420, "dev": 120, "test": 250},
-    "hibari": {"train": 240, "dev": 80, "test": 120},
-    "piper": {"train": 60, "dev": 20, "test": 40},
+    "hibari": {"train": 240, "dev": 80, "test": 250},
+    "piper": {"train": 60, "dev": 20, "test": 250},
     "kokoro": {"train": 0, "dev": 0, "test": 250},
 }
 """Utterances; Piper opens a session for each."""
