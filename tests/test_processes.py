@@ -129,11 +129,14 @@ def made(recorded, tiny_folder_of, tiny_recipe, tmp_path_factory) -> Made:
 
 
 def require_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """All numbers, but for rounding: experts that change little yet give the head gradients that are differences."""
+    """All numbers, but for rounding: experts that change little yet give the head gradients that are differences.
+
+    Experts are kept in half precision, whose step is 2.5e-4 at 0.25 to 0.5.
+    """
     assert found["numbers"].keys() == expected["numbers"].keys()
     for key, value in expected["numbers"].items():
         if key != WITHOUT_EFFECT:
-            np.testing.assert_allclose(found["numbers"][key], value, atol=2e-4, rtol=1e-5, err_msg=key)
+            np.testing.assert_allclose(found["numbers"][key], value, atol=5e-4, rtol=1e-5, err_msg=key)
     same = expected.keys() - {"numbers"}
     assert {key: found[key] for key in same} == {key: expected[key] for key in same}
 

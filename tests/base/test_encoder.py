@@ -9,7 +9,7 @@ from transformers import AutoModel, Wav2Vec2FeatureExtractor
 
 from molex_adapt.base import Base, frames, load_base, normalise
 from molex_adapt.errors import AudioError, ExpertError
-from tests.families import KINDS, TOLERANCE, VARIANTS, hear
+from tests.families import KINDS, VARIANTS, hear, tolerance
 
 EVERY = [variant for variant in VARIANTS if variant[0] != "whisper"]
 
@@ -39,7 +39,7 @@ def test_hidden_states_are_those_of_transformers(tiny_folder_of, kind, norm, sta
     heard = hear(AutoModel.from_pretrained(folder).eval(), *waves(*lengths))
     expected, last = heard.hidden_states, heard.last_hidden_state
     assert len(states) == len(expected) == 3
-    atol = TOLERANCE.get(kind, 1e-5)
+    atol = tolerance(kind)
     for row, count in enumerate(frames):
         for left, right in zip(states[:-1], expected[:-1], strict=True):
             torch.testing.assert_close(left[row, :count], right[row, :count], atol=atol, rtol=0)

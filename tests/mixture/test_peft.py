@@ -13,7 +13,7 @@ from molex_adapt.mixture import ExpertSpec
 from molex_adapt.recipe import FEED_FORWARD, Recipe, dump
 from molex_adapt.registry import BaseRecord, DataRecord, ExpertRecord, GenerationDraft, NewExpert, Store
 from molex_adapt.registry.assemble import embeddable, expert_arrays, head_arrays, router_arrays
-from tests.families import ATTENTION, KINDS, TOLERANCE, VARIANTS, hear
+from tests.families import ATTENTION, KINDS, VARIANTS, hear, tolerance
 
 FIRST = {kind: next(variant for variant in VARIANTS if variant[0] == kind) for kind in KINDS}
 CASES = [(*FIRST[kind], FEED_FORWARD) for kind in KINDS]
@@ -62,7 +62,7 @@ def test_a_forced_expert_is_plain_peft(tiny_folder_of, tmp_path, kind, norm, sta
         bare = hear(AutoModel.from_pretrained(folder).eval(), wave, lengths).last_hidden_state
         ours = detector.mixture.hidden_states(*base.prefix(wave, lengths))
     last = base.model.encoder.layer_norm(ours[-1]) if stable else ours[-1]
-    atol = TOLERANCE.get(kind, 1e-5)
+    atol = tolerance(kind)
     torch.testing.assert_close(last, theirs.last_hidden_state, atol=atol, rtol=0)
     for left, right in zip(ours[:-1], theirs.hidden_states[:-1], strict=True):
         torch.testing.assert_close(left, right, atol=atol, rtol=0)
