@@ -12,7 +12,6 @@ Source: own; calibration on held-out folds after Platt (1999), by Gaussians rath
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -22,7 +21,8 @@ from molex_adapt.calibration import FEWEST_OF_GAUSSIAN, Calibration
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.curve import Floats
-from molex_adapt.readout.readings import Lesson, Lessons, together
+from molex_adapt.readout.components import learn_with_best_components
+from molex_adapt.readout.readings import Learnt, Lesson, Lessons, together
 from molex_adapt.readout.readout import ANY, Readout, told
 from molex_adapt.readout.view import Moments, View
 from molex_adapt.witnesses import BETWEEN
@@ -32,25 +32,11 @@ _FEWEST_FOR_ANY = 3
 """Domains of a first training that make a witness for any attack."""
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """What learning came to.
-
-    Attributes:
-        remarks: what could not be learnt.
-        unheard: by expert, (N,) evidence of the whole readout about the training recordings of its domain in nats. New
-            witnesses speak of no recording that they were solved from.
-    """
-
-    remarks: list[str]
-    unheard: dict[str, Tensor]
-
-
 @torch.no_grad()
 def learn(readout: Readout, lessons: Lessons) -> Learnt:
     """Add witnesses for domains, by experts that have none yet.
 
-    The very first lessons decide how features are standardised.
+    The very first lessons decide how features are standardised, and how many components of the states are read.
 
     Raises:
         MolexError: what the head keeps of former domains cannot be solved.
@@ -61,9 +47,15 @@ def learn(readout: Readout, lessons: Lessons) -> Learnt:
     ):
         remark = "the readout has learnt nothing: recordings of both classes are missing, or their waveforms"
         return Learnt([remark], {})
+    if readout.domains or readout.of_states.is_standardised:
+        return _learn(readout, usable)
+    return learn_with_best_components(readout, usable, _learn)
+
+
+def _learn(readout: Readout, usable: Lessons) -> Learnt:
     first = not readout.domains
-    if first:
-        for at, view in enumerate(readout.views):
+    for at, view in enumerate(readout.views):
+        if first and not view.is_standardised:
             view.standardise(torch.cat([_heard(train.readings.views[at]) for train, _ in usable.values()]))
     course = _Course(readout, [train for train, _ in usable.values()])
     remarks: list[str] = []

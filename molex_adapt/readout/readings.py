@@ -1,4 +1,4 @@
-"""What the readout reads, and lessons made of it.
+"""What the readout reads, lessons made of it, and what they came to.
 
 Shapes: N recordings, S statistics of the spectrum, P pooled states; L states (B, F, D) of a batch.
 """
@@ -72,6 +72,20 @@ class Lesson:
 
 Lessons: TypeAlias = Mapping[str, tuple[Lesson, Lesson]]
 """By expert, the training and the development split of its domain."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What learning came to.
+
+    Attributes:
+        remarks: what could not be learnt.
+        unheard: by expert, (N,) evidence of the whole readout about the training recordings of its domain in nats. New
+            witnesses speak of no recording that they were solved from.
+    """
+
+    remarks: list[str]
+    unheard: dict[str, Tensor]
 
 
 def together(lessons: Sequence[Lesson]) -> Lesson:

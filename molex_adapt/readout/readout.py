@@ -29,8 +29,8 @@ from molex_adapt.readout.readings import Readings
 from molex_adapt.readout.view import Ridge, View
 from molex_adapt.witnesses import BETWEEN, bytes_of, names_of
 
-COMPONENTS = 128
-"""K at most for the pooled states; more brought nothing."""
+COMPONENTS = (128, 256, 512)
+"""K for the pooled states: the first, or what `components` chooses among these."""
 ANY = f"{BETWEEN}any"
 """The witness for any attack."""
 
@@ -56,7 +56,7 @@ class Readout(nn.Module):
         """For a base with `states` pooled states (P)."""
         super().__init__()
         self._hear(STATISTICS)
-        self.of_states = View(states, min(COMPONENTS, states), ridge=Ridge(least=0.06, pull=12.0))
+        self._see(states, COMPONENTS[0])
         for name, values in (
             ("share", torch.zeros(1)),
             ("domains", torch.zeros(1)),
@@ -73,6 +73,21 @@ class Readout(nn.Module):
         """Read so many statistics of the low-level view."""
         self.spectrum = Spectrum(statistics)
         self.of_spectrum = View(statistics, 0, ridge=Ridge(least=0.05, pull=10.0))
+
+    def _see(self, states: int, components: int) -> None:
+        """Read so many components of so many pooled states."""
+        self.of_states = View(states, min(components, states), ridge=Ridge(least=0.06, pull=12.0))
+
+    def see(self, components: int) -> None:
+        """Read so many components of the states (K), before anything is learnt."""
+        self._see(self.seen, components)
+        self.of_states = self.of_states.to(self.weights.device)
+        self.weights = self.weights.new_zeros(0, self.of_spectrum.size + self.of_states.size)
+
+    @property
+    def seen(self) -> int:
+        """P, the number of pooled states that it reads."""
+        return len(self.of_states.centre)
 
     @property
     def heard(self) -> int:
@@ -135,10 +150,14 @@ class Readout(nn.Module):
         self.of_any = int(self.witnesses[:1] == (ANY,))
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
-        """Take the number of witnesses of a stored state; other widths and types remain.
+        """Take the numbers of witnesses and of components of a stored state; other widths and types remain.
 
         What was learnt when the low-level view heard power alone goes on with that.
         """
+        basis = state.get("of_states.basis")
+        components = basis.shape[1] if basis is not None and basis.ndim == 2 else 0
+        if 0 < components <= self.seen and components != self.of_states.basis.shape[1]:
+            self.see(components)
         centre = state.get("of_spectrum.centre")
         if centre is not None and tuple(centre.shape) == (POWER,):
             self._hear(POWER)

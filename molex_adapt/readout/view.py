@@ -93,6 +93,11 @@ class View(nn.Module):
         rows = rows @ self.basis.float() if self.basis.shape[1] else rows
         return nn.functional.pad(rows, (0, 1), value=1.0)
 
+    @property
+    def is_standardised(self) -> bool:
+        """Whether centre, spread and basis were decided on."""
+        return bool((self.spread != 1).any())
+
     def standardise(self, raw: Tensor) -> None:
         """Decide on centre, spread and basis, once, from (N, R)."""
         self.centre.copy_(raw.mean(0))

@@ -113,9 +113,8 @@ def _fresh(detector: Detector) -> Readout:
     former, found = detector.head.readout, Readout(detector.pooled_width)
     if former is None:
         raise DataError("this registry has no readout; train one with --set head.readout=true")
-    axes = found.of_states
-    axes.load_state_dict(former.of_states.state_dict())
-    vars(axes)["standardise"] = lambda raw: None
+    found.see(former.of_states.basis.shape[1])
+    found.of_states.load_state_dict(former.of_states.state_dict())
     return found.to(detector.device)
 
 

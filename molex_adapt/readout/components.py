@@ -1,0 +1,70 @@
+"""How many components of the pooled states a first readout reads: what development recordings say.
+
+More of them tell attacks apart more finely where the base never heard the training voices, and the voices themselves
+where it did. Training recordings do not show the difference, those of other voices do.
+
+Shapes: N recordings.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from statistics import mean
+
+import numpy as np
+
+from molex_adapt.calibration import Calibration
+from molex_adapt.errors import DataError
+from molex_adapt.readout.readings import Learnt, Lesson, Lessons
+from molex_adapt.readout.readout import COMPONENTS, Readout
+
+_OF_EACH = 8
+"""Training recordings that there are for a component at least, where there are more than the fewest."""
+
+
+def learn_with_best_components(
+    readout: Readout, lessons: Lessons, learn: Callable[[Readout, Lessons], Learnt]
+) -> Learnt:
+    """Learn with every number of components that there are recordings for, and keep the best.
+
+    The best has the lowest logistic loss on development recordings, calibrated on each domain, the mean over domains.
+    """
+    sizes = _sizes(lessons, readout.seen)
+    if len(sizes) == 1:
+        return learn(readout, lessons)
+    found: list[tuple[float, int, Readout, Learnt]] = []
+    for size in sizes:
+        trial = copy.deepcopy(readout)
+        trial.see(size)
+        learnt = learn(trial, lessons)
+        found.append((mean(_loss(trial, own) for _, own in lessons.values()), size, trial, learnt))
+    _, size, best, learnt = min(found, key=lambda item: item[:2])
+    readout.load_state_dict(best.state_dict())
+    losses = ", ".join(f"{loss:.3f} with {size}" for loss, size, _, _ in found)
+    learnt.remarks.append(
+        f"the readout reads {size} components of the states: development loss {losses} (nats)"
+    )
+    return learnt
+
+
+def _sizes(lessons: Lessons, states: int) -> list[int]:
+    """Bona fide recordings may be in all lessons, and count in the one that has most."""
+    training = [lesson for lesson, _ in lessons.values()]
+    forged = sum(int((~lesson.bona_fide).sum()) for lesson in training)
+    count = forged + max(int(lesson.bona_fide.sum()) for lesson in training)
+    fewest, *more = COMPONENTS
+    return [fewest, *(size for size in more if size * _OF_EACH <= count and size <= states)]
+
+
+def _loss(readout: Readout, development: Lesson) -> float:
+    """In nats, both classes with the same weight; that of knowing nothing where it cannot be measured."""
+    said = readout.evidence(development.readings).cpu().double().numpy()
+    real, forged = (said[which.numpy()] for which in (development.bona_fide, ~development.bona_fide))
+    try:
+        own = Calibration.fit(real, forged)
+    except DataError:
+        return math.log(2)
+    costs = np.logaddexp(0.0, -own.apply(real)).mean(), np.logaddexp(0.0, own.apply(forged)).mean()
+    return float(sum(costs) / 2)
