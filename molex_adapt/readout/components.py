@@ -22,6 +22,8 @@ from molex_adapt.readout.readout import COMPONENTS, Readout
 
 _OF_EACH = 8
 """Training recordings that there are for a component at least, where there are more than the fewest."""
+_MOST_VALUES = 16 << 20
+"""Of more than the fewest components: 32 MiB in the head of every generation."""
 
 
 def learn_with_best_components(
@@ -55,7 +57,8 @@ def _sizes(lessons: Lessons, states: int) -> list[int]:
     forged = sum(int((~lesson.bona_fide).sum()) for lesson in training)
     count = forged + max(int(lesson.bona_fide.sum()) for lesson in training)
     fewest, *more = COMPONENTS
-    return [fewest, *(size for size in more if size * _OF_EACH <= count and size <= states)]
+    most = min(count // _OF_EACH, states, _MOST_VALUES // states)
+    return [fewest, *(size for size in more if size <= most)]
 
 
 def _loss(readout: Readout, development: Lesson) -> float:
