@@ -57,6 +57,16 @@ def test_what_further_components_tell_of_training_voices_alone_is_left():
     assert readout.of_states.basis.shape == (STATES, 2)
 
 
+def test_more_components_must_be_worth_it(monkeypatch):
+    losses = iter([0.5, 0.496, 0.494])
+    monkeypatch.setattr(components, "_loss", lambda *_: next(losses))
+    readout = Readout(STATES)
+    (remark,) = learn(readout, {"expert": (lesson(1, 5, 6.0), lesson(2, 5, 6.0))}).remarks
+    assert "reads 8 components" in remark and remark.endswith(
+        "0.500 with 2, 0.496 with 4, 0.494 with 8 (nats)"
+    )
+
+
 def test_the_number_is_chosen_once():
     readout = Readout(STATES)
     learn(readout, {"expert": (lesson(1, 5, 6.0), lesson(2, 5, 6.0))})

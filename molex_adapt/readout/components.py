@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import mean
 
 import numpy as np
@@ -22,6 +23,7 @@ from molex_adapt.readout.readout import COMPONENTS, Readout
 
 _OF_EACH = 8
 """Training recordings that there are for a component at least, where there are more than the fewest."""
+_MARGIN = 0.01
 _MOST_VALUES = 16 << 20
 """Of more than the fewest components: 32 MiB in the head of every generation."""
 
@@ -32,23 +34,42 @@ def learn_with_best_components(
     """Learn with every number of components that there are recordings for, and keep the best.
 
     The best has the lowest logistic loss on development recordings, calibrated on each domain, the mean over domains.
+    More components must lower it by a hundredth at least: rounding, which differs between machines, decides nothing.
     """
     sizes = _sizes(lessons, readout.seen)
     if len(sizes) == 1:
         return learn(readout, lessons)
-    found: list[tuple[float, int, Readout, Learnt]] = []
-    for size in sizes:
-        trial = copy.deepcopy(readout)
-        trial.see(size)
-        learnt = learn(trial, lessons)
-        found.append((mean(_loss(trial, own) for _, own in lessons.values()), size, trial, learnt))
-    _, size, best, learnt = min(found, key=lambda item: item[:2])
-    readout.load_state_dict(best.state_dict())
-    losses = ", ".join(f"{loss:.3f} with {size}" for loss, size, _, _ in found)
-    learnt.remarks.append(
-        f"the readout reads {size} components of the states: development loss {losses} (nats)"
+    found = [_Trial.of(readout, size, lessons, learn) for size in sizes]
+    best = found[0]
+    for trial in found[1:]:
+        if trial.loss < (1 - _MARGIN) * best.loss:
+            best = trial
+    readout.load_state_dict(best.readout.state_dict())
+    losses = ", ".join(f"{trial.loss:.3f} with {trial.size}" for trial in found)
+    best.learnt.remarks.append(
+        f"the readout reads {best.size} components of the states: development loss {losses} (nats)"
     )
-    return learnt
+    return best.learnt
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a number of components came to; `loss` in nats."""
+
+    size: int
+    readout: Readout
+    learnt: Learnt
+    loss: float
+
+    @classmethod
+    def of(
+        cls, readout: Readout, size: int, lessons: Lessons, learn: Callable[[Readout, Lessons], Learnt]
+    ) -> _Trial:
+        """Learn with them, in place of a readout that is left alone."""
+        own = copy.deepcopy(readout)
+        own.see(size)
+        learnt = learn(own, lessons)
+        return cls(size, own, learnt, mean(_loss(own, development) for _, development in lessons.values()))
 
 
 def _sizes(lessons: Lessons, states: int) -> list[int]:
