@@ -64,7 +64,7 @@ class Convolutions:
         return [cast(nn.Conv1d, layer.conv) for layer in self.layers]
 
     def _weights(self) -> list[list[Tensor]]:
-        """`_rows_of` every layer, kept until a weight changes."""
+        """`_by_taps` of every layer, kept until a weight changes."""
         weights = [conv.weight for conv in self._convs]
         now = [(weight.data_ptr(), weight._version) for weight in weights]
         if now != self._rows_of:
