@@ -57,14 +57,15 @@ def test_what_further_components_tell_of_training_voices_alone_is_left():
     assert readout.of_states.basis.shape == (STATES, 2)
 
 
-def test_more_components_must_be_worth_it(monkeypatch):
-    losses = iter([0.5, 0.496, 0.494])
+@pytest.mark.parametrize(("last", "chosen"), [(0.494, 8), (0.4951, 2)])
+def test_more_components_must_lower_the_loss_by_a_hundredth(monkeypatch, last, chosen):
+    losses = iter([0.5, 0.496, last])
     monkeypatch.setattr(components, "_loss", lambda *_: next(losses))
     readout = Readout(STATES)
     (remark,) = learn(readout, {"expert": (lesson(1, 5, 6.0), lesson(2, 5, 6.0))}).remarks
-    assert "reads 8 components" in remark and remark.endswith(
-        "0.500 with 2, 0.496 with 4, 0.494 with 8 (nats)"
-    )
+    assert f"reads {chosen} components" in remark
+    assert remark.endswith(f"0.500 with 2, 0.496 with 4, {last:.3f} with 8 (nats)")
+    assert readout.of_states.basis.shape[1] == chosen
 
 
 def test_the_number_is_chosen_once():
