@@ -108,6 +108,7 @@ def test_another_readout_takes_the_number_of_a_stored_one(size):
     readout.see(size)
     readout.of_states.standardise(lessons["expert"][0].readings.states)
     learn(readout, lessons)
+    assert readout.of_states.basis.shape[1] == size  # it was given, and is not chosen anew
     other = Readout(STATES)
     other.load_state_dict(readout.state_dict())
     heard = lessons["expert"][1].readings

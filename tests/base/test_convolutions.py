@@ -64,7 +64,7 @@ def test_other_weights_are_seen():
     torch.testing.assert_close(ours(wave), before)
 
 
-def test_what_they_do_not_serve():
+def test_what_they_do_not_serve(monkeypatch):
     layers = encoder((10, 3), (5, 2)).conv_layers
     ours, wave = Convolutions(layers), torch.randn(1, 400)
     assert not ours.serves(wave)  # gradients may be asked for
@@ -72,6 +72,8 @@ def test_what_they_do_not_serve():
         assert ours.serves(wave)
         assert not ours.serves(wave.double()) and not ours.serves(wave.to("meta"))
         assert not Convolutions(encoder((10, 3), (5, 2)).half().conv_layers).serves(wave)
+        monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+        assert not ours.serves(wave)
 
 
 def test_layers_of_another_form():
