@@ -79,7 +79,7 @@ class Learnt:
     """What learning came to.
 
     Attributes:
-        remarks: what could not be learnt.
+        remarks: what could not be learnt, and what was chosen.
         unheard: by expert, (N,) evidence of the whole readout about the training recordings of its domain in nats. New
             witnesses speak of no recording that they were solved from.
     """
