@@ -134,7 +134,7 @@ def _of_peer(model: Any, wave: Tensor, precision: str) -> Candidate:
     if half:
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
         for part in (inner.feature_projection, inner.encoder):
-            round_products(part, torch.bfloat16)
+            round_products(part, torch.bfloat16, wave.device)
     count = len(getattr(model, "peft_config", ()))
     names: Sequence[str] = [f"e{at % count}" for at in range(len(wave))] if count > 1 else ()
 

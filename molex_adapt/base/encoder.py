@@ -128,7 +128,7 @@ class Base(nn.Module):
                 )
             self.dtype = dtype
             for part in self.family.rounded:
-                round_products(self.family.part(part), dtype)
+                round_products(self.family.part(part), dtype, self.family.device)
 
     def _computing(self) -> torch.autocast:
         device = self.family.device.type

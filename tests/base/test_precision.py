@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from molex_adapt.base import load_base
-from molex_adapt.base.precision import compute_dtype
+from molex_adapt.base.precision import compute_dtype, round_products
 from molex_adapt.errors import ExpertError
 from tests.families import KINDS
 
@@ -49,3 +52,24 @@ def test_the_choice_is_the_users_and_else_the_machines(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast)
         assert compute_dtype("auto", cpu) == (torch.bfloat16 if fast else torch.float32)
     assert compute_dtype("auto", torch.device("mps")) == torch.float32
+
+
+@pytest.mark.parametrize("weight_norm", [False, True])
+def test_narrow_convolutions_are_exact_on_a_processor_and_in_copies(weight_norm):
+    # With AMX, oneDNN returns noise for 8 channels a group and a kernel of 16; 16 channels are computed well.
+    narrow, wide = nn.Conv1d(32, 32, 16, groups=4), nn.Conv1d(32, 32, 16, groups=2)
+    if weight_norm:
+        narrow, wide = (nn.utils.parametrizations.weight_norm(layer, dim=2) for layer in (narrow, wide))
+    model = nn.ModuleList([narrow, wide]).requires_grad_(False)
+    wave = torch.randn(2, 32, 40)
+    exact = [layer(wave) for layer in model]
+    round_products(model, torch.bfloat16, torch.device("cpu"))
+    for layers in (model, copy.deepcopy(model)):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = [layer(wave) for layer in layers]
+        assert torch.equal(found[0], exact[0])
+        assert 0 < float((found[1] - exact[1]).abs().max()) < 0.05
+    twin = copy.deepcopy(model)
+    twin[0].bias.add_(9)  # a copy computes with its own weights
+    assert torch.equal(narrow(wave), exact[0])
+    assert torch.allclose(twin[0](wave), exact[0] + 9, atol=1e-4)
