@@ -52,6 +52,13 @@ def test_a_part_of_a_score_file_cannot_be_asked_for(run, files):
     assert "--split divides DATA" in ran.err
 
 
+@pytest.mark.parametrize("option", [("--device", "cpu"), ("--precision", "bf16"), ("--workers", "2")])
+def test_a_score_file_needs_no_detector(run, files, option):
+    ran = run("evaluate", "--scores", files[0], "--key", files[1], *option)
+    assert (ran.status, ran.out) == (2, "")
+    assert "go with DATA" in ran.err
+
+
 @pytest.fixture
 def tied_files(tmp_path):
     """Three bona fide and three spoofed files at 0, two bona fide and a spoofed one at 1, one spoofed at -1."""

@@ -142,6 +142,10 @@ def evaluate(
     elif data is None and scores is not None and key is not None:
         if split is not None:
             raise typer.BadParameter("--split divides DATA; a score file is evaluated whole")
+        if device != "auto" or precision is not None or workers is not None:
+            raise typer.BadParameter(
+                "--device, --precision and --workers go with DATA; a score file needs no detector"
+            )
         from molex_adapt.evaluation import evaluate_files
 
         trials = _prepared(plots, asv, asv_key, [scores, key])
