@@ -46,14 +46,14 @@ class Seen:
     Attributes:
         before, alone, trained: of the old mixture, with the readout that learnt the new attack, and with the expert.
         threshold: the frozen one; nats.
-        gain: why the expert is withdrawn, or nothing.
+        why_withdrawn: of the expert; empty where it is not.
     """
 
     before: dict[str, DomainScores] = field(default_factory=dict)
     alone: dict[str, DomainScores] = field(default_factory=dict)
     trained: dict[str, DomainScores] = field(default_factory=dict)
     threshold: float = 0.0
-    gain: str = ""
+    why_withdrawn: str = ""
 
 
 def measure(
@@ -117,8 +117,8 @@ def watched() -> Iterator[Seen]:
         self: withdrawal.ReadoutAlone, detector: Detector, former: Former, result: Adapted, accept: bool
     ) -> str:
         seen.trained, seen.threshold = score_sets(detector, former.sets), result.threshold
-        seen.gain = better(self, detector, former, result, accept)
-        return seen.gain
+        seen.why_withdrawn = better(self, detector, former, result, accept)
+        return seen.why_withdrawn
 
     with (
         mock.patch(f"{withdrawal.__name__}.compare_all", compared),
@@ -139,6 +139,6 @@ def figures(seen: Seen, attack: str) -> dict[str, Any]:
             name: float((scored[attack].classes[0] < seen.threshold).mean())
             for name, scored in stages.items()
         },
-        "why_withdrawn": seen.gain,
+        "why_withdrawn": seen.why_withdrawn,
         "test": [len(scores) for scores in alone.classes],
     }

@@ -27,7 +27,7 @@ from benchmarks.plan import Cell, Plan
 from benchmarks.workbench import WORK, detector_on
 from molex_adapt.atomic import replacing
 from molex_adapt.cli.progress import listening
-from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, SAMPLE_RATE, SPLITS, Split
+from molex_adapt.conventions import BONA_FIDE, DRAWN, NO_CONDITION, SAMPLE_RATE, SPLITS, Split
 from molex_adapt.data import Table, Utterance, decode, read
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
@@ -43,8 +43,6 @@ TIES: Ties = "step"
 """Equal scores are accepted or refused together."""
 RESAMPLES = 200
 """Of the test sources, for intervals of means and of differences between bases."""
-DRAWN = "drawn"
-"""As manifests call what went through conditions of its own."""
 CONDITIONS = (NO_CONDITION, DRAWN)
 
 Scores = NDArray[np.float64]

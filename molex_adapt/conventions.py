@@ -37,6 +37,9 @@ NULL_EER = (0.45, 0.55)
 NO_CONDITION = "none"
 """The condition of a recording that is known to have gone through nothing."""
 
+DRAWN = "drawn"
+"""The condition of a recording that went through others, drawn for it alone."""
+
 LARGEST_INTEGER = 2**53
 """Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""
 

@@ -11,15 +11,14 @@ import numpy as np
 from benchmarks.report.found import Found
 from benchmarks.report.tables import table
 from benchmarks.results import Figures
-from molex_adapt.conventions import NO_CONDITION
+from molex_adapt.conventions import DRAWN, NO_CONDITION
 from molex_adapt.metrics.resampling import percentiles
 
 Bases = Mapping[str, Figures]
 
 FEWEST = 40
 """Recordings of a voice, for a share of them that is refused."""
-PLAIN, DRAWN = NO_CONDITION, "drawn"
-NAMES = {PLAIN: "as they are", DRAWN: "under drawn conditions"}
+NAMES = {NO_CONDITION: "as they are", DRAWN: "under drawn conditions"}
 """Conditions of the figures, in words."""
 GROUPS = {
     "learnt": ("attacks that were learnt", "≤ 3.0", "≤ 8.0"),
@@ -55,9 +54,9 @@ def _of_groups(bases: Bases) -> list[list[str]]:
     for group, (title, of_mean, of_worst) in GROUPS.items():
         for condition, where in NAMES.items():
             # Targets are of recordings as they are.
-            own = of_mean if condition == PLAIN else ""
+            own = of_mean if condition == NO_CONDITION else ""
             rows.append([f"{title}, {where}: mean EER", own, *_means(bases, group, condition)])
-            if of_worst and condition == PLAIN:
+            if of_worst and condition == NO_CONDITION:
                 rows.append(
                     ["the worst of them", of_worst, *_each(bases, lambda each: _worst(each["learnt"]))]
                 )
@@ -67,11 +66,11 @@ def _of_groups(bases: Bases) -> list[list[str]]:
 def _of_added(bases: Bases) -> list[list[str]]:
     def own(name: str) -> Callable[[Figures], str]:
         return lambda each: (
-            f"{_eer(each['unmet'][PLAIN], name)} → {_eer(each['added'][name]['own'][PLAIN], name)}"
+            f"{_eer(each['unmet'][NO_CONDITION], name)} → {_eer(each['added'][name]['own'][NO_CONDITION], name)}"
         )
 
     def others(name: str) -> Callable[[Figures], str]:
-        return lambda each: _points(each["added"][name]["known"][PLAIN], each["learnt"][PLAIN])
+        return lambda each: _points(each["added"][name]["known"][NO_CONDITION], each["learnt"][NO_CONDITION])
 
     rows = []
     for name in next(iter(bases.values()))["added"]:
@@ -87,15 +86,19 @@ def _of_real(bases: Bases) -> list[list[str]]:
 
     def accepted(group: str) -> Callable[[Figures], str]:
         return lambda each: _percent(
-            mean(rate["accepted"] for rate in each[group][PLAIN]["attacks"].values())
+            mean(rate["accepted"] for rate in each[group][NO_CONDITION]["attacks"].values())
         )
 
     return [
-        ["real speech as it is: refused", "≤ 3.0", *_each(bases, lambda each: _refused(each["real"][PLAIN]))],
+        [
+            "real speech as it is: refused",
+            "≤ 3.0",
+            *_each(bases, lambda each: _refused(each["real"][NO_CONDITION])),
+        ],
         [
             f"of the worst voice with {FEWEST} recordings",
             "≤ 10.0",
-            *_each(bases, lambda each: _of_worst_voice(each["real"][PLAIN])),
+            *_each(bases, lambda each: _of_worst_voice(each["real"][NO_CONDITION])),
         ],
         [
             "accepted there of the attacks that were learnt; of the others",
@@ -120,12 +123,15 @@ def _attacks(bases: Bases) -> list[str]:
     rows = []
     first = next(iter(bases.values()))
     for group in ("learnt", "unmet"):
-        for name in first[group][PLAIN]["attacks"]:
+        for name in first[group][NO_CONDITION]["attacks"]:
             cells = []
             for each in bases.values():
-                cells += [_with_interval(each[group][PLAIN]["attacks"][name]), _eer(each[group][DRAWN], name)]
-                cells.append(_eer(each["left_out"][PLAIN], name) if group == "learnt" else "–")
-                cells.append(_percent(each[group][PLAIN]["attacks"][name]["accepted"]))
+                cells += [
+                    _with_interval(each[group][NO_CONDITION]["attacks"][name]),
+                    _eer(each[group][DRAWN], name),
+                ]
+                cells.append(_eer(each["left_out"][NO_CONDITION], name) if group == "learnt" else "–")
+                cells.append(_percent(each[group][NO_CONDITION]["attacks"][name]["accepted"]))
             rows.append([name, "yes" if group == "learnt" else "no", *cells])
     header = [f"{name}: {what}" for name in bases for what in ("EER", "drawn", "left out", "accepted")]
     return ["### Attacks\n", *table(["attack", "learnt", *header], rows)]
@@ -189,7 +195,7 @@ def _eer(group: Figures, name: str) -> str:
 
 
 def _worst(group: Figures) -> str:
-    rates = {name: rate["eer"] for name, rate in group[PLAIN]["attacks"].items()}
+    rates = {name: rate["eer"] for name, rate in group[NO_CONDITION]["attacks"].items()}
     worst = max(rates, key=rates.__getitem__)
     return f"{_percent(rates[worst])} ({worst})"
 

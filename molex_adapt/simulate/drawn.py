@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from molex_adapt.conventions import DRAWN
 from molex_adapt.simulate.attack import Span, Wave
 from molex_adapt.simulate.channel import Band, Clip, Level, Noise, Resample, Room
 from molex_adapt.simulate.codecs import G722, Aac, ALaw, AmrNb, Gsm, Mp3, MuLaw, Opus, Vorbis
@@ -31,7 +32,7 @@ Links = Annotated[int, Field(ge=0, le=len(POOL))]
 class Drawn(Condition):
     """A chain of its own for every recording; nothing that draws knows whether it is forged."""
 
-    name: ClassVar[str] = "drawn"
+    name: ClassVar[str] = DRAWN
     count: Span[Links] = (0, 2)
     """The fewest and the most conditions of a recording; every number between is as likely, and so is every one of
     the pool."""
