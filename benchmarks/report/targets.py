@@ -68,7 +68,8 @@ def _of_experts(ours: list[Figures]) -> list[list[str]]:
     needed = ["experts at work without which their attack's EER rises, intervals apart", "all"]
     shares = ["their smallest share of the gates on their attack over that on bona fide speech", "≥ 2"]
     if not found:
-        return [[*row, "not measured", "–"] for row in (needed, shares)]
+        why = "no expert is at work" if any(run.get("experts") for run in ours) else "not measured"
+        return [[*row, why, "–"] for row in (needed, shares)]
     count = sum(map(is_needed, found))
     least = min(each["own"] / max(each["bona_fide"], _ROUNDING) for each in found)
     return [

@@ -135,6 +135,10 @@ def test_experts_without_a_use_or_a_direction_miss_their_targets(by_method):
     assert "| istft | 0 of 2 | – | – | – | – |" in page
     first["experts"]["lpc"] = None
     rows = rows_of(by_method)
+    assert rows[NEEDED][1:] == rows[SHARE][1:] == ["no expert is at work", "–"]
+    for run in by_method["ours"].values():
+        run["experts"] = {}
+    rows = rows_of(by_method)
     assert rows[NEEDED][1:] == rows[SHARE][1:] == ["not measured", "–"]
     assert experts([by_method["joint"][Cell("", (0, 0))]], TEST) == []
 
