@@ -232,7 +232,10 @@ def add_expert(
     accept: Accept = False,
     if_needed: Annotated[
         bool,
-        typer.Option("--if-needed", help="Train no expert where the readout alone solves the domain."),
+        typer.Option(
+            "--if-needed",
+            help="Train no expert where none could help for certain: the readout alone suffices.",
+        ),
     ] = False,
     readout_only: ReadoutOnly = False,
     micro_batch: MicroBatch = None,
