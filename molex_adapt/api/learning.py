@@ -103,7 +103,7 @@ class Learning(OpenRegistry):
             check: labelled recordings of old domains, which are measured on these before and after; nothing learns
                 from them.
             accept: activate the new generation whatever was found.
-            if_needed: train no expert where the readout alone suffices; one with closed gates stands for it.
+            if_needed: train no expert where the readout alone solves the domain; one with closed gates stands for it.
             readout_only: train none at all: the readout alone learns the domain, in closed form, in seconds.
             licence, run: as for `train`.
 

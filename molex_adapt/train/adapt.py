@@ -151,7 +151,7 @@ def add_expert(
         threshold: frozen, in nats.
         recipe, run, checkpoints: how it is trained, with which seed, and where its state is kept.
         accept: keep an expert at work that brings something, whatever harm it does.
-        if_needed: train no expert where it would be of no use: see `ReadoutAlone.suffices`.
+        if_needed: train no expert where the readout alone solves the domain.
         readout_only: train no expert whatever the readout alone comes to.
 
     Raises:
@@ -161,19 +161,19 @@ def add_expert(
     with unmoved(detector):
         former = ask_former(detector, domain, data, old, recipe, run, result)
         alone = ReadoutAlone.learn(detector, name, data, former, recipe, run, result)
-        enough = alone.suffices(former, recipe.gate) if alone is not None else ""
+        solved = alone is not None and alone.solves(detector, data.dev, recipe.gate)
     # By the name as well: experts that were not trained would be one and the same otherwise.
     append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
     if readout_only:
         require_learnt(detector)
-    if alone is not None and (readout_only or (enough and if_needed)):
-        why = "the readout alone was asked for" if readout_only else enough
+    if alone is not None and (readout_only or (solved and if_needed)):
+        why = "the readout alone was asked for" if readout_only else "the readout alone solves the domain"
         alone.take_over(detector, name, result, f"{why}, and it was not trained")
         return result
-    if enough:
-        result.remarks.append(f"{enough}; --if-needed would have trained none")
+    if solved:
+        result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
     pools = with_replay([new], former.replay, recipe.training.replay_share)
     if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far

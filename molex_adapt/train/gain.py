@@ -16,7 +16,7 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
-from molex_adapt.metrics import eer, eer_interval, paired_change
+from molex_adapt.metrics import paired_change
 from molex_adapt.train.calibrate import score_development
 from molex_adapt.train.losses import loss_of_each
 
@@ -88,12 +88,6 @@ class Verdicts:
             return cls(scores, np.full(len(scores), np.log(2)))
         return cls(scores, loss_of_each(own.apply(scores), development.bona_fide))
 
-    def error_rate(self, development: Features) -> tuple[float, tuple[float, float]]:
-        """The EER, and its interval (95 %) over source recordings."""
-        real = development.bona_fide.numpy()
-        classes = self.scores[real], self.scores[~real]
-        return eer(*classes), eer_interval(*classes, groups=_sources(development))
-
 
 def gain_of(before: Verdicts, after: Verdicts, development: Features, voices: Mapping[str, str]) -> Gain:
     """What two detectors' verdicts say of voices that are not among these, of names by source.
@@ -104,18 +98,13 @@ def gain_of(before: Verdicts, after: Verdicts, development: Features, voices: Ma
     if len(set(units)) < _FEWEST_VOICES:
         units, kind = development.sources, "recordings"
     real = development.bona_fide.numpy()
-    change, interval = paired_change(
+    sources = np.asarray(development.sources)
+    eer, interval = paired_change(
         *(scores[members] for scores in (before.scores, after.scores) for members in (real, ~real)),
-        groups=_sources(development),
+        groups=(list(sources[real]), list(sources[~real])),
     )
     nats, error = clustered_mean(before.losses - after.losses, real, units)
-    return Gain(nats, error, len(set(units)), kind, change, interval)
-
-
-def _sources(development: Features) -> tuple[list[str], list[str]]:
-    """Source recordings of bona fide and of spoofed utterances."""
-    sources, real = np.asarray(development.sources), development.bona_fide.numpy()
-    return list(sources[real]), list(sources[~real])
+    return Gain(nats, error, len(set(units)), kind, eer, interval)
 
 
 def clustered_mean(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
+from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
@@ -24,8 +24,6 @@ from molex_adapt.train.judgement import Adapted, compare_all, timed
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
-_TELL = 4
-"""Recordings of a class that have to be confused: of fewer, more than one resample in forty has none."""
 _WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
 
 
@@ -124,25 +122,15 @@ class ReadoutAlone:
         """Whether it could be activated as it is."""
         return not self.judged.refused
 
-    def suffices(self, former: Former, options: AcceptanceOptions) -> str:
-        """Why an expert beside it would be of no use; empty where one may be.
+    def solves(self, detector: Detector, development: Features, options: AcceptanceOptions) -> bool:
+        """Whether it is accepted, and has at most the EER `gate.known` on the new domain's development split.
 
-        Either it solves the domain: it is accepted, and has at most the EER `gate.known` on the new domain's
-        development split. Or so few recordings of that are confused that an expert who confused none would not be
-        certain to have brought something.
+        To be asked before the detector has the new expert.
         """
         if not self.accepted:
-            return ""
-        eer, (low, _) = self.verdicts.error_rate(former.development)
-        if eer <= options.known:
-            return f"the readout alone solves {former.domain}"
-        if low > 0:
-            return ""
-        return (
-            f"on its development split ({len(former.development)} recordings) the readout alone confuses too few of "
-            f"{former.domain} for an expert to be certain to help: EER {100 * eer:.1f} %. About "
-            f"{math.ceil(_TELL / eer)} of each class would tell"
-        )
+            return False
+        scored = score_sets(detector, {"": development})[""]
+        return equal_error_rate(*scored.classes) <= options.known
 
     def better(self, detector: Detector, former: Former, result: Adapted, accept: bool) -> str:
         """Why it shall stand instead of the detector with the trained expert; empty where it shall not.

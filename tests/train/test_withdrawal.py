@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from molex_adapt import Run
-from molex_adapt.calibration import Calibration
 from molex_adapt.errors import DataError
 from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
 from molex_adapt.mixture import ExpertSpec
-from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.routing import collect
 from molex_adapt.train import adapt, former, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.adopt import adopt_expert
-from molex_adapt.train.gain import Gain, Verdicts
-from molex_adapt.train.judgement import Adapted
-from molex_adapt.train.withdrawal import ReadoutAlone
+from molex_adapt.train.gain import Gain
 
 CERTAIN = Gain(0.2, 0.1, 8, "voices", -0.1, (-0.15, -0.05))
 NOTHING = Gain(0.1, 0.2, 8, "voices", -0.1, (-0.15, -0.05))
@@ -197,27 +192,9 @@ def test_no_expert_is_trained_where_none_is_needed(trained, data_of, monkeypatch
     )
     assert ("expert" in result.stages) == (not if_needed)
     assert result.withdrawn or not if_needed
-    said = [line for line in result.remarks if "the readout alone solves buzz" in line]
-    assert len(said) == 1 and ("would have trained none" in said[0]) == (not if_needed)
     assert "buzz/buzz" in detector.head.readout.witnesses
     scored = score_sets(detector, {"buzz": new.test})["buzz"]
     assert adapt.rates({"buzz": scored})["buzz"].eer == pytest.approx(result.after["buzz"].eer)
-
-
-@pytest.mark.parametrize(("wrong", "said"), [(0, "solves buzz"), (2, "About 20 of each class"), (6, "")])
-def test_an_expert_is_of_use_where_enough_is_confused(features_of, wrong, said):
-    """Of ten of either class; with two confused, one resample in nine has none of these."""
-    development = features_of(10)
-    real = development.bona_fide.numpy()
-    scores = np.where(real, 1.0, -1.0) + 0.01 * np.arange(20)
-    for members in (real, ~real):
-        scores[np.flatnonzero(members)[:wrong]] *= -1
-    alone = ReadoutAlone({}, Calibration(1.0, 0.0), [], Adapted([], 0.0), Verdicts(scores, scores), None)
-    former = SimpleNamespace(domain="buzz", development=development)
-    gate = AcceptanceOptions(known=0.01)
-    assert said in alone.suffices(former, gate) and bool(alone.suffices(former, gate)) == bool(said)
-    alone.judged.refused.append("harm")
-    assert alone.suffices(former, gate) == ""
 
 
 def only_read(detector, data_of):

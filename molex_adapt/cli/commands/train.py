@@ -232,10 +232,7 @@ def add_expert(
     accept: Accept = False,
     if_needed: Annotated[
         bool,
-        typer.Option(
-            "--if-needed",
-            help="Train no expert where none could help for certain: the readout alone suffices.",
-        ),
+        typer.Option("--if-needed", help="Train no expert where the readout alone solves the domain."),
     ] = False,
     readout_only: ReadoutOnly = False,
     micro_batch: MicroBatch = None,
