@@ -16,7 +16,6 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
-from molex_adapt.metrics import paired_change
 from molex_adapt.train.calibrate import score_development
 from molex_adapt.train.losses import loss_of_each
 
@@ -28,83 +27,42 @@ _FEWEST_VOICES = 4
 
 @dataclass(frozen=True)
 class Gain:
-    """What an expert brings on recordings that were not trained on, beside the detector without it.
+    """By how much an expert lowers the loss of recordings that were not trained on, both classes with the same weight.
 
     Attributes:
-        nats: by how much the loss falls, both classes with the same weight; the mean over recordings.
+        nats: the mean over recordings.
         error: half of its interval, 95 %; nats.
-        count, units: what was counted for it, and how many of them.
-        eer: by how much the EER changes; negative is better.
-        interval: of that, 95 %, over source recordings.
+        count, units: what was counted, and how many of them.
     """
 
     nats: float
     error: float
     count: int
     units: str
-    eer: float
-    interval: tuple[float, float]
 
     @property
     def is_certain(self) -> bool:
-        """Whether the loss falls and the EER falls, either interval apart from 0.
-
-        A lower loss alone is not enough: an expert costs a margin on channels that no split has, and one whose attack
-        is told apart as well without it is not needed.
-        """
-        return self.nats > self.error and self.interval[1] < 0
+        """Whether the interval lies above 0."""
+        return self.nats > self.error
 
     def __str__(self) -> str:
         """Why it is not enough, for reports."""
         low, high = self.nats - self.error, self.nats + self.error
-        below, above = (f"{100 * edge:+.1f}" for edge in self.interval)
         return (
             f"on the development split its training brought nothing certain: {self.nats:.3f} nats "
-            f"[{low:+.3f}, {high:+.3f}] over {self.count} {self.units}, EER {100 * self.eer:+.1f} points "
-            f"[{below}, {above}]"
+            f"[{low:+.3f}, {high:+.3f}] over {self.count} {self.units}"
         )
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """What a detector says of the recordings of a development split: scores (N,) and their losses (N,), in nats."""
-
-    scores: NDArray[np.float64]
-    losses: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, detector: Detector, development: Features) -> Verdicts:
-        """As the detector is now.
-
-        The losses are logistic, by a calibration of their own. By the detector's own an expert would gain where it
-        damps a readout that claims too much on new voices, and tells no more apart. Scores that have the wrong order
-        tell nothing.
-        """
-        scores = score_development(detector, {"": development}).scores
-        real = development.bona_fide.numpy()
-        try:
-            own = Calibration.fit(scores[real], scores[~real])
-        except DataError:
-            return cls(scores, np.full(len(scores), np.log(2)))
-        return cls(scores, loss_of_each(own.apply(scores), development.bona_fide))
-
-
-def gain_of(before: Verdicts, after: Verdicts, development: Features, voices: Mapping[str, str]) -> Gain:
-    """What two detectors' verdicts say of voices that are not among these, of names by source.
+def gain_of(fell: NDArray[np.float64], development: Features, voices: Mapping[str, str]) -> Gain:
+    """What losses (N,) that fell so far say of voices that are not among these, of names by source.
 
     Where fewer than four are known, source recordings are counted, which says nothing of other voices.
     """
     units, kind = development.spoken_by(voices), "voices"
     if len(set(units)) < _FEWEST_VOICES:
         units, kind = development.sources, "recordings"
-    real = development.bona_fide.numpy()
-    sources = np.asarray(development.sources)
-    eer, interval = paired_change(
-        *(scores[members] for scores in (before.scores, after.scores) for members in (real, ~real)),
-        groups=(list(sources[real]), list(sources[~real])),
-    )
-    nats, error = clustered_mean(before.losses - after.losses, real, units)
-    return Gain(nats, error, len(set(units)), kind, eer, interval)
+    return Gain(*clustered_mean(fell, development.bona_fide.numpy(), units), len(set(units)), kind)
 
 
 def clustered_mean(
@@ -136,3 +94,18 @@ def clustered_mean(
         return mean, math.inf
     error = float(np.sum(moved**2) * count / (count - 1)) ** 0.5
     return mean, float(stdtrit(count - 1, (1 + _CERTAIN) / 2)) * error
+
+
+def own_losses(detector: Detector, development: Features) -> NDArray[np.float64]:
+    """(N,) logistic losses by a calibration of their own, in nats.
+
+    By the detector's own an expert would gain where it damps a readout that claims too much on new voices, and tells
+    no more apart. Scores that have the wrong order tell nothing.
+    """
+    scores = score_development(detector, {"": development}).scores
+    real = development.bona_fide.numpy()
+    try:
+        own = Calibration.fit(scores[real], scores[~real])
+    except DataError:
+        return np.full(len(scores), np.log(2))
+    return loss_of_each(own.apply(scores), development.bona_fide)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
@@ -19,7 +21,7 @@ from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.calibrate import calibrate
 from molex_adapt.train.former import Former
-from molex_adapt.train.gain import Verdicts, gain_of
+from molex_adapt.train.gain import gain_of, own_losses
 from molex_adapt.train.judgement import Adapted, compare_all, timed
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
@@ -72,7 +74,7 @@ class ReadoutAlone:
         head, calibration: as they are with it.
         rows: of every router before the new expert came.
         judged: every domain before and with it, and what speaks against it.
-        verdicts: on the new domain's development split.
+        losses: (N,) logistic losses of the new domain's development split, by a calibration of their own; nats.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -81,7 +83,7 @@ class ReadoutAlone:
     calibration: Calibration
     rows: list[torch.Tensor]
     judged: Adapted
-    verdicts: Verdicts
+    losses: NDArray[np.float64]
     told: torch.Tensor | None
 
     @classmethod
@@ -114,8 +116,7 @@ class ReadoutAlone:
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         head = copy.deepcopy(detector.head.state_dict())
         rows = [router.rows.table.clone() for router in detector.mixture.routers]
-        verdicts = Verdicts.of(detector, former.development)
-        return cls(head, detector.calibration, rows, judged, verdicts, told)
+        return cls(head, detector.calibration, rows, judged, own_losses(detector, former.development), told)
 
     @property
     def accepted(self) -> bool:
@@ -137,8 +138,9 @@ class ReadoutAlone:
 
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
-        with_it = Verdicts.of(detector, former.development)
-        gain = gain_of(self.verdicts, with_it, former.development, former.voices)
+        gain = gain_of(
+            self.losses - own_losses(detector, former.development), former.development, former.voices
+        )
         if not gain.is_certain:
             return str(gain)
         if result.refused and self.accepted and not accept:
@@ -168,13 +170,13 @@ class BeforeTheFirst:
     Attributes:
         calibration: by which it speaks alone.
         development, voices: the split that decides, and names by source.
-        verdicts: on that split.
+        losses: (N,) its logistic losses, likewise; nats.
     """
 
     calibration: Calibration
     development: Features
     voices: Mapping[str, str]
-    verdicts: Verdicts
+    losses: NDArray[np.float64]
 
     @classmethod
     def of(
@@ -185,12 +187,12 @@ class BeforeTheFirst:
         if readout is None or not readout.has_learnt or not detector.head.relative:
             return None
         calibrate(detector, [development])
-        return cls(detector.calibration, development, voices, Verdicts.of(detector, development))
+        return cls(detector.calibration, development, voices, own_losses(detector, development))
 
     def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
         """Withdraw the expert, unless what it brought is certain; True where it is withdrawn."""
-        with_it = Verdicts.of(detector, self.development)
-        gain = gain_of(self.verdicts, with_it, self.development, self.voices)
+        fell = self.losses - own_losses(detector, self.development)
+        gain = gain_of(fell, self.development, self.voices)
         if gain.is_certain:
             return False
         # The readout's share is what it has alone: see `weigh_readout`.
