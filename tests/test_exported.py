@@ -240,7 +240,7 @@ def test_scoring_without_torch_is_scoring(exported, base, detector_of, waves):
 def test_a_program_says_what_it_takes_at_least(tmp_path, detector_of):
     """With the convolutions of the embedded base, torch's ranges allow one frame and its guards do not."""
     detector = detector_of(
-        wavlm(tmp_path / "base", (20, 4, 4, 4, 4, 2), (10, 2, 2, 2, 2, 2)), 3, readout=False
+        wavlm(tmp_path / "base", (20, 4, 4, 4, 4, 2), (10, 2, 2, 2, 2, 2)), 1, readout=False
     )
     program = to_program(Graph(detector))
     least, score = writing._least(program, detector.base), program.module()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ Sound = NDArray[np.float32]
 
 def _voice(seconds: float = 1.0, seed: int = 0, rate: int = 16_000) -> Sound:
     """Harmonics of a gliding pitch under a syllable-like envelope, with a little noise; another per seed."""
+    return _drawn(seconds, seed, rate).copy()
+
+
+@cache
+def _drawn(seconds: float, seed: int, rate: int) -> Sound:
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate)) / rate
     phase = 2 * np.pi * np.cumsum(110 + 30 * rng.random() + 20 * np.sin(2 * np.pi * 2 * time)) / rate
