@@ -174,10 +174,15 @@ def refusals(
     return found
 
 
-def unproven(changes: Mapping[str, Change], after: Mapping[str, Rates], new_domain: str) -> list[str]:
-    """Why nobody can tell that the new domain is detected better than before; empty where the interval says so."""
+def unproven(
+    changes: Mapping[str, Change], after: Mapping[str, Rates], new_domain: str, caught: bool = False
+) -> list[str]:
+    """Why nobody can tell that the new domain is detected better than before; empty where the interval says so.
+
+    Nor is anything to be proven where more of it is `caught` at the threshold and its EER did not rise for certain.
+    """
     change, rates = changes.get(new_domain), after.get(new_domain)
-    if change is None or rates is None or change.interval[1] < 0:
+    if change is None or rates is None or change.interval[1] < 0 or (caught and change.interval[0] <= 0):
         return []
     low, high = (f"{100 * edge:+.1f}" for edge in change.interval)
     text = (
@@ -192,6 +197,21 @@ def unproven(changes: Mapping[str, Change], after: Mapping[str, Rates], new_doma
             f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
         )
     return [text]
+
+
+def caught_at_threshold(
+    before: Mapping[str, DomainScores], after: Mapping[str, DomainScores], new_domain: str, threshold: float
+) -> bool:
+    """Whether the threshold certainly accepts less of a domain's spoofed speech, and refuses no more of its bona fide.
+
+    An EER tells of ranks alone: a mixture may rank an attack below all real speech and accept all of it.
+    """
+    if new_domain not in before:
+        return False
+    old, new = before[new_domain], after[new_domain]
+    (real, fake), (real_now, fake_now) = old.classes, new.classes
+    fewer = paired_refusals(fake, fake_now, threshold, old.groups[1])
+    return bool(fewer.interval[0] > 0 and (real_now < threshold).sum() <= (real < threshold).sum())
 
 
 def still_accepted(changes: Mapping[str, Change], after: Mapping[str, Rates], new_domain: str) -> list[str]:

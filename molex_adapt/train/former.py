@@ -84,7 +84,7 @@ def ask_former(
     result: Adapted,
 ) -> Former:
     """Measure the former mixture; a new domain that it knows already is a remark."""
-    found = likeness(detector, data.dev) if detector.mixture.names else None
+    found = likeness(detector, data.dev, result.threshold) if detector.mixture.names else None
     if found is not None and found.eer <= recipe.gate.known:
         result.remarks.append(found.remark(domain))
         run.progress.note(result.remarks[-1])

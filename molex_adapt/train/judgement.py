@@ -14,6 +14,7 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.reports import Change
 from molex_adapt.train.acceptance import (
     DomainScores,
+    caught_at_threshold,
     compare,
     compare_refused,
     rates,
@@ -100,7 +101,14 @@ def compare_all(
     result.voices = refused_by_voice(before, after, result.threshold, voices)
     result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate, result.voices)
     if new_domain is not None:
-        result.refused += unproven(result.changes, result.after, new_domain)
+        caught = caught_at_threshold(before, after, new_domain, result.threshold)
+        result.refused += unproven(result.changes, result.after, new_domain, caught)
+        if caught and result.changes[new_domain].interval[1] >= 0:
+            first, then = (100 * share for share in result.changes[new_domain].false_alarm)
+            result.remarks.append(
+                f"{new_domain}: what is gained for certain is at the frozen threshold, which accepts {then:.0f} % of "
+                f"its spoofed speech ({first:.0f} % before); its EER is no certain gain"
+            )
 
 
 def recalibrate(

@@ -10,6 +10,7 @@ from molex_adapt.recipe import AcceptanceOptions
 from molex_adapt.reports import Change
 from molex_adapt.train.acceptance import (
     DomainScores,
+    caught_at_threshold,
     compare,
     compare_refused,
     rates,
@@ -103,6 +104,24 @@ def test_a_gain_must_be_certain():
     (text,) = unproven({"new": change(0.0, 0.0, 0.0)}, measured, "new")
     assert "would tell" not in text
     assert not unproven({}, measured, "new")  # nothing to compare with
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "caught"),
+    [
+        ([2.0, 3.0, 4.0, 5.0], [-1.0, -1.0, -1.0, -1.0], True),
+        ([2.0, 3.0, 4.0, -5.0], [-1.0, -1.0, -1.0, -1.0], False),  # real speech is refused for it
+        ([2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, -1.0], False),  # one of four: not certain
+        ([2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, 1.0], False),
+    ],
+)
+def test_an_attack_that_ranks_low_and_is_accepted_can_be_caught(real, fake, caught):
+    before, after = scored([2.0, 3.0, 4.0, 5.0], [1.0] * 4), scored(real, fake)
+    assert caught_at_threshold({"new": before}, {"new": after}, "new", 0.0) == caught
+    assert not caught_at_threshold({}, {"new": after}, "new", 0.0)
+    measured = rates({"new": after})
+    assert bool(unproven({"new": change(0.0, 0.0, 0.0)}, measured, "new", caught)) != caught
+    assert unproven({"new": change(0.1, 0.05, 0.2)}, measured, "new", caught)
 
 
 def test_scores_are_calibrated(detector_of, features_of, tiny_recipe):

@@ -38,10 +38,13 @@ def trained(detector_of, domain_of, tiny_recipe):
 def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_recipe):
     detector, old = trained
     recipe = tiny_recipe(gate={"known": 0.2})
-    found = likeness(detector, domain_of("buzz", 0, 7).dev)
+    found = likeness(detector, domain_of("buzz", 0, 7).dev, 0.0)
     assert found.eer < 0.2
     assert found.expert == "buzz"
     assert 0.5 < found.share <= 1
+    thresholds = (-1e9, 1e9)
+    accepted = [likeness(detector, domain_of("buzz", 0, 7).dev, edge).accepted for edge in thresholds]
+    assert accepted == [1.0, 0.0]
     notes = Notes()
     result = add_expert(
         detector, "buzz-2", "buzz again", domain_of("buzz", 0, 7), old, 0.0, recipe, Run(progress=notes)
@@ -51,9 +54,15 @@ def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_r
 
 
 def test_where_hardly_a_gate_opens_the_readout_does_the_work():
-    said = [Likeness(0.02, (0.0, 0.04), "buzz", share).remark("new") for share in (0.4, 0.01)]
+    said = [Likeness(0.02, (0.0, 0.04), "buzz", share, 0.5).remark("new") for share in (0.4, 0.01)]
     assert "by expert buzz (40 % of the gates)" in said[0]
     assert "by the readout" in said[1] and "buzz" not in said[1]
+
+
+def test_what_ranks_low_and_is_accepted_is_not_called_usable():
+    remarks = [Likeness(0.02, (0.0, 0.04), "buzz", 0.4, share).remark("new") for share in (0.5, 0.75)]
+    assert remarks[0].endswith("the mixture can be used as it is")
+    assert "its threshold accepts 75 % of its spoofed speech" in remarks[1] and "used" not in remarks[1]
 
 
 def test_of_an_unknown_domain_nothing_is_said(trained, domain_of, tiny_recipe):
