@@ -20,6 +20,7 @@ from molex_adapt.train.acceptance import (
     still_accepted,
     unproven,
 )
+from molex_adapt.train.judgement import Adapted, compare_all
 
 OPTIONS = AcceptanceOptions()
 
@@ -109,19 +110,37 @@ def test_a_gain_must_be_certain():
 @pytest.mark.parametrize(
     ("real", "fake", "caught"),
     [
-        ([2.0, 3.0, 4.0, 5.0], [-1.0, -1.0, -1.0, -1.0], True),
-        ([2.0, 3.0, 4.0, -5.0], [-1.0, -1.0, -1.0, -1.0], False),  # real speech is refused for it
-        ([2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, -1.0], False),  # one of four: not certain
-        ([2.0, 3.0, 4.0, 5.0], [1.0, 1.0, 1.0, 1.0], False),
+        ([2.0, 3.0, 4.0, 5.0, 6.0], [-1.0, -1.0, -1.0, -1.0], True),
+        ([2.0, 3.0, 4.0, 5.0, -5.0], [-1.0, -1.0, -1.0, -1.0], False),  # real speech is refused for it
+        ([2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 1.0, 1.0, -1.0], False),  # one of four: not certain
+        ([2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 1.0, 1.0, 1.0], False),
     ],
 )
 def test_an_attack_that_ranks_low_and_is_accepted_can_be_caught(real, fake, caught):
-    before, after = scored([2.0, 3.0, 4.0, 5.0], [1.0] * 4), scored(real, fake)
+    before, after = scored([2.0, 3.0, 4.0, 5.0, 6.0], [1.0] * 4), scored(real, fake)
     assert caught_at_threshold({"new": before}, {"new": after}, "new", 0.0) == caught
     assert not caught_at_threshold({}, {"new": after}, "new", 0.0)
     measured = rates({"new": after})
     assert bool(unproven({"new": change(0.0, 0.0, 0.0)}, measured, "new", caught)) != caught
     assert unproven({"new": change(0.1, 0.05, 0.2)}, measured, "new", caught)
+
+
+def test_what_is_caught_at_the_threshold_is_accepted_and_said(tiny_recipe):
+    before, after = (
+        scored([2.0, 3.0, 4.0, 5.0, 6.0], [1.0] * 4),
+        scored([2.0, 3.0, 4.0, 5.0, 6.0], [-1.0] * 4),
+    )
+    for start, end, held in ((before, after, True), (before, before, False)):
+        result = Adapted(["new"], 0.0)
+        compare_all({"new": start}, {"new": end}, "new", tiny_recipe(), result, {})
+        assert bool(result.refused) != held
+        (text,) = result.remarks or [""]
+        assert bool(text) == held
+        assert text in (
+            "",
+            "new: what is gained for certain is at the frozen threshold, which accepts 0 % of its spoofed speech "
+            "(100 % before); its EER is no certain gain",
+        )
 
 
 def test_scores_are_calibrated(detector_of, features_of, tiny_recipe):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from molex_adapt import Run
@@ -35,22 +37,24 @@ def trained(detector_of, domain_of, tiny_recipe):
     return detector, {name: OldDomain(name, item) for name, item in result.exemplars.items()}
 
 
-def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_recipe):
+def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_recipe, monkeypatch):
     detector, old = trained
     recipe = tiny_recipe(gate={"known": 0.2})
     found = likeness(detector, domain_of("buzz", 0, 7).dev, 0.0)
     assert found.eer < 0.2
     assert found.expert == "buzz"
     assert 0.5 < found.share <= 1
-    thresholds = (-1e9, 1e9)
-    accepted = [likeness(detector, domain_of("buzz", 0, 7).dev, edge).accepted for edge in thresholds]
-    assert accepted == [1.0, 0.0]
+    for offset in (1e6, -1e6):  # the threshold is one of calibrated scores
+        moved = replace(detector.calibration, offset=offset)
+        with monkeypatch.context() as patch:
+            patch.setattr(detector, "calibration", moved)
+            assert likeness(detector, domain_of("buzz", 0, 7).dev, 0.0).accepted == (offset > 0)
     notes = Notes()
     result = add_expert(
-        detector, "buzz-2", "buzz again", domain_of("buzz", 0, 7), old, 0.0, recipe, Run(progress=notes)
+        detector, "buzz-2", "buzz again", domain_of("buzz", 0, 7), old, -1e9, recipe, Run(progress=notes)
     )
     assert result.remarks[0] == notes.notes[0]
-    assert "expert buzz (" in notes.notes[0]
+    assert "expert buzz (" in notes.notes[0] and "threshold accepts 100 %" in notes.notes[0]
 
 
 def test_where_hardly_a_gate_opens_the_readout_does_the_work():
