@@ -102,8 +102,9 @@ def compare_all(
     result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate, result.voices)
     if new_domain is not None:
         caught = caught_at_threshold(before, after, new_domain, result.threshold)
-        result.refused += unproven(result.changes, result.after, new_domain, caught)
-        if caught and result.changes[new_domain].interval[1] >= 0:
+        why = unproven(result.changes, result.after, new_domain, caught)
+        result.refused += why
+        if caught and not why and result.changes[new_domain].interval[1] >= 0:
             first, then = (100 * share for share in result.changes[new_domain].false_alarm)
             result.remarks.append(
                 f"{new_domain}: what is gained for certain is at the frozen threshold, which accepts {then:.0f} % of "
