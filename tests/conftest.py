@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from molex_adapt.cli.garbage import spare_the_collector
+from molex_adapt.digest import sha256_of_file
 
 spare_the_collector()
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -64,6 +65,42 @@ def parsed_once() -> Iterator[None]:
         # A copy for each: what was read may be changed.
         patch.setattr(files, "load_yaml", lambda text: deepcopy(parsed(text)))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """Models of equal files are loaded once in this process: transformers takes 30 ms for a tiny one, a copy 7."""
+    families = sys.modules.get("molex_adapt.base.families")  # not imported for tests that load no model
+    with pytest.MonkeyPatch.context() as patch:
+        for family in families.FAMILIES if families else ():
+            patch.setattr(family, "read", _remembering(family.read))
+        yield
+
+
+def _remembering(read: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+    from torch.nn.utils.parametrize import is_parametrized
+
+    loaded: dict[tuple[Any, ...], Any] = {}
+
+    def remembered(name: str, config: Any, **options: Any) -> Any:
+        # Transformers draws weights first: what is drawn afterwards must not depend on who loaded a model.
+        with torch.random.fork_rng():
+            if not Path(name).is_dir():
+                return read(name, config, **options)
+            files = [path for path in sorted(Path(name).iterdir()) if path.is_file()]
+            key = (*((path.name, sha256_of_file(path)) for path in files), str(config), *options.items())
+            if key not in loaded:
+                loaded[key] = read(name, config, **options)
+        model, report = deepcopy(loaded[key])  # experts are put into it
+        for module in model.modules():
+            # A class of its own, which loses its property with the parametrization.
+            if is_parametrized(module):
+                kind = type(module)
+                module.__class__ = type(kind.__name__, kind.__bases__, dict(vars(kind)))
+        return model, report
+
+    return remembered
 
 
 @pytest.fixture(scope="session")

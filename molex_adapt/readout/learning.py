@@ -163,11 +163,13 @@ def _real_speech(view: View, known: int, domains: Sequence[Moments]) -> dict[int
     The `known` former domains are whole, as they cannot be divided any more.
     """
     former = view.kept * known
-    return {
-        fold: (former + torch.stack([moments.mean(fold) for moments in domains]).sum(0))
-        / (known + len(domains))
-        for fold in (None, *range(FOLDS))
-    }
+    found: dict[int | None, Tensor] = {}
+    for fold in (None, *range(FOLDS)):
+        total = former.clone()
+        for moments in domains:
+            total += moments.mean(fold)
+        found[fold] = total.div_(known + len(domains))
+    return found
 
 
 def folds_of(groups: Sequence[str]) -> Tensor:

@@ -6,6 +6,7 @@ Shapes: N recordings, R raw features of a view, K of it after its basis, G folds
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -34,14 +35,21 @@ class Moments:
         values, folds = rows.cpu().double()[rank::several], folds[rank::several]
         parts = [values[folds == fold] for fold in range(count)]
         counts = torch.tensor([float(len(own)) for own in parts])
-        return cls(summed(torch.stack([own.T @ own for own in parts])), summed(counts))
+        sums = values.new_empty(count, values.shape[1], values.shape[1])
+        for own, product in zip(parts, sums, strict=True):
+            torch.matmul(own.T, own, out=product)
+        return cls(summed(sums), summed(counts))
 
     def mean(self, without: int | None = None) -> Tensor:
         """(K + 1, K + 1), of all folds but one; of all where nothing would be left."""
-        sums, count = self.sums.sum(0), self.counts.sum()
+        sums, count = self._whole, self.counts.sum()
         if without is not None and self.counts[without] < count:
-            sums, count = sums - self.sums[without], count - self.counts[without]
+            return (sums - self.sums[without]).div_((count - self.counts[without]).clamp(min=1))
         return sums / count.clamp(min=1)
+
+    @cached_property
+    def _whole(self) -> Tensor:
+        return self.sums.sum(0)
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,10 @@ class View(nn.Module):
             MolexError: the moments cannot be solved.
         """
         own = forged.mean(without)
-        penalty = torch.full((self.size,), self.ridge.of(float(forged.counts.sum())), dtype=torch.float64)
-        penalty[-1] = 1e-9  # the constant is not held back
-        factor, fault = torch.linalg.cholesky_ex((real + own) / 2 + penalty.diag())
+        both = (real + own).div_(2)
+        both.diagonal()[:-1].add_(self.ridge.of(float(forged.counts.sum())))
+        both[-1, -1] += 1e-9  # the constant is not held back
+        factor, fault = torch.linalg.cholesky_ex(both)
         if fault:
             raise MolexError(
                 "the readout cannot be solved: what the head keeps of former domains is not what recordings give. "

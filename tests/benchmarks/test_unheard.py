@@ -58,6 +58,14 @@ def plan(tiny_folder_of):
     return read_plan("unheard").model_copy(update={"settings": settings, "runs": {"one": [0], "other": [0]}})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def read_once(tmp_path_factory):
+    """Each base reads a recording once, and all tests share what it found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOLEX_CACHE", str(tmp_path_factory.mktemp("features")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def figures(plan, domains, tmp_path_factory):
     found = unheard.measure(plan, plan.cells, domains, tmp_path_factory.mktemp("work"))

@@ -120,7 +120,7 @@ def test_routers_alone(detector_of, domain_of, tiny_recipe, old, state, changed)
     )
     detector = detector_of(recipe, *OLD)
     before = state(detector)
-    result = retrain_routers(detector, {"opus": domain_of("opus", 5)}, old, 0.0, recipe, Run())
+    result = retrain_routers(detector, {"opus": domain_of("opus", 4)}, old, 0.0, recipe, Run())
     assert changed(before, detector) == {"row world", "row opus"}
     assert result.experts == []
     assert set(result.after) == set(OLD)

@@ -150,7 +150,7 @@ def test_the_development_loss_gives_every_domain_one_voice(detector_of, features
 
 def test_a_share_of_the_development_loss_is_that_of_a_domain(detector_of, features_of, tiny_recipe):
     detector = detector_of(tiny_recipe(), "world")
-    new, old = features_of(6), features_of(6, 1, channel=5, shift=-3.0)
+    new, old = features_of(6), features_of(6, 1, channel=3, shift=-3.0)
     only = development_loss(detector, [new, old], 64, [1.0, 0.0])()
     other = development_loss(detector, [new, old], 64, [0.0, 1.0])()
     alike = development_loss(detector, [new, old], 64)()
