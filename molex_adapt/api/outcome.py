@@ -96,6 +96,7 @@ def write_generation(
         real_speech=result.real_speech,
         voices=result.voices,
         withdrawn=result.withdrawn,
+        gain=result.gain,
         novel=next((domain for domain, _ in owners.values()), None) if result.before else None,
         seconds=result.seconds,
         failed=tuple(failed for item in training.data for failed in item.failed),

@@ -237,6 +237,14 @@ def _outcome(report: StageReport) -> list[RenderableType]:
         line = Text(f"Refused: generation {report.generation} was kept but is not active", style="bold red")
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
+    if report.gain is not None and report.gain.is_certain:
+        without, with_it = (f"{100 * eer:.1f}" for eer in report.gain.eer)
+        reasons.append(
+            Text(
+                f"  Beside the readout the expert brought {report.gain} on the development split, whose EER went "
+                f"from {without} to {with_it} %"
+            )
+        )
     if report.withdrawn:
         why = "The expert would not help and is withdrawn" if report.training else "No expert was trained"
         reasons.append(Text(f"  {why}; the readout has learnt the domain"))

@@ -4,7 +4,7 @@ Rates are fractions, scores and thresholds nats, times seconds. None stands for 
 """
 
 from molex_adapt.reports.analyses import Analysis
-from molex_adapt.reports.changes import Change, Comparison, StageReport
+from molex_adapt.reports.changes import Change, Comparison, Gain, StageReport
 from molex_adapt.reports.clusters import ClusterFeatures, ClusterScores, WorkerShare
 from molex_adapt.reports.evaluations import EvaluationReport, HeardInTraining, OtherTies
 from molex_adapt.reports.exports import ExportReport
@@ -20,6 +20,7 @@ __all__ = [
     "Comparison",
     "EvaluationReport",
     "ExportReport",
+    "Gain",
     "HeardInTraining",
     "OtherTies",
     "PullReport",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,50 @@ class Change:
             "false_alarm": list(self.false_alarm),
             "bona_fide_shift": self.bona_fide_shift,
             "spoof_shift": self.spoof_shift,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """By how much an expert lowers the loss of recordings that were not trained on, both classes with the same weight.
+
+    Attributes:
+        nats: the mean over recordings.
+        error: half of its interval, 95 %; nats.
+        count, units: what was counted, and how many of them.
+        eer: of these recordings without the expert, and with it.
+    """
+
+    nats: float
+    error: float
+    count: int
+    units: str
+    eer: tuple[float, float]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the mean; nats."""
+        return self.nats - self.error, self.nats + self.error
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the interval lies above 0."""
+        return self.interval[0] > 0
+
+    def __str__(self) -> str:
+        """In nats, for reports."""
+        low, high = self.interval
+        return f"{self.nats:.3f} nats [{low:+.3f}, {high:+.3f}] over {self.count} {self.units}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        ends = [end if math.isfinite(end) else None for end in self.interval]
+        return {
+            "nats": self.nats,
+            "ci": ends,
+            "count": self.count,
+            "units": self.units,
+            "eer": list(self.eer),
         }
 
 
@@ -89,6 +134,8 @@ class StageReport(Comparison):
     """Old domains without anything left to measure on."""
     withdrawn: bool = False
     """Whether the new expert is kept with closed gates, for it did harm or brought nothing certain; `remarks` says."""
+    gain: Gain | None = None
+    """What a single new expert brought beside the readout, on the development split; None where that was not asked."""
     training: dict[str, Any] = field(default_factory=dict)
     """How each stage went: steps, best step, losses; JSON values."""
 
@@ -105,6 +152,7 @@ class StageReport(Comparison):
             "refused": list(self.refused),
             "not_measured": list(self.not_measured),
             "withdrawn": self.withdrawn,
+            "gain": None if self.gain is None else self.gain.as_dict(),
             "training": dict(self.training),
         }
 

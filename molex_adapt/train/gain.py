@@ -16,6 +16,8 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
+from molex_adapt.metrics import eer as equal_error_rate
+from molex_adapt.reports import Gain
 from molex_adapt.train.calibrate import score_development
 from molex_adapt.train.losses import loss_of_each
 
@@ -26,43 +28,29 @@ _FEWEST_VOICES = 4
 
 
 @dataclass(frozen=True)
-class Gain:
-    """By how much an expert lowers the loss of recordings that were not trained on, both classes with the same weight.
+class Told:
+    """What a detector tells of a development split.
 
     Attributes:
-        nats: the mean over recordings.
-        error: half of its interval, 95 %; nats.
-        count, units: what was counted, and how many of them.
+        losses: (N,) logistic losses by a calibration of their own; nats.
+        eer: of the split.
     """
 
-    nats: float
-    error: float
-    count: int
-    units: str
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether the interval lies above 0."""
-        return self.nats > self.error
-
-    def __str__(self) -> str:
-        """Why it is not enough, for reports."""
-        low, high = self.nats - self.error, self.nats + self.error
-        return (
-            f"on the development split its training brought nothing certain: {self.nats:.3f} nats "
-            f"[{low:+.3f}, {high:+.3f}] over {self.count} {self.units}"
-        )
+    losses: NDArray[np.float64]
+    eer: float
 
 
-def gain_of(fell: NDArray[np.float64], development: Features, voices: Mapping[str, str]) -> Gain:
-    """What losses (N,) that fell so far say of voices that are not among these, of names by source.
+def gain_of(without: Told, with_it: Told, development: Features, voices: Mapping[str, str]) -> Gain:
+    """What an expert brings to voices that are not among these, of names by source.
 
     Where fewer than four are known, source recordings are counted, which says nothing of other voices.
     """
     units, kind = development.spoken_by(voices), "voices"
     if len(set(units)) < _FEWEST_VOICES:
         units, kind = development.sources, "recordings"
-    return Gain(*clustered_mean(fell, development.bona_fide.numpy(), units), len(set(units)), kind)
+    fell = without.losses - with_it.losses
+    mean, error = clustered_mean(fell, development.bona_fide.numpy(), units)
+    return Gain(mean, error, len(set(units)), kind, (without.eer, with_it.eer))
 
 
 def clustered_mean(
@@ -96,16 +84,17 @@ def clustered_mean(
     return mean, float(stdtrit(count - 1, (1 + _CERTAIN) / 2)) * error
 
 
-def own_losses(detector: Detector, development: Features) -> NDArray[np.float64]:
-    """(N,) logistic losses by a calibration of their own, in nats.
+def told_of(detector: Detector, development: Features) -> Told:
+    """What a detector tells, its losses by a calibration of their own.
 
     By the detector's own an expert would gain where it damps a readout that claims too much on new voices, and tells
     no more apart. Scores that have the wrong order tell nothing.
     """
     scores = score_development(detector, {"": development}).scores
     real = development.bona_fide.numpy()
+    eer = equal_error_rate(scores[real], scores[~real])
     try:
         own = Calibration.fit(scores[real], scores[~real])
     except DataError:
-        return np.full(len(scores), np.log(2))
-    return loss_of_each(own.apply(scores), development.bona_fide)
+        return Told(np.full(len(scores), np.log(2)), eer)
+    return Told(loss_of_each(own.apply(scores), development.bona_fide), eer)

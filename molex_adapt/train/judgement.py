@@ -11,7 +11,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.recipe import Recipe
-from molex_adapt.reports import Change
+from molex_adapt.reports import Change, Gain
 from molex_adapt.train.acceptance import (
     DomainScores,
     caught_at_threshold,
@@ -39,6 +39,7 @@ class Adapted:
         real_speech: what the frozen threshold refuses of the bona fide speech of all of them, before and after.
         voices: the same of every voice that there is enough of.
         refused: why the result may not be activated; empty when it may.
+        gain: what a single new expert brought beside the readout; None where that was not asked.
         not_measured: old domains of which nothing is kept to measure on.
         withdrawn: whether the gates of the new expert were closed, which brought nothing certain or did harm.
         seconds: wall-clock time of the readout, of the expert (or joint) stage, of the router stage and of measuring.
@@ -55,6 +56,7 @@ class Adapted:
     voices: dict[str, RefusalsChange] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     withdrawn: bool = False
+    gain: Gain | None = None
     not_measured: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
     stages: dict[str, Fitted] = field(default_factory=dict)

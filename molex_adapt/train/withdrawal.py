@@ -7,9 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
@@ -17,16 +15,21 @@ from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
+from molex_adapt.reports import Gain
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.calibrate import calibrate
 from molex_adapt.train.former import Former
-from molex_adapt.train.gain import gain_of, own_losses
+from molex_adapt.train.gain import Told, gain_of, told_of
 from molex_adapt.train.judgement import Adapted, compare_all, timed
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, told_to_experts
 
 _WITHDRAWN = "expert {name} is withdrawn: kept, with closed gates, for {why}"
+
+
+def _nothing(gain: Gain) -> str:
+    return f"on the development split its training brought nothing certain: {gain}"
 
 
 def require_readout(detector: Detector) -> None:
@@ -74,7 +77,7 @@ class ReadoutAlone:
         head, calibration: as they are with it.
         rows: of every router before the new expert came.
         judged: every domain before and with it, and what speaks against it.
-        losses: (N,) logistic losses of the new domain's development split, by a calibration of their own; nats.
+        development: what it tells of the new domain's development split.
         told: (N,) what it adds to the logits of the training recordings, as if it had not learnt from each; None where
             it has not read all of them.
     """
@@ -83,7 +86,7 @@ class ReadoutAlone:
     calibration: Calibration
     rows: list[torch.Tensor]
     judged: Adapted
-    losses: NDArray[np.float64]
+    development: Told
     told: torch.Tensor | None
 
     @classmethod
@@ -116,7 +119,7 @@ class ReadoutAlone:
         told = told_to_experts(detector, data, learnt.unheard.get(name))
         head = copy.deepcopy(detector.head.state_dict())
         rows = [router.rows.table.clone() for router in detector.mixture.routers]
-        return cls(head, detector.calibration, rows, judged, own_losses(detector, former.development), told)
+        return cls(head, detector.calibration, rows, judged, told_of(detector, former.development), told)
 
     @property
     def accepted(self) -> bool:
@@ -138,11 +141,10 @@ class ReadoutAlone:
 
         Harm is no reason where whatever acceptance finds is to be activated (`accept`).
         """
-        gain = gain_of(
-            self.losses - own_losses(detector, former.development), former.development, former.voices
-        )
-        if not gain.is_certain:
-            return str(gain)
+        development = former.development
+        result.gain = gain_of(self.development, told_of(detector, development), development, former.voices)
+        if not result.gain.is_certain:
+            return _nothing(result.gain)
         if result.refused and self.accepted and not accept:
             return f"with it {'; '.join(result.refused)}"
         return ""
@@ -170,13 +172,13 @@ class BeforeTheFirst:
     Attributes:
         calibration: by which it speaks alone.
         development, voices: the split that decides, and names by source.
-        losses: (N,) its logistic losses, likewise; nats.
+        told: what it tells of that split.
     """
 
     calibration: Calibration
     development: Features
     voices: Mapping[str, str]
-    losses: NDArray[np.float64]
+    told: Told
 
     @classmethod
     def of(
@@ -187,17 +189,17 @@ class BeforeTheFirst:
         if readout is None or not readout.has_learnt or not detector.head.relative:
             return None
         calibrate(detector, [development])
-        return cls(detector.calibration, development, voices, own_losses(detector, development))
+        return cls(detector.calibration, development, voices, told_of(detector, development))
 
     def takes_over(self, detector: Detector, name: str, result: Adapted) -> bool:
         """Withdraw the expert, unless what it brought is certain; True where it is withdrawn."""
-        fell = self.losses - own_losses(detector, self.development)
-        gain = gain_of(fell, self.development, self.voices)
+        gain = gain_of(self.told, told_of(detector, self.development), self.development, self.voices)
+        result.gain = gain
         if gain.is_certain:
             return False
         # The readout's share is what it has alone: see `weigh_readout`.
         detector.calibration = self.calibration
         detector.mixture.withdraw(name)
         result.withdrawn = True
-        result.remarks.append(_WITHDRAWN.format(name=name, why=gain))
+        result.remarks.append(_WITHDRAWN.format(name=name, why=_nothing(gain)))
         return True

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from molex_adapt.registry import Store
+from molex_adapt.reports import Gain
 
 CONTRACT = {"expert", "generation", "activated", "before", "after", "seconds", "failed"}
 FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
@@ -62,6 +63,25 @@ def test_the_readout_alone_may_be_asked_for_and_the_table_says_what_was_not_trai
         ran = run(command, "data/", "--domain", "d", "--readout-only")
         assert api.last(name)["readout_only"] is True
         assert words in ran.out
+
+
+def test_what_an_expert_brought_is_said_where_it_is_certain(run, api):
+    certain = Gain(0.028, 0.018, 23, "voices", (0.05, 0.041))
+    api.answers["add_expert"] = replace(api.answers["add_expert"], gain=certain)
+    said = run("add-expert", "--domain", "codec_x", "data/")
+    words = " ".join(said.out.split())
+    assert "the expert brought 0.028 nats [+0.010, +0.046] over 23 voices on the development split" in words
+    assert "whose EER went from 5.0 to 4.1 %" in words
+    machine = run("add-expert", "--domain", "codec_x", "data/", "--json")
+    assert machine.json["gain"] == {
+        "nats": 0.028,
+        "ci": [pytest.approx(0.01), pytest.approx(0.046)],
+        "count": 23,
+        "units": "voices",
+        "eer": [0.05, 0.041],
+    }
+    api.answers["add_expert"] = replace(api.answers["add_expert"], gain=replace(certain, error=0.03))
+    assert "brought" not in run("add-expert", "--domain", "codec_x", "data/").out
 
 
 @pytest.mark.parametrize("command", ["train", "retrain-router"])

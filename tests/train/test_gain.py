@@ -10,11 +10,16 @@ import pytest
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.features import logits_of
-from molex_adapt.train.gain import Gain, clustered_mean, gain_of, own_losses
+from molex_adapt.reports import Gain
+from molex_adapt.train.gain import Told, clustered_mean, gain_of, told_of
+
+
+def told(losses, eer=0.5):
+    return Told(np.asarray(losses), eer)
 
 
 def is_certain(fell, bona_fide, units):
-    return Gain(*clustered_mean(fell, bona_fide, units), len(set(units)), "voices").is_certain
+    return Gain(*clustered_mean(fell, bona_fide, units), len(set(units)), "voices", (0.2, 0.1)).is_certain
 
 
 def test_a_gain_is_certain():
@@ -54,19 +59,30 @@ def test_of_one_unit_nothing_is_certain():
 def test_voices_are_counted_where_there_are_enough(features_of, known, counted):
     development = features_of(8)
     voices = {source: f"voice {at % known}" for at, source in enumerate(sorted(set(development.sources)))}
-    gain = gain_of(np.full(len(development), 0.25), development, voices)
-    assert str(gain) == (
-        "on the development split its training brought nothing certain: "
-        f"0.250 nats [+0.250, +0.250] over {counted}"
-    )
-    assert gain.is_certain
+    without, with_it = told(np.full(len(development), 0.75), 0.2), told(np.full(len(development), 0.5), 0.1)
+    gain = gain_of(without, with_it, development, voices)
+    assert str(gain) == f"0.250 nats [+0.250, +0.250] over {counted}"
+    assert gain.is_certain and gain.eer == (0.2, 0.1)
+
+
+def test_a_gain_as_json_has_no_end_where_nothing_is_known():
+    gain = Gain(0.25, math.inf, 1, "voices", (0.2, 0.1))
+    assert gain.as_dict() == {
+        "nats": 0.25,
+        "ci": [None, None],
+        "count": 1,
+        "units": "voices",
+        "eer": [0.2, 0.1],
+    }
+    assert Gain(0.25, 0.125, 4, "voices", (0.2, 0.1)).as_dict()["ci"] == [0.125, 0.375]
 
 
 def test_unknown_voices_count_one_by_one(features_of):
     development = features_of(8)
     some = dict.fromkeys(sorted(set(development.sources))[:4], "a")
-    assert gain_of(np.zeros(16), development, some).count == 5
-    assert gain_of(np.zeros(16), development, {}).count == 8
+    nothing = told(np.zeros(16))
+    assert gain_of(nothing, nothing, development, some).count == 5
+    assert gain_of(nothing, nothing, development, {}).count == 8
 
 
 def test_what_only_damps_scores_brings_nothing(detector_of, features_of, tiny_recipe):
@@ -76,9 +92,13 @@ def test_what_only_damps_scores_brings_nothing(detector_of, features_of, tiny_re
     if scores[real].mean() < scores[~real].mean():
         clips = replace(clips, bona_fide=~real)
     detector.calibration = Calibration(30.0, 0.0)
-    before = own_losses(detector, clips)
+    before = told_of(detector, clips)
     detector.calibration = Calibration(0.3, 1.0)
-    np.testing.assert_allclose(own_losses(detector, clips), before, atol=1e-6)
-    assert 0 < before.mean() < np.log(2)
+    after = told_of(detector, clips)
+    np.testing.assert_allclose(after.losses, before.losses, atol=1e-6)
+    assert 0 < before.losses.mean() < np.log(2)
+    assert 0 < before.eer == after.eer < 0.5
     turned = replace(clips, bona_fide=~clips.bona_fide)  # scores in the wrong order tell nothing
-    np.testing.assert_allclose(own_losses(detector, turned), np.log(2))
+    upside_down = told_of(detector, turned)
+    np.testing.assert_allclose(upside_down.losses, np.log(2))
+    assert upside_down.eer > 0.5

@@ -14,14 +14,14 @@ from molex_adapt.features import logits_of, readings_of
 from molex_adapt.low_level import STATISTICS
 from molex_adapt.metrics import eer_threshold
 from molex_adapt.mixture import ExpertSpec
+from molex_adapt.reports import Gain
 from molex_adapt.routing import collect
 from molex_adapt.train import adapt, former, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
 from molex_adapt.train.adapt import add_expert, train_first
 from molex_adapt.train.adopt import adopt_expert
-from molex_adapt.train.gain import Gain
 
-CERTAIN, NOTHING = Gain(0.2, 0.1, 8, "voices"), Gain(0.1, 0.2, 8, "voices")
+CERTAIN, NOTHING = (Gain(nats, 0.3 - nats, 8, "voices", (0.2, 0.1)) for nats in (0.2, 0.1))
 
 
 def told(features, shift):
@@ -64,8 +64,8 @@ def trained(untrained, data_of, monkeypatch):
 def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_of, monkeypatch):
     data, asked = data_of("hum"), []
 
-    def gain(fell, development, voices):
-        asked.append((fell, development, voices))
+    def gain(without, with_it, development, voices):
+        asked.append((without.losses - with_it.losses, development, voices))
         return NOTHING
 
     monkeypatch.setattr(withdrawal, "gain_of", gain)
@@ -173,7 +173,7 @@ def test_a_later_expert_is_judged_over_the_voices_of_its_domain(trained, data_of
     monkeypatch.setattr(judgement, "compare_all", lambda *given: None)
     monkeypatch.setattr(withdrawal, "gain_of", lambda *given: asked.append(given) or NOTHING)
     result = add_expert(detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run())
-    ((_, development, voices),) = asked
+    ((_, _, development, voices),) = asked
     assert development is new.dev and voices == {"of": [new]}
     assert result.withdrawn and any(str(NOTHING) in line for line in result.remarks)
 
