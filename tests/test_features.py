@@ -140,7 +140,27 @@ def test_prefixes_computed_anew_are_those_kept(detector, table):
     for row, at in enumerate((0, 3)):
         torch.testing.assert_close(clips[row, : frames[row]].half(), kept.clips[at], atol=5e-3, rtol=1e-3)
     cropped, frames = online.batch([0, 3, 4], 12, [0.0, 0.5, 0.99])
-    assert (cropped.shape, frames.tolist()) == ((3, 12, 16), [12, 12, 12])
+    assert (cropped.shape, frames.tolist()) == ((3, 19, 16), [12, 12, 12])
+    assert not cropped[:, 12:].any()
+
+
+def test_recordings_of_all_lengths_make_few_shapes(detector, tmp_path, monkeypatch):
+    items, shapes = [], []
+    for at in range(12):
+        wave = 0.1 * np.random.default_rng(at).standard_normal(9_000 + 300 * at)
+        soundfile.write(tmp_path / f"{at}.wav", wave, 16_000)
+        label, attack = ("spoof", "buzz") if at % 2 else ("bonafide", None)
+        items.append(Utterance(tmp_path / f"{at}.wav", label, attack, str(at)))
+    table, run = Table(tuple(items), "x"), detector.base.family.run
+    monkeypatch.setattr(
+        detector.base.family,
+        "run",
+        lambda features, mask: (shapes.append(features.shape[1]), run(features, mask)),
+    )
+    features, _ = extract(detector, table, states=True)
+    logits_of(detector, features)
+    score_table(detector, table)
+    assert len({len(clip) for clip in features.clips}) > 6 and set(shapes) == {29, 30, 39}
 
 
 def test_crops_lie_inside_and_short_clips_stay_whole():

@@ -2,7 +2,7 @@
 
 from molex_adapt.base.encoder import Base, BaseIdentity, normalise
 from molex_adapt.base.families import SUPPORTED
-from molex_adapt.base.frames import frame_mask, send
+from molex_adapt.base.frames import frame_mask, samples_with_room, send, with_room
 from molex_adapt.base.load import load_base, weights_hash
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "frame_mask",
     "load_base",
     "normalise",
+    "samples_with_room",
     "send",
     "weights_hash",
+    "with_room",
 ]

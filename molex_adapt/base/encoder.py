@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from molex_adapt.attention import streamline_attention
 from molex_adapt.base.families import CALLED, family_of
-from molex_adapt.base.frames import frame_mask, mask_if_padded
+from molex_adapt.base.frames import frame_mask, mask_if_padded, samples_with_room
 from molex_adapt.base.precision import compute_dtype, exact_convolutions, round_products
 from molex_adapt.conventions import SAMPLE_RATE, Precision
 from molex_adapt.errors import AudioError, ExpertError
@@ -155,11 +155,12 @@ class Base(nn.Module):
         lengths = lengths.cpu()
         self._check_lengths(int(lengths.min()), int(lengths.max()))
         frames = self.frames(lengths)
+        wave = wave[:, : samples_with_room(int(lengths.max()))]
         with exact_convolutions():
-            if self.family.exact_padding or bool((lengths == lengths[0]).all()):
-                features = self.family.convolve(wave[:, : int(lengths.max())], lengths)
+            if self.family.exact_padding or bool((lengths == wave.shape[1]).all()):
+                features = self.family.convolve(wave, lengths)
             else:
-                features = self._prefix_by_length(wave, lengths, frames)
+                features = self._prefix_by_length(wave, lengths)
         return features * frame_mask(frames, features)[..., None], frames
 
     def whole(self, wave: Tensor) -> Tensor:
@@ -180,9 +181,10 @@ class Base(nn.Module):
                 f"{self.identity.id} has positions for; cut windows or crops of at most that length"
             )
 
-    def _prefix_by_length(self, wave: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:
+    def _prefix_by_length(self, wave: Tensor, lengths: Tensor) -> Tensor:
         """Rows of equal length form a batch, so that nothing is padded."""
-        features = wave.new_zeros(len(wave), int(frames.max()), self.prefix_width)
+        whole = int(self.frames(torch.tensor([wave.shape[1]])))
+        features = wave.new_zeros(len(wave), whole, self.prefix_width)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
             some = self.family.convolve(wave[rows, :length], lengths[rows])

@@ -1,9 +1,46 @@
-"""Which frames of a padded batch are valid."""
+"""Which frames of a padded batch are valid, and how many it has."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from molex_adapt.conventions import FRAME_SAMPLES
+
+_STEPS: tuple[tuple[float, int], ...] = (200, 10), (500, 20), (math.inf, 50)
+"""Up to so many frames in steps of so many: 0.2 s up to 4 s, and so on. Positions end at a multiple (Whisper: 1500)."""
+_BEYOND = 80
+"""Samples that a frame of wav2vec 2.0 hears beyond its 20 ms."""
+
+
+def with_room(features: Tensor) -> Tensor:
+    """(B, F, C) zero-padded to one of few numbers of frames.
+
+    Recordings whose lengths all differ ask for memory in ever new sizes, of which a gigabyte stayed unused between the
+    others, and for a program of oneDNN for every shape, which took half of the time in bfloat16.
+    """
+    more = _roomy(features.shape[1]) - features.shape[1]
+    return F.pad(features, (0, 0, 0, more)) if more else features
+
+
+def samples_with_room(samples: int) -> int:
+    """The same for waveforms: at least so many samples, whole steps, or what makes a crop of as many frames."""
+    step = FRAME_SAMPLES * _step(samples // FRAME_SAMPLES)
+    beyond = samples % step
+    return samples - beyond + (_BEYOND if 0 < beyond <= _BEYOND else step if beyond else 0)
+
+
+def _roomy(frames: int) -> int:
+    """Whole steps, or one less, as convolutions make of so many seconds."""
+    step = _step(frames)
+    return frames if frames % step == 0 else frames + -(frames + 1) % step
+
+
+def _step(frames: int) -> int:
+    return next(step for end, step in _STEPS if frames <= end)
 
 
 def frame_mask(frames: Tensor | None, features: Tensor) -> Tensor:

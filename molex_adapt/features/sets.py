@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from molex_adapt.base import samples_with_room, with_room
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Table
 from molex_adapt.digest import Digest, sha256
@@ -170,18 +171,18 @@ def _joined(parts: Sequence[Tensor | None], sets: Sequence[Features]) -> Tensor 
 
 
 def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Rows of any length to (B, T) zero-padded float32 and (B,) int64 lengths."""
+    """Rows of any length to (B, T) zero-padded float32, T as for `samples_with_room`, and (B,) int64 lengths."""
     lengths = torch.tensor([len(row) for row in rows])
-    wave = torch.zeros(len(rows), int(lengths.max()))
+    wave = torch.zeros(len(rows), samples_with_room(int(lengths.max())))
     for at, row in enumerate(rows):
         wave[at, : len(row)] = torch.from_numpy(row)
     return wave, lengths
 
 
 def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Clips (F_i, C) to (B, F, C) zero-padded float32 and (B,) int64 frames."""
+    """Clips (F_i, C) to (B, F, C) zero-padded float32, F as for `with_room`, and (B,) int64 frames."""
     frames = torch.tensor([len(clip) for clip in clips])
-    return torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True).float(), frames
+    return with_room(torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True).float()), frames
 
 
 def crop_at(clip: Tensor, crop: int, place: float) -> Tensor:
