@@ -98,8 +98,10 @@ def check_folder(path: Path | str, kind: Kind, inputs: Iterable[Path] = ()) -> N
             or there is no right to write.
     """
     path = Path(path)
-    _check_name(path)
     mode = _mode(path)
+    for part in (path, *path.parents):  # those above are made, too
+        if part == path or _mode(part) is None:
+            _check_name(part)
     if mode is not None and not stat.S_ISDIR(mode):
         raise DataError(f"{path} is a file; expected {kind.name}, or none yet. Choose another name.")
     for item in inputs:

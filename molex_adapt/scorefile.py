@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,7 +24,7 @@ from molex_adapt.data.labels import label_fault, label_of
 from molex_adapt.data.naming import meet
 from molex_adapt.errors import DataError
 from molex_adapt.outputs import Kind, check_file
-from molex_adapt.text import shown
+from molex_adapt.text import shown, whole
 
 FILENAME = "filename"
 SCORE = "cm-score"
@@ -151,8 +149,7 @@ def line_name(name: str) -> str:
     Tabs, line breaks, outer spaces and bytes that are not UTF-8 are put in Python's notation, such as `\t` and
     `\udcff`; any other name stays as it is.
     """
-    with suppress(UnicodeError):
-        name = os.fsencode(name).decode()  # in the C locale, Python has split UTF-8 into bytes
+    name = whole(name)
     inner = name.strip()
     start = name.index(inner)
     outer = (name[:start], name[start + len(inner) :])

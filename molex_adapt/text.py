@@ -6,8 +6,10 @@ Three places show them: a terminal, which would obey control characters (`visibl
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 _KEPT = frozenset("\t\n\u00a0\u3000\u200c\u200d")
@@ -34,9 +36,16 @@ def shown(value: Any, most: int = 80) -> str:
     return _one_line(value, repr, most)
 
 
+def whole(name: str) -> str:
+    """A file's name in the letters that it was given in: in the C locale, Python has split UTF-8 into bytes."""
+    with suppress(UnicodeError):
+        return os.fsencode(name).decode()
+    return name
+
+
 def storable(text: str) -> str:
-    """The text with what UTF-8 cannot hold, as bytes of a file name that is none, in Python's notation."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """The same, and in Python's notation what UTF-8 cannot hold: bytes of a name that was given in another encoding."""
+    return whole(text).encode("utf-8", "backslashreplace").decode()
 
 
 def inert(text: Any) -> str:

@@ -166,3 +166,11 @@ def test_a_kind_is_not_asked_about_what_another_run_writes_or_left(tmp_path):
     (tmp_path / "diary").touch()
     with pytest.raises(DataError, match="holds diary, note"):
         check_folder(tmp_path, only_notes)
+
+
+def test_folders_that_would_be_made_above_have_names_that_can_be_read(tmp_path):
+    there = tmp_path / "a\tb"
+    there.mkdir()
+    check_folder(there / "new", BOX)
+    with pytest.raises(DataError, match="control character"):
+        check_folder(tmp_path / "new\tone" / "deeper", BOX)

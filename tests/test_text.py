@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molex_adapt.text import code, inert, markdown, short, shown, storable, visible
+from molex_adapt.text import code, inert, markdown, short, shown, storable, visible, whole
 
 ANY = st.text(st.characters(codec=None), max_size=400)  # lone surrogates as well
 
@@ -74,3 +74,11 @@ def test_what_is_stored_is_utf_8_and_the_rest_stays(text):
     stored.encode()
     assert storable(stored) == stored
     assert stored == text or any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("gr\udcc3\udcb6n", "grön"), ("b\udcff", "b\udcff"), ("grün", "grün")]
+)
+def test_a_name_that_the_c_locale_has_split_is_whole_again(given, meant):
+    assert whole(given) == meant
+    assert storable(given) == meant.encode("utf-8", "backslashreplace").decode()

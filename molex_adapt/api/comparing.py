@@ -78,6 +78,11 @@ def _beside(
     lone = sorted((set(before) | set(after)) - set(both))
     if lone:
         remarks.append(f"only one of the generations knows {', '.join(lone)}")
+    shut = [name for name in added if not any(row.get(name) for row in after.values())]
+    if shut:
+        remarks.append(
+            f"{', '.join(shut)}: gates are closed, and nothing was taken over; what changed the readout has learnt"
+        )
     rows = sorted(both, key=lambda name: (name == BONA_FIDE, -sum(_of(after[name], added).values())))
     return Handovers(
         older.number,

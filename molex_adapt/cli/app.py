@@ -54,7 +54,8 @@ def program(name: str | None = None) -> typer.Typer:
     app = typer.Typer(
         name="molex-adapt",
         help="Keep an audio-deepfake detector current: one new expert per new attack, old ones untouched.",
-        epilog="Start here: [bold]molex-adapt demo[/bold]. Exit status: 0 done, 1 failed or refused, 2 wrong usage.",
+        epilog="Start here: [bold]molex-adapt demo[/bold]. "
+        "Exit status: 0 done, 1 failed, refused or done in part, 2 wrong usage.",
         context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
@@ -89,7 +90,7 @@ def options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed or refused, 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit: 0 done, 1 failed, refused or done in part, 2 wrong usage, 130 interrupted."""
     if arguments is None:  # nobody else's process
         spare_the_collector()
         arguments = sys.argv[1:]

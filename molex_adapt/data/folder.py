@@ -13,6 +13,7 @@ from molex_adapt.data.labels import LABEL_WORDS, label_of, nearest_label
 from molex_adapt.data.sniff import holds_audio
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
+from molex_adapt.text import storable
 
 UNNAMED_ATTACK = SPOOF
 """The attack of spoofed files that lie directly in the spoof folder."""
@@ -108,7 +109,7 @@ def origin_of(path: PurePath, label: Label) -> tuple[str, str | None, bool]:
         return path.stem, None, False
     below = PurePosixPath(*parts[at + 1 :], path.stem)
     if label == SPOOF and len(below.parts) > 1:
-        return PurePosixPath(*below.parts[1:]).as_posix(), below.parts[0], True
+        return PurePosixPath(*below.parts[1:]).as_posix(), storable(below.parts[0]), True
     return below.as_posix(), None, True
 
 

@@ -175,7 +175,8 @@ def _write_parquet(path: Path, columns: list[str], rows: Iterable[list[Any]]) ->
     pyarrow = _load_pyarrow(path)
     filled = list(rows)
     table = pyarrow.table({name: [row[i] for row in filled] for i, name in enumerate(columns)})
-    pyarrow.parquet.write_table(table, path)
+    with path.open("wb") as file:  # pyarrow takes no path that is not UTF-8
+        pyarrow.parquet.write_table(table, file)
 
 
 def _load_pyarrow(path: Path) -> Any:

@@ -149,5 +149,6 @@ def _save(wave: Wave, path: Path) -> None:
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, durable=False) as staged:
-        soundfile.write(staged, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    # Soundfile takes no path that is not UTF-8.
+    with replacing(path, durable=False) as staged, staged.open("w+b") as file:
+        soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")

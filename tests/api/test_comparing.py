@@ -56,6 +56,15 @@ def test_records_say_who_took_over_what_from_whom():
     assert any("buzz" in line and "60 %" in line and "one 60" in line and "two" not in line for line in shown)
 
 
+def test_of_an_expert_with_closed_gates_it_is_said_that_it_took_nothing():
+    withdrawn = generation(2, "one two new", {**OLD.profile["usage"]})
+    found = compare_records(OLD, withdrawn)
+    assert found.added == ["new"] and all(item.took == 0 for item in found.attacks)
+    assert found.remarks == [
+        "new: gates are closed, and nothing was taken over; what changed the readout has learnt"
+    ]
+
+
 def test_records_of_the_older_form_are_read_and_empty_ones_refused():
     old_form = OLD.model_copy(update={"profile": OLD.profile["usage"]})
     assert compare_records(old_form, NEW).attacks == compare_records(OLD, NEW).attacks

@@ -122,3 +122,12 @@ def test_a_pipe_in_a_folder_is_passed_over_and_not_waited_for(recorded, tmp_path
     data = recorded(tmp_path / "data", bona_fide=2, buzz=2)
     os.mkfifo(data / "spoof" / "buzz" / "pipe")
     assert len(read(data)) == 4
+
+
+def test_an_attack_whose_folder_is_no_utf_8_has_a_name_that_can_be_stored(tmp_path, voice, write):
+    write(tmp_path / "bonafide" / "a.wav", voice())
+    write(tmp_path / "spoof" / "x" / "a.wav", voice())
+    (tmp_path / "spoof" / "x").rename(tmp_path / "spoof" / os.fsdecode(b"a\xfe"))
+    table = read_folder(tmp_path)
+    assert [item.attack for item in table] == [None, "a\\udcfe"]
+    assert all(item.path.is_file() for item in table)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from molex_adapt.data import audit, read, read_manifest, write_manifest
+from molex_adapt.data.formats import write_rows
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 
@@ -410,3 +411,10 @@ def test_two_names_never_get_one_file(tmp_path, write, rows, found):
         write(tmp_path / name)
     (tmp_path / "m.csv").write_text("\n".join(["path,label", *rows.split()]))
     assert [item.path.name for item in read_manifest(tmp_path / "m.csv")] == found
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_rows_go_to_a_path_that_is_no_utf_8(tmp_path, suffix):
+    path = tmp_path / os.fsdecode(b"\xff." + suffix.encode())
+    write_rows(path, ["name", "value"], [["a", 1.5]])
+    assert path.stat().st_size

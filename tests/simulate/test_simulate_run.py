@@ -102,6 +102,14 @@ def test_a_run_goes_on_where_the_name_of_the_speech_is_no_utf_8(recordings, tmp_
     assert said == storable(speech.root)
 
 
+def test_a_folder_whose_name_is_no_utf_8_is_filled(recordings, tmp_path):
+    out = tmp_path / os.fsdecode(b"o\xff")
+    assert run(recordings, out, limit=2).made == 2
+    assert digests(out / "spoof") == digests(
+        run(recordings, tmp_path / "plain", limit=2).manifest.parent / "spoof"
+    )
+
+
 @pytest.mark.parametrize("name", ["griffin_lim", "codec2", "espeak"])
 def test_workers_order_and_limit_change_no_byte(recordings, tmp_path, pool, name):
     one = run(recordings, tmp_path / "one", name)

@@ -184,9 +184,10 @@ def _written(answer: Answer, report: ScoreReport, out: Path, truth: Key | None, 
     """The answer after the scores are written; where that fails, the table is not lost with it."""
     from molex_adapt.scorefile import line_name, write_scores
     from molex_adapt.scoretable import is_table, write_table
+    from molex_adapt.text import whole
 
     names = [line_name(item.path) for item in report.scores]
-    changed = [name for name, item in zip(names, report.scores, strict=True) if name != item.path]
+    changed = [name for name, item in zip(names, report.scores, strict=True) if name != whole(item.path)]
     remarks = [*answer.remarks]
     if truth is not None:
         names, strangers = _named(names, truth)
