@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from molex_adapt.conventions import FRAME_SAMPLES
 
-_STEPS: tuple[tuple[float, int], ...] = (200, 10), (500, 20), (math.inf, 50)
-"""Up to so many frames in steps of so many: 0.2 s up to 4 s, and so on. Positions end at a multiple (Whisper: 1500)."""
+_STEPS: tuple[tuple[float, int], ...] = (50, 5), (200, 10), (500, 20), (math.inf, 50)
+"""Up to so many frames in steps of so many: 0.1 s up to 1 s, and so on. Positions end at a multiple (Whisper: 1500)."""
 _BEYOND = 80
 """Samples that a frame of wav2vec 2.0 hears beyond its 20 ms."""
 
