@@ -351,6 +351,8 @@ def test_a_readout_learns_attacks_without_an_expert_and_one_that_is_trained_late
     assert (added.training, added.withdrawn, added.activated) == ({}, True, True)
     trained = empty.add_expert(made.buzz, domain="buzz", accept=True, run=HOW)
     assert set(trained.training) == {"expert", "router"}
+    assert added.gain is None and trained.gain is not None
+    assert trained.withdrawn != trained.gain.is_certain
     assert before.items() <= tree(empty.store.path / "experts").items()
     assert [each.name for each in empty.store.experts()] == ["a07", "b", "hum", "buzz"]
 

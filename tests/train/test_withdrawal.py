@@ -73,6 +73,7 @@ def test_a_first_expert_that_brings_nothing_leaves_the_readout(untrained, data_o
     monkeypatch.setattr(adapt, "voices_of", lambda table: {"of": table})
     first = train_first(untrained, {"hum": data}, untrained.recipe, Run())
     assert first.withdrawn and untrained.mixture.has_withdrawn("hum")
+    assert first.gain is NOTHING
     ((fell, development, voices),) = asked
     assert len(fell) == len(data.dev) and development is data.dev and voices == {"of": data.table}
     bona_fide = data.dev.bona_fide.numpy()
@@ -175,6 +176,7 @@ def test_a_later_expert_is_judged_over_the_voices_of_its_domain(trained, data_of
     result = add_expert(detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run())
     ((_, _, development, voices),) = asked
     assert development is new.dev and voices == {"of": [new]}
+    assert result.gain is NOTHING
     assert result.withdrawn and any(str(NOTHING) in line for line in result.remarks)
 
 
