@@ -129,3 +129,14 @@ def test_counts_of_frames_go_the_way_that_waits_for_nothing(monkeypatch):
     mask = frames.frame_mask(torch.tensor([2, 3]), torch.zeros(2, 3, 1))
     assert mask.tolist() == [[True, True, False], [True] * 3]
     assert sent == [torch.device("cpu")]
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_what_lies_far_behind_the_longest_row_is_not_computed(tiny_folder_of, norm):
+    base = load_base(tiny_folder_of("wavlm", norm, norm == "layer"))
+    wave, counts = waves(9_000, 4_000)
+    features, frames = base.prefix(torch.nn.functional.pad(wave, (0, 100_000)), counts)
+    assert features.shape[1] <= int(frames.max()) + 5
+    plain, _ = base.prefix(wave, counts)
+    torch.testing.assert_close(features[:, : plain.shape[1]], plain, atol=1e-5, rtol=0)
+    assert not features[:, plain.shape[1] :].any()

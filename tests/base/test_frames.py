@@ -27,7 +27,8 @@ def test_whole_steps_and_crops_of_whole_steps_stay(samples, room):
 
 
 @pytest.mark.parametrize(
-    ("frames", "room"), [(1, 4), (48, 49), (99, 99), (100, 100), (101, 109), (201, 219), (1_491, 1_499), (1_500, 1_500)]
+    ("frames", "room"),
+    [(1, 4), (48, 49), (99, 99), (100, 100), (101, 109), (201, 219), (1_491, 1_499), (1_500, 1_500)],
 )
 def test_room_for_frames_is_zero(frames, room):
     features = torch.ones(2, frames, 3)

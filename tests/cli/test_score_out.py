@@ -84,11 +84,13 @@ def test_names_that_no_score_file_holds_are_put_so_that_it_does(run, api, tmp_pa
         RecordingScore("a\tb.wav", 1.0, 1.0),
         RecordingScore("\udcff.wav", 2.0, 1.0),
         RecordingScore("c.wav", 3.0, 1.0),
+        RecordingScore("gr\udcc3\udcb6n.wav", 4.0, 1.0),  # as Python reads a name in the C locale
     )
     api.answers["score"] = replace(api.answers["score"], scores=scores, failed=())
     ran = run("score", "a/", "--out", tmp_path / "scores.tsv")
     assert ran.status == 0
-    assert read_scores(tmp_path / "scores.tsv").filenames == ("a\\tb.wav", "\\udcff.wav", "c.wav")
+    written = read_scores(tmp_path / "scores.tsv").filenames
+    assert written == ("a\\tb.wav", "\\udcff.wav", "c.wav", "grön.wav")
     assert "not UTF-8: 2; " in ran.err
     assert r"such as a\tb.wav" in ran.err
     assert [item["path"] for item in run("score", "a/", "--json").json["scores"]] == [

@@ -35,3 +35,14 @@ def test_attention_of_wavlm_is_dead_and_said_to_be(mixed):
         check_attached(mixture, "new")
     assert "--set lora.targets=[feed_forward.intermediate_dense" in str(caught.value)
     assert all(torch.equal(weights[key], value) for key, value in mixture.weights("new").items())
+
+
+def cut_off(_module, _given, found):
+    return (found[0].detach(), *found[1:]) if isinstance(found, tuple) else found.detach()
+
+
+def test_layers_behind_which_no_gradient_comes_back_are_dead_though_they_move_the_output(mixed):
+    mixture = mixed(experts={"new": (2, 4.0)})
+    mixture.base.blocks[0].register_forward_hook(cut_off)
+    with pytest.raises(ExpertError, match=r"2 adapted layer.* first encoder.layers.0.feed_forward"):
+        check_attached(mixture, "new")
