@@ -237,7 +237,8 @@ def _outcome(report: StageReport) -> list[RenderableType]:
         line = Text(f"Refused: generation {report.generation} was kept but is not active", style="bold red")
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
-    if report.gain is not None and report.gain.is_certain:
+    helps = report.gain is not None and report.gain.is_certain
+    if report.gain is not None and helps:
         without, with_it = (f"{100 * eer:.1f}" for eer in report.gain.eer)
         reasons.append(
             Text(
@@ -246,7 +247,8 @@ def _outcome(report: StageReport) -> list[RenderableType]:
             )
         )
     if report.withdrawn:
-        why = "The expert would not help and is withdrawn" if report.training else "No expert was trained"
+        harm = "would do harm elsewhere" if helps else "would not help"
+        why = f"The expert {harm} and is withdrawn" if report.training else "No expert was trained"
         reasons.append(Text(f"  {why}; the readout has learnt the domain"))
     if report.not_measured:
         reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))

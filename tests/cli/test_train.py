@@ -80,7 +80,11 @@ def test_what_an_expert_brought_is_said_where_it_is_certain(run, api):
         "units": "voices",
         "eer": [0.05, 0.041],
     }
-    api.answers["add_expert"] = replace(api.answers["add_expert"], gain=replace(certain, error=0.03))
+    harmful = replace(api.answers["add_expert"], withdrawn=True, training={"expert": {"steps": 3}})
+    api.answers["add_expert"] = harmful
+    ran = run("add-expert", "--domain", "codec_x", "data/")
+    assert "The expert would do harm elsewhere and is withdrawn; the readout has" in ran.out
+    api.answers["add_expert"] = replace(harmful, gain=replace(certain, error=0.03))
     assert "brought" not in run("add-expert", "--domain", "codec_x", "data/").out
 
 
