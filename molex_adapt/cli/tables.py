@@ -237,17 +237,17 @@ def _outcome(report: StageReport) -> list[RenderableType]:
         line = Text(f"Refused: generation {report.generation} was kept but is not active", style="bold red")
     line.append(f" ({took})" if took else "", style="not bold default")
     reasons = [Text(f"  {reason}") for reason in report.refused]
-    helps = report.gain is not None and report.gain.is_certain
-    if report.gain is not None and helps:
-        without, with_it = (f"{100 * eer:.1f}" for eer in report.gain.eer)
+    gain = report.gain if report.gain is not None and report.gain.is_certain else None
+    if gain is not None:
+        without, with_it = (f"{100 * eer:.1f}" for eer in gain.eer)
         reasons.append(
             Text(
-                f"  Beside the readout the expert brought {report.gain} on the development split, whose EER went "
+                f"  Beside the readout the expert brought {gain} on the development split, whose EER went "
                 f"from {without} to {with_it} %"
             )
         )
     if report.withdrawn:
-        harm = "would do harm elsewhere" if helps else "would not help"
+        harm = "would do harm elsewhere" if gain is not None else "would not help"
         why = f"The expert {harm} and is withdrawn" if report.training else "No expert was trained"
         reasons.append(Text(f"  {why}; the readout has learnt the domain"))
     if report.not_measured:

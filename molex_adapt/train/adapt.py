@@ -161,7 +161,7 @@ def add_expert(
     with unmoved(detector):
         former = ask_former(detector, domain, data, old, recipe, run, result)
         alone = ReadoutAlone.learn(detector, name, data, former, recipe, run, result)
-        solved = alone is not None and alone.solves(detector, data.dev, recipe.gate)
+        solved = alone is not None and alone.solves(recipe.gate)
     # By the name as well: experts that were not trained would be one and the same otherwise.
     append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)

@@ -13,7 +13,6 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features
-from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.recipe import AcceptanceOptions, Recipe
 from molex_adapt.reports import Gain
 from molex_adapt.run import Run
@@ -126,15 +125,9 @@ class ReadoutAlone:
         """Whether it could be activated as it is."""
         return not self.judged.refused
 
-    def solves(self, detector: Detector, development: Features, options: AcceptanceOptions) -> bool:
-        """Whether it is accepted, and has at most the EER `gate.known` on the new domain's development split.
-
-        To be asked before the detector has the new expert.
-        """
-        if not self.accepted:
-            return False
-        scored = score_sets(detector, {"": development})[""]
-        return equal_error_rate(*scored.classes) <= options.known
+    def solves(self, options: AcceptanceOptions) -> bool:
+        """Whether it is accepted, and has at most the EER `gate.known` on the new domain's development split."""
+        return self.accepted and self.development.eer <= options.known
 
     def better(self, detector: Detector, former: Former, result: Adapted, accept: bool) -> str:
         """Why it shall stand instead of the detector with the trained expert; empty where it shall not.
