@@ -1,1 +1,1 @@
-"""What a graphics card makes of all this: tests, parity, costs, training, commands; `python -m benchmarks.gpu`."""
+"""What a graphics card makes of all this, from tests to kernels; `python -m benchmarks.gpu`."""

@@ -33,7 +33,12 @@ def model_of(setting: Setting) -> WavLMModel:
 
 def base_of(setting: Setting) -> Base:
     """The frozen base of that shape."""
-    return Base(model_of(setting), BaseIdentity("random", "local", "0" * 64), normalised=True)
+    return base_from(model_of(setting))
+
+
+def base_from(model: WavLMModel) -> Base:
+    """A model of `model_of` as a frozen base."""
+    return Base(model, BaseIdentity("random", "local", "0" * 64), normalised=True)
 
 
 def waves_of(setting: Setting, count: int) -> Tensor:
@@ -62,12 +67,17 @@ def mixture_of(base: Base, tables: dict[str, Any], count: int, top_k: int | None
     """The first `count` experts, detached."""
     options = RouterOptions() if top_k is None else RouterOptions(top_k=top_k)
     mixture = Mixture(base, LORA, options).to(next(base.parameters()).device)
+    experts_into(mixture, tables, count)
+    return mixture.requires_grad_(False).eval()
+
+
+def experts_into(mixture: Mixture, tables: dict[str, Any], count: int) -> None:
+    """The first `count` experts of `tables_of` become those of a mixture that has none."""
     mixture.adopt(
         [ExpertSpec(f"e{at}", LORA.rank, LORA.alpha) for at in range(count)],
         {name: (a[:count], b[:count]) for name, (a, b) in tables["experts"].items()},
         [rows[:count] for rows in tables["rows"]],
     )
-    return mixture.requires_grad_(False).eval()
 
 
 def sound(seed: int, seconds: Seconds, buzz: float = 0.0) -> NDArray[np.float32]:

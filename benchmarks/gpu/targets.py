@@ -45,6 +45,21 @@ MOST: list[tuple[str, tuple[str, ...], float]] = [
         ("parity", "scores", "recordings kept", "cuda bf16", "largest_nats"),
         1e-3,
     ),
+    (
+        "bf16, `analyze` with 64 experts over scoring",
+        ("analysis", "bf16", "analyze", "ratio"),
+        1.05,
+    ),
+    (
+        "bf16, memory of `analyze` on four times as many recordings",
+        ("analysis", "bf16", "memory_of_many_over_few"),
+        1.10,
+    ),
+    (
+        "`analyze` in fp32 against the CPU, gates before top-k",
+        ("analysis", "parity", "gates_before_top_k"),
+        1e-4,
+    ),
 ]
 """What it is, where it stands among the parts, and its largest value."""
 

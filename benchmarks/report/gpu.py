@@ -25,6 +25,7 @@ def gpu(found: Found) -> list[str]:
         *table(["part", "ended", "seconds"], ran),
         *_cost(parts.get("cost", {})),
         *_training(parts.get("training", {})),
+        *_analysis(parts.get("analysis", {})),
         *_commands(parts),
     ]
 
@@ -68,6 +69,23 @@ def _training(training: Figures) -> list[str]:
             rows.append([f"ours over PEFT, {kind}", f"{run['ours_over_peft']:.2f}", "–"])
     header = ["", "clips per second", "peak, MiB"]
     return ["### Training one expert\n", *table(header, rows)] if rows else []
+
+
+def _analysis(analysis: Figures) -> list[str]:
+    rows = []
+    for kind in ("fp32", "bf16"):
+        timed = analysis.get(kind, {})
+        for name, row in timed.items() if "error" not in timed else ():
+            if isinstance(row, dict) and ("ms" in row or "seconds" in row):
+                seconds = row["seconds"] if "seconds" in row else row["ms"] / 1e3
+                count = str(row.get("recordings", "the same"))
+                peak = _number(row["peak_mib"], ".0f")
+                rows.append(
+                    [f"{name}, {kind}", count, f"{seconds:.2f}", _number(row.get("ratio"), ".3f"), peak]
+                )
+    header = ["", "recordings", "seconds", "over scoring", "peak, MiB"]
+    about = "From waveforms, with 64 experts; decoding is not counted.\n"
+    return ["### Analysis\n", about, *table(header, rows)] if rows else []
 
 
 def _commands(parts: dict[str, Figures]) -> list[str]:

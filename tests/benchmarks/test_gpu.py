@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import cost, parity, training
+from benchmarks.gpu import analysis, cost, parity, training
+from benchmarks.gpu.material import base_from, model_of, tables_of
 from benchmarks.gpu.setting import Findings, Setting
 from benchmarks.gpu.targets import MOST, judged
 from benchmarks.gpu.timing import Candidate, in_turns
@@ -65,6 +66,34 @@ def test_both_ways_of_training_are_timed(setting, found):
     assert errors(found) == []
     for precision in ("fp32", "bf16"):
         assert found.values[precision]["ours_over_peft"] > 0
+
+
+@pytest.mark.slow
+def test_an_analysis_sees_the_same_on_both_devices_and_is_timed(setting, found):
+    analysis.run(setting, found)
+    assert errors(found) == []
+    assert found.values["parity"] == {
+        "score_nats": 0,
+        "gates_before_top_k": 0,
+        "gates": 0,
+        "choices_that_differ": 0,
+    }
+    for precision in ("fp32", "bf16"):
+        rows = found.values[precision]
+        assert rows["analyze"]["ratio"] > 0.5
+        assert rows["many recordings"]["recordings"] == 4 * rows["few recordings"]["recordings"]
+        assert rows["every expert switched off"]["seconds"] > 0
+
+
+def test_experts_of_an_analysis_are_chosen_between(setting):
+    """Random gates that all went to one expert would show neither a cost nor a difference."""
+    model = model_of(setting)
+    detector = analysis._detector(model, tables_of(base_from(model), analysis.EXPERTS), setting.device)
+    seen = analysis._observed(setting, detector, 2, setting.clips)
+    assert seen.seen.all()
+    assert len(detector.mixture.names) == analysis.EXPERTS
+    assert ((seen.gates > 0).sum(-1) == detector.recipe.router.top_k).all()
+    assert len(set(seen.gates.argmax(-1).flatten().tolist())) > 1
 
 
 def test_a_candidate_that_fails_is_left_out_and_the_others_are_compared(setting, found):
@@ -168,10 +197,17 @@ def test_pages_show_what_a_card_found_and_what_failed():
     rates = {"ours": {"clips_per_second": 25.0, "peak_mib": 2000.0}, "ours_over_peft": 2.5}
     rates["PEFT and Trainer"] = {"clips_per_second": 10.0, "peak_mib": None}
     tests = {"passed": 9, "on_cuda": 4, "failed": ["x: no"]}
+    analysed = {
+        "score": timed,
+        "analyze": timed | {"ratio": 1.04},
+        "many recordings": {"recordings": 512, "seconds": 3.0, "peak_mib": 950.0},
+        "memory_of_many_over_few": 1.2,
+    }
     parts = {
         "checks": {"status": "failed: exit status 1", "tests": tests},
         "cost": {"status": "done", "bf16": {"frozen base": timed, "broken": {"error": "no"}, **mixtures}},
         "training": {"status": "done", "fp32": rates, "bf16": {"error": "no"}},
+        "analysis": {"status": "done", "fp32": {"error": "no"}, "bf16": analysed},
         "commands": {"status": "done", "score": {"seconds": 2.0, "times_real_time": 700.0}},
     }
     results = Results.of(plan)
@@ -186,6 +222,9 @@ def test_pages_show_what_a_card_found_and_what_failed():
     assert "| checks | failed: exit status 1 | 9 |" in page
     assert "| mixture, 256 experts, utterance | 12.50 | 1.256 | 900 |" in page
     assert "broken" not in page
+    assert "| bf16, `analyze` with 64 experts over scoring | ≤ 1.05 | 1.04 | yes |" in page
+    assert "| bf16, memory of `analyze` on four times as many recordings | ≤ 1.1 | 1.2 | no |" in page
+    assert "| many recordings, bf16 | 512 | 3.00 | – | 950 |" in page
     assert "| ours over PEFT, fp32 | 2.50 | – |" in page
     assert "| device tests passed on the card; failed | 4; 1 |" in page
     readme = with_table("<!-- measured -->\n<!-- /measured -->\n", found)
