@@ -109,14 +109,18 @@
     };
   }
 
+  // Heat maps need a width for every column and may be scrolled; all else fits into the page.
+  // Vega makes the place itself as wide as what it drew, so that only what is around it tells the room there is.
+  const fits = (place) => !["usage", "needed", "blocks"].includes(place.dataset.chart);
+
   async function draw(place) {
     const key = place.dataset.chart, detail = place.dataset.detail === "yes";
     const spec = structuredClone((detail ? content.detail : content.charts)[key]);
-    // Heat maps need a width for every column and may be scrolled; all else fits into the page.
-    if (!["usage", "needed", "blocks"].includes(key)) spec.width = Math.max(140, Math.min(spec.width, place.clientWidth - 130));
+    if (fits(place)) spec.width = Math.max(140, Math.min(spec.width, place.parentElement.clientWidth - 130));
     if (detail) spec.datasets = { chosen: chosenRows(key, chosen()) };
     else if (spec.data && spec.data.name && !spec.datasets) spec.datasets = { [spec.data.name]: records(spec.data.name) };
     const made = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: config() });
+    if (views[place.id]) views[place.id].finalize();
     views[place.id] = made.view;
     made.view.addEventListener("click", (_, item) => {
       const attack = item && item.datum && item.datum.attack;
@@ -157,6 +161,16 @@
   dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
   document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
   places.forEach((place) => sight.observe(place));
+  let wide = root.clientWidth, waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      // A phone's bars come and go while it scrolls: only the height changes then.
+      if (root.clientWidth === wide) return;
+      wide = root.clientWidth;
+      for (const place of places) if (views[place.id] && fits(place)) draw(place);
+    }, 150);
+  });
   choose(chosen());
   // On paper, charts are drawn that were not yet in sight.
   addEventListener("beforeprint", () => { for (const place of places) if (!views[place.id]) draw(place); });

@@ -168,6 +168,23 @@ def test_a_narrow_page_does_not_scroll_sideways(small, browser):
 
 
 @needs_chromium
+def test_charts_follow_a_window_that_becomes_narrow_and_wide_again(small, browser):
+    browser.open(small)
+    draw_all(browser)
+    size = "document.querySelector('#chart-errors canvas').getBoundingClientRect().width"
+    wide = browser.value(size)
+    browser.resize(400, 800)
+    browser.wait(f"{size} < 400")
+    browser.resize(1280, 800)
+    browser.wait(f"{size} === {wide}")
+    browser.value("document.querySelector('#chart-errors canvas').dataset.former = 'yes'")
+    browser.value("document.getElementById('theme').click()")
+    browser.wait("document.querySelector('#chart-errors canvas:not([data-former])') !== null")
+    assert browser.value(size) == wide > 400
+    assert browser.complaints == []
+
+
+@needs_chromium
 @pytest.mark.slow
 def test_many_experts_attacks_and_blocks_stay_quick_and_light(tmp_path, browser, monkeypatch):
     for module, name, few in (
