@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_scores
 from molex_adapt.scoretable import is_table, read_table
 from molex_adapt.tandem import evaluate_tandem
+from molex_adapt.text import command_line
 from molex_adapt.trialfile import Trials
 from molex_adapt.truth import read_truth
 
@@ -67,7 +67,7 @@ def evaluate_files(
             f"{key}: every file is {'bona fide' if joined.is_bona_fide[0] else 'spoofed'}. Expected both classes: "
             "without one, error rates do not exist. Check the labels, or add the other class to scores and key."
         )
-    command = shlex.join(["molex-adapt", "evaluate", "--scores", str(scores), "--key", str(key)])
+    command = command_line(["molex-adapt", "evaluate", "--scores", str(scores), "--key", str(key)])
     turn = f"to turn the scores: {command}{'' if negate else ' --negate'}"
     return evaluate_scores(joined, ties=ties, threshold=threshold, turn=turn, trials=trials, curves=curves)
 

@@ -194,9 +194,13 @@ def _is_score_file(path: Path) -> bool:
 
 
 def _is_lines_file(path: Path) -> bool:
-    """Whether every line is a name and a score: the first line of a YAML file may look like one."""
+    """Whether every line is a name and a score as we write it: labels and counts are whole numbers."""
     with path.open("rb") as file:
-        return all(_is_line(line.decode("utf-8", "replace")) for line in file)
+        return all(_is_own_line(line.decode("utf-8", "replace")) for line in file)
+
+
+def _is_own_line(line: str) -> bool:
+    return _is_line(line) and not line.split()[1].lstrip("+-").isdigit()
 
 
 SCORE_FILE = Kind("a score file", _is_score_file)

@@ -1,20 +1,25 @@
 """Texts of others, made safe to show: names of files, attacks and records may be anybody's.
 
-Three places show them: a terminal, which would obey control characters (`visible`); a message, which is one short line
-(`short`, `shown`); and a card in Markdown, in which a text could open links, tables and markup (`markdown`, `code`).
+Four places show them: a terminal, which would obey control characters (`visible`); a message, which is one short line
+(`short`, `shown`); a command that is to be typed (`command_line`); and a
+card in Markdown, in which a text could open links, tables and markup (`markdown`, `code`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import shlex
+import string
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 _KEPT = frozenset("\t\n\u00a0\u3000\u200c\u200d")
 """Not printable to Python, but nothing is hidden by them: space of any width, and what joins letters in Persian."""
 
+_PLAIN = frozenset(f"{string.ascii_letters}{string.digits}/._-")
+"""What a shell takes as it is."""
 _OPENING = str.maketrans(dict.fromkeys("`|<>", " "))
 _LINKING = str.maketrans(dict.fromkeys("[]{}", " "))
 
@@ -48,6 +53,11 @@ def storable(text: str) -> str:
     return whole(text).encode("utf-8", "backslashreplace").decode()
 
 
+def command_line(words: Iterable[str]) -> str:
+    r"""A command as a shell takes it; a word that no terminal can show, such as a name not in UTF-8, as $'\xff'."""
+    return " ".join(shlex.quote(word) if word.isprintable() else f"$'{_in_escapes(word)}'" for word in words)
+
+
 def inert(text: Any) -> str:
     """One line of at most 200 characters that ends no fence, cell or tag."""
     return " ".join(short(text, 200).translate(_OPENING).split())
@@ -66,6 +76,14 @@ def markdown(text: Any) -> str:
     return re.sub(
         r"://|www\.|@", lambda found: f"{found[0][0]}\u2060{found[0][1:]}", line, flags=re.IGNORECASE
     )
+
+
+def _in_escapes(word: str) -> str:
+    try:
+        given = os.fsencode(word)
+    except UnicodeError:  # no name that a file system gave
+        given = word.encode("utf-8", "backslashreplace")
+    return "".join(chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in given)
 
 
 def _one_line(value: Any, say: Callable[[Any], str], most: int) -> str:

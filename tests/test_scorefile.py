@@ -191,7 +191,8 @@ def test_scores_for_the_arena_are_lines_of_name_and_score(tmp_path):
     back = read_scores(path)
     assert (back.filenames, back.values.tolist()) == (("LA_E_1", "LA_E_2"), [0.1, -2.5e-7])
     write_scores(path, ["LA_E_1"], [1.0], form="arena")  # gives way to its like
-    for other in ("schema 1\nbase tiny\n", "schema: 1\n", SCORES):
+    labels = "LA_E_1 0.5\nLA_E_2 1\n"
+    for other in ("schema 1\nbase tiny\n", "schema: 1\n", labels, SCORES):
         path.write_text(other)
         with pytest.raises(DataError, match="is there already and is .*, not a score file of the Arena"):
             write_scores(path, ["LA_E_1"], [1.0], form="arena")

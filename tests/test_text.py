@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from molex_adapt.text import code, inert, markdown, short, shown, storable, visible, whole
+from molex_adapt.text import code, command_line, inert, markdown, short, shown, storable, visible, whole
 
 ANY = st.text(st.characters(codec=None), max_size=400)  # lone surrogates as well
 
@@ -82,3 +84,28 @@ def test_what_is_stored_is_utf_8_and_the_rest_stays(text):
 def test_a_name_that_the_c_locale_has_split_is_whole_again(given, meant):
     assert whole(given) == meant
     assert storable(given) == meant.encode("utf-8", "backslashreplace").decode()
+
+
+def test_a_command_line_is_taken_by_a_shell_as_it_was_meant():
+    words = [
+        "plain/name.wav",
+        "a b",
+        "it's",
+        "größer",
+        "$HOME",
+        "caf\udce9",
+        "a\tb\n",
+        "\x1b[31m",
+        "a\u202eb1",
+        "",
+    ]
+    line = command_line(words)
+    assert visible(line) == line
+    told = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True).stdout
+    assert told.split(b"\0")[:-1] == [os.fsencode(word) for word in words]
+    assert command_line(words[:2]) == "plain/name.wav 'a b'"
+
+
+@given(ANY)
+def test_any_command_line_can_be_shown(text):
+    assert visible(command_line([text])) == command_line([text])

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from molex_adapt.conventions import FRAME_SAMPLES
 
@@ -16,14 +15,14 @@ _BEYOND = 80
 """Samples that a frame of wav2vec 2.0 hears beyond its 20 ms."""
 
 
-def with_room(features: Tensor) -> Tensor:
-    """(B, F, C) zero-padded to one of few numbers of frames.
+def frames_with_room(frames: int) -> int:
+    """At least so many frames, one of few numbers: whole steps, or one less, as convolutions make of so many seconds.
 
     Recordings whose lengths all differ ask for memory in ever new sizes, of which a gigabyte stayed unused between the
     others, and for a program of oneDNN for every shape, which took half of the time in bfloat16.
     """
-    more = _roomy(features.shape[1]) - features.shape[1]
-    return F.pad(features, (0, 0, 0, more)) if more else features
+    step = _step(frames)
+    return frames if frames % step == 0 else frames + -(frames + 1) % step
 
 
 def samples_with_room(samples: int) -> int:
@@ -31,12 +30,6 @@ def samples_with_room(samples: int) -> int:
     step = FRAME_SAMPLES * _step(samples // FRAME_SAMPLES)
     beyond = samples % step
     return samples - beyond + (_BEYOND if 0 < beyond <= _BEYOND else step if beyond else 0)
-
-
-def _roomy(frames: int) -> int:
-    """Whole steps, or one less, as convolutions make of so many seconds."""
-    step = _step(frames)
-    return frames if frames % step == 0 else frames + -(frames + 1) % step
 
 
 def _step(frames: int) -> int:

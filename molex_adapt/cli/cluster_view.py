@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from molex_adapt.cli.tables import empty_table, failures, one_line
+from molex_adapt.text import command_line
 
 if TYPE_CHECKING:
     from molex_adapt.reports import ClusterFeatures, ClusterScores, WorkerShare
@@ -28,7 +28,7 @@ def features_view(report: ClusterFeatures) -> list[RenderableType]:
     return [
         *_shares("What each worker computed", report.workers),
         Text(f"Features of {done} recordings ({report.bytes / 2**20:.1f} MiB) are in {report.folder}"),
-        Text(f"To train with them: MOLEX_CACHE={shlex.quote(report.folder)} molex-adapt train ..."),
+        Text(f"To train with them: MOLEX_CACHE={command_line([report.folder])} molex-adapt train ..."),
         *failures(report.failed),
     ]
 

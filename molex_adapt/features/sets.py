@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from molex_adapt.base import samples_with_room, with_room
+from molex_adapt.base import frames_with_room, samples_with_room
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
 from molex_adapt.data import Table
 from molex_adapt.digest import Digest, sha256
@@ -180,9 +180,13 @@ def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
 
 
 def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Clips (F_i, C) to (B, F, C) zero-padded float32, F as for `with_room`, and (B,) int64 frames."""
+    """Clips (F_i, C) to (B, F, C) zero-padded float32, F as for `frames_with_room`, and (B,) int64 frames."""
     frames = torch.tensor([len(clip) for clip in clips])
-    return with_room(torch.nn.utils.rnn.pad_sequence(list(clips), batch_first=True).float()), frames
+    longest = frames_with_room(int(frames.max()))
+    padded = torch.zeros(len(clips), longest, clips[0].shape[1], device=clips[0].device)
+    for row, clip in zip(padded, clips, strict=True):
+        row[: len(clip)] = clip
+    return padded, frames
 
 
 def crop_at(clip: Tensor, crop: int, place: float) -> Tensor:

@@ -12,6 +12,7 @@ from molex_adapt.recipe import readable
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord, package_versions
 from molex_adapt.registry.store import Store
+from molex_adapt.text import command_line
 
 AGAIN = "again"
 """Name of the registry that the commands make: a copy, brought back to where the expert was not there yet."""
@@ -119,10 +120,10 @@ def _is_untrained(store: Store, record: ExpertRecord, generation: GenerationReco
 
 def _registry_before(store: Store, generation: GenerationRecord, made: list[ExpertRecord]) -> list[str]:
     """Lines that make a registry as it was before the expert."""
-    place = shlex.quote(str(store.path))
+    place = command_line([str(store.path)])
     if generation.parent is None:
-        base = f"{place}/{layout.BASE}" if store.base.embedded else shlex.quote(store.base.id)
-        revision = "" if store.base.embedded else f" --revision {shlex.quote(store.base.revision)}"
+        base = f"{place}/{layout.BASE}" if store.base.embedded else command_line([store.base.id])
+        revision = "" if store.base.embedded else f" --revision {command_line([store.base.revision])}"
         return [f"molex-adapt init {base}{revision} --registry {AGAIN}"]
     return [
         f"cp -r {place} {AGAIN}",
@@ -154,7 +155,7 @@ def _training(
         words += ["--device", device]
     if (most := record.machine.get("micro_batch", "")).isdecimal():
         words += ["--micro-batch", most]
-    line = shlex.join(["molex-adapt", *words, "--registry", AGAIN])
+    line = command_line(["molex-adapt", *words, "--registry", AGAIN])
     threads = record.machine.get("threads", "")
     return f"OMP_NUM_THREADS={threads} {line}" if threads.isdecimal() else line
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molex_adapt.base import samples_with_room, with_room
+from molex_adapt.base import frames_with_room, samples_with_room
+from molex_adapt.features import pad_clips
 
 
 def test_room_for_samples_is_enough_and_little():
@@ -30,8 +31,10 @@ def test_whole_steps_and_crops_of_whole_steps_stay(samples, room):
     ("frames", "room"),
     [(1, 4), (48, 49), (99, 99), (100, 100), (101, 109), (201, 219), (1_491, 1_499), (1_500, 1_500)],
 )
-def test_room_for_frames_is_zero(frames, room):
-    features = torch.ones(2, frames, 3)
-    found = with_room(features)
-    assert found.shape == (2, room, 3)
-    assert torch.equal(found[:, :frames], features) and not found[:, frames:].any()
+def test_room_for_frames_is_enough_and_zero(frames, room):
+    assert frames_with_room(frames) == room
+    clips = [torch.ones(frames, 3), torch.ones(1, 3, dtype=torch.float16)]
+    padded, lengths = pad_clips(clips)
+    assert (padded.shape, padded.dtype, lengths.tolist()) == ((2, room, 3), torch.float32, [frames, 1])
+    for row, length in zip(padded, lengths.tolist(), strict=True):
+        assert torch.equal(row[:length], torch.ones(length, 3)) and not row[length:].any()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from molex_adapt.cli.tables import failures
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR
 from molex_adapt.errors import MolexError
 from molex_adapt.processes import is_first
+from molex_adapt.text import command_line
 
 if TYPE_CHECKING:
     from molex_adapt.reports import ScoreReport
@@ -177,7 +177,7 @@ def _journal(out: Path) -> Path:
 
 def _again() -> str:
     words = ["molex-adapt", *sys.argv[1:]]
-    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+    return command_line(words if "--resume" in words else [*words, "--resume"])
 
 
 def _written(answer: Answer, report: ScoreReport, out: Path, truth: Key | None, form: Form) -> Answer:
