@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from molex_adapt.cli.garbage import spare_the_collector
+from molex_adapt.cli.own_process import spare_the_collector
 from molex_adapt.digest import sha256_of_file
 
 spare_the_collector()

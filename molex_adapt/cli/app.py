@@ -11,8 +11,8 @@ import typer
 
 import molex_adapt
 from molex_adapt.cli.errors import reported
-from molex_adapt.cli.garbage import spare_the_collector
 from molex_adapt.cli.output import show
+from molex_adapt.cli.own_process import keep_few_programs, spare_the_collector
 from molex_adapt.cli.several import as_one_of_several
 from molex_adapt.cli.terminal import open_streams
 
@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, refused or done in part, 2 wrong usage, 130 interrupted."""
     if arguments is None:  # nobody else's process
         spare_the_collector()
+        keep_few_programs()
         arguments = sys.argv[1:]
     open_streams()
     with as_one_of_several(arguments[0] if arguments else ""), reported():

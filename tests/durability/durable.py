@@ -26,7 +26,7 @@ import torch
 
 import molex_adapt.train.checkpoints
 from molex_adapt.api import Registry, Run
-from molex_adapt.cli.garbage import spare_the_collector
+from molex_adapt.cli.own_process import spare_the_collector
 from molex_adapt.errors import MolexError
 from molex_adapt.progress import Silent
 from molex_adapt.registry import GenerationDraft, NewExpert, Store
