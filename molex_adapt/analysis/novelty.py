@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.errors import DataError
-from molex_adapt.findings import Interval, LeftOut
 
 Floats: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -31,8 +30,6 @@ _FOLDS = 5
 _MOST_AXES, _FEWEST_PER_AXIS = 32, 8
 _SHRINKAGE = 0.1
 _CLIP = 6.0
-_FEWEST = 8
-"""Recordings of an attack that is left out; fewer say nothing."""
 _FEWEST_SOURCES = 10
 
 
@@ -147,41 +144,6 @@ def p_values(distances: Floats, known: Floats) -> Floats:
     below = np.searchsorted(np.sort(known), distances, side="left")
     found: Floats = (1 + len(known) - below) / (len(known) + 1)
     return found
-
-
-def left_out(known: KnownSpeech, bona_fide: str) -> list[LeftOut]:
-    """How well each known attack is found when it is not known: AUROC against the others, on unseen sources."""
-    counts = {name: known.kinds.count(name) for name in dict.fromkeys(known.kinds)}
-    names = [name for name, count in counts.items() if name != bona_fide and count >= _FEWEST]
-    found = (_without(known, name) for name in names)
-    return [item for item in found if item is not None]
-
-
-def _without(known: KnownSpeech, name: str) -> LeftOut | None:
-    """None where too little else is known."""
-    novel = np.array([kind == name for kind in known.kinds])
-    fold, distance = known.fold, np.full(len(novel), np.nan)
-    if min(((fold != at) & ~novel).sum() for at in range(_FOLDS)) < _FEWEST:
-        return None
-    for at in range(_FOLDS):
-        if (fold == at).any():
-            rest = known.pick((fold != at) & ~novel)
-            distance[fold == at] = Space.of(rest.heard, rest.kinds).distances(known.pick(fold == at).heard)[0]
-    area, interval = _area(distance[novel], distance[~novel])
-    return LeftOut(name, area, interval, int(novel.sum()))
-
-
-def _area(novel: Floats, known: Floats) -> tuple[float, Interval]:
-    """AUROC with the interval of Hanley and McNeil 1982."""
-    from scipy.stats import rankdata
-
-    few, many = len(novel), len(known)
-    ranks = rankdata(np.concatenate([novel, known]))[:few]
-    area = float((ranks.sum() - few * (few + 1) / 2) / (few * many))
-    one, two = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (few - 1) * (one - area**2) + (many - 1) * (two - area**2)
-    error = 1.96 * float(np.sqrt(max(0.0, variance) / (few * many)))
-    return area, (max(0.0, area - error), min(1.0, area + error))
 
 
 def _joined(views: Sequence[Floats], centres: Sequence[Floats], spreads: Sequence[Floats]) -> Floats:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.analysis.corpus import Corpus
+from molex_adapt.analysis.left_out import left_out
 from molex_adapt.analysis.novelty import (
     ALPHA,
     BothViews,
     KnownSpeech,
     Space,
     known_distances,
-    left_out,
     p_values,
 )
 from molex_adapt.analysis.observe import Portion, decoded, observe, observe_features
@@ -78,7 +78,7 @@ def novelty(
     paths = [corpus.keys[int(i)] for i in observed.profiled]
     order = np.argsort(-distances)[:MOST_LISTED]
     new = int((p <= ALPHA).sum())
-    areas = left_out(known, BONA_FIDE)
+    areas, interval = left_out(known, BONA_FIDE)
     found = Novelty(
         recordings=len(paths),
         unlike=new,
@@ -88,6 +88,7 @@ def novelty(
         families=_families(space.place(heard), p, nearest, observed.gates, detector.mixture.names),
         left_out=areas,
         auroc=float(np.mean([item.auroc for item in areas])) if areas else None,
+        auroc_ci=interval,
         known=len(known.kinds),
         failed=failed,
     )

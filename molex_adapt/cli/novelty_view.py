@@ -43,7 +43,7 @@ def novelty_view(report: Novelty) -> list[RenderableType]:
 
 
 def _trust(report: Novelty) -> list[RenderableType]:
-    if report.auroc is None:
+    if report.auroc is None or report.auroc_ci is None:
         return [Text("Known attacks have too few recordings each to say how well new ones are found.")]
     table = empty_table("Each known attack, if it were new: AUROC against all other known speech")
     table.add_column("attack", no_wrap=True)
@@ -54,4 +54,8 @@ def _trust(report: Novelty) -> list[RenderableType]:
         table.add_row(
             whole_words(item.attack), f"{item.auroc:.2f} ({low:.2f}–{high:.2f})", str(item.recordings)
         )
-    return [table, Text(f"Mean {report.auroc:.2f}, on {report.known} known recordings")]
+    low, high = report.auroc_ci
+    return [
+        table,
+        Text(f"Mean {report.auroc:.2f} ({low:.2f}–{high:.2f}), on {report.known} known recordings"),
+    ]

@@ -61,6 +61,8 @@ class Novelty:
     left_out: list[LeftOut]
     auroc: float | None
     """Mean over attacks that are left out; None where each has too few recordings."""
+    auroc_ci: Interval | None
+    """Of 1000 bootstraps over the sources of known speech."""
     known: int
     """Recordings that it is compared with."""
     sentence: str = ""

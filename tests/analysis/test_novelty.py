@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from molex_adapt.analysis.left_out import _Apart, _resampled, left_out
 from molex_adapt.analysis.novelty import (
     BothViews,
     KnownSpeech,
     Space,
     known_distances,
-    left_out,
     p_values,
 )
 from molex_adapt.analysis.unlabelled import known_of_table, novelty
@@ -65,14 +66,43 @@ def test_the_nearest_kind_is_named():
 
 def test_an_attack_that_is_left_out_is_found_only_if_it_differs():
     rng = np.random.default_rng(2)
-    apart = {item.attack: item for item in left_out(known(rng, offset=4.0), "bonafide")}
-    alike = {item.attack: item for item in left_out(known(rng, offset=0.0), "bonafide")}
+    apart = {item.attack: item for item in left_out(known(rng, offset=4.0), "bonafide")[0]}
+    alike = {item.attack: item for item in left_out(known(rng, offset=0.0), "bonafide")[0]}
     assert apart.keys() == alike.keys() == {"buzz", "hum"}
     for name, item in apart.items():
         assert item.auroc > 0.8 and item.ci[0] > 0.7
         assert alike[name].ci[0] < 0.5 < alike[name].ci[1]
         assert item.recordings == 60
-    assert left_out(known(rng, each=7 + 4).pick(np.arange(33) < 18), "bonafide") == []
+    assert left_out(known(rng, each=7 + 4).pick(np.arange(33) < 18), "bonafide") == ([], None)
+
+
+def test_areas_are_resampled_by_source():
+    """Copies of a recording say no more than it does; recordings of ten times as many sources do."""
+    rng = np.random.default_rng(5)
+    own = known(rng, each=20, offset=1.0)
+    novel, distances = np.array(own.kinds) == "buzz", rng.normal(size=60)
+    tenfold = np.repeat(np.arange(60), 10)
+    copies = own.pick(tenfold)
+    others = replace(copies, sources=tuple(map(str, range(600))))
+    apart = [_Apart.of("buzz", novel, distances)], [_Apart.of("buzz", novel[tenfold], distances[tenfold])]
+    areas = _resampled(apart[0], own)
+    assert areas.shape == (1000, 1)
+    assert np.allclose(_resampled(apart[1], copies), areas, atol=1e-12)
+    assert _resampled(apart[1], others).std() < 0.5 * areas.std()
+
+
+def test_the_mean_of_areas_lies_in_its_interval():
+    areas, interval = left_out(known(np.random.default_rng(6), offset=1.0), "bonafide")
+    assert interval[0] < np.mean([item.auroc for item in areas]) < interval[1]
+    assert all(item.ci[0] <= item.auroc <= item.ci[1] for item in areas)
+
+
+def test_an_area_is_the_share_of_pairs_in_order():
+    novel = np.array([True, False, True, False, False])
+    apart = _Apart.of("buzz", novel, np.array([2.0, 2.0, 3.0, 1.0, 4.0]))
+    assert apart.area == (1.5 + 2) / 6
+    weights = np.array([[1, 1, 1, 1, 1], [2, 0, 0, 1, 1], [0, 3, 1, 0, 2]])
+    assert apart.areas(weights).tolist() == [3.5 / 6, 0.5, 0.6]
 
 
 def test_where_one_attack_is_all_that_is_known_nothing_is_left_out():
@@ -80,7 +110,7 @@ def test_where_one_attack_is_all_that_is_known_nothing_is_left_out():
     kinds = np.array(own.kinds)
     for others in (0, 1):
         kept = (kinds == "buzz") | ((kinds == "bonafide") & (np.arange(len(kinds)) < others))
-        assert left_out(own.pick(kept), "bonafide") == []
+        assert left_out(own.pick(kept), "bonafide") == ([], None)
 
 
 @pytest.mark.parametrize("count", [0, 1])

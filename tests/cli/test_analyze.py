@@ -67,14 +67,21 @@ def test_analyze_compares_two_generations(run, api, tmp_path):
 def test_analyze_of_a_folder_without_labels_says_what_is_new(run, api, tmp_path):
     api.answers["novelty"] = Novelty(
         40, 9, 0.05, 0.001, [Unlike("a/very/long/path/" * 6 + "x.wav", 0.01, 8.5, "neural_vocoder")],
-        [NovelGroup(9, 1.0, "bonafide", "codec_x", 0.7)], [LeftOut("world", 0.93, (0.87, 0.99), 32)], 0.93, 384,
+        [NovelGroup(9, 1.0, "bonafide", "codec_x", 0.7)], [LeftOut("world", 0.93, (0.87, 0.99), 32)], 0.93,
+        (0.9, 0.95), 384,
         "9 of 40 recordings (22 %) are unlike anything known", 5,
     )  # fmt: skip
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "a.wav").write_bytes(b"RIFF")
     ran = run("analyze", tmp_path / "new")
     assert ran.status == 0 and max(len(line) for line in ran.out.splitlines()) <= 80
-    for text in ("9 of 40 recordings", "neural_vocoder", "0.93 (0.87–0.99)", "100 %"):
+    for text in (
+        "9 of 40 recordings",
+        "neural_vocoder",
+        "0.93 (0.87–0.99)",
+        "Mean 0.93 (0.90–0.95)",
+        "100 %",
+    ):
         assert text in ran.out
     assert run("analyze", tmp_path / "new", "--json").json["novelty"]["auroc"] == 0.93
     assert run("analyze", tmp_path / "new", "--out", tmp_path / "out").status == 2
