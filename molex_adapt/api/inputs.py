@@ -10,6 +10,8 @@ from typing import TypeAlias
 from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, PER_ATTACK, Precision
 from molex_adapt.data import Table, Utterance, read
 from molex_adapt.data.folder import Found, search
+from molex_adapt.data.formats import FORMATS
+from molex_adapt.data.manifest import read_paths
 from molex_adapt.data.read import names_parts
 from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.recipe import Recipe, validate, with_structure_of
@@ -33,7 +35,8 @@ def several(data: Sequence[Data] | Data) -> Sequence[Data]:
 def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
     """Files, and the audio files of folders, as a table without truth; a table as it is.
 
-    Of a part of a data set (`DIR#eval`) and of one on the Hub, the recordings that it lists.
+    Of a manifest, of a part of a data set (`DIR#eval`) and of one on the Hub, the recordings that it lists; a manifest
+    needs no labels here.
 
     Raises:
         DataError: nothing is there to score.
@@ -61,6 +64,8 @@ def recordings(inputs: Sequence[Path | str] | Path | str | Table) -> Table:
 def _found(item: Path) -> Found:
     if names_parts(item):
         return Found([utterance.path for utterance in read(item)], [])
+    if item.suffix.lower() in FORMATS and item.is_file():
+        return Found(read_paths(item), [])
     return search(item) if item.is_dir() else Found([item], [])
 
 

@@ -41,7 +41,7 @@ def read_entry(row: Mapping[str, Any], base: Path, number: int) -> Entry:
     Raises:
         RowError: a value that cannot be meant.
     """
-    written = _path(row.get("path"))
+    written = path_of(row.get("path"))
     label = _label(row.get("label"))
     source, folder_attack, certain = origin_of(_below(written, base), label)
     given_source = _word(row, "source")
@@ -74,7 +74,8 @@ def _below(written: str, base: Path) -> PurePosixPath:
     return PurePosixPath(path.relative_to(top) if path.is_relative_to(top) else path.name)
 
 
-def _path(value: Any) -> str:
+def path_of(value: Any) -> str:
+    """A path as it is written; RowError where the cell holds none."""
     if not isinstance(value, str) or cell(value) is None:
         raise RowError(f"the path is {shown(value)}; expected the name of an audio file")
     if re.match(r"[a-z][a-z0-9+]+://", value, re.IGNORECASE):

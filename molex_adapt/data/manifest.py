@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from molex_adapt.atomic import replacing
-from molex_adapt.conventions import Label, Split
-from molex_adapt.data.entries import Entry, RowError, plain, read_entry
+from molex_adapt.conventions import BONA_FIDE, Label, Split
+from molex_adapt.data.entries import Entry, RowError, path_of, plain, read_entry
 from molex_adapt.data.formats import read_rows, write_rows
 from molex_adapt.data.places import settled
 from molex_adapt.data.table import Table, Utterance
@@ -70,6 +70,29 @@ def read_listed(path: Path) -> list[Utterance]:
         DataError: as `read_manifest`, except for audio that is missing.
     """
     return [item.utterance for item in _entries(path, Path())]
+
+
+def read_paths(path: Path) -> list[Path]:
+    """The recordings that a manifest names; its other columns are not asked for, not even labels.
+
+    Raises:
+        DataError: unreadable, no column of paths, rows without one, or none of the files there.
+    """
+    columns, rows = read_rows(path)
+    column = choose_columns(path, columns, ("path",))["path"]
+    found: list[Utterance] = []
+    faults: list[str] = []
+    for number, row in rows:
+        try:
+            written = path_of(row.get(column))
+        except RowError as fault:
+            faults.append(f"row {number}: {fault}")
+        else:
+            found.append(Utterance(Path(os.path.normpath(path.parent / written)), BONA_FIDE, source=written))
+    _refuse_faults(path, faults, len(found))
+    paths = [item.path for item in settled(found)[0]]
+    require_some_exist(path, path.parent, paths[:_PROBED])
+    return paths
 
 
 def list_manifest(path: Path) -> tuple[list[Entry], list[tuple[int, RowError]]]:

@@ -38,7 +38,7 @@ def score(
         list[Path],
         typer.Argument(
             metavar="AUDIO",
-            help="Recordings, folders of them, or parts of a data set: DIR#eval.",
+            help="Recordings, folders of them, manifests (their paths alone), or parts of a data set: DIR#eval.",
             show_default=False,
         ),
     ],
@@ -114,6 +114,7 @@ def score(
 
       molex-adapt score call.wav podcast.mp3 --prior 0.9
       molex-adapt score recordings/ --out scores.csv --resume
+      molex-adapt score manifest.csv --out scores.parquet
       molex-adapt score recordings/ --registry exported/
     """
     _check_options(out, key, resume, prior, error)
