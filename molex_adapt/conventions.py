@@ -40,6 +40,9 @@ NO_CONDITION = "none"
 DRAWN = "drawn"
 """The condition of a recording that went through others, drawn for it alone."""
 
+EXPORT = "detector.json"
+"""What stands beside an exported detector, and in no registry."""
+
 LARGEST_INTEGER = 2**53
 """Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""
 

@@ -11,7 +11,7 @@ from molex_adapt.conventions import BONA_FIDE, NAME_PATTERN, PER_ATTACK, Precisi
 from molex_adapt.data import Table, Utterance, read
 from molex_adapt.data.folder import Found, search
 from molex_adapt.data.formats import FORMATS
-from molex_adapt.data.manifest import read_paths
+from molex_adapt.data.manifest import read_unlabelled
 from molex_adapt.data.read import names_parts
 from molex_adapt.errors import DataError, RecipeError
 from molex_adapt.recipe import Recipe, validate, with_structure_of
@@ -65,7 +65,7 @@ def _found(item: Path) -> Found:
     if names_parts(item):
         return Found([utterance.path for utterance in read(item)], [])
     if item.suffix.lower() in FORMATS and item.is_file():
-        return Found(read_paths(item), [])
+        return Found([utterance.path for utterance in read_unlabelled(item)], [])
     return search(item) if item.is_dir() else Found([item], [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ class Learning(OpenRegistry):
         if names:
             owners = dict.fromkeys(names, (str(domain), whole))
         training.require_free(owners)
+        training.asked["readout only"] = str(readout_only)
         with training.checkpoints("train", owners) as kept:
             result = train_first(
                 training.detector, domains, training.recipe, run, names, kept, readout_only=readout_only
@@ -124,8 +126,9 @@ class Learning(OpenRegistry):
         self.store.require_writable()
         name = check_name(name or check_name(domain, "domain"), "expert")
         active = self.store.active
+        tables = [table_of(item) for item in check]  # before the features of all others
         if active is None:
-            return self.train(
+            report = self.train(
                 data,
                 domain=domain,
                 experts=[name],
@@ -134,15 +137,23 @@ class Learning(OpenRegistry):
                 readout_only=readout_only,
                 run=run,
             )
+            given = {"--check": tables, "--accept": accept, "--if-needed": if_needed}
+            idle = " and ".join(option for option, value in given.items() if value)
+            told = [f"the registry was empty, and there was nothing for {idle} to decide"] if idle else []
+            return replace(report, remarks=[*report.remarks, *told])
         training = Training.begin(self.store, active, recipe, licence, run, domain)
         training.require_free([name])
         if readout_only:
             require_readout(training.detector)
-        tables = [table_of(item) for item in check]  # before the features of all others
         prepared = training.prepare(data)
         for table in tables:
             training.check_on(table, domain)
         owners = {name: (domain, prepared)}
+        training.asked |= {
+            "accept": str(accept),
+            "if needed": str(if_needed),
+            "readout only": str(readout_only),
+        }
         if active.is_published:
             training.remarks.append(
                 "nothing is kept of what the published detector learnt: what the expert does to it there is not "
@@ -188,6 +199,7 @@ class Learning(OpenRegistry):
         active = self.store.generation()
         training = Training.begin(self.store, active, recipe, "other", run)
         domains = by_domain_of_all([training.prepare(item) for item in several(data)])
+        training.asked["accept"] = str(accept)
         with training.checkpoints("retrain-router", {}) as kept:
             result = retrain_routers(
                 training.detector, domains, training.old, active.threshold, training.recipe, run, kept

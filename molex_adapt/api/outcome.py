@@ -99,7 +99,7 @@ def write_generation(
         gain=result.gain,
         novel=next((domain for domain, _ in owners.values()), None) if result.before else None,
         seconds=result.seconds,
-        failed=tuple(failed for item in training.data for failed in item.failed),
+        failed=(*(failed for item in training.data for failed in item.failed), *training.failed),
         remarks=remarks,
         refused=result.refused,
         not_measured=result.not_measured,

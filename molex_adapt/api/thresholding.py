@@ -19,6 +19,7 @@ from molex_adapt.api.known import old_domains
 from molex_adapt.api.outcome import machine_of
 from molex_adapt.conventions import BONA_FIDE, SPOOF
 from molex_adapt.data import Table
+from molex_adapt.data.remarks import on_table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
 from molex_adapt.features import score_table
@@ -118,6 +119,7 @@ def change_threshold(
         unheard=None if unheard is None else Unheard(**unheard.model_dump(), generation=number),
         failed=failed,
         seconds=time.monotonic() - started,
+        remarks=on_table(table),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from molex_adapt.api.inputs import Data, check_name, recipe_on
 from molex_adapt.api.known import old_domains
 from molex_adapt.conventions import SPLITS
+from molex_adapt.data import Failed
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import DataError, RegistryError
@@ -21,6 +22,7 @@ from molex_adapt.registry.assemble import build_detector, open_base, published_d
 from molex_adapt.registry.checkpoints import RunFolder
 from molex_adapt.registry.records import OTHER_LICENCE, package_versions
 from molex_adapt.run import Run
+from molex_adapt.text import storable
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.old import OldDomain
@@ -53,6 +55,10 @@ class Training:
     """What is trained and measured on, so far."""
     remarks: list[str] = field(default_factory=list)
     """What is to be said besides what training finds."""
+    failed: list[Failed] = field(default_factory=list)
+    """What could not be used of what old domains are checked on."""
+    asked: dict[str, str] = field(default_factory=dict)
+    """What else decides the result and was asked for, by what it is called in messages."""
 
     @classmethod
     def begin(
@@ -114,7 +120,9 @@ class Training:
         Raises:
             DataError: it cannot be used, or has the new domain's own attack.
         """
-        table, features = prepare_check(self.detector, data, self.recipe, self.run)
+        table, features, lost = prepare_check(self.detector, data, self.recipe, self.run)
+        self.failed += lost
+        self.asked["checked on"] = f"{self.asked.get('checked on', '')} {table.digest()}".strip()
         old = dict(self.old)
         for given, attacks in table.domains.items():
             name = given.lower()
@@ -170,6 +178,8 @@ class Training:
             "parent generation": self._parent_identity(),
             "base": self.store.base.sha256,
             "device": str(self.detector.device),
+            "licence": storable(self.licence),
+            **self.asked,
             **{f"version of {name}": version for name, version in package_versions().items()},
             **_flat(self.recipe.model_dump(mode="json"), "recipe "),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molex_adapt.conventions import NULL_DOMAIN
-from molex_adapt.text import visible
+from molex_adapt.text import command_line, visible
 
 if TYPE_CHECKING:  # the start-up of every command passes here: no numpy
     from molex_adapt.api import Course, Figure, Forgetting, GenerationStep
@@ -35,10 +36,10 @@ _STARRED = (
 )
 
 
-def stage_table(report: StageReport) -> list[RenderableType]:
+def stage_table(report: StageReport, registry: Path) -> list[RenderableType]:
     """Before and after, domain by domain, and what came of it."""
     figures = comparison_table(report, report.refused, report.not_measured)
-    return [*figures, *failures(report.failed), *_outcome(report)]
+    return [*figures, *failures(report.failed), *_outcome(report, registry)]
 
 
 def comparison_table(
@@ -229,7 +230,7 @@ def drift_table(changes: Mapping[str, Change]) -> list[RenderableType]:
     return [table]
 
 
-def _outcome(report: StageReport) -> list[RenderableType]:
+def _outcome(report: StageReport, registry: Path) -> list[RenderableType]:
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items() if seconds)
     if report.activated:
         line = Text(f"Generation {report.generation} is active", style="bold green")
@@ -253,7 +254,8 @@ def _outcome(report: StageReport) -> list[RenderableType]:
     if report.not_measured:
         reasons.append(Text(f"  Not measured, no recordings kept: {', '.join(report.not_measured)}"))
     if not report.activated:
-        reasons.append(Text(f"  To activate it all the same: molex-adapt rollback {report.generation}"))
+        words = ["molex-adapt", "rollback", str(report.generation), "--registry", str(registry)]
+        reasons.append(Text(f"  To activate it all the same: {command_line(words)}"))
     return [line, *reasons]
 
 

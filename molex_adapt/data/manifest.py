@@ -12,7 +12,7 @@ from typing import Any
 from molex_adapt.atomic import replacing
 from molex_adapt.conventions import BONA_FIDE, Label, Split
 from molex_adapt.data.entries import Entry, RowError, path_of, plain, read_entry
-from molex_adapt.data.formats import read_rows, write_rows
+from molex_adapt.data.formats import cell, read_rows, write_rows
 from molex_adapt.data.places import settled
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
@@ -72,27 +72,34 @@ def read_listed(path: Path) -> list[Utterance]:
     return [item.utterance for item in _entries(path, Path())]
 
 
-def read_paths(path: Path) -> list[Path]:
-    """The recordings that a manifest names; its other columns are not asked for, not even labels.
+def read_unlabelled(path: Path) -> Table:
+    """The recordings that a manifest names, and their speakers, as real speech; labels are not asked for.
 
     Raises:
         DataError: unreadable, no column of paths, rows without one, or none of the files there.
     """
     columns, rows = read_rows(path)
-    column = choose_columns(path, columns, ("path",))["path"]
+    chosen = choose_columns(path, columns, ("path",))
     found: list[Utterance] = []
     faults: list[str] = []
     for number, row in rows:
         try:
-            written = path_of(row.get(column))
+            written = path_of(row.get(chosen["path"]))
         except RowError as fault:
             faults.append(f"row {number}: {fault}")
-        else:
-            found.append(Utterance(Path(os.path.normpath(path.parent / written)), BONA_FIDE, source=written))
+            continue
+        speaker = cell(row.get(chosen["speaker"])) if "speaker" in chosen else None
+        place = Path(os.path.normpath(path.parent / written))
+        found.append(Utterance(place, BONA_FIDE, source=written, speaker=speaker))
     _refuse_faults(path, faults, len(found))
-    paths = [item.path for item in settled(found)[0]]
-    require_some_exist(path, path.parent, paths[:_PROBED])
-    return paths
+    utterances, remarks = settled(found)
+    require_some_exist(path, path.parent, [item.path for item in utterances[:_PROBED]])
+    return Table(tuple(utterances), str(path), remarks=tuple(remarks))
+
+
+def has_labels(path: Path) -> bool:
+    """Whether a manifest has a column of labels; DataError where it has none of paths either."""
+    return "label" in choose_columns(path, read_rows(path)[0], ("path",))
 
 
 def list_manifest(path: Path) -> tuple[list[Entry], list[tuple[int, RowError]]]:

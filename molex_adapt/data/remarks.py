@@ -35,7 +35,7 @@ OUTSIDE: frozenset[Kind] = frozenset(("short", "narrow", "gaps", "faint", "phase
 
 _HEADINGS: dict[Kind, str] = {
     "short": f"less than {LEAST_SPEECH:g} s of speech",
-    "narrow": f"band narrower than {NARROWEST_BAND / 1000:g} kHz",
+    "narrow": f"band narrower than {(NARROWEST_BAND - _BAND_TOLERANCE) / 1000:g} kHz",
     "gaps": "digital silence",
     "clipped": "clipped",
     "faint": "very low level",

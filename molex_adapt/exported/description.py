@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from molex_adapt.conventions import EXPORT
 from molex_adapt.errors import RegistryError
 from molex_adapt.outputs import held_names
 from molex_adapt.plain import load_json
 
-DESCRIPTION = "detector.json"
+DESCRIPTION = EXPORT
 ONNX = "detector.onnx"
 ONNX_WEIGHTS = "detector.onnx.data"
 """Beside it where weights and graph together are more than its format can hold in one file."""

@@ -164,7 +164,6 @@ class Router(nn.Module):
             logits = logits.masked_fill(own, -torch.inf)
             count = max(1, min(count, logits.shape[-1] - 1))
         values, chosen = logits.topk(count, dim=-1)
-        # Where there is no other expert, its softmax over nothing is not a number, and its gate is 0 as well.
         weights = shares_of(values, self.rest).masked_fill(chosen == off, 0.0)
         return Routing(chosen, weights, logits, self.rest)
 
@@ -175,8 +174,12 @@ def contenders(logits: Tensor, rest: bool) -> Tensor:
 
 
 def shares_of(logits: Tensor, rest: bool) -> Tensor:
-    """(..., E) gate logits to the shares (..., E) of the experts, which leave that of the rest."""
-    return contenders(logits, rest).softmax(-1)[..., : logits.shape[-1]]
+    """(..., E) gate logits to the shares (..., E) of the experts, which leave that of the rest.
+
+    Closed gates have none, also where there are no others that could take everything.
+    """
+    shares = contenders(logits, rest).softmax(-1)[..., : logits.shape[-1]]
+    return shares.masked_fill(logits < -_CLOSED / 2, 0.0)
 
 
 def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from molex_adapt.conventions import EXPORT
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import layout
 from molex_adapt.registry.draft import GenerationDraft
@@ -74,7 +75,17 @@ class Store:
         if not (folder / layout.REGISTRY).exists():
             from molex_adapt.registry import create
 
+            if (folder / EXPORT).exists():
+                raise RegistryError(
+                    f"{folder} is an export, which molex-adapt score takes alone. Name the registry that it was made "
+                    "of by --registry or $MOLEX_REGISTRY."
+                )
             broken = " Its creation was interrupted." if (folder / create.CREATING).exists() else ""
+            if not broken and (folder / layout.GENERATIONS).exists():
+                raise RegistryError(
+                    f"{folder} has generations and no {layout.REGISTRY}, which says which of them is active. "
+                    f"Restore it from a copy, or make another registry."
+                )
             raise RegistryError(
                 f"{folder} holds no registry ({layout.REGISTRY} is missing).{broken} Make one with "
                 f"molex-adapt init embedded --registry {folder} (the shipped detector; or a base of your own in place "

@@ -97,6 +97,8 @@ def _check_base(root: Path, base: BaseRecord) -> None:
     files.require_plain(folder / "config.json", root)
     for path in sorted(folder.glob("*.safetensors")):
         files.require_plain(path, root)
+    if not any(folder.glob("*.safetensors")):
+        raise RegistryError(f"the embedded base in {folder} has no weights. {files.RESTORE}")
     found = weights_digest(folder)
     if found != base.sha256:
         raise RegistryError(

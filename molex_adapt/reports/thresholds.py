@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molex_adapt.conventions import Seconds
@@ -53,6 +53,8 @@ class ThresholdReport:
     failed: tuple[Failed, ...] = ()
     seconds: Seconds = 0.0
     """Wall-clock time."""
+    remarks: list[str] = field(default_factory=list)
+    """How the speech was read, and what lay beside it."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; pairs are [before, after]."""
@@ -67,4 +69,5 @@ class ThresholdReport:
             "unheard": None if self.unheard is None else self.unheard.as_dict(),
             "failed": [item.as_dict() for item in self.failed],
             "seconds": self.seconds,
+            "remarks": list(self.remarks),
         }

@@ -13,7 +13,10 @@ from pathlib import Path
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, Seconds
 from molex_adapt.data.containers import AUDIO_SUFFIXES
 from molex_adapt.data.folder import class_folders
+from molex_adapt.data.formats import FORMATS
+from molex_adapt.data.manifest import has_labels, read_unlabelled
 from molex_adapt.data.read import holds_list, read
+from molex_adapt.data.sniff import holds_audio
 from molex_adapt.data.table import Failed, Table, Utterance
 from molex_adapt.errors import AudioError, DataError
 
@@ -34,7 +37,7 @@ def prompts(
     folder: Path,
     *,
     voices: Collection[str] | None = None,
-    suffixes: Collection[str] = AUDIO_SUFFIXES,
+    suffixes: Collection[str] | None = None,
     min_seconds: Seconds = MIN_SECONDS,
     transcripts: Path = TRANSCRIPTS,
 ) -> Table:
@@ -48,7 +51,8 @@ def prompts(
     Args:
         folder: where to look, recursively.
         voices: first sub-folders to look in; None for all there are.
-        suffixes: of the files that count, in lower case with their dot.
+        suffixes: of the files that count, in lower case with their dot; None for all that are audio, by their suffix
+            or else by how they begin. Others are in `Table.passed_over`.
         min_seconds: shorter recordings are left out, as are unreadable ones.
         transcripts: folder with Debian's `asterisk-core-sounds-<language>` documentation.
 
@@ -62,7 +66,10 @@ def prompts(
             f"{folder} is not a folder. Expected one with recordings of real speech; check the path."
         )
     places = [folder] if voices is None else [folder / voice for voice in voices]
-    paths = sorted(path for place in places for path in _files(place) if path.suffix.lower() in suffixes)
+    paths: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(path for place in places for path in _files(place)):
+        (paths if _counts(path, suffixes) else others).append(path)
     texts = {part: _transcript(part, transcripts) for part in {_first_folder(path, folder) for path in paths}}
     rows, left_out = [], []
     for path in paths:
@@ -74,17 +81,20 @@ def prompts(
     if not rows:
         raise DataError(
             f"{folder} has no speech of at least {min_seconds} s among its {len(paths)} audio files. Expected "
-            f"recordings ({', '.join(sorted(suffixes))}); give another folder."
+            f"recordings ({', '.join(sorted(suffixes or AUDIO_SUFFIXES))}); give another folder."
         )
-    return Table(tuple(rows), str(folder), left_out=tuple(left_out))
+    passed_over = () if suffixes else tuple(str(path) for path in others if not path.name.startswith("."))
+    return Table(tuple(rows), str(folder), passed_over, left_out=tuple(left_out))
 
 
 def speech_of(path: Path) -> Table:
-    """A data set as what it says it is; any other folder as real speech throughout.
+    """A data set as what it says it is; any other folder, and a manifest without labels, as real speech throughout.
 
     Raises:
         DataError: nothing usable there.
     """
+    if path.suffix.lower() in FORMATS and path.is_file() and not has_labels(path):
+        return read_unlabelled(path)
     return read(path) if not path.is_dir() or class_folders(path) or holds_list(path) else prompts(path)
 
 
@@ -113,6 +123,11 @@ def _files(folder: Path) -> list[Path]:
                 if known is None or known.is_symlink():
                     found[key] = entry
     return list(found.values())
+
+
+def _counts(path: Path, suffixes: Collection[str] | None) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in suffixes if suffixes else suffix in AUDIO_SUFFIXES or holds_audio(path)
 
 
 def _first_folder(path: Path, folder: Path) -> str | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
+from molex_adapt.metrics import FEWEST_FOR_INTERVAL, eer_interval
 from molex_adapt.metrics import eer as equal_error_rate
-from molex_adapt.metrics import eer_interval
 from molex_adapt.routing import collect
 from molex_adapt.train.acceptance import MOST_ACCEPTED, DomainScores
 
@@ -47,11 +47,14 @@ class Likeness:
         )
 
 
-def likeness(detector: Detector, development: Features, threshold: float) -> Likeness:
+def likeness(detector: Detector, development: Features, threshold: float) -> Likeness | None:
     """Score a new domain's development split with the active mixture, and find the expert that does the work.
 
-    The threshold is in nats.
+    The threshold is in nats. None of so few recordings that their EER would have no interval.
     """
+    real = int(development.bona_fide.sum())
+    if min(real, len(development) - real) < FEWEST_FOR_INTERVAL:
+        return None
     found = collect(detector, development)
     scores = detector.calibration.apply(found.logits.double().numpy())
     scored = DomainScores(scores, development.bona_fide.numpy(), development.sources)

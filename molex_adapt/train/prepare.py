@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, SPLITS, Split
+from molex_adapt.conventions import FRAME_SAMPLES, NULL_DOMAIN, SAMPLE_RATE, SPLITS, Split
 from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
@@ -74,11 +74,12 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     """Read the data, leave out what cannot be used, divide the rest, compute features.
 
     Raises:
-        DataError: a class is missing, before or after the audit, there are too few recordings to divide, or more than
-            a tenth cannot be used and `run` does not allow that.
+        DataError: a class is missing, before or after the audit, there are too few recordings to divide, more than a
+            tenth cannot be used and `run` does not allow that, or the null control is among them.
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
+    _require_no_control(table)
     checked = audit(table, run)
     checked.table.require_usable("training", table, checked.failed)
     divided = assign_splits(
@@ -128,16 +129,21 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
 
 def prepare_check(
     detector: Detector, data: Table | Path | str, recipe: Recipe, run: Run
-) -> tuple[Table, Features]:
-    """What known domains are measured on: the test split, as training would divide the data, and its features.
+) -> tuple[Table, Features, tuple[Failed, ...]]:
+    """What known domains are measured on.
+
+    Returns:
+        The test split, as training would divide the data; its features; and what could not be used.
 
     Raises:
-        DataError: a class is missing, or there are too few recordings to divide.
+        DataError: as `prepare`, but that the null control may be among them.
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("measuring old domains")
     checked = audit(table, run)
     checked.table.require_usable("measuring", table, checked.failed)
+    if not run.allow_failures:
+        _require_most(table, checked.failed)
     options = recipe.data
     divided = assign_splits(
         checked.table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
@@ -148,7 +154,7 @@ def prepare_check(
     gone = {item.path for item in lost}
     rest = test.with_utterances(item for item in test if str(item.path) not in gone)
     rest.require_usable("the test split", test, lost)
-    return rest, features
+    return rest, features, (*checked.failed, *lost)
 
 
 def memory_gib() -> float:
@@ -163,13 +169,23 @@ def memory_gib() -> float:
     return float(found[0] * found[1] / 2**32) if min(found) > 0 else 4.0  # -1: known to nobody
 
 
+def _require_no_control(table: Table) -> None:
+    count = sum(item.attack == NULL_DOMAIN for item in table)
+    if count:
+        raise DataError(
+            f"{table.root}: {count} recordings have the attack {NULL_DOMAIN!r}, which is the control: real speech in "
+            "another condition under the label spoof. It is measured (molex-adapt evaluate), and never learnt: a "
+            "detector would take the condition for an attack. Leave these recordings out"
+        )
+
+
 def _require_most(table: Table, failed: Sequence[Failed]) -> None:
     if len(failed) <= MOST_UNUSABLE * len(table):
         return
     raise DataError(
         f"{len(failed)} of {len(table)} recordings of {table.root} cannot be used, such as {failed[0].path}: "
         f"{failed[0].reason}. More than {100 * MOST_UNUSABLE:.0f} % are missing from what was asked for. Correct "
-        "paths and recordings, or train on the rest by --allow-failures"
+        "paths and recordings, or go on with the rest by --allow-failures"
     )
 
 

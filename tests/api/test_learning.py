@@ -34,6 +34,17 @@ def test_the_first_expert_brings_head_and_routers_and_is_active(made, registry):
     assert profile["usage_by_block"] == {"bonafide": [[1.0], [1.0]], "buzz": [[1.0], [1.0]]}
 
 
+def test_on_an_empty_registry_what_cannot_decide_anything_is_said(made, empty, tiny_recipe, tmp_path):
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        empty.add_expert(made.hum, domain="hum", recipe=tiny_recipe(), check=[tmp_path / "nowhere"], run=HOW)
+    report = empty.add_expert(
+        made.hum, domain="hum", recipe=tiny_recipe(), accept=True, if_needed=True, run=HOW
+    )
+    assert report.remarks[-1] == (
+        "the registry was empty, and there was nothing for --accept and --if-needed to decide"
+    )
+
+
 def test_a_further_expert_leaves_every_old_byte_as_it_was(made, registry, tree, monkeypatch):
     before = tree(made.path)
     kept = []
@@ -416,6 +427,14 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(made, registry, monkeypat
             )
     assert notes[-1].endswith("the same command with --resume goes on from there")
     assert broken.store.verify() == []
+    with pytest.raises(RegistryError, match="licence"):
+        broken.add_expert(
+            made.hum,
+            domain="hum",
+            recipe=registry.recipe(),
+            licence="mit",
+            run=replace(HOW, seed=1, resume=True),
+        )
     broken.add_expert(
         made.hum,
         accept=True,

@@ -121,8 +121,16 @@ def test_a_folder_without_classes_is_real_speech(registry, made, tmp_path):
     (folder / "words.wav").write_text("words")
     report = registry.set_threshold(folder, refused=0.25, run=HOW)
     assert [item.path for item in report.failed] == [str(folder / "words.wav")]
+    assert report.remarks == []
     assert report.refused[1].bona_fide == len(real)
     assert report.as_dict()["bona_fide_refused"][1]["refused"] == int(0.25 * len(real))
+    (folder / "notes.txt").write_text("words")
+    named = registry.set_threshold(folder, refused=0.25, run=HOW)
+    assert named.remarks == [f"no audio, or of no class, and not read: 1 ({folder / 'notes.txt'})"]
+    listed = [f"calls/{at}.wav,ann" for at in range(len(real))]
+    (tmp_path / "list.csv").write_text("\n".join(["file,speaker", *listed]))
+    again = registry.set_threshold(tmp_path / "list.csv", refused=0.25, run=HOW)
+    assert again.threshold[1] == report.threshold[1] and again.refused[1].bona_fide == len(real)
 
 
 def test_what_it_refuses_of_unheard_voices_is_measured_by_leaving_each_out(registry, made, voices_of):

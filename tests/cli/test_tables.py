@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -43,9 +44,10 @@ def test_the_voice_that_fares_worst_is_named_below_all_real_speech():
         expert="buzz", generation=3, activated=False, before={}, after={}, real_speech=change, voices=voices
     )
     file = io.StringIO()
-    Console(file=file, width=80).print(*stage_table(report))
+    Console(file=file, width=80).print(*stage_table(report, Path("my registry")))
     shown = file.getvalue()
     assert "Bona fide speech refused: 2.0 → 2.0 % of 300 recordings, +0.0 points" in shown
+    assert "molex-adapt rollback 3 --registry 'my registry'" in shown
     assert "of 2 voices most more of june: 0.0 → 20.0 % of 25 recordings, +20.0 points" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
@@ -56,7 +58,7 @@ def test_wide_intervals_go_below_their_figures_and_break_no_name():
     sets, changes = {"neural_vocoder": wide}, {"neural_vocoder": change}
     report = StageReport(expert="buzz", generation=3, activated=True, before=sets, after=sets, change=changes)
     file = io.StringIO()
-    Console(file=file, width=80).print(*stage_table(report))
+    Console(file=file, width=80).print(*stage_table(report, Path("my registry")))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     (row,) = (at for at, line in enumerate(lines) if "+12.5 (+0.0 +32.3)" in line)

@@ -132,3 +132,19 @@ def test_a_withdrawn_expert_takes_nothing_and_is_no_example_for_the_next(heard):
     torch.testing.assert_close(routed.gates[..., [0, 2]], two(*heard).gates)
     made.add()
     torch.testing.assert_close(made.rows[3].data, (made.rows[0] + made.rows[2]).data / 2)
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_where_all_gates_are_closed_nobody_acts(heard, rest):
+    """Without a rest there is none to take what closed gates leave: the last of three experts must not get it all."""
+    made = router()
+    made.rest = rest
+    for index in (0, 2):
+        made.withdraw(index)
+    made.off = (1, "others")
+    assert not made(*heard).gates.any()
+    made.off = None
+    assert float(made(*heard).gates[..., 1].min()) > (0.0 if rest else 0.999)
+    made.remove(1)
+    routed = made(*heard)
+    assert not routed.gates.any() and not routed.probabilities.any()

@@ -80,8 +80,12 @@ def test_any_folder_of_audio_works(tmp_path):
     write(tmp_path / "ben" / "brief.wav", 0.3)
     (tmp_path / "ben" / "notes.txt").write_text("words")
     (tmp_path / "ben" / "broken.wav").write_bytes(b"RIFF....")
-    found = {row.source: row.speaker for row in prompts(tmp_path)}
+    (tmp_path / "ben" / ".hidden").touch()
+    (tmp_path / "alone.wav").rename(tmp_path / "alone")  # known by how it begins
+    speech = prompts(tmp_path)
+    found = {row.source: row.speaker for row in speech}
     assert found == {"alone": None, "anna/one": "anna", "anna/deep/two": "anna", "ben/one": "ben"}
+    assert speech.passed_over == (str(tmp_path / "ben" / "notes.txt"),)
     assert "ben/brief" in {row.source for row in prompts(tmp_path, min_seconds=0.2)}
 
 

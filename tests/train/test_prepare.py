@@ -11,7 +11,7 @@ from molex_adapt.features import Features, OnlineFeatures, StoredClips, source_i
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.progress import Silent
 from molex_adapt.train import prepare as module
-from molex_adapt.train.prepare import prepare
+from molex_adapt.train.prepare import prepare, prepare_check
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,18 @@ def test_more_than_a_tenth_that_cannot_be_used_is_refused_unless_allowed(
         prepare(detector, folder, detector.recipe, Run(workers=1))
     found = prepare(detector, folder, detector.recipe, Run(workers=1, allow_failures=True))
     assert len(found.failed) == 3
+    with pytest.raises(DataError, match=r"3 of 24 recordings .* cannot be used"):
+        prepare_check(detector, folder, detector.recipe, Run(workers=1))
+    _, features, lost = prepare_check(detector, folder, detector.recipe, Run(workers=1, allow_failures=True))
+    assert len(lost) == 3 and features.has_both_classes
+
+
+def test_the_control_is_never_learnt(tiny_recipe, detector_of, recorded, tmp_path):
+    detector = detector_of(tiny_recipe())
+    folder = recorded(tmp_path / "data", bona_fide=12, null=12)
+    with pytest.raises(DataError, match="12 recordings have the attack 'null', which is the control"):
+        prepare(detector, folder, detector.recipe, Run(workers=1))
+    assert prepare_check(detector, folder, detector.recipe, Run(workers=1))[0].attacks == ["null"]
 
 
 def test_what_the_readout_reads_needs_room_in_the_cache_as_well(

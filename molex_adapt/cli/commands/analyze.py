@@ -139,6 +139,7 @@ def _kind_of(
 ) -> Literal["compared", "labelled", "unlabelled", "recording"]:
     from molex_adapt.data.containers import AUDIO_SUFFIXES
     from molex_adapt.data.read import is_unlabelled
+    from molex_adapt.data.sniff import holds_audio
 
     if compare is not None:
         return "compared"
@@ -146,7 +147,8 @@ def _kind_of(
         return "labelled"
     if known is not None or is_unlabelled(data):
         return "unlabelled"
-    return "recording" if data.suffix.lower() in AUDIO_SUFFIXES and data.is_file() else "labelled"
+    heard = data.is_file() and (data.suffix.lower() in AUDIO_SUFFIXES or holds_audio(data))
+    return "recording" if heard else "labelled"
 
 
 def _analysed(registry: Registry, data: Path | None, out: Path | None, ablate: bool, run: Run) -> Answer:

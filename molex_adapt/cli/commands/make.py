@@ -43,7 +43,12 @@ def simulate(
     speech: Annotated[
         Path, typer.Argument(metavar="IN", help="Real speech: any folder, or a data set.", show_default=False)
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="New or empty folder, or one of the same command.", show_default=False
+        ),
+    ],
     parameters: Annotated[
         list[str] | None,
         typer.Option(

@@ -219,7 +219,7 @@ def remove(
     """Take an expert out of the mixture; its router rows go too.
 
     A new generation without it becomes active. A rollback brings it back, unless
-    a purge deleted all generations with it.
+    a purge deleted all generations with it; only after a purge is its name free.
 
     [bold]Example[/bold]
 

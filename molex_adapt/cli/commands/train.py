@@ -204,7 +204,7 @@ def train(
             recipe=recipe_for(registry, recipe, overrides),
             run=run,
         )
-    emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+    emit(_answer(report, registry), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def add_expert(
@@ -282,7 +282,7 @@ def add_expert(
             readout_only=readout_only,
             run=run,
         )
-    emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+    emit(_answer(report, registry), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def retrain_router(
@@ -327,7 +327,7 @@ def retrain_router(
         report = Registry.open(registry).retrain_router(
             data or [], recipe=recipe_for(registry, recipe, overrides), accept=accept, run=run
         )
-    emit(_answer(report), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
+    emit(_answer(report, registry), as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
 def set_threshold(
@@ -378,12 +378,14 @@ def set_threshold(
     with running(quiet, device=device, workers=workers) as run:
         report = Registry.open(registry).set_threshold(data, refused=refused, new_voices=new_voices, run=run)
     kept = f"generation {report.generation} is active"
-    answer = Answer(report.as_dict(), threshold_tables(report), failed=broken(report.failed), kept=kept)
+    answer = Answer(
+        report.as_dict(), threshold_tables(report), report.remarks, failed=broken(report.failed), kept=kept
+    )
     emit(answer, as_json=as_json, quiet=quiet, allow_failures=allow_failures)
 
 
-def _answer(report: StageReport) -> Answer:
-    view, failed = stage_table(report), broken(report.failed)
+def _answer(report: StageReport, registry: Path) -> Answer:
+    view, failed = stage_table(report, registry), broken(report.failed)
     kept = f"generation {report.generation} is active" if report.activated else None
     return Answer(report.as_dict(), view, report.remarks, ok=report.activated, failed=failed, kept=kept)
 
