@@ -71,7 +71,7 @@ def test_a_changed_embedded_base_is_found(tiny_base_folder, tmp_path):
     (problem,) = store.verify()
     assert record.sha256[:12] in problem
     path.unlink()
-    assert "has weights sha256" in store.verify()[0]
+    assert "has no weights" in store.verify()[0]
     (store.base_folder / "config.json").unlink()
     assert "config.json is missing" in store.verify()[0]
 
