@@ -40,6 +40,9 @@ NO_CONDITION = "none"
 DRAWN = "drawn"
 """The condition of a recording that went through others, drawn for it alone."""
 
+SPEECH = "speech."
+"""Begins the names of arrays that say what a domain's bona fide speech brought to the readout; see `witnesses`."""
+
 EXPORT = "detector.json"
 """What stands beside an exported detector, and in no registry."""
 

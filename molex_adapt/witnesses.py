@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from molex_adapt.conventions import SPEECH
+from molex_adapt.digest import sha256
 
 BETWEEN = "/"
 """Between an expert's name and its attack's in the name of a witness; an expert's name has none."""
@@ -16,6 +19,22 @@ _OF_EACH = ("weights", "scales")
 _FEATURES = tuple(
     f"{PREFIX}of_{view}.{part}" for view in ("spectrum", "states") for part in ("centre", "spread", "basis")
 )
+
+
+_MOMENTS, _DOMAINS = "moments", f"{PREFIX}domains"
+_VIEWS = ("spectrum", "states")
+
+
+def speech_arrays(
+    head: Mapping[str, NDArray[Any]], speech: Sequence[NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What is kept with an expert of its domain's bona fide speech in both views of a head's readout.
+
+    `speech.spectrum` and `speech.states`, each a triangle of second moments, and `speech.features` (8,) bytes, which
+    tell readouts apart that make other features.
+    """
+    kept = {f"{SPEECH}{view}": own for view, own in zip(_VIEWS, speech, strict=True)}
+    return kept | {f"{SPEECH}features": _features_of(head)}
 
 
 def names_of(content: NDArray[np.uint8]) -> tuple[str, ...]:
@@ -29,17 +48,29 @@ def bytes_of(names: list[str]) -> NDArray[np.uint8]:
     return np.frombuffer("\n".join(lines).encode(errors="replace"), np.uint8).copy()
 
 
-def without(head: Mapping[str, NDArray[Any]], expert: str) -> dict[str, NDArray[Any]]:
-    """The arrays of a head without the witnesses of an expert; as they are where it has none."""
+def without(
+    head: Mapping[str, NDArray[Any]], expert: str, kept: Mapping[str, NDArray[Any]] | None = None
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a head without the witnesses of an expert, and without what its domain brought to the moments.
+
+    As they are where it has no witness. The moments stay where its statistics, `kept`, say nothing of them, or are of
+    other features.
+    """
+    has_some = bool(of_expert(head, expert))
     found = dict(head)
     if f"{PREFIX}names" not in found:
         return found
     names = names_of(found[f"{PREFIX}names"])
-    kept = [at for at, name in enumerate(names) if name.split(BETWEEN)[0] != expert]
+    rest = [at for at, name in enumerate(names) if name.split(BETWEEN)[0] != expert]
     for name in _OF_EACH:
-        found[f"{PREFIX}{name}"] = found[f"{PREFIX}{name}"][kept]
-    found[f"{PREFIX}names"] = bytes_of([names[at] for at in kept])
-    return found
+        found[f"{PREFIX}{name}"] = found[f"{PREFIX}{name}"][rest]
+    found[f"{PREFIX}names"] = bytes_of([names[at] for at in rest])
+    return found | (_with_speech(head, kept, -1) if has_some else {})
+
+
+def brought_speech(head: Mapping[str, NDArray[Any]], kept: Mapping[str, NDArray[Any]] | None) -> bool:
+    """Whether an expert's statistics say what its domain brought to the moments of a head."""
+    return bool(_with_speech(head, kept, -1))
 
 
 def of_expert(head: Mapping[str, NDArray[Any]], expert: str) -> list[int]:
@@ -51,9 +82,15 @@ def of_expert(head: Mapping[str, NDArray[Any]], expert: str) -> list[int]:
 
 
 def with_those_of(
-    head: Mapping[str, NDArray[Any]], sent: Mapping[str, NDArray[Any]], expert: str, name: str
+    head: Mapping[str, NDArray[Any]],
+    sent: Mapping[str, NDArray[Any]],
+    expert: str,
+    name: str,
+    kept: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, NDArray[Any]] | None:
     """The arrays of a head with the witnesses that an expert has in another one, for an expert called `name` here.
+
+    What its domain's bona fide speech brings to the moments comes with them, where its statistics, `kept`, have it.
 
     They are exact where both readouts make the same features of a recording, as those do that began as one mixture.
 
@@ -72,4 +109,28 @@ def with_those_of(
     known, brought = names_of(head[f"{PREFIX}names"]), names_of(sent[f"{PREFIX}names"])
     own = [BETWEEN.join([name, *brought[at].split(BETWEEN)[1:]]) for at in places]
     found[f"{PREFIX}names"] = bytes_of([*known, *own])
+    return found | _with_speech(head, kept, +1)
+
+
+def _with_speech(
+    head: Mapping[str, NDArray[Any]], kept: Mapping[str, NDArray[Any]] | None, sign: int
+) -> dict[str, NDArray[Any]]:
+    """Moments and number of domains with one more (+1) or less (-1); empty where its part is not known."""
+    count = int(head[_DOMAINS][0]) if _DOMAINS in head else 0
+    if kept is None or f"{SPEECH}features" not in kept or count + sign < 0:
+        return {}
+    if not np.array_equal(kept[f"{SPEECH}features"], _features_of(head)):
+        return {}
+    found = {_DOMAINS: np.array([count + sign], np.float32)}
+    for view in _VIEWS:
+        name, own = f"{PREFIX}of_{view}.{_MOMENTS}", kept[f"{SPEECH}{view}"].astype(float)
+        if head[name].shape != own.shape:
+            return {}
+        total = head[name].astype(float) * count + sign * own
+        found[name] = (total / max(1, count + sign)).astype(np.float32)
     return found
+
+
+def _features_of(head: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    digest = sha256(*(np.ascontiguousarray(head[part]) for part in _FEATURES))
+    return np.frombuffer(bytes.fromhex(digest[:16]), np.uint8)

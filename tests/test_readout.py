@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,14 +22,14 @@ from molex_adapt.low_level import POWER, STATISTICS
 from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
 from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
-from molex_adapt.readout.view import Moments, Ridge, View
+from molex_adapt.readout.view import Moments, Ridge, View, half_of
 from molex_adapt.registry import layout
 from molex_adapt.registry.assemble import require_head
 from molex_adapt.train import readout_stage
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, weigh_readout
 from molex_adapt.train.stages import append_expert
-from molex_adapt.witnesses import bytes_of, names_of, with_those_of, without
+from molex_adapt.witnesses import brought_speech, bytes_of, names_of, speech_arrays, with_those_of, without
 
 STATES = 40
 
@@ -177,7 +179,8 @@ def test_a_further_domain_leaves_the_witnesses_as_they_are_and_is_taken_away_wit
     learn(readout, {"one": pair({"buzz": 5})})
     held = lesson(200, 9, {"buzz": 5})
     before, kept = readout.evidence(held.readings), readout.each(held.readings)
-    learn(readout, {"two": pair({"hum": 70, "hiss": 71}, seed=3)})
+    former = arrays_of(readout)
+    taught = learn(readout, {"two": pair({"hum": 70, "hiss": 71}, seed=3)}).speech
     assert readout.witnesses == ("one/buzz", "two/hiss", "two/hum")
     torch.testing.assert_close(
         readout.each(held.readings)[:, :1], kept
@@ -189,13 +192,80 @@ def test_a_further_domain_leaves_the_witnesses_as_they_are_and_is_taken_away_wit
     other = lesson(200, 11, {"hum": 70})
     assert wrong(readout.evidence(other.readings), other.bona_fide) < 0.15
     arrays = {f"readout.{name}": value.numpy() for name, value in readout.state_dict().items()}
-    left = without(arrays, "two")
+    left = without(arrays, "two", kept_of(arrays, taught["two"]))
     again = Readout(STATES)
     again.load_state_dict(
         {name.removeprefix("readout."): torch.from_numpy(value) for name, value in left.items()}
     )
     assert again.witnesses == ("one/buzz",)
     assert torch.equal(again.evidence(held.readings), before)
+    assert left.keys() == former.keys()
+    for name, value in former.items():
+        exact = np.array_equal if "moments" not in name else partial(np.allclose, rtol=1e-5, atol=1e-6)
+        assert exact(left[name], value), name
+    stays = without(arrays, "two")  # of an expert that was made before its part was kept
+    assert np.array_equal(stays["readout.of_states.moments"], arrays["readout.of_states.moments"])
+    # What is learnt later is as if it had never been there.
+    never = Readout(STATES)
+    learn(never, {"one": pair({"buzz": 5})})
+    for each in (again, never):
+        learn(each, {"three": pair({"click": 40}, seed=7)})
+    torch.testing.assert_close(again.weights, never.weights, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(again.scales, never.scales, rtol=1e-3, atol=1e-4)
+
+
+def kept_of(arrays, speech) -> dict[str, np.ndarray]:
+    return speech_arrays(arrays, [part.numpy() for part in speech])
+
+
+def test_a_domain_without_a_witness_leaves_nothing_behind():
+    readout = Readout(STATES)
+    learn(readout, {"one": pair({"buzz": 5})})
+    before = arrays_of(readout)
+    train, development = pair({"hum": 70}, seed=3)
+    alike = [
+        replace(part, readings=Readings(0 * part.readings.spectrum, 0 * part.readings.states))
+        for part in (train, development)
+    ]
+    found = learn(readout, {"two": (alike[0], alike[1])})
+    assert found.speech == {} and "no witness for hum" in found.remarks[0]
+    after = arrays_of(readout)
+    assert all(np.array_equal(after[name], value) for name, value in before.items())
+
+
+def test_experts_may_come_in_any_order_and_go_again():
+    first = Readout(STATES)
+    learn(first, {"one": pair({"buzz": 5})})
+    begun = arrays_of(first)
+    sent, kept = {}, {}
+    for name, attack, seed in (("two", "hum", 3), ("three", "hiss", 4)):
+        own = copy.deepcopy(first)
+        speech = learn(own, {name: pair({attack: 70}, seed=seed)}).speech[name]
+        sent[name], kept[name] = arrays_of(own), kept_of(begun, speech)
+
+    def come(*names: str) -> dict[str, np.ndarray]:
+        head = begun
+        for name in names:
+            head = with_those_of(head, sent[name], name, name, kept[name])
+        return head
+
+    both, other = come("two", "three"), come("three", "two")
+    assert both["readout.domains"] == other["readout.domains"] == 3
+    for name in ("of_spectrum", "of_states"):
+        moments = f"readout.{name}.moments"
+        assert np.allclose(both[moments], other[moments], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(both[moments], begun[moments], rtol=1e-3)
+        alone = without(both, "two", kept["two"])
+        assert np.allclose(alone[moments], come("three")[moments], rtol=1e-5, atol=1e-6)
+        assert np.allclose(
+            without(alone, "three", kept["three"])[moments], begun[moments], rtol=1e-5, atol=1e-6
+        )
+        nothing = without(without(alone, "three", kept["three"]), "one", kept["two"])
+        assert nothing["readout.domains"] == 0
+    stranger = Readout(STATES)
+    learn(stranger, {"x": pair({"buzz": 5}, seed=9)})
+    assert not brought_speech(arrays_of(stranger), kept["two"])
+    assert brought_speech(begun, kept["two"]) and not brought_speech(begun, None)
 
 
 def test_small_attacks_of_a_domain_share_a_witness_and_several_domains_have_one_for_any():
@@ -244,7 +314,7 @@ def test_moments_in_half_precision_are_as_good_as_whole_ones():
         view(lesson(60, 9, {"hum": 7}).readings.spectrum), torch.zeros(120, dtype=torch.int64), 1
     )
     one, two = view.solve(exact, forged), view.solve((half + half.T) / 2, forged)
-    assert view.moments.dtype == torch.float16
+    assert half_of(exact).dtype == torch.float16
     assert (one - two).norm() < 0.01 * one.norm()
 
 
@@ -463,7 +533,7 @@ def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, 
 
 
 def arrays_of(readout: Readout) -> dict[str, np.ndarray]:
-    return {f"readout.{name}": value.numpy() for name, value in readout.state_dict().items()}
+    return {f"readout.{name}": value.numpy().copy() for name, value in readout.state_dict().items()}
 
 
 def test_witnesses_travel_between_readouts_of_the_same_features():

@@ -142,7 +142,7 @@ class Arrival:
         count = len(of_expert(pulled.head, expert))
         if not count:
             return head, []
-        found = with_those_of(head, pulled.head, expert, pulled.new.record.name)
+        found = with_those_of(head, pulled.head, expert, pulled.new.record.name, pulled.new.routing)
         if found is None:
             return head, [_WITNESSES_STAY]
         return found, [f"{count} witness(es) of its attacks came along for the readout, to the bit"]

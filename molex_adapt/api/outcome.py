@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from molex_adapt.api.known import analyse_known
 from molex_adapt.api.profile import profile_of
@@ -27,6 +28,7 @@ from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.remembering import remember
+from molex_adapt.witnesses import speech_arrays
 
 _PROFILED = 64
 """Recordings of each class of a new domain's test split."""
@@ -58,11 +60,12 @@ def write_generation(
         id(data): remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds))
         for data in {id(data): data for _, data in owners.values()}.values()
     }
+    head = head_arrays(detector)
     draft = GenerationDraft(
         parent=None if training.active is None else training.active.number,
         experts=detector.mixture.names,
         router=router_arrays(detector),
-        head=head_arrays(detector),
+        head=head,
         recipe=dump(recipe),
         calibration=(detector.calibration.scale, detector.calibration.offset),
         threshold=result.threshold,
@@ -71,7 +74,7 @@ def write_generation(
                 _record(training, name, domain, data, result),
                 expert_arrays(detector, name),
                 _exemplar_arrays(result.exemplars[name], data, recipe),
-                remembered[id(data)],
+                remembered[id(data)] | _speech_arrays(head, result.speech.get(name)),
             )
             for name, (domain, data) in owners.items()
         ],
@@ -161,6 +164,10 @@ def machine_of(detector: Detector, micro_batch: int | None = None) -> dict[str, 
         "threads": str(torch.get_num_threads()),
     }
     return found if micro_batch is None else found | {"micro_batch": str(micro_batch)}
+
+
+def _speech_arrays(head: Arrays, speech: tuple[Tensor, Tensor] | None) -> Arrays:
+    return {} if speech is None else speech_arrays(head, [part.numpy() for part in speech])
 
 
 def _exemplar_arrays(exemplars: Exemplars, data: DomainData, recipe: Recipe) -> Arrays:

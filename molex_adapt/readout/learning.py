@@ -24,7 +24,7 @@ from molex_adapt.metrics.curve import Floats
 from molex_adapt.readout.components import learn_with_best_components
 from molex_adapt.readout.readings import Learnt, Lesson, Lessons, together
 from molex_adapt.readout.readout import ANY, Readout, told
-from molex_adapt.readout.view import Moments, View
+from molex_adapt.readout.view import Moments, View, half_of
 from molex_adapt.witnesses import BETWEEN
 
 FOLDS = 5
@@ -62,14 +62,17 @@ def _learn(readout: Readout, usable: Lessons) -> Learnt:
     if first and len(usable) >= _FEWEST_FOR_ANY:
         development = together([development for _, development in usable.values()])
         course.witness(ANY, course.everything, development)
+    speech = {}
     for part, (name, (train, development)) in zip(course.parts, usable.items(), strict=True):
         for attack, members in train.by_witness.items():
-            if not course.witness(f"{name}{BETWEEN}{attack}", part, development, members):
+            if course.witness(f"{name}{BETWEEN}{attack}", part, development, members):
+                speech[name] = course.speech(part)
+            else:
                 remarks.append(f"the readout has no witness for {attack}: real and spoofed speech look alike")
-    readout.domains += len(usable)
-    for view, real in zip(readout.views, course.real, strict=True):
-        view.keep(real[None])
-    return Learnt(remarks, course.unheard(list(usable)))
+    for view, own in zip(readout.views, zip(*speech.values(), strict=True), strict=False):
+        view.take_in(int(readout.domains), own)
+    readout.domains += len(speech)
+    return Learnt(remarks, course.unheard(list(usable)), speech)
 
 
 class _Course:
@@ -128,6 +131,12 @@ class _Course:
         self.readout.add(name, weights, calibration)
         self._fresh.append(unheard * calibration.scale + calibration.offset)
         return True
+
+    def speech(self, part: slice) -> tuple[Tensor, Tensor]:
+        """The moments of a part's bona fide speech in either view, as they are kept."""
+        which = self._within(part) & self.whole.bona_fide
+        low, high = (half_of(self._moments(rows, which).mean()) for rows in self.features)
+        return low, high
 
     def unheard(self, names: Sequence[str]) -> dict[str, Tensor]:
         """By name, (N,) of what the whole readout says of the recordings of each part."""

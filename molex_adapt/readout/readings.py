@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -82,10 +82,13 @@ class Learnt:
         remarks: what could not be learnt, and what was chosen.
         unheard: by expert, (N,) evidence of the whole readout about the training recordings of its domain in nats. New
             witnesses speak of no recording that they were solved from.
+        speech: by expert with a witness, the second moments of its domain's bona fide speech in either view, each an
+            upper triangle in one row, float16 on the CPU: what the domain brought to the readout's.
     """
 
     remarks: list[str]
     unheard: dict[str, Tensor]
+    speech: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 def together(lessons: Sequence[Lesson]) -> Lesson:

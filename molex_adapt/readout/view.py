@@ -5,6 +5,7 @@ Shapes: N recordings, R raw features of a view, K of it after its basis, G folds
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +53,12 @@ class Moments:
         return self.sums.sum(0)
 
 
+def half_of(moments: Tensor) -> Tensor:
+    """The upper triangle of a (K + 1, K + 1) matrix in one row; half precision is far finer than any ridge."""
+    above = torch.triu_indices(*moments.shape)
+    return moments[above[0], above[1]].half()
+
+
 @dataclass(frozen=True)
 class Ridge:
     """What holds a witness's weights back: a penalty on their squares, where features have a mean square of 1.
@@ -76,8 +83,8 @@ class View(nn.Module):
         centre, spread: (R,) of the raw features.
         basis: (R, K) principal components after that, such that the features have a mean square of 1; (R, 0) for a view
             that is used as it is.
-        moments: (K + 1, K + 1) of bona fide speech, the last feature constant; its upper triangle in one row, in half
-            precision, which is far finer than any ridge.
+        moments: (K + 1, K + 1) of bona fide speech, the last feature constant; its upper triangle in one row. Single
+            precision: what a domain brought to it can be taken out again to seven digits.
     """
 
     def __init__(self, raw: int, components: int, ridge: Ridge) -> None:
@@ -88,7 +95,7 @@ class View(nn.Module):
         self.register_buffer(_SPREAD, torch.ones(raw))
         self.register_buffer(_BASIS, torch.zeros(raw, components, dtype=torch.float16))
         above = self.size * (self.size + 1) // 2
-        self.register_buffer(_MOMENTS, torch.zeros(above, dtype=torch.float16))
+        self.register_buffer(_MOMENTS, torch.zeros(above))
 
     centre: Tensor
     spread: Tensor
@@ -128,10 +135,10 @@ class View(nn.Module):
         found[above[0], above[1]] = self.moments.cpu().double()
         return found + found.triu(1).T
 
-    def keep(self, moments: Tensor) -> None:
-        """Take a matrix as the moments."""
-        above = torch.triu_indices(self.size, self.size)
-        self.moments.copy_(moments[above[0], above[1]])
+    def take_in(self, known: int, domains: Sequence[Tensor]) -> None:
+        """Add what `half_of` left of further domains to the mean over `known` ones."""
+        total = self.moments.double() * known + sum(own.to(self.moments).double() for own in domains)
+        self.moments.copy_(total / (known + len(domains)))
 
     def solve(self, real: Tensor, forged: Moments, without: int | None = None) -> Tensor:
         """Weights (K + 1,) that tell bona fide speech (near 1) from spoofed (near -1), by the moments of both.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from molex_adapt.conventions import SPEECH
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, ExpertRecord
@@ -128,18 +129,23 @@ def _check_heard(exemplars: Arrays, where: str) -> None:
 
 
 def check_routing(found: Arrays, where: str) -> None:
-    """`centre`, `spread` (L, D), and of each class mean (L, D), directions (L, R, D), rest (L, D); else ExpertError."""
+    """`centre`, `spread` (L, D), and of each class mean (L, D), directions (L, R, D), rest (L, D); else ExpertError.
+
+    There may be what `witnesses.speech_arrays` gives beside them.
+    """
     expected = {"centre": 2, "spread": 2}
     for label in ("bonafide", "spoof"):
         if any(name.startswith(f"{label}.") for name in found):
             expected |= {f"{label}.{part}": count for part, count in _OF_GAUSSIANS.items()}
     shape = found["centre"].shape if "centre" in found else ()
+    if any(name.startswith(SPEECH) for name in found):
+        expected |= {f"{SPEECH}{part}": 1 for part in ("spectrum", "states", "features")}
     fits = set(found) == set(expected) and all(
         array.ndim == expected[name]
         and (
             array.shape == (1,)
             if name.endswith(".utterances")
-            else (array.shape[0], array.shape[-1]) == shape
+            else name.startswith(SPEECH) or (array.shape[0], array.shape[-1]) == shape
         )
         for name, array in found.items()
     )
@@ -151,7 +157,9 @@ def check_routing(found: Arrays, where: str) -> None:
             "Restore the file from a copy."
         )
     for name, array in found.items():
-        kinds = ("int32",) if name.endswith(".utterances") else ("float16", "float32")
+        kinds = {"utterances": ("int32",), "features": ("uint8",)}.get(
+            name.rpartition(".")[2], ("float16", "float32")
+        )
         _check_values(name, array, kinds, where, ExpertError)
         least = (
             float(array.min(initial=1.0))

@@ -14,7 +14,7 @@ from molex_adapt.registry import checks, draft, files, layout, verify
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
-from molex_adapt.witnesses import without
+from molex_adapt.witnesses import brought_speech, of_expert, without
 
 
 def add_generation(root: Path, new: GenerationDraft, activate: bool, lock_seconds: float) -> int:
@@ -130,19 +130,43 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
     for key, rows in router.items():
         if key.endswith(".rows"):
             router[key] = np.delete(rows, index, axis=0)
+    kept = layout.read_routing(root, _record_of(root, active, name))
+    head = layout.read_head(root, active)
     return GenerationDraft(
         parent=active.number,
         experts=[other for other in active.names if other != name],
         router=router,
-        head=without(layout.read_head(root, active), name),
+        head=without(head, name, kept),
         recipe=layout.read_recipe(root, active),
         calibration=(active.calibration.scale, active.calibration.offset),
         threshold=active.threshold,
         command=command,
         remarks=[
-            f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again"
+            f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again",
+            *_stays(head, name, kept),
         ],
     )
+
+
+def _stays(head: files.Arrays, name: str, kept: files.Arrays | None) -> list[str]:
+    """What the readout keeps of a domain whose expert goes."""
+    if not of_expert(head, name):
+        return []
+    told = []
+    if not brought_speech(head, kept):
+        told.append(
+            "the readout's statistics of real speech still have its recordings in them: nothing tells them apart"
+        )
+    if of_expert(head, ""):
+        told.append(
+            "the witness for any attack stays as it was learnt, from all domains of the first training"
+        )
+    return told
+
+
+def _record_of(root: Path, active: GenerationRecord, name: str) -> ExpertRecord:
+    (entry,) = (entry for entry in active.experts if entry.name == name)
+    return layout.read_expert(root, entry, layout.read_registry(root).base)
 
 
 def _purge(root: Path, name: str) -> None:

@@ -87,6 +87,7 @@ def train_first(
     owner = {name: names[0] if sharing else name for name in domains}
     learnt = learn_readout(detector, {owner[name]: data for name, data in domains.items()}, run)
     result.remarks += learnt.remarks
+    result.speech = learnt.speech
     let_it_speak_alone(detector, development)
     single = next(iter(domains.values())) if len(names) == 1 else None
     alone = BeforeTheFirst.of(detector, single.dev, voices_of(single.table)) if single else None

@@ -1,4 +1,4 @@
-"""Adopting an expert that was trained elsewhere: add it, calibrate, measure every domain before and after, judge."""
+"""Adopting an expert that was trained elsewhere: add it, measure every domain before and after, judge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from molex_adapt.mixture import ExpertSpec, ExpertWeights
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe
 from molex_adapt.train.acceptance import compare, compare_refused, rates, refusals, score_sets
-from molex_adapt.train.calibrate import calibrate, score_development
+from molex_adapt.train.calibrate import score_development, spare
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain, check_sets, development_sets
@@ -30,7 +30,9 @@ def adopt_expert(
     recipe: Recipe,
     head: Mapping[str, Tensor] | None = None,
 ) -> Adapted:
-    """Add the expert with its router rows, fit the calibration, and judge. Nothing is trained.
+    """Add the expert with its router rows, and judge. Nothing is trained.
+
+    The calibration stays, as when one is trained here: old domains keep their scores as far as real speech allows.
 
     One that was never trained, which stands for what a readout learnt alone, is withdrawn.
 
@@ -61,9 +63,8 @@ def adopt_expert(
         result.remarks.append(f"expert {spec.name} was never trained: its gates stay closed")
     if head is not None:
         detector.head.load_state_dict(dict(head))
-    development = list(development_sets(known).values())
-    if held is not None and development:  # what comes to an empty mixture brings its calibration
-        result.remarks += calibrate(detector, development, threshold, held)
+    if held is not None:  # what comes to an empty mixture brings its calibration
+        spare(detector, held, threshold)
     after = score_sets(detector, sets) if sets else {}
     result.before, result.after = rates(before), rates(after)
     if measurable:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from torch import Tensor
+
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features
 from molex_adapt.metrics import Rates, RefusalsChange
@@ -44,6 +46,7 @@ class Adapted:
         withdrawn: whether the gates of the new expert were closed, which brought nothing certain or did harm.
         seconds: wall-clock time of the readout, of the expert (or joint) stage, of the router stage and of measuring.
         exemplars: per new expert.
+        speech: per new expert, what `Learnt.speech` says of its domain.
         threshold: frozen when the first mixture was trained; nats.
     """
 
@@ -61,6 +64,7 @@ class Adapted:
     seconds: dict[str, float] = field(default_factory=lambda: {"expert": 0.0, "router": 0.0, "evaluate": 0.0})
     stages: dict[str, Fitted] = field(default_factory=dict)
     exemplars: dict[str, Exemplars] = field(default_factory=dict)
+    speech: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
     def fitted(self, stage: str, how: Fitted) -> None:

@@ -103,6 +103,7 @@ class ReadoutAlone:
         started = time.monotonic()
         learnt = learn_readout(detector, {name: data}, run)
         result.remarks += learnt.remarks
+        result.speech = learnt.speech
         readout = detector.head.readout
         if readout is None or not readout.has_learnt:
             return None

@@ -214,10 +214,19 @@ def test_what_the_readout_knows_of_its_attacks_comes_along(hub, data, tiny_recip
     if alike:
         assert here.witnesses == ("buzz/buzz", "murmur/hum")
         assert torch.equal(here.weights, there.weights)
+        assert here.domains == there.domains == 2  # and what is learnt next is alike
+        for one, other in zip(here.views, there.views, strict=True):
+            torch.testing.assert_close(one.moments, other.moments)
         assert any("1 witness(es) of its attacks came along" in line for line in report.remarks)
     else:
         assert here.witnesses == ("tick/tick",)
         assert any("stayed behind" in line for line in report.remarks)
+    assert theirs.store.generation().calibration.scale == theirs.store.generation(1).calibration.scale
+    before = theirs.store.head_tensors(1)
+    after = theirs.store.head_tensors(theirs.store.remove("murmur"))
+    for name, value in before.items():
+        assert np.allclose(after[name], value, rtol=1e-5, atol=1e-6), name
+    assert not any("statistics of real speech" in line for line in theirs.store.generation().remarks)
     assert theirs.store.verify() == []
 
 
