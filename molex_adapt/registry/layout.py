@@ -51,7 +51,13 @@ def generation_folder(root: Path, number: int) -> Path:
 
 def read_registry(root: Path) -> RegistryRecord:
     """registry.yaml as it stands on disk now; RegistryError where missing, damaged, or of another format."""
-    return files.read_record(RegistryRecord, root / REGISTRY, root)
+    path = root / REGISTRY
+    try:
+        return files.read_record(RegistryRecord, path, root)
+    except RegistryError as error:
+        # No other command can read it either.
+        whole = f"Restore {path} from a copy; nothing else says which generations there are."
+        raise RegistryError(str(error).replace(files.RESTORE, whole)) from None
 
 
 def read_generation(root: Path, number: int) -> GenerationRecord:
@@ -79,12 +85,13 @@ def find_generation(root: Path, record: RegistryRecord, number: int | None = Non
     if number is None:
         raise RegistryError(
             f"registry {root} has no active generation: no expert was trained yet. "
-            "Train one: molex-adapt add-expert --domain NAME DATA"
+            f"Train one: molex-adapt add-expert --domain NAME DATA --registry {root}"
         )
     if number not in record.generations:
         known = ", ".join(map(str, record.generations[-20:])) or "none"
         raise RegistryError(
-            f"registry {root} has no generation {number}; it has {known}. molex-adapt history lists them."
+            f"registry {root} has no generation {number}; it has {known}. molex-adapt history --registry {root} "
+            "lists them."
         )
     return read_generation(root, number)
 

@@ -253,7 +253,7 @@ class Store:
         if parent is None:
             raise RegistryError(
                 f"generation {self.generation().number} of {self.path} is the first and has no parent. "
-                "Name one: molex-adapt rollback N; molex-adapt history lists them."
+                f"Name one: molex-adapt rollback N; molex-adapt history --registry {self.path} lists them."
             )
         return parent
 
@@ -262,7 +262,9 @@ class Store:
         for entry in found.experts:
             if entry.name == name:
                 return entry
+        others = [str(each.number) for each in self.history() if name in each.names]
+        elsewhere = f" Generation {' and '.join(others)} has it." if others else ""
         raise ExpertError(
             f"generation {found.number} of {self.path} has no expert {name!r}; it has "
-            f"{', '.join(found.names) or 'none'}. molex-adapt list shows them."
+            f"{', '.join(found.names) or 'none'}. molex-adapt list --registry {self.path} shows them.{elsewhere}"
         )

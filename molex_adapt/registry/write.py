@@ -49,7 +49,8 @@ def remove(root: Path, name: str, purge: bool, command: str, lock_seconds: float
             where = "active generation" if not purge else "any generation"
             raise ExpertError(
                 f"registry {root} has no expert {name!r} in {where}; it has "
-                f"{', '.join(active.names if active else []) or 'none'}. molex-adapt list shows them."
+                f"{', '.join(active.names if active else []) or 'none'}. molex-adapt list --registry {root} shows "
+                "them."
             )
         if purge:
             _purge(root, name)

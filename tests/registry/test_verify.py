@@ -6,6 +6,8 @@ import json
 import pytest
 import yaml
 
+from molex_adapt.errors import RegistryError
+
 
 def test_a_whole_registry_has_no_problems(store, make_expert, make_draft):
     store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=False)
@@ -102,3 +104,17 @@ def test_a_listing_says_what_the_records_say(store):
     assert [(item.name, item.domain, item.rank, item.created) for item in listed] == [
         (item.name, item.domain, item.rank, item.created) for item in store.experts()
     ]
+
+
+def test_what_stands_where_no_registry_is_decides_the_remedy(tmp_path):
+    from molex_adapt.registry import Store
+
+    (tmp_path / "index lost" / "generations").mkdir(parents=True)
+    with pytest.raises(RegistryError, match="has generations and no registry.yaml.*Restore it from a copy"):
+        Store.open(tmp_path / "index lost")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "detector.json").write_text("{}")
+    with pytest.raises(RegistryError, match="is an export, which molex-adapt score takes alone"):
+        Store.open(tmp_path / "export")
+    with pytest.raises(RegistryError, match="holds no registry.*molex-adapt init embedded"):
+        Store.open(tmp_path / "nothing")

@@ -242,7 +242,7 @@ def remove(
     gone = f"{', '.join([name, *others])} {'are' if others else 'is'} {'deleted' if purge else 'out'}"
     line = f"{gone}; active generation: {'none' if active is None else active}"
     remarks = [f"expert {other} was deleted too: no generation that is left has it" for other in others]
-    if active is not None:
+    if number is not None:
         remarks.append("the routers were not retrained: see molex-adapt retrain-router")
     emit(Answer(data, [line], remarks, kept=line), as_json=as_json, quiet=quiet)
 

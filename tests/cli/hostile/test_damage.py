@@ -20,9 +20,22 @@ def flip(content: bytes) -> bytes:
 COPY = "restore the file from a copy"
 WEIGHTS = "experts/buzz/adapter_model.safetensors"
 
+INDEX = "from a copy; nothing else says"
 DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, str]] = {
-    "registry rubbish": ("registry.yaml", lambda _: b"\x00\xff{", ["list"], "registry.yaml", COPY),
-    "registry list": ("registry.yaml", lambda _: b"[1, 2]", ["score", "HUM"], "registry.yaml", COPY),
+    "registry rubbish": (
+        "registry.yaml",
+        lambda _: b"\x00\xff{",
+        ["list"],
+        "registry.yaml",
+        "from a copy; nothing else says",
+    ),
+    "registry list": (
+        "registry.yaml",
+        lambda _: b"[1, 2]",
+        ["score", "HUM"],
+        "registry.yaml",
+        "from a copy; nothing else says",
+    ),
     "newer format": (
         "registry.yaml",
         lambda old: old.replace(b"format: 1", b"format: 9"),
