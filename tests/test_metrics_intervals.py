@@ -97,8 +97,19 @@ def test_an_empty_source_id_is_a_source_of_its_own():
 
 
 def test_no_resample_loses_a_class():
-    low, high = metrics.eer_interval([1.0, 2.0], [0.0], groups=(["a", "b"], ["a"]), bootstrap=500)
-    assert low == high == 0.0
+    low, high = metrics.eer_interval([1.0, 2.0], [1.5], groups=(["a", "b"], ["a"]), bootstrap=500)
+    assert 0 <= low <= high <= 1  # a resample without a class has no EER
+
+
+def test_where_classes_do_not_overlap_the_bound_is_that_of_their_number():
+    """The rule of three: of nothing in 100 trials, at most 3 % with 95 % confidence."""
+    real, fake = np.linspace(1, 2, 200), np.linspace(-2, -1, 100)
+    assert metrics.eer_interval(real, fake) == (0.0, pytest.approx(0.0295, abs=1e-4))
+    assert metrics.eer_interval(fake, real) == (pytest.approx(0.9705, abs=1e-4), 1.0)
+    of_ten = [str(at % 10) for at in range(200)], [str(at % 10) for at in range(100)]
+    assert metrics.eer_interval(real, fake, groups=of_ten) == (0.0, pytest.approx(0.2589, abs=1e-4))
+    rates, _ = metrics.measure_with_intervals(real, fake)
+    assert rates.eer_ci == (0.0, pytest.approx(0.0295, abs=1e-4))
 
 
 @pytest.mark.parametrize("change", [{"bootstrap": 0}, {"confidence": 1.0}, {"groups": (["a"], ["b"])}])

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.curve import Floats, Ties, checked_scores, eer
-from molex_adapt.metrics.resampling import Groups, Units, check_settings, percentiles
+from molex_adapt.metrics.resampling import Groups, Units, check_settings, eer_percentiles, percentiles
 from molex_adapt.metrics.weighted_curve import WeightedCurve
 
 
@@ -34,7 +34,7 @@ def eer_interval(
     groups: Groups | None = None,
     ties: Ties = "asvspoof5",
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the EER.
+    """Percentile bootstrap interval of the EER; of classes that do not overlap, see `resampling.eer_percentiles`.
 
     Args:
         bona_fide, spoof: (N,) and (M,) scores.
@@ -54,7 +54,7 @@ def eer_interval(
     units = Units.of(real.size, fake.size, groups)
     curve = WeightedCurve.of(real, fake, units, ties)
     rates = np.concatenate([curve.eers(drawn) for drawn in units.draw(bootstrap, seed)])
-    return percentiles(rates, confidence)
+    return eer_percentiles(rates, real, fake, units, confidence)
 
 
 def paired_change(

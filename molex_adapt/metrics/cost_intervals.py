@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molex_adapt.metrics.curve import ASVSPOOF5, Costs, Floats, Ties, checked_scores
-from molex_adapt.metrics.resampling import Groups, Interval, Units, check_settings, percentiles
+from molex_adapt.metrics.resampling import (
+    Groups,
+    Interval,
+    Units,
+    check_settings,
+    eer_percentiles,
+    percentiles,
+)
 from molex_adapt.metrics.weighted_curve import WeightedCurve
 
 
@@ -97,8 +104,8 @@ def eer_and_cost_intervals(
         eers.append(curve.eers_of(miss, false_alarm, reals, fakes))
         actual.append(miss_weight * missed / reals + false_alarm_weight * accepted / fakes)
         bits.append(real_bits / reals + fake_bits / fakes)
-    eer, *found = (percentiles(np.concatenate(rows), confidence) for rows in (eers, low, actual, bits))
-    return eer, CostIntervals(*found)
+    found = (percentiles(np.concatenate(rows), confidence) for rows in (low, actual, bits))
+    return eer_percentiles(np.concatenate(eers), real, fake, units, confidence), CostIntervals(*found)
 
 
 def _unit_sums(real: Floats, fake: Floats, units: Units, threshold: float) -> Floats:

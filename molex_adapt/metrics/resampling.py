@@ -111,6 +111,19 @@ def percentiles(rates: Floats, confidence: float) -> Interval:
     return float(low), float(high)
 
 
+def eer_percentiles(rates: Floats, real: Floats, fake: Floats, units: Units, confidence: float) -> Interval:
+    """The interval of an EER from (R,) of resamples of (N,) and (M,) scores.
+
+    Where the classes do not overlap, no resample errs either, however few they are. The bound is then that of a
+    binomial share of which nothing was seen, with as many trials as the smaller class has units: 3 % of 100.
+    """
+    fewest = min(np.unique(units.real).size, np.unique(units.fake).size)
+    seen = float((1 - confidence) ** (1 / fewest))
+    if real.min() > fake.max():
+        return 0.0, 1 - seen
+    return (seen, 1.0) if real.max() < fake.min() else percentiles(rates, confidence)
+
+
 def check_settings(bootstrap: int, confidence: float) -> None:
     """Refuse impossible settings.
 
