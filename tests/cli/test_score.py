@@ -123,3 +123,15 @@ def test_nothing_scored_is_status_1_whatever_is_allowed(run, api):
 )
 def test_options_of_score_that_mean_nothing_are_wrong_usage(run, api, options):
     assert run("score", "a/", *options).status == 2
+
+
+def test_the_folder_that_recordings_share_is_named_once_and_scores_stay_whole(run, api, monkeypatch):
+    told = [RecordingScore(f"/data/calls/{at}/x.wav", -12.25 - at, 1.0, probability=0.01) for at in range(4)]
+    api.answers["score"] = ScoreReport(tuple(told), (), 2, None, 1.0, [])
+    ran = run("score", "/data/calls")
+    assert "Recordings in /data/calls/" in ran.out and "/data/calls/3" not in ran.out
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = run("score", "/data/calls").out
+    assert "-15.25" in narrow and "0.01" in narrow
+    api.answers["score"] = ScoreReport(tuple(told[:3]), (), 2, None, 1.0, [])
+    assert "Recordings in" not in run("score", "/data/calls").out
