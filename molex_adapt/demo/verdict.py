@@ -151,9 +151,10 @@ def _working(added: StageReport, analysis: Analysis, attack: str) -> str:
     if new not in shares:
         return f"On {attack} the old experts do the work: {told}."
     if added.withdrawn:
+        harmful = added.gain is not None and added.gain.is_certain
         return (
-            "The new expert would not have helped and is withdrawn, its gates closed; what the readout learnt of "
-            f"{attack} stays, beside the old experts: {told}."
+            f"The new expert would {'do harm elsewhere' if harmful else 'not help'} and is withdrawn, its gates closed; "
+            f"what the readout learnt of {attack} stays, beside the old experts: {told}."
         )
     others = [row for row in analysis.attacks if row not in (attack, BONA_FIDE, NULL_DOMAIN)]
     elsewhere = mean([analysis.usage[row][new] for row in others] or [0.0])

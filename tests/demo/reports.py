@@ -7,7 +7,7 @@ from pathlib import Path
 from molex_adapt.demo.report import DemoReport
 from molex_adapt.demo.verdict import judge
 from molex_adapt.metrics import Rates, RefusalsChange
-from molex_adapt.reports import Analysis, Change, Comparison, StageReport
+from molex_adapt.reports import Analysis, Change, Comparison, Gain, StageReport
 
 
 def rates(eer: float) -> Rates:
@@ -63,6 +63,7 @@ def report_of(
     novel: str = "novel",
     refused: list[str] | None = None,
     withdrawn: bool = False,
+    gain: Gain | None = None,
 ) -> DemoReport:
     """A report about the domain `novel` from comparisons by voice, and shares by attack."""
     refused = refused or []
@@ -75,6 +76,7 @@ def report_of(
         before={},
         after=known.after,
         withdrawn=withdrawn,
+        gain=gain,
     )
     verdict = judge(added, voices, analysis, novel, tolerance=0.03)
     seconds = {"simulate": 61.4, "add-expert": 80.0}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from molex_adapt.reports import Gain
 from tests.demo.reports import analysed, compared
 
 SHARES = analysed(
@@ -156,6 +157,9 @@ def test_without_a_new_expert_the_old_ones_are_named(report_of):
 def test_an_expert_that_was_withdrawn_is_not_said_to_work(report_of):
     voices = {KNOWN: compared("novel", novel=(0.24, 0.01), old=(0.0, 0.0))}
     shares = analysed(novel={"old": 1.0, "novel": 0.0}, old={"old": 1.0, "novel": 0.0})
+    harmful = Gain(0.04, 0.01, 8, "voices", (0.13, 0.12))
+    said = report_of(voices, shares, withdrawn=True, gain=harmful).verdict.sentences[2]
+    assert "would do harm elsewhere and is withdrawn" in said
     said = report_of(voices, shares, withdrawn=True).verdict.sentences[2]
-    assert "is withdrawn, its gates closed; what the readout learnt of novel stays" in said
+    assert "would not help and is withdrawn, its gates closed; what the readout learnt of novel stays" in said
     assert said.endswith("old 100 %, novel 0 %.")
