@@ -152,9 +152,10 @@ def _working(added: StageReport, analysis: Analysis, attack: str) -> str:
         return f"On {attack} the old experts do the work: {told}."
     if added.withdrawn:
         harmful = added.gain is not None and added.gain.is_certain
+        would = "do harm elsewhere" if harmful else "not help"
         return (
-            f"The new expert would {'do harm elsewhere' if harmful else 'not help'} and is withdrawn, its gates closed; "
-            f"what the readout learnt of {attack} stays, beside the old experts: {told}."
+            f"The new expert would {would} and is withdrawn, its gates closed; what "
+            f"the readout learnt of {attack} stays, beside the old experts: {told}."
         )
     others = [row for row in analysis.attacks if row not in (attack, BONA_FIDE, NULL_DOMAIN)]
     elsewhere = mean([analysis.usage[row][new] for row in others] or [0.0])

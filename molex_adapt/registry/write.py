@@ -143,7 +143,8 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
         threshold=active.threshold,
         command=command,
         remarks=[
-            f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again",
+            f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again, and "
+            "the rows of others stay as its router stage left them",
             *_stays(head, name, kept),
         ],
     )
