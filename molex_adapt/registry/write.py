@@ -142,19 +142,18 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
         calibration=(active.calibration.scale, active.calibration.offset),
         threshold=active.threshold,
         command=command,
-        remarks=[
-            f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again, and "
-            "the rows of others stay as its router stage left them",
-            *_stays(head, name, kept),
-        ],
+        remarks=_remarks(head, name, kept),
     )
 
 
-def _stays(head: files.Arrays, name: str, kept: files.Arrays | None) -> list[str]:
-    """What the readout keeps of a domain whose expert goes."""
+def _remarks(head: files.Arrays, name: str, kept: files.Arrays | None) -> list[str]:
+    """What goes with an expert, and what stays of it and of its domain."""
+    told = [
+        f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again, and the "
+        "rows of others stay as its router stage left them"
+    ]
     if not of_expert(head, name):
-        return []
-    told = []
+        return told
     if not brought_speech(head, kept):
         told.append(
             "the readout's statistics of real speech still have its recordings in them: nothing tells them apart"
