@@ -149,8 +149,8 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
 def _remarks(head: files.Arrays, name: str, kept: files.Arrays | None) -> list[str]:
     """What goes with an expert, and what stays of it and of its domain."""
     told = [
-        f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again, and the "
-        "rows of others stay as its router stage left them"
+        f"expert {name} was removed with its router rows and witnesses; nothing was trained or measured again",
+        "the router rows of the others stay as its router stage left them",
     ]
     if not of_expert(head, name):
         return told
