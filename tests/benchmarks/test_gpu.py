@@ -69,7 +69,9 @@ def test_both_ways_of_training_are_timed(setting, found):
 
 
 @pytest.mark.slow
-def test_an_analysis_sees_the_same_on_both_devices_and_is_timed(setting, found):
+def test_an_analysis_sees_the_same_on_both_devices_and_is_timed(setting, found, monkeypatch):
+    for name, few in (("EXPERTS", 4), ("FEW", 1), ("MANY", 4), ("SAME", 2)):
+        monkeypatch.setattr(analysis, name, few)
     analysis.run(setting, found)
     assert errors(found) == []
     assert found.values["parity"] == {
