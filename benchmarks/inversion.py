@@ -1,10 +1,11 @@
 """What can be rebuilt from what an expert keeps: a recording's spectrum, whether it was heard, whose voice it is.
 
 The attacker has the registry, the base, and other recordings of his own. A cell is what he looks at: `exemplars`,
-prefix features of recordings; or `statistics`, Gaussians of what routers read. What is kept comes from one half of the
-voices, the attacker's own recordings from the other.
+prefix features of recordings; `statistics`, Gaussians of what routers read; or `moments`, second moments of what the
+readout reads of a domain's real speech. What is kept comes from one half of the voices, the attacker's own recordings
+from the other.
 
-Shapes: N recordings, F frames, M mel bands.
+Shapes: N recordings, F frames, M mel bands, K features.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from benchmarks.workbench import WORK
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Table, Utterance, decode, read
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, extract
+from molex_adapt.features import Features, extract, readings_of
+from molex_adapt.readout.view import Moments, half_of, whole_of
 from molex_adapt.registry import Store
 from molex_adapt.registry.assemble import build_detector
 from molex_adapt.rehearsal import Gaussian
@@ -36,6 +38,8 @@ from molex_adapt.train.reads import reads_of
 
 Floats = NDArray[np.float64]
 _MELS, _RIDGE = 40, 10.0
+_RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
+"""Of the distance from second moments, whose diagonal is about 1; half precision leaves 1e-3 of noise."""
 
 
 def measure(
@@ -48,8 +52,9 @@ def measure(
     parts = _parts(read(domains / "bonafide.csv"), int(plan.settings["each"]))
     features = {name: extract(detector, rows, run)[0].cut(seconds) for name, rows in parts.items()}
     mels = {name: [_log_mel(item, seconds) for item in rows] for name, rows in parts.items()}
+    attacks = {"exemplars": _from_features, "statistics": _from_statistics, "moments": _from_moments}
     for cell in cells:
-        attack = _from_features if cell.method == "exemplars" else _from_statistics
+        attack = attacks[cell.method]
         yield cell, attack(detector, features, mels) | {"recordings": len(parts["kept"])}
 
 
@@ -113,6 +118,40 @@ def _from_statistics(
     rebuilt = [np.broadcast_to(one, mel.shape) for mel in mels["kept"]]
     likelihood = {name: _log_likelihood(kept, item) for name, item in reads.items()}
     return _spectra(rebuilt, mels["kept"], mels["own"]) | _told(likelihood)
+
+
+def _from_moments(
+    detector: Detector, features: dict[str, Features], mels: dict[str, list[Floats]]
+) -> dict[str, float]:
+    """What second moments say: one spectrum for all recordings, and how well a recording lies among them."""
+    readout = detector.head.readout
+    assert readout is not None
+    reads = {name: readout.features(readings_of(detector, item)) for name, item in features.items()}
+    everyone = torch.zeros(len(reads["kept"][0]), dtype=torch.int64)
+    kept = [whole_of(half_of(Moments.of(view, everyone, 1).mean())) for view in reads["kept"]]
+    y = np.stack([mel.mean(0) for mel in mels["own"]])
+    model = Ridge(_RIDGE).fit(torch.cat(reads["own"], dim=1).double().numpy(), y)
+    # The last column of the moments holds the means.
+    one = model.predict(torch.cat([view[:, -1] for view in kept])[None].numpy())[0]
+    rebuilt = [np.broadcast_to(one, mel.shape) for mel in mels["kept"]]
+    told = []
+    for ridge in _RIDGES:
+        far = {
+            name: sum(_far(own, rows, ridge) for own, rows in zip(kept, views, strict=True))
+            for name, views in reads.items()
+        }
+        told.append(_told({name: -np.asarray(item) for name, item in far.items()}))
+    # Whatever serves the attacker best, question by question.
+    return _spectra(rebuilt, mels["kept"], mels["own"]) | {
+        key: max(item[key] for item in told) for key in told[0]
+    }
+
+
+def _far(moments: Tensor, rows: Tensor, ridge: float) -> Floats:
+    """How far (N, K) rows lie outside of (K, K) moments; a small ridge counts what the moments have nothing of."""
+    held = moments + ridge * torch.eye(len(moments), dtype=torch.float64)
+    values = rows.double()
+    return np.asarray((values * torch.linalg.solve(held, values.T).T).sum(1))
 
 
 def _frames(features: Features, mels: list[Floats]) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ Shapes: N recordings, R raw features of a view, K of it after its basis, G folds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,6 +58,15 @@ def half_of(moments: Tensor) -> Tensor:
     """The upper triangle of a (K + 1, K + 1) matrix in one row; half precision is far finer than any ridge."""
     above = torch.triu_indices(*moments.shape)
     return moments[above[0], above[1]].half()
+
+
+def whole_of(above: Tensor) -> Tensor:
+    """The other way round, double precision on the CPU."""
+    size = (math.isqrt(8 * len(above) + 1) - 1) // 2
+    found = torch.zeros(size, size, dtype=torch.float64)
+    rows, columns = torch.triu_indices(size, size)
+    found[rows, columns] = above.cpu().double()
+    return found + found.triu(1).T
 
 
 @dataclass(frozen=True)
@@ -130,10 +140,7 @@ class View(nn.Module):
     @property
     def kept(self) -> Tensor:
         """(K + 1, K + 1) double precision on the CPU: the moments as a whole matrix."""
-        found = torch.zeros(self.size, self.size, dtype=torch.float64)
-        above = torch.triu_indices(self.size, self.size)
-        found[above[0], above[1]] = self.moments.cpu().double()
-        return found + found.triu(1).T
+        return whole_of(self.moments)
 
     def take_in(self, known: int, domains: Sequence[Tensor]) -> None:
         """Add what `half_of` left of further domains to the mean over `known` ones."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.inversion import _log_likelihood, _spectra, _told
+from benchmarks.inversion import _far, _log_likelihood, _spectra, _told
+from molex_adapt.readout.view import Moments, half_of, whole_of
 from molex_adapt.rehearsal import Gaussian
 
 
@@ -29,3 +30,13 @@ def test_likelihood_tells_what_was_fitted_from_what_lies_elsewhere():
     found = _told({name: _log_likelihood(gaussian, reads) for name, reads in scores.items()})
     assert found["member_auroc"] == pytest.approx(0.5, abs=0.1)
     assert found["voice_auroc"] > 0.95
+
+
+def test_moments_of_few_recordings_tell_who_is_among_them_and_those_of_many_do_not():
+    """Fewer recordings than features span what no other recording lies in."""
+    generator = torch.Generator().manual_seed(0)
+    for count, low, high in ((20, 0.99, 1.0), (4000, 0.45, 0.6)):
+        kept, twins = (torch.randn(count, 60, generator=generator) for _ in range(2))
+        moments = whole_of(half_of(Moments.of(kept, torch.zeros(count, dtype=torch.int64), 1).mean()))
+        far = {name: -_far(moments, rows, 1e-3) for name, rows in (("kept", kept), ("twins", twins))}
+        assert low <= _told(far | {"own": far["twins"]})["member_auroc"] <= high
