@@ -177,7 +177,8 @@ def _sentence(found: Novelty) -> str:
     share = 100 * found.unlike / found.recordings
     told = f"{found.unlike} of {found.recordings} recordings ({share:.0f} %) are unlike anything known"
     if found.p > _CERTAIN:
-        return f"{told}, about the {100 * found.expected:.0f} % that chance brings: nothing asks for a further expert"
+        seen = "" if found.auroc is None else f" (AUROC {found.auroc:.2f} on known attacks, were they new)"
+        return f"{told}, about the {100 * found.expected:.0f} % that chance brings. What it cannot see may be new{seen}"
     return (
         f"{told}, where chance brings {100 * found.expected:.0f} % (p = {found.p:.3g}): listen to the most unlike, and "
         "if they are forged, add an expert"
