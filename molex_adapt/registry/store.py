@@ -84,7 +84,7 @@ class Store:
             if not broken and (folder / layout.GENERATIONS).exists():
                 raise RegistryError(
                     f"{folder} has generations and no {layout.REGISTRY}, which says which of them is active. "
-                    f"Restore it from a copy, or make another registry."
+                    "Restore it from a copy, or make another registry."
                 )
             raise RegistryError(
                 f"{folder} holds no registry ({layout.REGISTRY} is missing).{broken} Make one with "

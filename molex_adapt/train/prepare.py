@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from molex_adapt.conventions import FRAME_SAMPLES, NULL_DOMAIN, SAMPLE_RATE, SPLITS, Split
+from molex_adapt.conventions import BONA_FIDE, FRAME_SAMPLES, NULL_DOMAIN, SAMPLE_RATE, SPLITS, SPOOF, Split
 from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.features import Features, OnlineFeatures, extract
+from molex_adapt.metrics import FEWEST_FOR_INTERVAL
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import from_first, on_this_machine
 from molex_adapt.recipe import Recipe
@@ -85,7 +86,7 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     divided = assign_splits(
         checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
     )
-    remarks = (describe_split(divided), *checked.remarks)
+    remarks = (describe_split(divided), *_few(divided), *checked.remarks)
     for split in SPLITS:
         divided.select(split=split).require_both_classes(f"the {split} split")
     if not run.allow_failures:
@@ -167,6 +168,20 @@ def memory_gib() -> float:
     except (AttributeError, OSError, ValueError):  # Windows has no such call
         return 4.0
     return float(found[0] * found[1] / 2**32) if min(found) > 0 else 4.0  # -1: known to nobody
+
+
+def _few(divided: Table) -> list[str]:
+    """What is measured on so few recordings that their figures have no interval."""
+    told = []
+    for split in ("dev", "test"):
+        counts = divided.select(split=split).counts()
+        real, forged = counts.get(BONA_FIDE, 0), counts.get(SPOOF, 0)
+        if min(real, forged) < FEWEST_FOR_INTERVAL:
+            told.append(
+                f"the {split} split has {real} bona fide and {forged} spoofed recordings: of fewer than "
+                f"{FEWEST_FOR_INTERVAL} of a class, figures say little"
+            )
+    return told
 
 
 def _require_no_control(table: Table) -> None:

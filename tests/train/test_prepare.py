@@ -36,6 +36,9 @@ def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folde
     assert sum(map(len, sets.values())) == 40
     assert [item.path.endswith("broken.wav") for item in found.failed] == [True]
     assert "disjoint by recording" in found.remarks[0]
+    assert found.remarks[1].startswith(
+        "the dev split has 1 bona fide and 4 spoofed recordings: of fewer than 10"
+    )
     again = prepare(detector, read(folder), detector.recipe, Run(workers=1))
     assert again.test.sources == found.test.sources
 
