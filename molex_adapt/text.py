@@ -1,8 +1,8 @@
 """Texts of others, made safe to show: names of files, attacks and records may be anybody's.
 
 Four places show them: a terminal, which would obey control characters (`visible`); a message, which is one short line
-(`short`, `shown`); a command that is to be typed (`command_line`); and a
-card in Markdown, in which a text could open links, tables and markup (`markdown`, `code`).
+(`short`, `shown`); a command that is to be typed (`command_line`); and a card in Markdown, in which a text could
+open links, tables and markup (`markdown`, `code`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _FEATURES = tuple(
 )
 
 
-_MOMENTS, _DOMAINS = "moments", f"{PREFIX}domains"
+_DOMAINS = f"{PREFIX}domains"
 _VIEWS = ("spectrum", "states")
 
 
@@ -69,8 +69,11 @@ def without(
 
 
 def brought_speech(head: Mapping[str, NDArray[Any]], kept: Mapping[str, NDArray[Any]] | None) -> bool:
-    """Whether an expert's statistics say what its domain brought to the moments of a head."""
-    return bool(_with_speech(head, kept, -1))
+    """Whether an expert's statistics say what its domain brings to the moments of a head, of the same features."""
+    if kept is None or f"{SPEECH}features" not in kept or _DOMAINS not in head:
+        return False
+    alike = np.array_equal(kept[f"{SPEECH}features"], _features_of(head))
+    return alike and all(head[_moments(view)].shape == kept[f"{SPEECH}{view}"].shape for view in _VIEWS)
 
 
 def of_expert(head: Mapping[str, NDArray[Any]], expert: str) -> list[int]:
@@ -116,19 +119,20 @@ def _with_speech(
     head: Mapping[str, NDArray[Any]], kept: Mapping[str, NDArray[Any]] | None, sign: int
 ) -> dict[str, NDArray[Any]]:
     """Moments and number of domains with one more (+1) or less (-1); empty where its part is not known."""
-    count = int(head[_DOMAINS][0]) if _DOMAINS in head else 0
-    if kept is None or f"{SPEECH}features" not in kept or count + sign < 0:
+    if kept is None or not brought_speech(head, kept):
         return {}
-    if not np.array_equal(kept[f"{SPEECH}features"], _features_of(head)):
-        return {}
-    found = {_DOMAINS: np.array([count + sign], np.float32)}
+    count = int(head[_DOMAINS][0])
+    left = max(0, count + sign)
+    found = {_DOMAINS: np.array([left], np.float32)}
     for view in _VIEWS:
-        name, own = f"{PREFIX}of_{view}.{_MOMENTS}", kept[f"{SPEECH}{view}"].astype(float)
-        if head[name].shape != own.shape:
-            return {}
-        total = head[name].astype(float) * count + sign * own
-        found[name] = (total / max(1, count + sign)).astype(np.float32)
+        own = kept[f"{SPEECH}{view}"].astype(float)
+        total = head[_moments(view)].astype(float) * count + sign * own
+        found[_moments(view)] = (total / max(1, left)).astype(np.float32)
     return found
+
+
+def _moments(view: str) -> str:
+    return f"{PREFIX}of_{view}.moments"
 
 
 def _features_of(head: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:

@@ -23,8 +23,9 @@ from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
 from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
 from molex_adapt.readout.view import Moments, Ridge, View, half_of
-from molex_adapt.registry import layout
+from molex_adapt.registry import Store, layout
 from molex_adapt.registry.assemble import require_head
+from molex_adapt.shipped import registry_path
 from molex_adapt.train import readout_stage
 from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import learn_readout, weigh_readout
@@ -506,8 +507,23 @@ def test_a_registry_keeps_the_readout_an_expert_extends_it_and_removal_takes_its
     registry.store.remove("hum")
     left = registry.detector().head.readout
     assert left.witnesses == ("buzz/buzz",)
+    assert not any("statistics of real speech" in line for line in registry.store.generation().remarks)
+    before = registry.detector(1).head.readout
+    assert left.domains == before.domains == 1
+    for one, other in zip(left.views, before.views, strict=True):
+        torch.testing.assert_close(one.moments, other.moments, rtol=1e-5, atol=1e-6)
     assert torch.equal(left.weights, readout.weights[:1])
     assert not registry.store.verify()
+
+
+def test_where_no_part_of_a_domain_is_kept_removal_says_what_stays(tmp_path):
+    store = Store.copy(registry_path(), tmp_path / "registry")  # made before parts were kept
+    former = store.head_tensors()
+    store.remove("world")
+    after = store.head_tensors()
+    assert any("still have its recordings in them" in line for line in store.generation().remarks)
+    for name in ("readout.of_spectrum.moments", "readout.of_states.moments", "readout.domains"):
+        assert np.array_equal(after[name], former[name])
 
 
 def test_a_head_whose_witnesses_lack_names_is_refused(tmp_path, tiny_folder_of, tiny_recipe, recorded):

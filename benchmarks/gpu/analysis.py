@@ -95,7 +95,7 @@ def _observed(
 
 def _parity(setting: Setting, here: Detector, there: Detector) -> dict[str, float]:
     """The largest distance between what the CPU and the device observe; both in float32."""
-    seen = [_observed(setting, detector, 1, SAME, ablate=setting.tiny) for detector in (here, there)]
+    seen = [_observed(setting, detector, 1, SAME) for detector in (here, there)]
     one, other = seen
     chosen = [(item.gates > 0) for item in seen]
     return {

@@ -176,10 +176,10 @@ def contenders(logits: Tensor, rest: bool) -> Tensor:
 def shares_of(logits: Tensor, rest: bool) -> Tensor:
     """(..., E) gate logits to the shares (..., E) of the experts, which leave that of the rest.
 
-    Closed gates have none, also where there are no others that could take everything.
+    Closed gates have next to none. Without a rest they would have everything where there are no others.
     """
     shares = contenders(logits, rest).softmax(-1)[..., : logits.shape[-1]]
-    return shares.masked_fill(logits < -_CLOSED / 2, 0.0)
+    return shares if rest else shares.masked_fill(logits < -_CLOSED / 2, 0.0)
 
 
 def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:

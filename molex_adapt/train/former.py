@@ -84,10 +84,10 @@ def ask_former(
     result: Adapted,
 ) -> Former:
     """Measure the former mixture; a new domain that it knows already is a remark."""
-    found, known_by = None, recipe.gate.known
+    found = None
     if detector.mixture.names:
-        found = likeness(detector, data.dev, result.threshold)
-    if found is not None and found.eer <= known_by:
+        found = likeness(detector, data.dev, result.threshold, recipe.gate.known)
+    if found is not None:
         result.remarks.append(found.remark(domain))
         run.progress.note(result.remarks[-1])
     sets = {**with_states(detector, check_sets(old)), domain: data.test}

@@ -47,10 +47,12 @@ class Likeness:
         )
 
 
-def likeness(detector: Detector, development: Features, threshold: float) -> Likeness | None:
+def likeness(
+    detector: Detector, development: Features, threshold: float, known: float = 1.0
+) -> Likeness | None:
     """Score a new domain's development split with the active mixture, and find the expert that does the work.
 
-    The threshold is in nats. None of so few recordings that their EER would have no interval.
+    The threshold is in nats. None where the EER is above `known`, and of so few recordings that it has no interval.
     """
     real = int(development.bona_fide.sum())
     if min(real, len(development) - real) < FEWEST_FOR_INTERVAL:
@@ -58,12 +60,14 @@ def likeness(detector: Detector, development: Features, threshold: float) -> Lik
     found = collect(detector, development)
     scores = detector.calibration.apply(found.logits.double().numpy())
     scored = DomainScores(scores, development.bona_fide.numpy(), development.sources)
-    interval = eer_interval(*scored.classes, groups=scored.groups)
+    eer = float(equal_error_rate(*scored.classes))
+    if eer > known:
+        return None
     shares = found.gates[~development.bona_fide].mean((0, 1))
     most = int(shares.argmax())
     return Likeness(
-        float(equal_error_rate(*scored.classes)),
-        interval,
+        eer,
+        eer_interval(*scored.classes, groups=scored.groups),
         detector.mixture.names[most],
         float(shares[most]),
         float((scored.classes[1] >= threshold).mean()),

@@ -42,6 +42,8 @@ def test_analyze_of_one_recording_shows_it_over_time(run, api, tmp_path):
     found = run("analyze", tmp_path / "call.wav", "--json").json
     assert (len(found["moments"]), found["stretch"]["begin"], found["generation"]) == (100, 1.0, 5)
     assert run("analyze", tmp_path / "call.wav", "--out", tmp_path / "out").status == 2
+    (tmp_path / "call").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")  # a recording by how it begins
+    assert run("analyze", tmp_path / "call").out == ran.out
 
 
 def test_analyze_switches_no_expert_off_without_recordings(run, api, tmp_path):

@@ -27,14 +27,14 @@ DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes] | None, list[str], str, s
         lambda _: b"\x00\xff{",
         ["list"],
         "registry.yaml",
-        "from a copy; nothing else says",
+        INDEX,
     ),
     "registry list": (
         "registry.yaml",
         lambda _: b"[1, 2]",
         ["score", "HUM"],
         "registry.yaml",
-        "from a copy; nothing else says",
+        INDEX,
     ),
     "newer format": (
         "registry.yaml",
