@@ -46,6 +46,7 @@ def test_a_known_domain_is_found_and_its_expert_named(trained, domain_of, tiny_r
     assert likeness(detector, dev, 0.0) is None  # an EER of so few tells nothing
     monkeypatch.setattr(module, "FEWEST_FOR_INTERVAL", count)
     found = likeness(detector, domain_of("buzz", 0, 7).dev, 0.0)
+    assert likeness(detector, dev, 0.0, known=found.eer - 0.001) is None  # not as good as it has to be
     assert found.eer < 0.2
     assert found.expert == "buzz"
     assert 0.5 < found.share <= 1
