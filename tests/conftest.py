@@ -26,10 +26,13 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # starting threads takes longer than reading a tiny base
 os.environ["MOLEX_CACHE"] = "off"
 MEMORY = Path("/dev/shm")
-if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and disk_usage(MEMORY).free > 2 * 2**30:
-    # Tests write and sync thousands of small files; some of these are programs.
-    if not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# Tests write and sync thousands of small files, and some of these are programs.
+if (
+    os.access(MEMORY, os.W_OK)
+    and disk_usage(MEMORY).free > 2 * 2**30
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 for variable in ("MOLEX_REGISTRY", "MOLEX_DEBUG", "FORCE_COLOR"):
     os.environ.pop(variable, None)
 
