@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from molex_adapt import atomic
@@ -29,11 +29,36 @@ def verify(root: Path, repair: bool, lock_seconds: float) -> list[str]:
     for generation in layout.readable_generations(root, record):
         seen |= dict.fromkeys(generation_problems(root, record.base, generation))
     problems += list(seen)
-    problems += [
-        f"{rest} was left by an interrupted write. Delete it by molex-adapt verify --repair --registry {root}."
-        for rest in _leftovers(root, record)
-    ]
+    unnamed = list(_unnamed(root, record))
+    problems += [_told_of(rest, unnamed, root) for rest in _leftovers(root, record)]
     return problems
+
+
+def _unnamed(root: Path, record: RegistryRecord) -> Iterator[GenerationRecord]:
+    """Whole generations that registry.yaml does not name: it may be an older copy."""
+    numbers = [item.name for item in _items(root / layout.GENERATIONS) if item.name.isdecimal()]
+    for number in sorted(int(name) for name in numbers):
+        if number not in record.generations:
+            try:
+                found = layout.read_generation(root, number)
+            except MolexError:
+                continue
+            if not generation_problems(root, record.base, found):
+                yield found
+
+
+def _told_of(rest: Path, unnamed: Sequence[GenerationRecord], root: Path) -> str:
+    repair = f"molex-adapt verify --repair --registry {root}"
+    for found in unnamed:
+        of_expert = rest.parent == root / layout.EXPERTS and rest.name in found.names
+        if of_expert or rest == layout.generation_folder(root, found.number):
+            what = f" (an expert of generation {found.number})" if of_expert else ""
+            return (
+                f"{rest}{what} is whole, but registry.yaml does not name generation {found.number}: an interrupted "
+                f"write left it, or registry.yaml is an older copy. Then add {found.number} to its `generations`, else "
+                f"delete it by {repair}."
+            )
+    return f"{rest} was left by an interrupted write. Delete it by {repair}."
 
 
 def _repair(root: Path, lock_seconds: float) -> None:

@@ -60,6 +60,25 @@ def test_repair_deletes_leftovers_only(store):
     assert "head.safetensors is missing" in problem
 
 
+def test_a_whole_generation_that_an_older_registry_yaml_does_not_name_can_be_put_back(
+    store, make_expert, make_draft
+):
+    index = store.path / "registry.yaml"
+    older = index.read_text()
+    store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=False)
+    newer = index.read_text()
+    index.write_text(older)
+    problems = store.verify()
+    assert len(problems) == 2, "its folder and that of its expert"
+    assert all("registry.yaml is an older copy. Then add 2 to its `generations`" in one for one in problems)
+    index.write_text(newer)
+    assert store.verify() == []
+    index.write_text(older)
+    (store.path / "generations/2/head.safetensors").unlink()
+    problems = store.verify()
+    assert len(problems) == 2 and all("was left by an interrupted write" in one for one in problems)
+
+
 def test_a_changed_embedded_base_is_found(tiny_base_folder, tmp_path):
     from molex_adapt.registry import BaseRecord, Store, files
     from molex_adapt.registry.identity import weights_digest
