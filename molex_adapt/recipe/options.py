@@ -178,8 +178,8 @@ class Recipe(Options):
     development split's: choose it on voices that training did not hear, and below what users may suffer."""
     precision: Precision = "auto"
     """Number format of the base's blocks and the experts, in training and scoring. `auto` is bfloat16 where the
-    processor (AMX) or GPU multiplies matrices in it. Prefix, weights in training, routers, head and losses are
-    float32."""
+    processor (with AMX, or AMD's with AVX512_BF16) or GPU multiplies matrices in it faster. Prefix, weights in
+    training, routers, head and losses are float32."""
 
 
 class DemoDomain(Options):

@@ -48,9 +48,17 @@ def test_the_choice_is_the_users_and_else_the_machines(monkeypatch):
     cpu = torch.device("cpu")
     assert compute_dtype("fp32", cpu) == torch.float32
     assert compute_dtype("bf16", cpu) == torch.bfloat16
-    for fast in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda fast=fast: fast)
-        assert compute_dtype("auto", cpu) == (torch.bfloat16 if fast else torch.float32)
+    for amx, bf16, processor, dtype in (
+        (True, False, {"cpu_name": "Intel(R) Xeon(R) Processor"}, torch.bfloat16),
+        (False, True, {"cpu_name": "AMD EPYC"}, torch.bfloat16),
+        (False, False, {"cpu_name": "AMD EPYC"}, torch.float32),
+        (False, True, {"cpu_name": "Intel(R) Xeon(R) Processor"}, torch.float32),
+        (False, True, {}, torch.float32),
+    ):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda bf16=bf16: bf16)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda processor=processor: processor)
+        assert compute_dtype("auto", cpu) == dtype
     assert compute_dtype("auto", torch.device("mps")) == torch.float32
 
 
