@@ -30,6 +30,8 @@ from molex_adapt.reports import Change
 
 MOST_ACCEPTED = 0.5
 """Share of a new domain's spoofed speech; more at the threshold is said to the user."""
+CHANCE = 0.5
+"""The EER of a detector that hears nothing."""
 FEWEST = 20
 """Bona fide recordings of a voice for which its refusals are judged by themselves."""
 _Pair: TypeAlias = tuple[str, float, float]
@@ -197,6 +199,23 @@ def unproven(
             f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
         )
     return [text]
+
+
+def undetected(after: Mapping[str, Rates]) -> list[str]:
+    """A remark for each domain of a first mixture that it does not certainly tell from real speech better than chance.
+
+    It is active for all that: there is no other that could score.
+    """
+    told = []
+    for domain, rates in after.items():
+        low, high = rates.eer_ci
+        if not high < CHANCE:
+            reach = f"{100 * low:.1f} to {100 * high:.1f}" if rates.has_interval else "no interval"
+            told.append(
+                f"{domain}: nobody can tell that it is detected. Its EER is {100 * rates.eer:.1f} % ({reach}) on "
+                f"{rates.bona_fide} bona fide and {rates.spoof} spoofed recordings; by chance it is 50 %"
+            )
+    return told
 
 
 def caught_at_threshold(

@@ -13,7 +13,7 @@ from molex_adapt.errors import DataError, ExpertError
 from molex_adapt.features import Features, unmoved, voices_of
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
-from molex_adapt.train.acceptance import rates, score_sets
+from molex_adapt.train.acceptance import rates, score_sets, undetected
 from molex_adapt.train.calibrate import calibrate, frozen_threshold, score_development
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
@@ -117,6 +117,7 @@ def train_first(
     result.threshold = frozen_threshold(detector, development, recipe.refused)
     result.after = rates(score_sets(detector, {name: data.test for name, data in domains.items()}))
     result.seconds["evaluate"] = time.monotonic() - started
+    result.remarks += undetected(result.after)
     for number, name in enumerate(names):
         data = domains[name] if not sharing else next(iter(domains.values()))
         # Experts that share a domain keep the same exemplars. Experts of different domains each draw their own.

@@ -18,6 +18,7 @@ from molex_adapt.train.acceptance import (
     refused_by_voice,
     score_sets,
     still_accepted,
+    undetected,
     unproven,
 )
 from molex_adapt.train.judgement import Adapted, compare_all
@@ -51,6 +52,14 @@ def test_figures_per_domain():
     found = rates({"world": GOOD, "opus": BAD})
     assert (found["world"].eer, found["opus"].eer) == (0.0, 0.5)
     assert (found["world"].bona_fide, found["world"].spoof) == (4, 4)
+
+
+def test_of_a_first_mixture_what_chance_would_do_as_well_is_said():
+    many = scored(list(np.linspace(0, 2, 40)), list(np.linspace(-2, 0.2, 40)))
+    found = rates({"world": many, "opus": BAD, "gsm": scored([1.0], [0.0])})
+    opus, gsm = undetected(found)
+    assert opus.startswith("opus: nobody can tell that it is detected. Its EER is 50.0 % (")
+    assert gsm.startswith("gsm: nobody can tell") and "(no interval) on 1 bona fide and 1 spoofed" in gsm
 
 
 def change(rise: float, low: float, high: float) -> Change:

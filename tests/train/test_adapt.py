@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -44,6 +46,15 @@ def test_a_first_mixture(detector_of, domain_of, tiny_recipe, state):
         weights["expert hum encoder.layers.0.feed_forward.output_dense.lora_A"],
     )
     assert min(rates.eer for rates in result.after.values()) < 0.3
+
+
+def test_a_first_mixture_that_tells_nothing_is_active_and_says_so(detector_of, domain_of, tiny_recipe):
+    detector = detector_of(tiny_recipe(joint={"steps": 1, "evaluate_every": 1}))
+    data = domain_of()
+    turned = replace(data, test=replace(data.test, bona_fide=~data.test.bona_fide))
+    result = train_first(detector, {"buzz": turned}, detector.recipe, Run())
+    assert result.refused == []
+    assert any(line.startswith("buzz: nobody can tell that it is detected") for line in result.remarks)
 
 
 def test_experts_that_share_a_domain(detector_of, domain_of, tiny_recipe):
