@@ -256,7 +256,18 @@ def _outcome(report: StageReport, registry: Path) -> list[RenderableType]:
     if not report.activated:
         words = ["molex-adapt", "rollback", str(report.generation), "--registry", str(registry)]
         reasons.append(Text(f"  To activate it all the same: {command_line(words)}"))
+        if _refuses_more(report):
+            words = ["molex-adapt", "set-threshold", "REAL-SPEECH", "--registry", str(registry)]
+            reasons.append(
+                Text(f"  and for a threshold that refuses no more real speech: {command_line(words)}")
+            )
     return [line, *reasons]
+
+
+def _refuses_more(report: StageReport) -> bool:
+    """Whether more real speech is certainly refused, of all voices together or of one."""
+    of_all = [report.real_speech] if report.real_speech is not None else []
+    return any(change.interval[0] > 0 for change in (*of_all, *report.voices.values()))
 
 
 def _told(step: GenerationStep) -> str:

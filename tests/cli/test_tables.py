@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ def test_the_voice_that_fares_worst_is_named_below_all_real_speech():
     assert "molex-adapt rollback 3 --registry 'my registry'" in shown
     assert "of 2 voices most more of june: 0.0 → 20.0 % of 25 recordings, +20.0 points" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    assert "molex-adapt set-threshold REAL-SPEECH" in shown
+    file.truncate(file.seek(0))
+    Console(file=file, width=80).print(*stage_table(replace(report, voices={"ann": change}), Path("other")))
+    assert "rollback 3" in file.getvalue() and "set-threshold" not in file.getvalue()
 
 
 def test_wide_intervals_go_below_their_figures_and_break_no_name():
