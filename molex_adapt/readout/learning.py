@@ -69,6 +69,7 @@ def _learn(readout: Readout, usable: Lessons) -> Learnt:
                 speech[name] = course.speech(part)
             else:
                 remarks.append(f"the readout has no witness for {attack}: real and spoofed speech look alike")
+    # Not strict: where no witness was made there is nothing to take in, for no view.
     for view, own in zip(readout.views, zip(*speech.values(), strict=True), strict=False):
         view.take_in(int(readout.domains), own)
     readout.domains += len(speech)
@@ -117,6 +118,7 @@ class _Course:
         ]
         says = _says(views, self.whole.bona_fide & own, forged)
         scale = torch.cat([say.expand(view.size) for view, say in zip(self.readout.views, says, strict=True)])
+        # In the weights themselves, so that scoring costs one product for each view.
         weights, unheard = weights * scale, _sum((says[0] * views[0], says[1] * views[1]))
         measured = ~development.bona_fide if attacks is None else development.of(attacks)
         heard = _sum(told(weights[None], self.features))[:, 0]
