@@ -204,7 +204,7 @@ def unproven(
 def undetected(after: Mapping[str, Rates]) -> list[str]:
     """A remark for each domain of a first mixture that it does not certainly tell from real speech better than chance.
 
-    It is active for all that: there is no other that could score.
+    It is active for all that: no former mixture's figures could be compared with its own.
     """
     told = []
     for domain, rates in after.items():

@@ -70,7 +70,9 @@ def test_a_whole_generation_that_an_older_registry_yaml_does_not_name_can_be_put
     index.write_text(older)
     problems = store.verify()
     assert len(problems) == 2, "its folder and that of its expert"
-    assert all("registry.yaml is an older copy. Then add 2 to its `generations`" in one for one in problems)
+    assert all(
+        "registry.yaml is an older copy. In that case add 2 to its `generations`" in one for one in problems
+    )
     index.write_text(newer)
     assert store.verify() == []
     index.write_text(older)
