@@ -55,8 +55,8 @@ def _told_of(rest: Path, unnamed: Sequence[GenerationRecord], root: Path) -> str
             what = f" (an expert of generation {found.number})" if of_expert else ""
             return (
                 f"{rest}{what} is whole, but registry.yaml does not name generation {found.number}: an interrupted "
-                f"write left it, or registry.yaml is an older copy. In that case add {found.number} to its `generations`; "
-                f"else delete it by {repair}."
+                f"write left it, or registry.yaml is an older copy. In that case add {found.number} to its "
+                f"`generations`; else delete it by {repair}."
             )
     return f"{rest} was left by an interrupted write. Delete it by {repair}."
 
