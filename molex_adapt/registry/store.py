@@ -242,7 +242,7 @@ class Store:
         """Check every file; returns the problems.
 
         With `repair`, delete what interrupted writes left behind, and the checkpoints of training that no process is
-        at. Nothing that a generation names is touched.
+        at. Nothing that a generation names is touched, nor a whole generation that came after those of registry.yaml.
         """
         from molex_adapt.registry import verify
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from molex_adapt import atomic
@@ -29,44 +29,50 @@ def verify(root: Path, repair: bool, lock_seconds: float) -> list[str]:
     for generation in layout.readable_generations(root, record):
         seen |= dict.fromkeys(generation_problems(root, record.base, generation))
     problems += list(seen)
-    unnamed = list(_unnamed(root, record))
-    problems += [_told_of(rest, unnamed, root) for rest in _leftovers(root, record)]
+    unnamed = _unnamed(root, record)
+    problems += [_told_of(rest, unnamed.get(rest), root) for rest in _leftovers(root, record)]
     return problems
 
 
-def _unnamed(root: Path, record: RegistryRecord) -> Iterator[GenerationRecord]:
-    """Whole generations that registry.yaml does not name: it may be an older copy."""
-    numbers = [item.name for item in _items(root / layout.GENERATIONS) if item.name.isdecimal()]
-    for number in sorted(int(name) for name in numbers):
-        if number not in record.generations:
-            try:
-                found = layout.read_generation(root, number)
-            except MolexError:
-                continue
-            if not generation_problems(root, record.base, found):
-                yield found
+def _unnamed(root: Path, record: RegistryRecord) -> dict[Path, int]:
+    """Folders of whole generations that came after all that registry.yaml names, with their number.
+
+    It may be an older copy. Those between them were purged.
+    """
+    numbers = {int(item.name) for item in _items(root / layout.GENERATIONS) if item.name.isdecimal()}
+    found: dict[Path, int] = {}
+    for number in sorted(number for number in numbers if number > max(record.generations, default=0)):
+        try:
+            generation = layout.read_generation(root, number)
+        except MolexError:
+            continue
+        if not generation_problems(root, record.base, generation):
+            folders = [layout.expert_folder(root, name) for name in generation.names]
+            found |= dict.fromkeys([layout.generation_folder(root, number), *folders], number)
+    return found
 
 
-def _told_of(rest: Path, unnamed: Sequence[GenerationRecord], root: Path) -> str:
-    repair = f"molex-adapt verify --repair --registry {root}"
-    for found in unnamed:
-        of_expert = rest.parent == root / layout.EXPERTS and rest.name in found.names
-        if of_expert or rest == layout.generation_folder(root, found.number):
-            what = f" (an expert of generation {found.number})" if of_expert else ""
-            return (
-                f"{rest}{what} is whole, but registry.yaml does not name generation {found.number}: an interrupted "
-                f"write left it, or registry.yaml is an older copy. In that case add {found.number} to its "
-                f"`generations`; else delete it by {repair}."
-            )
-    return f"{rest} was left by an interrupted write. Delete it by {repair}."
+def _told_of(rest: Path, number: int | None, root: Path) -> str:
+    """`number` is that of the whole generation that it belongs to, if there is one."""
+    if number is None:
+        repair = f"molex-adapt verify --repair --registry {root}"
+        return f"{rest} was left by an interrupted write. Delete it by {repair}."
+    return (
+        f"{rest} belongs to generation {number}, which is whole, but registry.yaml does not name it: an interrupted "
+        f"write left it, or registry.yaml is an older copy. In that case add {number} to its `generations`; else "
+        "delete the folder."
+    )
 
 
 def _repair(root: Path, lock_seconds: float) -> None:
     layout.require_own_folders(root)
     try:
         with write_lock(root, lock_seconds):
-            for rest in _leftovers(root, layout.read_registry(root)):
-                atomic.discard(rest)
+            record = layout.read_registry(root)
+            unnamed = _unnamed(root, record)
+            for rest in _leftovers(root, record):
+                if rest not in unnamed:
+                    atomic.discard(rest)
             checkpoints.clear(root)
     except OSError as error:
         raise RegistryError(

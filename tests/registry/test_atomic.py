@@ -172,7 +172,8 @@ def test_a_killed_process_leaves_a_whole_registry_and_no_lock(store, snapshot, r
     problems = after.verify()
     assert problems
     assert all("interrupted write" in problem for problem in problems)
-    assert after.verify(repair=True) == []
+    left = after.verify(repair=True)  # a generation that is whole may be deleted by a person alone
+    assert left == ([problem for problem in problems if "is whole" in problem] if rename == 2 else [])
     assert snapshot(store.path / "experts" / "opus") == opus
     if rename < 3:
         after.remove("world")

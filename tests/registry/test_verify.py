@@ -60,7 +60,7 @@ def test_repair_deletes_leftovers_only(store):
     assert "head.safetensors is missing" in problem
 
 
-def test_a_whole_generation_that_an_older_registry_yaml_does_not_name_can_be_put_back(
+def test_repair_keeps_a_whole_generation_that_an_older_registry_yaml_does_not_name(
     store, make_expert, make_draft
 ):
     index = store.path / "registry.yaml"
@@ -73,12 +73,15 @@ def test_a_whole_generation_that_an_older_registry_yaml_does_not_name_can_be_put
     assert all(
         "registry.yaml is an older copy. In that case add 2 to its `generations`" in one for one in problems
     )
+    (store.path / "experts/stray").mkdir()
+    assert len(store.verify()) == 3 and store.verify(repair=True) == problems
     index.write_text(newer)
     assert store.verify() == []
     index.write_text(older)
     (store.path / "generations/2/head.safetensors").unlink()
     problems = store.verify()
     assert len(problems) == 2 and all("was left by an interrupted write" in one for one in problems)
+    assert store.verify(repair=True) == []
 
 
 def test_a_changed_embedded_base_is_found(tiny_base_folder, tmp_path):
