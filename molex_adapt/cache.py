@@ -25,11 +25,15 @@ def cache_root(stated: Path | str | None = None) -> Path | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file may be deleted: it is named by a digest, or by one and a number, or an interrupted write left it.
+    """Whether a file may be deleted: it is named by a digest, or by one and what else is kept of the same recording (a
+    number, or `states-` and a type), or an interrupted write left it.
 
     MOLEX_CACHE may name a folder that holds other things too.
     """
-    return path.name.startswith(PREFIX) or re.fullmatch(r"[0-9a-f]{64}(\.\d+)?", path.stem) is not None
+    return (
+        path.name.startswith(PREFIX)
+        or re.fullmatch(r"[0-9a-f]{64}(\.\d+|\.states-\w+)?", path.stem) is not None
+    )
 
 
 def packed_files() -> list[Path]:

@@ -164,7 +164,7 @@ def test_a_second_extraction_computes_nothing_and_is_the_same(
     first, _ = extract(detector, table)
     assert cache.info().recordings == len(first) == 7
     assert all(clip.any() for clip in first.clips)
-    monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(module, "hear", lambda *_: pytest.fail("decoded again"))
     again, failed = extract(detector, table)
     assert failed == ()
     assert all(torch.equal(one, other) for one, other in zip(first.clips, again.clips, strict=True))
@@ -249,6 +249,10 @@ def test_pooled_states_are_computed_once_whatever_else_is_missing(
     monkeypatch.setenv("MOLEX_CACHE", str(cache.folder.parent))
     detector.base.compute_in("bf16")
     assert not torch.equal(extract(detector, table, states=True)[0].states, first.states)
+    # Whatever is kept of a recording goes when the cache is cleared, and counts towards its limit.
+    kept = list(cache.folder.rglob("*.npy"))
+    assert len(kept) == 4 * 7 and cache.info().bytes == sum(path.stat().st_size for path in kept)
+    assert cache.clear() == [] and not list(cache.folder.rglob("*.npy"))
 
 
 def test_without_a_readout_no_states_are_computed(cache, detector, recorded, tmp_path):

@@ -120,9 +120,7 @@ class Answering(OpenRegistry):
         table = table_of(data)
         if split is not None:
             options = self.recipe(recipe).data
-            table = assign_splits(
-                table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
-            ).select(split=split)
+            table = assign_splits(table, fractions=options.fractions, by=options.split_by).select(split=split)
         table.require_both_classes("evaluation")
         detector = self.detector(record.number, run=run)
         report = evaluate(detector, table, self.store, record, ties, run, trials=trials, curves=curves)

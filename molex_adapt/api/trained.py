@@ -89,9 +89,7 @@ def _divided(
         if len(table) != sum(sum(counts.values()) for counts in known.counts.values()):
             continue
         try:
-            divided = assign_splits(
-                table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
-            )
+            divided = assign_splits(table, fractions=options.fractions, by=options.split_by)
         except DataError:
             continue
         if divided.digest() == known.digest:

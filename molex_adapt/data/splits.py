@@ -33,7 +33,7 @@ class _Unit:
 
 
 def assign_splits(
-    table: Table, *, seed: int, fractions: tuple[float, float, float] = (0.6, 0.15, 0.25), by: By = "auto"
+    table: Table, *, seed: int = 0, fractions: tuple[float, float, float] = (0.6, 0.15, 0.25), by: By = "auto"
 ) -> Table:
     """Give every utterance a split.
 
@@ -44,7 +44,7 @@ def assign_splits(
 
     Args:
         table: any; one of a single class is split likewise.
-        seed: another seed, another division.
+        seed: another seed, another division; all commands take the default, so that their test sets are the same.
         fractions: of train, dev and test; they sum to 1 and are met as nearly as hashing does.
         by: "source", "speaker" (all sources of a speaker stay together), or "auto": by speaker where all are
             known and there are at least twelve, else by source.

@@ -29,7 +29,8 @@ class Utterance:
     noise, a room), whatever its class; None: not known. `seconds` is None until an audit decoded the file. `forged`
     are the stretches of a partly forged recording that are forged, in order; None: all of a spoofed one, as far as is
     known. `domain` is the one that an attack belongs to; None: one of its own. `audio` is what tells its decoded
-    samples from all others, 16 hexadecimal digits; None until an audit decoded the file.
+    samples from all others, 16 hexadecimal digits; None until an audit decoded the file. `draw` is the number of the
+    chain of conditions that it is to be heard through; 0: as it is.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Utterance:
     forged: tuple[Stretch, ...] | None = None
     domain: str | None = None
     audio: str | None = None
+    draw: int = 0
 
 
 _SLOTS = {field.name: getattr(Utterance, field.name) for field in fields(Utterance)}

@@ -64,17 +64,17 @@ def find_speech(folder: Path | None) -> Table:
     return prompts(PROMPTS, voices=list(VOICES.values()), suffixes=(SUFFIX,))
 
 
-def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, split_seed: int, run: Run) -> DemoData:
+def make_domains(speech: Table, out: Path, recipe: DemoRecipe, *, run: Run) -> DemoData:
     """Forge the chosen recordings by every attack of the recipe.
 
     The novel attack is made from training, development and test recordings, all others from the test recordings alone.
-    Splits follow the recordings' names and `split_seed`, as in the training of the shipped experts, so that no test
+    Splits follow the recordings' names, as in the training of the shipped experts, so that no test
     recording was ever trained on.
 
     Raises:
         DataError: too little speech.
     """
-    chosen, finish = _choose(speech, recipe, split_seed), Finish.model_validate(recipe.finish)
+    chosen, finish = _choose(speech, recipe), Finish.model_validate(recipe.finish)
     tested = chosen.with_utterances(tuple(item for item in chosen if item.split == "test"))
     split_of = {item.source: item.split for item in chosen}
     made: dict[str, list[Utterance]] = {}
@@ -114,12 +114,12 @@ def attack_order(recipe: DemoRecipe) -> list[str]:
     return [recipe.novel, *(name for name in recipe.domains if name != recipe.novel)]
 
 
-def _choose(speech: Table, recipe: DemoRecipe, split_seed: int) -> Table:
+def _choose(speech: Table, recipe: DemoRecipe) -> Table:
     """So many recordings of each split, none too long; those of the held-out voice all count as test."""
     # Divided before any is left out, as in the training of the shipped experts.
     heard = speech.with_utterances(item for item in speech if item.speaker != recipe.held_out_speaker)
     unheard = [item for item in speech if item.speaker == recipe.held_out_speaker]
-    divided = assign_splits(heard, seed=split_seed, by="source")
+    divided = assign_splits(heard, by="source")
     counts: dict[Split, int] = {
         "train": recipe.train_recordings,
         "dev": recipe.dev_recordings,

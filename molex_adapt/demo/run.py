@@ -66,7 +66,7 @@ def run_demo(
     _claim(out)
     registry = Registry.create(out / REGISTRY, EMBEDDED)
     options = registry.recipe()
-    data = make_domains(recorded, out / DATA, recipe, split_seed=options.data.split_seed, run=run)
+    data = make_domains(recorded, out / DATA, recipe, run=run)
     clock.lap("simulate")
     story.enter()
     detector = registry.detector(run=run)

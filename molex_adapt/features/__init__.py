@@ -2,6 +2,7 @@
 
 from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
 from molex_adapt.features.extract import extract
+from molex_adapt.features.hearing import with_draws
 from molex_adapt.features.large import OnlineFeatures
 from molex_adapt.features.scoring import (
     logits_of,
@@ -42,4 +43,5 @@ __all__ = [
     "unmoved",
     "voices_of",
     "window_batches",
+    "with_draws",
 ]

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from molex_adapt.conventions import SAMPLE_RATE
-from molex_adapt.data import Failed, Heard, Utterance, decode, listen
+from molex_adapt.data import Failed, Heard, Utterance, listen
 from molex_adapt.data.table import AUDIO_DIGITS
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError
+from molex_adapt.features.hearing import hear
 from molex_adapt.run import Run
 
 _SECONDS_ON_CPU, _SECONDS_ELSEWHERE = 24.0, 96.0
@@ -164,7 +165,7 @@ def _seconds(prepared: _Prepared) -> float:
 
 
 def _decoded(detector: Detector, item: Utterance) -> _Prepared:
-    return detector.prepare(decode(item.path)), None
+    return detector.prepare(hear(item)), None
 
 
 def _listened(detector: Detector, item: Utterance) -> _Prepared:

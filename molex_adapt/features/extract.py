@@ -16,8 +16,10 @@ from torch import Tensor
 from molex_adapt.base import send
 from molex_adapt.data import Failed, Table, Utterance
 from molex_adapt.detector import Detector
+from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
+from molex_adapt.features.hearing import name_of_draw
 from molex_adapt.features.sets import Features, StoredClips, pad, source_id
 from molex_adapt.features.states import kept_states
 from molex_adapt.prefix_cache import PrefixCache
@@ -109,12 +111,16 @@ def extract(
 
 def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) -> list[str | None]:
     """The cache key of every recording; None without a cache, and for a recording that cannot be read."""
-    window = detector.recipe.data.window_seconds
     mine = own_part([1.0] * len(table))
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        own = pool.map(lambda at: cache.key(table[at].path, detector.base, window), mine)
+        own = pool.map(lambda at: _key(cache, detector, table[at]), mine)
         found = {at: key for part in gathered(dict(zip(mine, own, strict=True))) for at, key in part.items()}
     return [found[at] for at in range(len(table))]
+
+
+def _key(cache: PrefixCache, detector: Detector, item: Utterance) -> str | None:
+    key = cache.key(item.path, detector.base, detector.recipe.data.window_seconds)
+    return key if key is None or not item.draw else sha256(key, name_of_draw(item))
 
 
 def _statistics(

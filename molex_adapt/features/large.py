@@ -14,8 +14,9 @@ from torch import Tensor
 
 from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
-from molex_adapt.data import Utterance, decode
+from molex_adapt.data import Utterance
 from molex_adapt.detector import Detector
+from molex_adapt.features.hearing import hear
 from molex_adapt.features.sets import pad, source_id
 
 
@@ -46,14 +47,14 @@ class OnlineFeatures:
             return None
         window = self.detector.recipe.data.window_seconds
 
-        def hear(item: Utterance) -> Tensor:
-            wave = torch.from_numpy(self.detector.base.prepare(decode(item.path, duration=window)))[None]
+        def statistics(item: Utterance) -> Tensor:
+            wave = torch.from_numpy(self.detector.base.prepare(hear(item, duration=window)))[None]
             found = self.detector.statistics(send(wave, self.detector.device), torch.tensor([wave.shape[1]]))
             assert found is not None
             return found[0].half().float().cpu()
 
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            return torch.stack(list(pool.map(hear, (self.utterances[at] for at in indices))))
+            return torch.stack(list(pool.map(statistics, (self.utterances[at] for at in indices))))
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -72,7 +73,7 @@ class OnlineFeatures:
             item = self.utterances[index]
             spare = (item.seconds or 0.0) - length / SAMPLE_RATE
             start = max(0.0, place * spare)
-            return base.prepare(decode(item.path, start=start, duration=length / SAMPLE_RATE))
+            return base.prepare(hear(item, start=start, duration=length / SAMPLE_RATE))
 
         with ThreadPoolExecutor(max(1, self.workers)) as pool:
             wave, lengths = pad(list(pool.map(load, indices, places)))

@@ -76,8 +76,6 @@ class DataOptions(Options):
     fractions: tuple[float, float, float] = (0.6, 0.15, 0.25)
     """Shares of train, dev and test where the data states no splits."""
     split_by: Literal["auto", "speaker", "source"] = "auto"
-    split_seed: int = 0
-    """Decides the splits. It is not the training seed, so that runs with different seeds share their test set."""
 
     @model_validator(mode="after")
     def _fractions_make_a_whole(self) -> Self:
@@ -115,6 +113,10 @@ class JointStage(StageOptions):
     """Of the experts and the head."""
     orthogonality: float = Field(1e-3, ge=0)
     """Weight of the penalty on the overlap between the A matrices of experts."""
+    draws: int = Field(1, ge=0, le=16)
+    """Under how many chains of conditions (codecs, bands, noise, rooms), drawn by chance, each recording of the train and
+    dev splits is heard beside as it is, in the first training of a mixture, by whatever command. One that went through
+    a condition already, as its manifest says, is heard as it is alone. Copies of one source have the same chains."""
 
 
 class ExpertStage(StageOptions):

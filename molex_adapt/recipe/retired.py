@@ -57,6 +57,7 @@ FOLLOWING = {"joint.head_learning_rate": "joint.learning_rate", "exemplars.secon
 FIXED: dict[str, float | bool | str] = {
     "head.dropout": 0.1,
     "data.min_seconds": 0.5,
+    "data.split_seed": 0,
     **{f"{stage}.weight_decay": 1e-2 for stage in _STAGES},
     **{f"{stage}.warmup": 0.05 for stage in _STAGES},
     **{f"{stage}.gradient_clip": 1.0 for stage in _STAGES},

@@ -15,7 +15,7 @@ from molex_adapt.data.audit import audit
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures, extract
+from molex_adapt.features import Features, OnlineFeatures, extract, with_draws
 from molex_adapt.metrics import FEWEST_FOR_INTERVAL
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import from_first, on_this_machine
@@ -83,10 +83,8 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     _require_no_control(table)
     checked = audit(table, run)
     checked.table.require_usable("training", table, checked.failed)
-    divided = assign_splits(
-        checked.table, seed=recipe.data.split_seed, fractions=recipe.data.fractions, by=recipe.data.split_by
-    )
-    remarks = (describe_split(divided), *_few(divided), *checked.remarks)
+    divided = assign_splits(checked.table, fractions=recipe.data.fractions, by=recipe.data.split_by)
+    remarks = [describe_split(divided), *_few(divided), *checked.remarks]
     for split in SPLITS:
         divided.select(split=split).require_both_classes(f"the {split} split")
     if not run.allow_failures:
@@ -96,21 +94,26 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     def extracted(split: Split, part: Table, resident: bool = True) -> Features:
         # The readout reads states when it learns and whenever the mixture is measured, and no expert changes them.
         features, lost = extract(detector, part, run, resident=resident, states=len(part) <= MOST_READ)
-        failed.extend(lost)
+        failed.extend(dict.fromkeys(lost))  # a recording and its draws are lost together
         gone = {item.path for item in lost}
         rest = part.with_utterances(item for item in part if str(item.path) not in gone)
         rest.require_usable(f"the {split} split", part, lost)  # files may have changed since the audit
         return features
 
-    def measured(split: Split) -> Features:
-        return extracted(split, _at_most(divided.select(split=split), MOST_MEASURED))
-
-    train: Features | OnlineFeatures
-    heard = divided.select(split="train")
+    # Who knows some experts knows conditions; nothing was gained by drawing them for further domains.
+    draws = 0 if detector.mixture.names else recipe.joint.draws
+    heard = with_draws(divided.select(split="train"), draws)
+    dev = with_draws(_at_most(divided.select(split="dev"), MOST_MEASURED), draws)
+    test = _at_most(divided.select(split="test"), MOST_MEASURED)
+    whole = divided.with_utterances((*heard, *dev, *test))
+    if drawn := sum(item.draw > 0 for item in whole):
+        remarks.append(
+            f"train and dev are heard {drawn} times under drawn conditions, too (joint.draws={draws})"
+        )
     together = on_this_machine()[1]
     room = from_first(lambda: memory_gib() / together)  # what one decides, all do
     resident = _gib(heard, detector) <= room
-    size = int(2**30 * (_gib(divided, detector) + _states_gib(divided, detector)))
+    size = int(2**30 * (_gib(whole, detector) + _states_gib(whole, detector)))
     kept = from_first(lambda: PrefixCache.standard(run.cache).takes(size))
     if not resident:
         run.progress.note(
@@ -121,11 +124,14 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
                 else "computed anew for every batch; see molex-adapt cache info"
             )
         )
+    train: Features | OnlineFeatures
     if resident or kept:
         train = extracted("train", heard, resident)
     else:
         train = OnlineFeatures(detector, heard.utterances, run.workers)
-    return DomainData(divided, train, measured("dev"), measured("test"), tuple(failed), remarks)
+    return DomainData(
+        divided, train, extracted("dev", dev), extracted("test", test), tuple(failed), tuple(remarks)
+    )
 
 
 def prepare_check(
@@ -146,9 +152,7 @@ def prepare_check(
     if not run.allow_failures:
         _require_most(table, checked.failed)
     options = recipe.data
-    divided = assign_splits(
-        checked.table, seed=options.split_seed, fractions=options.fractions, by=options.split_by
-    )
+    divided = assign_splits(checked.table, fractions=options.fractions, by=options.split_by)
     test = _at_most(divided.select(split="test"), MOST_MEASURED)
     test.require_both_classes("the test split")
     features, lost = extract(detector, test, run, states=True)

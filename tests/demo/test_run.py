@@ -206,4 +206,4 @@ def test_what_a_folder_lost_is_no_loss_of_its_domains(speech, tmp_path):
     lost = (Failed(str(speech / "empty.wav"), "it is empty"),)
     found = replace(demo_domains.find_speech(speech), left_out=lost)
     how = Run(workers=1, device="cpu")
-    assert demo_domains.make_domains(found, tmp_path / "out", RECIPE, split_seed=0, run=how).failed == ()
+    assert demo_domains.make_domains(found, tmp_path / "out", RECIPE, run=how).failed == ()

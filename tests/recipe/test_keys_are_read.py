@@ -27,8 +27,7 @@ MEANT: dict[str, set[str]] = {
     "retrain-router": {"router.*", "router_stage.*", "training.*", "data.*", "gate.tolerance"}
     | {"precision", *STRUCTURE},
     "score": {"data.window_seconds", "precision", *STRUCTURE},
-    "evaluate": {"data.window_seconds", "data.split_by", "data.split_seed", "data.fractions", "precision"}
-    | STRUCTURE,
+    "evaluate": {"data.window_seconds", "data.split_by", "data.fractions", "precision"} | STRUCTURE,
 }
 
 

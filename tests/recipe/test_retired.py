@@ -13,6 +13,7 @@ import yaml
 from molex_adapt import Registry, Run
 from molex_adapt.cli.app import main
 from molex_adapt.cli.options import recipe_for
+from molex_adapt.data import assign_splits
 from molex_adapt.data.audit import audit
 from molex_adapt.errors import RecipeError
 from molex_adapt.head import DROPOUT
@@ -190,6 +191,7 @@ def test_what_is_fixed_is_what_the_code_does():
     assert {
         "head.dropout": DROPOUT,
         "data.min_seconds": inspect.signature(audit).parameters["min_seconds"].default,
+        "data.split_seed": inspect.signature(assign_splits).parameters["seed"].default,
         **{f"{name}.{key}": value for name in shortest for key, value in stage.items()},
         **{f"{name}.shortest_crop": share for name, share in shortest.items()},
         "gate.confidence": interval["confidence"].default,

@@ -99,8 +99,8 @@ def test_of_what_is_computed_anew_the_exemplars_alone_are_read(
         Utterance(path, "spoof" if "buzz" in str(path) else "bonafide", None, path.name, seconds=0.6)
         for path in find_audio(folder)
     )
-    decoded, plain = [], large.decode
-    monkeypatch.setattr(large, "decode", lambda path, **more: decoded.append(path) or plain(path, **more))
+    heard, plain = [], large.hear
+    monkeypatch.setattr(large, "hear", lambda item, **more: heard.append(item.path) or plain(item, **more))
     found = choose(OnlineFeatures(detector, utterances), features_of(3), replay=2)
     assert len(found.replay) == len(found.replay.statistics) == 4
-    assert len(set(decoded)) == 4
+    assert len(set(heard)) == 4

@@ -7,11 +7,12 @@ import torch
 from molex_adapt import Run
 from molex_adapt.data import Failed, read
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features, OnlineFeatures, StoredClips, source_id
+from molex_adapt.features import Features, OnlineFeatures, StoredClips, source_id, with_draws
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.progress import Silent
 from molex_adapt.train import prepare as module
 from molex_adapt.train.prepare import prepare, prepare_check
+from molex_adapt.train.stages import append_expert
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +27,16 @@ def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folde
     found = prepare(detector, folder, detector.recipe, Run(workers=1))
     sets = {"train": found.train, "dev": found.dev, "test": found.test}
     for split, features in sets.items():
-        items = found.table.select(split=split)
+        items = with_draws(found.table.select(split=split), 0 if split == "test" else 1)
         assert isinstance(features, Features)
         assert features.sources == tuple(source_id(item.source) for item in items)
         assert features.bona_fide.tolist() == [item.label == "bonafide" for item in items]
     sources = [set(features.sources) for features in sets.values()]
     assert not sources[0] & sources[1]
     assert not sources[0] & sources[2]
-    assert sum(map(len, sets.values())) == 40
+    counts = [len(found.table.select(split=split)) for split in sets]
+    assert sum(counts) == 40
+    assert [len(features) for features in sets.values()] == [2 * counts[0], 2 * counts[1], counts[2]]
     assert [item.path.endswith("broken.wav") for item in found.failed] == [True]
     assert "disjoint by recording" in found.remarks[0]
     assert found.remarks[1].startswith(
@@ -41,6 +44,27 @@ def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folde
     )
     again = prepare(detector, read(folder), detector.recipe, Run(workers=1))
     assert again.test.sources == found.test.sources
+
+
+def test_a_first_mixture_hears_drawn_conditions_and_a_further_expert_does_not(
+    detector_of, tiny_recipe, folder
+):
+    def counts(draws: int, experts: int) -> tuple[list[int], tuple[str, ...]]:
+        recipe = tiny_recipe(joint={"draws": draws})
+        detector = detector_of(recipe)
+        for number in range(experts):
+            append_expert(detector, f"expert{number}", recipe, number)
+        found = prepare(detector, folder, recipe, Run(workers=1))
+        return [len(part) for part in (found.train, found.dev, found.test)], found.remarks
+
+    plain, silent = counts(0, 0)
+    assert not any("drawn" in remark for remark in silent)
+    drawn, told = counts(2, 0)
+    assert drawn == [3 * plain[0], 3 * plain[1], plain[2]]
+    assert told[-1] == (
+        f"train and dev are heard {2 * sum(plain[:2])} times under drawn conditions, too (joint.draws=2)"
+    )
+    assert counts(2, 1) == (plain, silent)
 
 
 def test_one_attack_with_all_bona_fide_speech(detector_of, tiny_recipe, folder):
@@ -150,7 +174,7 @@ def test_a_rare_attack_is_in_every_split_that_is_measured(
 ):
     monkeypatch.setattr(module, "MOST_MEASURED", 4)
     folder = recorded(tmp_path / "data", bona_fide=24, buzz=24, hum=24, rare=4)
-    recipe = tiny_recipe(data={"fractions": [0.2, 0.4, 0.4]})
+    recipe = tiny_recipe(data={"fractions": [0.2, 0.4, 0.4]}, joint={"draws": 0})
     found = prepare(detector_of(recipe), folder, recipe, Run(workers=1))
     for split, part in (("dev", found.dev), ("test", found.test)):
         assert set(part.attacks) == {None, *found.table.select(split=split).attacks}
@@ -204,5 +228,6 @@ def test_what_the_readout_reads_needs_room_in_the_cache_as_well(
     monkeypatch.setattr(PrefixCache, "takes", lambda _, size: bool(asked.append(size)))
     for recipe in (tiny_recipe(), tiny_recipe(head={"readout": True})):
         data = prepare(detector_of(recipe), folder, recipe, Run(workers=1, cache=tmp_path))
-    states = 2 * len(data.table) * detector_of(recipe).pooled_width
+    heard = sum(map(len, (data.train, data.dev, data.test)))  # train and dev under conditions, too
+    states = 2 * heard * detector_of(recipe).pooled_width
     assert asked[1] - asked[0] == pytest.approx(states, abs=2)
