@@ -25,10 +25,9 @@ def cache_root(stated: Path | str | None = None) -> Path | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file may be deleted: it is named by a digest, or by one and what else is kept of the same recording (a
-    number, or `states-` and a type), or an interrupted write left it.
+    """Whether a file may be deleted: a digest names it, or one and what else is kept of the same, or a write left it.
 
-    MOLEX_CACHE may name a folder that holds other things too.
+    What else is a number, or `states-` and a type. MOLEX_CACHE may name a folder that holds other things too.
     """
     return (
         path.name.startswith(PREFIX)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from molex_adapt.cluster.pool import Cluster, answers, pieces_of, this_worker
 from molex_adapt.conventions import BONA_FIDE, FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table, Utterance, read
 from molex_adapt.errors import DataError, RecipeError
-from molex_adapt.features import extract
+from molex_adapt.features import extract, with_draws
 from molex_adapt.prefix_cache import LIMIT, PrefixCache
 from molex_adapt.recipe import Recipe
 from molex_adapt.registry.records import OTHER_LICENCE
@@ -46,8 +48,14 @@ class Extractor:
     def __call__(self, piece: dict[str, Any]) -> dict[str, Any]:
         """Put the features of a piece into the cache, where they are not there."""
         started = time.monotonic()
-        paths = [Path(os.fsdecode(path)) for path in piece["paths"]]
-        table = Table(tuple(Utterance(path, BONA_FIDE, source=str(path)) for path in paths), "")
+        columns = zip(piece["paths"], piece["sources"], piece["draws"], strict=True)
+        table = Table(
+            tuple(
+                Utterance(Path(os.fsdecode(path)), BONA_FIDE, source=os.fsdecode(source), draw=draw)
+                for path, source, draw in columns
+            ),
+            "",
+        )
         found, failed = extract(
             self._detector, table, self._run, resident=False, states=self._states, trim=False
         )
@@ -57,7 +65,7 @@ class Extractor:
             "bytes": sum(clip.nbytes for clip in found.clips)
             + (0 if found.states is None else found.states.nbytes),
             "share": WorkerShare(
-                recordings=len(paths),
+                recordings=sum(not item.draw for item in table),
                 audio_seconds=sum(len(clip) for clip in found.clips) * FRAME_SAMPLES / SAMPLE_RATE,
                 busy_seconds=time.monotonic() - started,
             ),
@@ -76,7 +84,8 @@ def fill_cache(
 
     With a readout its statistics of every recording as well: of the spectrum, and of the frozen base's states, unless
     there are so many recordings that training reads those of a few, which it then computes itself. Its second moments
-    are products of these: training makes them without audio or base.
+    are products of these: training makes them without audio or base. For a first mixture the same of what is heard
+    under drawn conditions, of all recordings that are not stated to be for testing.
 
     What a killed worker had written stays; the rest of its piece is done by another one.
 
@@ -98,13 +107,15 @@ def fill_cache(
         raise RecipeError("the cache is switched off. Name a folder that every worker can write: --cache DIR")
     run = replace(run, cache=folder.absolute())
     cache = PrefixCache.standard(run.cache)
-    paths = [str(item.path.absolute()) for item in read(data)]
-    task = FeaturesTask(registry.absolute(), recipe, cluster.run_of_worker(run), len(paths) <= MOST_STATES)
+    table = read(data)
+    heard = _heard(registry, table, recipe)
+    paths = [str(item.path.absolute()) for item in table]
+    task = FeaturesTask(registry.absolute(), recipe, cluster.run_of_worker(run), len(heard) <= MOST_STATES)
     shares: dict[str, WorkerShare] = {}
     failed: list[Failed] = []
     size = 0
     run.progress.start("features", len(paths))
-    for answer in answers(Extractor, task, pieces_of(paths, cluster), cluster, run):
+    for answer in answers(Extractor, task, _pieces(heard, cluster), cluster, run):
         shares[answer["worker"]] = shares.get(answer["worker"], WorkerShare()) + answer["share"]
         failed += answer["failed"]
         size += answer["bytes"]
@@ -122,7 +133,25 @@ def fill_cache(
         folder=str(folder),
         recordings=len(paths),
         bytes=size,
-        failed=tuple(sorted(failed, key=lambda item: order[item.path])),
+        failed=tuple(sorted(dict.fromkeys(failed), key=lambda item: order[item.path])),
         workers=dict(sorted(shares.items())),
         seconds=time.monotonic() - started,
     )
+
+
+def _heard(registry: Path, table: Table, recipe: Recipe | None) -> list[Utterance]:
+    """The recordings, and their draws that a first mixture hears."""
+    opened = Registry.open(registry)
+    active = opened.store.active
+    draws = 0 if active is not None and active.names else (recipe or opened.recipe()).joint.draws
+    return [item for item in with_draws(table, draws) if not item.draw or item.split != "test"]
+
+
+def _pieces(heard: Sequence[Utterance], cluster: Cluster) -> list[dict[str, Any]]:
+    """Divided, with what decides the chain that each is heard through."""
+    pieces, rest = pieces_of([str(item.path.absolute()) for item in heard], cluster), iter(heard)
+    for piece in pieces:
+        items = list(islice(rest, len(piece["paths"])))
+        piece["sources"] = [os.fsencode(item.source) for item in items]
+        piece["draws"] = [item.draw for item in items]
+    return pieces

@@ -67,7 +67,7 @@ def name_of_draw(item: Utterance) -> str:
 
 def _seed_of(item: Utterance) -> str:
     # All copies of a recording go through the same: nothing but the forgery tells them apart.
-    return sha256(item.source or item.audio or item.path.name, str(item.draw))[:16]
+    return sha256(item.source or item.path.name, str(item.draw))[:16]
 
 
 @cache

@@ -114,9 +114,10 @@ class JointStage(StageOptions):
     orthogonality: float = Field(1e-3, ge=0)
     """Weight of the penalty on the overlap between the A matrices of experts."""
     draws: int = Field(1, ge=0, le=16)
-    """Under how many chains of conditions (codecs, bands, noise, rooms), drawn by chance, each recording of the train and
-    dev splits is heard beside as it is, in the first training of a mixture, by whatever command. One that went through
-    a condition already, as its manifest says, is heard as it is alone. Copies of one source have the same chains."""
+    """Under how many chains of conditions (codecs, bands, noise, rooms), drawn by chance, each recording of the train
+    and dev splits is heard beside as it is, in the first training of a mixture, by whatever command. One that went
+    through a condition already, as its manifest says, is heard as it is alone. Copies of one source have the same
+    chains."""
 
 
 class ExpertStage(StageOptions):
