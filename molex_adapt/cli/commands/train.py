@@ -169,6 +169,9 @@ def train(
 ) -> None:
     """Train the experts, router and head of an empty registry together.
 
+    Recordings are heard under drawn codecs, bands, noise and rooms too, unless
+    their manifest states a condition (--set joint.draws=0 leaves that out).
+
     [bold]Examples[/bold]
 
       molex-adapt train ASVspoof5/ --domain asvspoof5 --experts 4
