@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from molex_adapt.cli.app import main
 from molex_adapt.cluster import Cluster, analysis, filling, scoring
 from molex_adapt.cluster.parts import PartsFolder
 from molex_adapt.cluster.pool import _Batched, _load_ray
-from molex_adapt.data import Failed, read
+from molex_adapt.data import Failed, Table, read
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.decision import DecisionRule
 from molex_adapt.errors import DataError, ExpertError, RecipeError
@@ -294,6 +296,16 @@ def test_features_for_an_empty_registry_are_those_of_its_first_training(
     assert command_line(capsys, *command)[1]["bytes"] == told["bytes"] > 0
     assert features_in(cache) == found
     assert before.items() <= {path: path.stat().st_ino for path in cache.rglob("*.npy")}.items()
+
+
+def test_what_is_stated_to_be_for_testing_is_not_drawn(made, tiny_folder_of, tiny_recipe, tmp_path):
+    empty = Registry.create(tmp_path / "empty", str(tiny_folder_of())).store.path
+    splits = itertools.cycle(("train", "dev", "test"))
+    rows = tuple(replace(item, split=split) for item, split in zip(read(made.manifest), splits, strict=False))
+    table = Table(rows, "")
+    drawn = Counter(item.split for item in filling._heard(empty, table, tiny_recipe()) if item.draw)
+    assert drawn == {"train": 8, "dev": 8}
+    assert filling._heard(made.registry, table, tiny_recipe()) == list(rows), "it has experts already"
 
 
 def test_of_very_many_recordings_no_states_are_computed(
