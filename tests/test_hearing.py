@@ -83,7 +83,7 @@ def test_features_of_draws_have_a_place_of_their_own_in_the_cache(
 ):
     detector = Detector(load_base(tiny_folder_of()), tiny_recipe())
     heard, plain = [], hearing.hear
-    monkeypatch.setattr(batches, "hear", lambda item: heard.append(item.draw) or plain(item))
+    monkeypatch.setattr(batches, "hear", lambda item, **part: heard.append(item.draw) or plain(item, **part))
     run = Run(workers=1, cache=tmp_path / "cache")
     first, _ = extract(detector, with_draws(table, 2), run)
     assert sorted(heard) == [0] * 6 + [1] * 6 + [2] * 6
@@ -93,3 +93,15 @@ def test_features_of_draws_have_a_place_of_their_own_in_the_cache(
     monkeypatch.setattr(hearing, "_pool", lambda: "other conditions")
     extract(detector, with_draws(table, 2), run)
     assert sorted(heard[18:]) == [1] * 6 + [2] * 6
+
+
+def test_of_a_long_recording_a_draw_is_of_the_first_window_alone(
+    tmp_path, sound, tiny_folder_of, tiny_recipe, monkeypatch
+):
+    detector = Detector(load_base(tiny_folder_of()), tiny_recipe(data={"window_seconds": 1.0}))
+    soundfile.write(tmp_path / "long.wav", sound(1, 6.0, 0.0), 16_000)
+    item = Utterance(tmp_path / "long.wav", "bonafide", source="a")
+    sizes: list[int] = []
+    monkeypatch.setattr(Drawn, "apply", lambda _, wave, rng: sizes.append(wave.size) or wave)
+    found, _ = extract(detector, with_draws(Table((item,), ""), 1), Run(workers=1, cache="off"))
+    assert len(found) == 2 and sizes == [16_000]

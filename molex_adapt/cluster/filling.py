@@ -25,6 +25,9 @@ from molex_adapt.reports import ClusterFeatures, WorkerShare
 from molex_adapt.run import Run
 from molex_adapt.train.prepare import MOST_STATES
 
+_TEXT = ("utf-8", "surrogatepass")
+"""A source may be a name that is not UTF-8, as paths may."""
+
 
 @dataclass(frozen=True)
 class FeaturesTask:
@@ -51,7 +54,7 @@ class Extractor:
         columns = zip(piece["paths"], piece["sources"], piece["draws"], strict=True)
         table = Table(
             tuple(
-                Utterance(Path(os.fsdecode(path)), BONA_FIDE, source=os.fsdecode(source), draw=draw)
+                Utterance(Path(os.fsdecode(path)), BONA_FIDE, source=source.decode(*_TEXT), draw=draw)
                 for path, source, draw in columns
             ),
             "",
@@ -152,6 +155,6 @@ def _pieces(heard: Sequence[Utterance], cluster: Cluster) -> list[dict[str, Any]
     pieces, rest = pieces_of([str(item.path.absolute()) for item in heard], cluster), iter(heard)
     for piece in pieces:
         items = list(islice(rest, len(piece["paths"])))
-        piece["sources"] = [os.fsencode(item.source) for item in items]
+        piece["sources"] = [item.source.encode(*_TEXT) for item in items]
         piece["draws"] = [item.draw for item in items]
     return pieces

@@ -165,7 +165,9 @@ def _seconds(prepared: _Prepared) -> float:
 
 
 def _decoded(detector: Detector, item: Utterance) -> _Prepared:
-    return detector.prepare(hear(item)), None
+    # A chain is for training, which asks for the first window alone; codecs take their time.
+    most = detector.recipe.data.window_seconds if item.draw else None
+    return detector.prepare(hear(item, duration=most)), None
 
 
 def _listened(detector: Detector, item: Utterance) -> _Prepared:
