@@ -70,6 +70,8 @@ FIXED: dict[str, float | bool | str] = {
     "gate.certain": True,
 }
 """By key: the value that it always has now."""
+SINCE = {"data.split_seed": ("joint.draws", 0)}
+"""By key: the option that came when it went, and the value that stands for what was done before."""
 RETIRED = (
     GONE
     | {key: f"{new} says it now" for key, new in (MOVED | FOLLOWING).items()}
@@ -86,11 +88,12 @@ def without_retired(content: Any) -> Any:
     for key in retired_keys(content):
         section, name = _split(key)
         value = (kept[section] if section else kept).pop(name)
-        if key in MOVED:
-            section, name = _split(MOVED[key])
+        now = (MOVED[key], value) if key in MOVED else SINCE.get(key)
+        if now is not None:
+            section, name = _split(now[0])
             place = kept.setdefault(section, {})
             if isinstance(place, dict):
-                place.setdefault(name, value)
+                place.setdefault(name, now[1])
     return kept
 
 

@@ -230,3 +230,12 @@ def test_a_recipe_to_reproduce_with_is_one_that_this_version_takes(shipped, tmp_
     text = dump(Recipe())
     assert readable(text) == (text, [])
     assert readable("[broken") == ("[broken", [])
+
+
+def test_a_first_mixture_of_before_heard_no_drawn_conditions():
+    then = {"data": {"split_seed": 0}, "joint": {"steps": 7}}
+    stored = validate(Recipe, then, "recipe.yaml", stored=True)
+    assert (stored.joint.draws, stored.joint.steps) == (0, 7)
+    text, lost = readable(yaml.safe_dump(then))
+    assert lost == [] and yaml.safe_load(text)["joint"] == {"steps": 7, "draws": 0}
+    assert validate(Recipe, {"joint": {"steps": 7}}, "recipe.yaml", stored=True).joint.draws == 1
