@@ -256,7 +256,7 @@ def tiny_recipe() -> Callable[..., Any]:
             "head": {"width": 8},
             "data": {"crop_seconds": 0.4},
             "training": {"batch_size": 8},
-            "joint": {**stage},
+            "joint": {**stage, "draws": 0},
             "expert": {**stage},
             "router_stage": {**stage, "steps": 3},
             "exemplars": {"replay": 4, "check": 4},

@@ -28,7 +28,11 @@ from molex_adapt.train import checkpoints, loop, prepare
 from tests.several import in_two
 
 HOW = Run(device="cpu", workers=1, cache="off")
-COUPLED = {"router": {"noise": 0.5}, "joint": {"orthogonality": 0.1}, "head": {"width": 8, "readout": True}}
+COUPLED = {
+    "router": {"noise": 0.5},
+    "joint": {"orthogonality": 0.1, "draws": 1},
+    "head": {"width": 8, "readout": True},
+}
 """All that couples the recordings of a batch, and all chance."""
 WITHOUT_EFFECT = "head attend.2.bias"
 """Attention over frames does not feel it: its gradient is zero but for rounding, which the optimiser scales up."""

@@ -46,7 +46,7 @@ def made(recorded, tiny_folder_of, tiny_recipe, tmp_path_factory) -> Made:
     data = recorded(folder / "data", bona_fide=12, buzz=6, hum=6)
     registry = Registry.create(folder / "registry", str(tiny_folder_of()))
     run = replace(HERE, cache=folder / "cache")
-    registry.train(data, domain="noise", experts=2, recipe=tiny_recipe(), run=run)
+    registry.train(data, domain="noise", experts=2, recipe=tiny_recipe(joint={"draws": 1}), run=run)
     (data / "spoof" / "hum" / "hum003.wav").write_bytes(b"no audio")
     write_manifest(read(data), data / "all.parquet")
     return Made(registry.store.path, data / "all.parquet", folder / "cache")
@@ -302,17 +302,17 @@ def test_what_is_stated_to_be_for_testing_is_not_drawn(made, tiny_folder_of, tin
     empty = Registry.create(tmp_path / "empty", str(tiny_folder_of())).store.path
     splits = itertools.cycle(("train", "dev", "test"))
     rows = tuple(replace(item, split=split) for item, split in zip(read(made.manifest), splits, strict=False))
-    table = Table(rows, "")
-    drawn = Counter(item.split for item in filling._heard(empty, table, tiny_recipe()) if item.draw)
+    table, first = Table(rows, ""), tiny_recipe(joint={"draws": 1})
+    drawn = Counter(item.split for item in filling._heard(empty, table, first) if item.draw)
     assert drawn == {"train": 8, "dev": 8}
-    assert filling._heard(made.registry, table, tiny_recipe()) == list(rows), "it has experts already"
+    assert filling._heard(made.registry, table, first) == list(rows), "it has experts already"
 
 
 def test_of_very_many_recordings_no_states_are_computed(
     made, alone, tiny_folder_of, tiny_recipe, tmp_path, monkeypatch
 ):
     empty = Registry.create(tmp_path / "empty", str(tiny_folder_of())).store.path
-    recipe = tiny_recipe(head={"readout": True})
+    recipe = tiny_recipe(head={"readout": True}, joint={"draws": 1})
     run = replace(HERE, cache=tmp_path / "cache")
     for most, expected in ((47, 0), (48, 2 * 23)):  # of 24, each as it is and under conditions
         monkeypatch.setattr(filling, "MOST_STATES", most)

@@ -23,7 +23,7 @@ def folder(recorded, tmp_path_factory):
 
 
 def test_a_folder_becomes_three_sets_of_features(detector_of, tiny_recipe, folder):
-    detector = detector_of(tiny_recipe())
+    detector = detector_of(tiny_recipe(joint={"draws": 1}))
     found = prepare(detector, folder, detector.recipe, Run(workers=1))
     sets = {"train": found.train, "dev": found.dev, "test": found.test}
     for split, features in sets.items():
@@ -174,7 +174,7 @@ def test_a_rare_attack_is_in_every_split_that_is_measured(
 ):
     monkeypatch.setattr(module, "MOST_MEASURED", 4)
     folder = recorded(tmp_path / "data", bona_fide=24, buzz=24, hum=24, rare=4)
-    recipe = tiny_recipe(data={"fractions": [0.2, 0.4, 0.4]}, joint={"draws": 0})
+    recipe = tiny_recipe(data={"fractions": [0.2, 0.4, 0.4]})
     found = prepare(detector_of(recipe), folder, recipe, Run(workers=1))
     for split, part in (("dev", found.dev), ("test", found.test)):
         assert set(part.attacks) == {None, *found.table.select(split=split).attacks}
