@@ -18,7 +18,7 @@ from molex_adapt.cli.terminal import open_streams
 
 _COMMANDS = {
     "Adapt": {
-        "init": "train:init",
+        "init": "init:init",
         "add-expert": "train:add_expert",
         "train": "train:train",
         "retrain-router": "train:retrain_router",

@@ -23,7 +23,7 @@ from molex_adapt.recipe import Recipe
 from molex_adapt.registry.records import OTHER_LICENCE
 from molex_adapt.reports import ClusterFeatures, WorkerShare
 from molex_adapt.run import Run
-from molex_adapt.train.prepare import MOST_STATES
+from molex_adapt.train.prepare import MOST_STATES, draws_beside
 
 _TEXT = ("utf-8", "surrogatepass")
 """A source may be a name that is not UTF-8, as paths may."""
@@ -146,7 +146,7 @@ def _heard(registry: Path, table: Table, recipe: Recipe | None) -> list[Utteranc
     """The recordings, and their draws that a first mixture hears."""
     opened = Registry.open(registry)
     active = opened.store.active
-    draws = 0 if active is not None and active.names else (recipe or opened.recipe()).joint.draws
+    draws = draws_beside(active.names if active else [], recipe or opened.recipe())
     return [item for item in with_draws(table, draws) if not item.draw or item.split != "test"]
 
 

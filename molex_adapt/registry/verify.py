@@ -40,8 +40,9 @@ def _unnamed(root: Path, record: RegistryRecord) -> dict[Path, int]:
     It may be an older copy. Those between them were purged.
     """
     numbers = {int(item.name) for item in _items(root / layout.GENERATIONS) if item.name.isdecimal()}
+    newest = max(record.generations, default=0)
     found: dict[Path, int] = {}
-    for number in sorted(number for number in numbers if number > max(record.generations, default=0)):
+    for number in sorted(number for number in numbers if number > newest):
         try:
             generation = layout.read_generation(root, number)
         except MolexError:

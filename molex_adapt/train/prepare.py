@@ -100,8 +100,7 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
         rest.require_usable(f"the {split} split", part, lost)  # files may have changed since the audit
         return features
 
-    # Who knows some experts knows conditions; nothing was gained by drawing them for further domains.
-    draws = 0 if detector.mixture.names else recipe.joint.draws
+    draws = draws_beside(detector.mixture.names, recipe)
     heard = with_draws(divided.select(split="train"), draws)
     dev = with_draws(_at_most(divided.select(split="dev"), MOST_MEASURED), draws)
     test = _at_most(divided.select(split="test"), MOST_MEASURED)
@@ -132,6 +131,12 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     return DomainData(
         divided, train, extracted("dev", dev), extracted("test", test), tuple(failed), tuple(remarks)
     )
+
+
+def draws_beside(experts: Sequence[str], recipe: Recipe) -> int:
+    """How many drawn chains each recording is heard through, for a mixture that has these experts so far."""
+    # Who knows some experts knows conditions; nothing was gained by drawing them for further domains.
+    return 0 if experts else recipe.joint.draws
 
 
 def prepare_check(
