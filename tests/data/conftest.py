@@ -81,3 +81,18 @@ def tree(tmp_path: Path) -> Path:
         for place, folder in enumerate(("bonafide", "spoof/world", "spoof/opus")):
             _write(root / folder / f"{index}.wav", _voice(0.6, seed=10 * index + place))
     return root
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Write a manifest, and the audio files (empty) that it may name."""
+    for name in ("a.wav", "b.wav", "bonafide/a.wav", "spoof/world/a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def make(text: str | bytes, name: str = "m.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return make

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,7 @@ import torch
 import yaml
 
 from molex_adapt import Registry, Run
-from molex_adapt.api.inputs import recordings
 from molex_adapt.errors import ExpertError, HubError, RegistryError
-from molex_adapt.features import score_table
 from molex_adapt.registry import layout
 from tests.hub.repositories import CPU
 
@@ -178,88 +175,6 @@ def test_an_expert_joins_another_mixture(hub, lab, data, exemplars):
     if exemplars:
         retrained = theirs.retrain_router(run=CPU)
         assert retrained.generation == 3
-
-
-@pytest.fixture(params=[True, False], ids=["alike", "apart"])
-def alike(request) -> bool:
-    return request.param
-
-
-@pytest.fixture
-def two_with_readouts(data, tiny_folder_of, tmp_path, alike):
-    """Two registries with a first expert each: the same one, or one for another attack."""
-
-    def make(recipe):
-        ours = Registry.create(tmp_path / "ours", str(tiny_folder_of()))
-        ours.add_expert(data("buzz"), accept=True, domain="buzz", recipe=recipe, run=CPU)
-        if alike:
-            shutil.copytree(ours.store.path, tmp_path / "theirs")
-        else:
-            theirs = Registry.create(tmp_path / "theirs", str(tiny_folder_of()))
-            theirs.add_expert(data("tick"), accept=True, domain="tick", recipe=recipe, run=CPU)
-        return ours, Registry.open(tmp_path / "theirs")
-
-    return make
-
-
-def test_what_the_readout_knows_of_its_attacks_comes_along(hub, data, tiny_recipe, two_with_readouts, alike):
-    gate = {"tolerance": 1.0, "refused": 1.0}
-    recipe = tiny_recipe(head={"readout": True}, exemplars={"replay": 8, "check": 8}, gate=gate)
-    ours, theirs = two_with_readouts(recipe)
-    name = hub.name("hum")
-    ours.add_expert(data("hum"), accept=True, domain="hum", recipe=recipe, run=CPU)
-    ours.hub.push("hum", name)
-    report = theirs.pull(name, name="murmur", run=CPU)
-    there, here = ours.detector(run=CPU).head.readout, theirs.detector(run=CPU).head.readout
-    if alike:
-        assert here.witnesses == ("buzz/buzz", "murmur/hum")
-        assert torch.equal(here.weights, there.weights)
-        assert here.domains == there.domains == 2  # and what is learnt next is alike
-        for one, other in zip(here.views, there.views, strict=True):
-            torch.testing.assert_close(one.moments, other.moments)
-        assert any("1 witness(es) of its attacks came along" in line for line in report.remarks)
-    else:
-        assert here.witnesses == ("tick/tick",)
-        assert any("stayed behind" in line for line in report.remarks)
-    assert theirs.store.generation().calibration.scale == theirs.store.generation(1).calibration.scale
-    before = theirs.store.head_tensors(1)
-    after = theirs.store.head_tensors(theirs.store.remove("murmur"))
-    for name, value in before.items():
-        assert np.allclose(after[name], value, rtol=1e-5, atol=1e-6), name
-    assert not any("statistics of real speech" in line for line in theirs.store.generation().remarks)
-    assert theirs.store.verify() == []
-
-
-def test_what_no_expert_was_trained_for_arrives_with_closed_gates(
-    hub, data, tiny_recipe, two_with_readouts, alike
-):
-    recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0})
-    ours, theirs = two_with_readouts(recipe)
-    name = hub.name("hum")
-    ours.add_expert(data("hum"), accept=True, domain="hum", recipe=recipe, readout_only=True, run=CPU)
-    ours.hub.push("hum", name)
-    report = theirs.pull(name, name="murmur", run=CPU)
-    detector = theirs.detector(run=CPU)
-    assert detector.mixture.has_withdrawn("murmur")
-    assert any("never trained: its gates stay closed" in line for line in report.remarks)
-    if alike:
-        assert "murmur/hum" in detector.head.readout.witnesses
-
-
-def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
-    ours, bare, name = lab("ours"), lab("bare"), hub.name("hum")
-    ours.hub.push("hum", name)
-    report = bare.pull(name, name="first", run=CPU)
-    assert report.activated
-    assert bare.store.generation().threshold == ours.store.generation().threshold
-    there = {item.path: item.score for item in bare.score(data("hum"), run=CPU).scores}
-    detector = ours.detector(run=CPU)
-    with detector.mixture.forcing("hum"):
-        scored, _ = score_table(detector, recordings(data("hum")), CPU)
-    assert len(there) == len(scored) == 32
-    for item in scored:
-        assert there[str(item.utterance.path)] == pytest.approx(item.score, abs=1e-5)
-    assert bare.store.verify() == []
 
 
 def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
