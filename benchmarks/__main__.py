@@ -21,7 +21,7 @@ from benchmarks.results import RESULTS, Results, load_results
 from benchmarks.standing import true_rows
 from molex_adapt.errors import MolexError
 
-ON_DOMAINS = ("sequence", "inversion", "joint", "amount", "unheard")
+ON_DOMAINS = ("sequence", "inversion", "joint", "amount", "unheard", "clean")
 """What is measured on what tools.wideband.domains wrote."""
 
 

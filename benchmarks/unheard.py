@@ -11,41 +11,29 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 
 from benchmarks.plan import Cell, Plan
+from benchmarks.recordings import manifest_of, of_split, under
+from benchmarks.scored import CONDITIONS, TIES, Scored, Tested, compared, refused
 from benchmarks.workbench import WORK, detector_on
-from molex_adapt.atomic import replacing
 from molex_adapt.cli.progress import listening
-from molex_adapt.conventions import BONA_FIDE, DRAWN, NO_CONDITION, SAMPLE_RATE, SPLITS, Split
-from molex_adapt.data import Table, Utterance, decode, read
+from molex_adapt.conventions import BONA_FIDE, DRAWN, NO_CONDITION, SPLITS, Split
+from molex_adapt.data import Table, Utterance
 from molex_adapt.detector import Detector
-from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.features import extract, readings_of
-from molex_adapt.metrics import Ties, eer, eer_interval, resampled_eers, threshold_for_new_voices
-from molex_adapt.readout import Lesson, Readings, Readout, learn
+from molex_adapt.metrics import eer, threshold_for_new_voices
+from molex_adapt.readout import Lesson, Readings, Readout, groups_of, learn
 from molex_adapt.recipe import Options
 from molex_adapt.run import Run
-from molex_adapt.simulate.conditions import read_condition
-
-TIES: Ties = "step"
-"""Equal scores are accepted or refused together."""
-RESAMPLES = 200
-"""Of the test sources, for intervals of means and of differences between bases."""
-CONDITIONS = (NO_CONDITION, DRAWN)
-
-Scores = NDArray[np.float64]
 
 
 class Settings(Options):
@@ -99,32 +87,6 @@ class Heard:
     readings: Readings
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Recordings and their scores (N,) in nats; higher is more bona fide."""
-
-    rows: tuple[Utterance, ...]
-    scores: Scores
-
-    def under(self, condition: str) -> Scored:
-        """Those in one condition."""
-        return self.where([row.condition == condition for row in self.rows])
-
-    def where(self, mask: Sequence[bool]) -> Scored:
-        """Some of them."""
-        at = np.flatnonzero(mask)
-        return Scored(tuple(self.rows[i] for i in at), self.scores[at])
-
-    @property
-    def sources(self) -> list[str]:
-        """Of each."""
-        return [row.source for row in self.rows]
-
-
-Tested = Mapping[str, tuple[Scored, Scored]]
-"""By attack, bona fide and forged recordings."""
-
-
 class Bench:
     """One base, and what it reads of all recordings.
 
@@ -138,12 +100,12 @@ class Bench:
 
     def __init__(self, detector: Detector, settings: Settings, domains: Path, work: Path, run: Run) -> None:
         self.detector, self.settings, self.work, self.run = detector, settings, work, run
-        manifest = _manifest(domains, "bonafide")
-        self.real = {split: self._read(_of(manifest, split)) for split in SPLITS}
+        manifest = manifest_of(domains, "bonafide")
+        self.real = {split: self._read(of_split(manifest, split)) for split in SPLITS}
         self.forged: dict[str, dict[Split, Heard]] = {}
         for name, place in {**settings.learnt, **settings.unmet}.items():
             run.progress.note(name)
-            manifest = _manifest(domains, place)
+            manifest = manifest_of(domains, place)
             splits = SPLITS if name in settings.learnt or name in settings.added else ("test",)
             self.forged[name] = {split: self._read(self._wanted(name, manifest, split)) for split in splits}
 
@@ -197,11 +159,13 @@ class Bench:
         """All real speech of a split, and what is learnt of an attack."""
         real, forged = self.real[split], self.forged[name][split]
         rows = (*real.rows, *forged.rows)
+        attacks = tuple(row.attack for row in rows)
+        voices, sources = [row.speaker or row.source for row in rows], [row.source for row in rows]
         return Lesson(
             Readings(*map(torch.cat, zip(real.readings.views, forged.readings.views, strict=True))),
             torch.tensor([row.label == BONA_FIDE for row in rows]),
-            tuple(row.attack for row in rows),
-            tuple(row.speaker or row.source for row in rows),
+            attacks,
+            groups_of(voices, sources, attacks),
         )
 
     def _added(self, readout: Readout, name: str, threshold: float) -> dict[str, Any]:
@@ -224,7 +188,7 @@ class Bench:
         return refused(heard, threshold) | {"control": _control(plain, heard)}
 
     def _wanted(self, name: str, manifest: Table, split: Split) -> list[Utterance]:
-        rows = _of(manifest, split)
+        rows = of_split(manifest, split)
         if split != "train" or name not in self.settings.added:
             return rows
         if len(rows) < self.settings.train:
@@ -241,78 +205,6 @@ class Bench:
         return Heard(tuple(rows), readings_of(self.detector, found))
 
 
-def compared(tested: Tested, threshold: float | None = None) -> dict[str, Any]:
-    """By condition: EER of each attack with its interval, what is accepted, their mean and its resamples.
-
-    `resampled` are hundredths of a per cent, of the same resamples for all detectors.
-    """
-    found: dict[str, Any] = {}
-    for condition in CONDITIONS:
-        pairs = {
-            name: (real.under(condition), forged.under(condition)) for name, (real, forged) in tested.items()
-        }
-        sets = [
-            (real.scores, forged.scores, (real.sources, forged.sources)) for real, forged in pairs.values()
-        ]
-        rates = {
-            name: {
-                "eer": eer(real.scores, forged.scores, ties=TIES),
-                "ci": eer_interval(
-                    real.scores, forged.scores, groups=(real.sources, forged.sources), ties=TIES
-                ),
-                "accepted": None if threshold is None else float((forged.scores >= threshold).mean()),
-                "recordings": len(forged.rows),
-            }
-            for name, (real, forged) in pairs.items()
-        }
-        drawn = resampled_eers(sets, bootstrap=RESAMPLES, ties=TIES)
-        found[condition] = {
-            "attacks": rates,
-            "mean": float(np.mean([rate["eer"] for rate in rates.values()])),
-            "resampled": np.rint(1e4 * drawn.mean(0)).astype(int).tolist(),
-        }
-    return found
-
-
-def refused(real: Scored, threshold: float) -> dict[str, Any]:
-    """Share of bona fide recordings below the threshold, in all and by voice with their number."""
-    below = real.scores < threshold
-    voices: dict[str, list[bool]] = defaultdict(list)
-    for row, hit in zip(real.rows, below.tolist(), strict=True):
-        voices[row.speaker or row.source].append(hit)
-    return {
-        "refused": float(below.mean()),
-        "recordings": len(below),
-        "voices": {name: [len(hits), sum(hits) / len(hits)] for name, hits in sorted(voices.items())},
-    }
-
-
-def under(row: Utterance, condition: str, folder: Path, seed: int) -> Utterance:
-    """A recording under a condition, written below `folder` once; chance is its own."""
-    about = row.path.stat()
-    made_of = f"{row.path.absolute()} {about.st_size} {about.st_mtime_ns} {condition} {seed}"
-    name = sha256(made_of)[:32]
-    path = folder / f"{name}.wav"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        chance = np.random.default_rng([seed, int(sha256(f"{row.source} {condition}")[:8], 16)])
-        wave = read_condition(condition).apply(decode(row.path), chance)
-        with replacing(path, durable=False) as partial:
-            soundfile.write(partial, np.clip(wave, -1, 1), SAMPLE_RATE, "PCM_16", format="WAV")
-    return replace(row, path=path, condition=condition)
-
-
 def _control(plain: Scored, other: Scored) -> float:
     """EER of bona fide speech as it is against bona fide speech in a condition: 0.5 where the score does not tell."""
     return float(eer(plain.scores, other.scores, ties=TIES))
-
-
-def _manifest(folder: Path, place: str) -> Table:
-    path = folder / f"{place}.csv"
-    if not path.exists():
-        raise DataError(f"{path} is missing. Make it as tools/wideband/README.md says")
-    return read(path)
-
-
-def _of(rows: Iterable[Utterance], split: Split) -> list[Utterance]:
-    return [row for row in rows if row.split == split]

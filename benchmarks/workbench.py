@@ -18,7 +18,7 @@ from molex_adapt.base import load_base
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, extract, source_id, states_of
+from molex_adapt.features import Features, extract, source_id, states_of, take_id
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 
@@ -86,6 +86,7 @@ def features_of(detector: Detector, name: str, table: Table, run: Run, folder: P
             tuple(item.attack for item in table),
             arrays.get("statistics"),
             arrays.get("states"),
+            tuple(map(take_id, table)),
         )
     features, failed = extract(detector, table, run)
     if failed:

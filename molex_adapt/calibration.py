@@ -62,9 +62,9 @@ class Calibration:
 
         Separable scores have no finite optimum: any scale can be doubled. So the targets are not 1 and 0 but
         (N + 1) / (N + 2) and 1 / (M + 2): N utterances without an error show an error rate near 1 / N, not 0,
-        and no calibrated score claims much more than log(N) nats. On sets with errors the effect shrinks as
-        1 / N. This is Laplace's rule of succession; it has no unit and no setting. A set that the detector
-        separates can therefore come out with a slightly higher Cllr than overconfident scores had on it.
+        and the scores of a class do not claim much more than log(N) nats on average. On sets with errors the
+        effect shrinks as 1 / N. This is Laplace's rule of succession; it has no unit and no setting. A set that the
+        detector separates can therefore come out with a slightly higher Cllr than overconfident scores had on it.
 
         Args:
             bona_fide, spoof: (N,) and (M,) development scores.
@@ -90,7 +90,7 @@ class Calibration:
     def of_gaussians(cls, bona_fide: ArrayLike, spoof: ArrayLike) -> Calibration:
         """The log-likelihood ratio of two Gaussians that both spread as bona fide speech does.
 
-        For a score that is one of many, of which the lowest decides. `fit` never claims much more than log(N) nats, so
+        For a score that is one of many, of which the lowest decides. `fit` hardly claims more than log(N) nats, so
         that real speech stands near that limit by each of many detectors, also by those that tell their attack with
         ease, and some always falls below by chance. Here the nats grow with the square of the distance between
         the classes. What makes real speech fall is the spread of its own scores, whatever that of the attack is.

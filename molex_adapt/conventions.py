@@ -49,6 +49,8 @@ EXPORT = "detector.json"
 LARGEST_INTEGER = 2**53
 """Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""
 
+CLOSED_GATE = 40.0
+"""By how much the gate logit of an expert is lowered that is withdrawn; trained ones differ by a few."""
 PER_ATTACK = "per-attack"
 """In place of a number of experts: one for each attack of the data."""
 

@@ -9,7 +9,7 @@ names another folder, or "off"; `MOLEX_CACHE_GIB` another limit.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -151,13 +151,15 @@ class PrefixCache:
         return self.folder / key[:2] / f"{key}.npy"
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in self.folder.glob("??/*.npy") if self.folder is not None else ():
-            if not is_ours(path):
-                continue
-            try:
-                yield path, path.stat()
-            except OSError:  # another process was faster
-                continue
+        found = self.folder.glob("??/*.npy") if self.folder is not None else ()
+        return _standing(path for path in found if is_ours(path))
+
+
+def _standing(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Those that are still there."""
+    for path in paths:
+        with suppress(OSError):  # another process was faster
+            yield path, path.stat()
 
 
 def cache_report() -> CacheReport:
@@ -166,7 +168,7 @@ def cache_report() -> CacheReport:
     Raises:
         RecipeError: MOLEX_CACHE_GIB is not a size.
     """
-    packed = [path.stat().st_size for path in packed_files()]
+    packed = [about.st_size for _, about in _standing(packed_files())]
     return CacheReport(PrefixCache.standard().info(), len(packed), sum(packed))
 
 

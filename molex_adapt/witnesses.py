@@ -115,6 +115,35 @@ def with_those_of(
     return found | _with_speech(head, kept, +1)
 
 
+def only_those_of(
+    head: Mapping[str, NDArray[Any]],
+    expert: str,
+    name: str,
+    kept: Mapping[str, NDArray[Any]] | None = None,
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """The arrays of a head with the witnesses of one expert, called `name` here, and that for any attack.
+
+    Of real speech it has then what the expert's domain brought, where its statistics, `kept`, have it; else all stays.
+
+    Returns:
+        The arrays, and how many witnesses of other experts they are without.
+    """
+    places = of_expert(head, expert)
+    if not places:  # published, or nobody knows whose they are
+        return dict(head), 0
+    chosen = [*of_expert(head, ""), *places]
+    found = {**head, **{f"{PREFIX}{part}": head[f"{PREFIX}{part}"][chosen] for part in _OF_EACH}}
+    known = names_of(head[f"{PREFIX}names"])
+    own = [
+        BETWEEN.join([name, *known[at].split(BETWEEN)[1:]]) if at in places else known[at] for at in chosen
+    ]
+    found[f"{PREFIX}names"] = bytes_of(own)
+    if kept is not None and brought_speech(head, kept):
+        found[_DOMAINS] = np.ones(1, np.float32)
+        found |= {_moments(view): kept[f"{SPEECH}{view}"].astype(np.float32) for view in _VIEWS}
+    return found, len(known) - len(chosen)
+
+
 def _with_speech(
     head: Mapping[str, NDArray[Any]], kept: Mapping[str, NDArray[Any]] | None, sign: int
 ) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,7 @@ from molex_adapt.errors import AudioError
 from molex_adapt.features import batches, extract, hearing, with_draws
 from molex_adapt.features.hearing import hear, name_of_draw
 from molex_adapt.simulate.drawn import Drawn
+from molex_adapt.windows import first_window, windows_of
 
 
 @pytest.fixture
@@ -105,3 +106,13 @@ def test_of_a_long_recording_a_draw_is_of_the_first_window_alone(
     monkeypatch.setattr(Drawn, "apply", lambda _, wave, rng: sizes.append(wave.size) or wave)
     found, _ = extract(detector, with_draws(Table((item,), ""), 1), Run(workers=1, cache="off"))
     assert len(found) == 2 and sizes == [16_000]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "first"), [(None, 10.0), (4.0, 10.0), (10.0, 10.0), (15.0, 7.5), (30.5, 7.625)]
+)
+def test_a_drawn_copy_is_as_long_as_the_first_window_of_its_recording(seconds, first):
+    assert first_window(seconds, 10.0) == first
+    if seconds is not None and seconds > 10:
+        windows = windows_of(np.zeros(int(16_000 * seconds), np.float32), 400, 160_000)
+        assert len(windows[0]) == first * 16_000

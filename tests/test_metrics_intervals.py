@@ -319,3 +319,17 @@ def test_changes_to_several_detectors_are_those_to_each_of_them():
         assert change == metrics.paired_change(real, fake, *other, bootstrap=80, seed=3, groups=groups)
     assert found[2][1][0] > 0
     assert metrics.paired_changes((real, fake), []) == []
+
+
+def test_of_many_comparisons_chance_alone_makes_none_worse():
+    """Of forty voices, as many recordings become refused as become accepted."""
+    generator, certain = np.random.default_rng(0), {1: 0, 40: 0}
+    for _ in range(200):
+        before = np.where(generator.random(60) < 0.05, -1.0, 1.0)
+        after = np.where(generator.random(60) < 0.05, -1.0, 1.0)
+        for comparisons in certain:
+            found = metrics.paired_refusals(
+                before, after, 0.0, list(map(str, range(60))), comparisons=comparisons
+            )
+            certain[comparisons] += found.interval[0] > 0
+    assert certain[40] <= 1 < certain[1]

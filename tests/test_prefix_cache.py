@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from molex_adapt import Run
+from molex_adapt import Run, prefix_cache
 from molex_adapt.base import load_base
 from molex_adapt.cache import cache_root
 from molex_adapt.cli.app import program
@@ -259,3 +259,11 @@ def test_without_a_readout_no_states_are_computed(cache, detector, recorded, tmp
     table = read(recorded(tmp_path / "data", bona_fide=2, buzz=2))
     assert extract(detector, table, states=True)[0].states is None
     assert len(list(cache.folder.rglob("*.npy"))) == 4
+
+
+def test_what_another_process_deletes_meanwhile_is_not_counted(cache, monkeypatch, tmp_path):
+    there = tmp_path / "there"
+    there.write_bytes(b"four")
+    monkeypatch.setattr(prefix_cache, "packed_files", lambda: [tmp_path / "gone", there])
+    report = prefix_cache.cache_report()
+    assert (report.packed, report.packed_bytes) == (1, 4)

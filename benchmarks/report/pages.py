@@ -10,6 +10,7 @@ from benchmarks.plan import ROOT
 from benchmarks.report import costs, detector
 from benchmarks.report.amount import amount
 from benchmarks.report.bases import bases
+from benchmarks.report.clean import clean
 from benchmarks.report.found import Found
 from benchmarks.report.gpu import gpu
 from benchmarks.report.joint import joint
@@ -23,6 +24,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], list[str]]]] = {
     "limits": ("Limits of the shipped detector", detector.limits),
     "inversion": ("What can be rebuilt from what an expert keeps", detector.inversion),
     "unheard": ("Two bases on voices that nothing heard", unheard),
+    "clean": ("A first training from clean recordings", clean),
     "sequence": ("A sequence of attacks", sequence),
     "joint": ("Several experts trained together", joint),
     "amount": ("How many recordings an expert needs", amount),

@@ -6,20 +6,16 @@ from collections.abc import Callable, Mapping
 from itertools import chain
 from statistics import mean
 
-import numpy as np
-
 from benchmarks.report.found import Found
+from benchmarks.report.means import NAMES, level, percent, points
 from benchmarks.report.tables import table
 from benchmarks.results import Figures
 from molex_adapt.conventions import DRAWN, NO_CONDITION
-from molex_adapt.metrics.resampling import percentiles
 
 Bases = Mapping[str, Figures]
 
 FEWEST = 40
 """Recordings of a voice, for a share of them that is refused."""
-NAMES = {NO_CONDITION: "as they are", DRAWN: "under drawn conditions"}
-"""Conditions of the figures, in words."""
 GROUPS = {
     "learnt": ("attacks that were learnt", "≤ 3.0", "≤ 8.0"),
     "left_out": ("each of them left out of the learning", "≤ 15.0", ""),
@@ -70,7 +66,7 @@ def _of_added(bases: Bases) -> list[list[str]]:
         )
 
     def others(name: str) -> Callable[[Figures], str]:
-        return lambda each: _points(each["added"][name]["known"][NO_CONDITION], each["learnt"][NO_CONDITION])
+        return lambda each: points(each["added"][name]["known"][NO_CONDITION], each["learnt"][NO_CONDITION])
 
     rows = []
     for name in next(iter(bases.values()))["added"]:
@@ -85,7 +81,7 @@ def _of_real(bases: Bases) -> list[list[str]]:
         return f"{100 * min(found):.0f} to {100 * max(found):.0f}"
 
     def accepted(group: str) -> Callable[[Figures], str]:
-        return lambda each: _percent(
+        return lambda each: percent(
             mean(rate["accepted"] for rate in each[group][NO_CONDITION]["attacks"].values())
         )
 
@@ -113,7 +109,7 @@ def _of_real(bases: Bases) -> list[list[str]]:
         [
             "under the worst of the conditions below",
             "≤ 5.0",
-            *_each(bases, lambda each: _percent(max(one["refused"] for one in each["conditions"].values()))),
+            *_each(bases, lambda each: percent(max(one["refused"] for one in each["conditions"].values()))),
         ],
         ["controls: real speech against the same in a condition, EER", "45 to 55", *_each(bases, controls)],
     ]
@@ -131,7 +127,7 @@ def _attacks(bases: Bases) -> list[str]:
                     _eer(each[group][DRAWN], name),
                 ]
                 cells.append(_eer(each["left_out"][NO_CONDITION], name) if group == "learnt" else "–")
-                cells.append(_percent(each[group][NO_CONDITION]["attacks"][name]["accepted"]))
+                cells.append(percent(each[group][NO_CONDITION]["attacks"][name]["accepted"]))
             rows.append([name, "yes" if group == "learnt" else "no", *cells])
     header = [f"{name}: {what}" for name in bases for what in ("EER", "drawn", "left out", "accepted")]
     return ["### Attacks\n", *table(["attack", "learnt", *header], rows)]
@@ -160,8 +156,8 @@ def _means(bases: Bases, group: str, condition: str) -> list[str]:
     """Mean EER of each base with its interval, then what each but the first differs by from that."""
     found = [each[group][condition] for each in bases.values()]
     return [
-        *(f"{100 * each['mean']:.1f} {_interval(_drawn(each), '{:.1f}')}" for each in found),
-        *(_points(each, found[0]) for each in found[1:]),
+        *map(level, found),
+        *(points(each, found[0]) for each in found[1:]),
     ]
 
 
@@ -170,45 +166,26 @@ def _each(bases: Bases, cell: Callable[[Figures], str]) -> list[str]:
     return [*map(cell, bases.values()), *[""] * (len(bases) - 1)]
 
 
-def _points(after: Figures, before: Figures) -> str:
-    """By how much the mean EER of the same attacks differs, paired over resamples."""
-    change = 100 * (after["mean"] - before["mean"])
-    return f"{change:+.1f} {_interval(_drawn(after) - _drawn(before), '{:+.1f}')}"
-
-
-def _drawn(group: Figures) -> np.ndarray:
-    return np.array(group["resampled"], dtype=np.float64) / 100
-
-
-def _interval(values: np.ndarray, form: str) -> str:
-    low, high = percentiles(values, 0.95)
-    return f"[{form.format(low)}, {form.format(high)}]"
-
-
 def _with_interval(rate: Figures) -> str:
     low, high = (100 * edge for edge in rate["ci"])
     return f"{100 * rate['eer']:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _eer(group: Figures, name: str) -> str:
-    return _percent(group["attacks"][name]["eer"])
+    return percent(group["attacks"][name]["eer"])
 
 
 def _worst(group: Figures) -> str:
     rates = {name: rate["eer"] for name, rate in group[NO_CONDITION]["attacks"].items()}
     worst = max(rates, key=rates.__getitem__)
-    return f"{_percent(rates[worst])} ({worst})"
+    return f"{percent(rates[worst])} ({worst})"
 
 
 def _refused(real: Figures) -> str:
-    return _percent(real["refused"])
+    return percent(real["refused"])
 
 
 def _of_worst_voice(real: Figures) -> str:
     rates = {name: rate for name, (count, rate) in real["voices"].items() if count >= FEWEST}
     worst = max(rates, key=rates.__getitem__)
-    return f"{_percent(rates[worst])} ({worst})"
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.1f}"
+    return f"{percent(rates[worst])} ({worst})"

@@ -8,19 +8,18 @@ stand beside them. What is measured went through drawn conditions, in both class
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from benchmarks.recordings import manifest_of, of_split, shortened
 from benchmarks.sequence.settings import Settings
 from benchmarks.workbench import features_of
-from molex_adapt.atomic import replacing
-from molex_adapt.conventions import SAMPLE_RATE, Seconds, Split
-from molex_adapt.data import Table, Utterance, decode, read
+from molex_adapt.conventions import Split
+from molex_adapt.data import Table, Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
@@ -136,8 +135,10 @@ def make_domains(settings: Settings, folder: Path, work: Path, detector: Detecto
         data[name] = _learnable([*chosen.beside[name], *heard], name, known)
     return Domains(
         data,
-        measured("dev", {name: _of(rows, "dev") for name, rows in chosen.beside.items()}),
-        measured("test", {name: [*chosen.test, *_of(rows, "test")] for name, rows in chosen.forged.items()}),
+        measured("dev", {name: of_split(rows, "dev") for name, rows in chosen.beside.items()}),
+        measured(
+            "test", {name: [*chosen.test, *of_split(rows, "test")] for name, rows in chosen.forged.items()}
+        ),
         chosen.digest(),
     )
 
@@ -148,12 +149,12 @@ def choose(settings: Settings, folder: Path) -> Chosen:
     Raises:
         DataError: a manifest is missing, or holds too few recordings of a split.
     """
-    everyone = _manifest(folder, "bonafide")
+    everyone = manifest_of(folder, "bonafide")
     recordings = {(row.source, row.speaker): row for row in everyone}
     wanted: dict[Split, int] = {"train": settings.train, "dev": settings.dev, "test": settings.forged}
     chosen = Chosen({}, {}, _some(everyone, "bonafide", "test", settings.bona_fide))
     for name in settings.attacks:
-        table = _manifest(folder, name)
+        table = manifest_of(folder, name)
         drawn = [row for split, count in wanted.items() for row in _some(table, name, split, count)]
         copied = all((row.source, row.speaker) in recordings for row in drawn)
         if copied:
@@ -163,27 +164,6 @@ def choose(settings: Settings, folder: Path) -> Chosen:
             twins = [row for split in ("train", "dev") for row in _some(everyone, name, split, wanted[split])]
         chosen.forged[name], chosen.beside[name] = drawn, twins
     return chosen
-
-
-def shortened(row: Utterance, seconds: Seconds, folder: Path) -> Utterance:
-    """The first seconds of a recording, written below `folder` once."""
-    about = row.path.stat()
-    name = sha256(f"{row.path.absolute()} {about.st_size} {about.st_mtime_ns} {seconds:g}")[:32]
-    path = folder / f"{name}.wav"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path, durable=False) as partial:
-            soundfile.write(partial, decode(row.path, duration=seconds), SAMPLE_RATE, "PCM_16")
-    return replace(row, path=path)
-
-
-def _manifest(folder: Path, name: str) -> Table:
-    path = folder / f"{name}.csv"
-    if not path.exists():
-        raise DataError(
-            f"{path} is missing. Make it: python -m tools.wideband.domains SPEECH --out {folder} --attacks NAME..."
-        )
-    return read(path)
 
 
 def _some(table: Table, name: str, split: Split, count: int) -> list[Utterance]:
@@ -199,10 +179,8 @@ def _some(table: Table, name: str, split: Split, count: int) -> list[Utterance]:
     return random.Random(f"{name} {split}").sample(fit, count)
 
 
-def _of(rows: Iterable[Utterance], split: Split) -> list[Utterance]:
-    return [row for row in rows if row.split == split]
-
-
 def _learnable(rows: list[Utterance], name: str, known: Mapping[Path, Features]) -> DomainData:
-    train, dev = (concatenate([known[row.path] for row in _of(rows, split)]) for split in ("train", "dev"))
+    train, dev = (
+        concatenate([known[row.path] for row in of_split(rows, split)]) for split in ("train", "dev")
+    )
     return DomainData(Table(tuple(rows), name), train, dev, dev, (), ())

@@ -122,7 +122,7 @@ def _averages(routing: Routing, share: Tensor) -> tuple[Tensor, ...]:
     if routing.logits.shape[1] == 1:
         share = torch.ones_like(share[:, :1])
     gates, before = routing.gates.float(), routing.probabilities.float()
-    chosen = torch.zeros_like(gates).scatter(-1, routing.chosen, 1.0)
+    chosen = routing.acting.float()
     # topk returns the largest first; what the frozen base keeps may be larger.
     largest = routing.weights[..., :1] >= 1 - routing.weights.sum(-1, keepdim=True)
     first = torch.zeros_like(gates).scatter(-1, routing.chosen[..., :1], largest.to(gates.dtype))

@@ -1,6 +1,6 @@
 """One recording over time: score, experts and readout in windows that slide, and the stretch that speaks against it.
 
-Shapes: N windows, T samples.
+Shapes: N windows of T samples, S places where one may begin.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def timeline(detector: Detector, path: Path) -> Timeline:
     except AudioError as error:
         raise AudioError(f"{path}: {error}") from None
     # Normalised whole: a window alone would raise its own silence to the level of speech.
-    rows, begins = _windows(detector.base.prepare(wave))
+    views, begins = _windows(detector.base.prepare(wave))
     moments: list[Moment] = []
-    for part in _batches(len(rows), rows.shape[1], batch_seconds(detector.device)):
-        moments += _moments(detector, rows[part], begins[part])
+    for part in _batches(len(begins), views.shape[1], batch_seconds(detector.device)):
+        moments += _moments(detector, views[begins[part]], begins[part])
     return Timeline(str(path), len(wave) / SAMPLE_RATE, moments, worst_stretch(moments))
 
 
@@ -98,11 +98,11 @@ def _largest_sum(values: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def _windows(wave: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """(N, T) windows of a recording, the last one flush with its end, and (N,) where they begin."""
+    """Where the N windows of a recording begin, the last one flush with its end, in a view (S, T) of all places."""
     size, hop = min(len(wave), int(WINDOW * SAMPLE_RATE)), int(HOP * SAMPLE_RATE)
     begins = np.unique(np.append(np.arange(0, len(wave) - size + 1, hop), len(wave) - size))
-    views = np.lib.stride_tricks.sliding_window_view(wave, size)
-    return views[begins], begins
+    # Not the windows: they overlap, and a long recording would fill the memory several times.
+    return np.lib.stride_tricks.sliding_window_view(wave, size), begins
 
 
 def _batches(count: int, size: int, seconds: Seconds) -> Iterator[slice]:

@@ -17,12 +17,12 @@ from molex_adapt.detector import Detector, head_for
 from molex_adapt.errors import ExpertError, RecipeError, RegistryError
 from molex_adapt.hub.contents import Surroundings
 from molex_adapt.hub.pull import FoundExpert
-from molex_adapt.hub.router_rows import Rows
+from molex_adapt.hub.router_rows import Rows, is_withdrawn
 from molex_adapt.hub.stock import Places, name_from
 from molex_adapt.hub.unpack import PulledExpert, refusing
 from molex_adapt.mixture import ExpertSpec
 from molex_adapt.recipe import Recipe, validate
-from molex_adapt.registry import GenerationDraft, GenerationRecord, OriginRecord, Store
+from molex_adapt.registry import ExpertRecord, GenerationDraft, GenerationRecord, OriginRecord, Store
 from molex_adapt.registry.assemble import (
     arrays_to_weights,
     build_detector,
@@ -40,7 +40,7 @@ from molex_adapt.reports import PullReport
 from molex_adapt.run import Run
 from molex_adapt.train.adopt import adopt_expert
 from molex_adapt.train.old import OldDomain
-from molex_adapt.witnesses import PREFIX, of_expert, with_those_of
+from molex_adapt.witnesses import PREFIX, of_expert, only_those_of, with_those_of
 
 _ROWS = {
     "carried": "its router rows are those it was trained with",
@@ -61,6 +61,7 @@ _WITNESSES_STAY = (
     "what the readout knows of its attacks stayed behind: it was learnt from features that the readout here does not "
     "make. Recordings of the domain teach it: molex-adapt add-expert"
 )
+_OTHERS_STAY = "{count} witness(es) of other experts' attacks stayed behind: they come with these experts"
 _NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
 _FIRST = "the registry was empty: head, routers, calibration and threshold came with the expert"
 _ON_PUBLISHED = "the detector was as published: routers, calibration and threshold came with the expert"
@@ -88,7 +89,7 @@ class Arrival:
         found = self.found
         own = found.contents.expert if found.contents is not None else None
         for entry in active.experts if active is not None and own is not None else ():
-            if own is not None and entry.sha256 == own.weights_sha256:
+            if own is not None and entry.sha256 == own.weights_sha256 and self._learnt_as(entry.name, own):
                 raise RegistryError(
                     f"{found.origin} is here already: expert {entry.name!r} has the same weights. Nothing was changed"
                 )
@@ -101,6 +102,10 @@ class Arrival:
             )
         if own is not None:
             check_base(own, self.store.base)
+
+    def _learnt_as(self, name: str, sent: ExpertRecord) -> bool:
+        """Whether an expert here learnt what the sent one did: those that were not trained have the same weights."""
+        return self.store.expert(name).data.digest == sent.data.digest
 
     def _join(self, active: GenerationRecord) -> PullReport:
         """Beside the experts of the active generation, under its head."""
@@ -157,7 +162,11 @@ class Arrival:
                 "molex-adapt made"
             )
         pulled = self._named(found.fetch())
-        mixture, router, head = found.contents.mixture, pulled.router or {}, pulled.head or {}
+        mixture, router = found.contents.mixture, pulled.router or {}
+        record = pulled.new.record
+        head, left = only_those_of(
+            pulled.head or {}, found.contents.expert.name, record.name, pulled.new.routing
+        )
         if active is not None and not _same(_trained(head), self.store.head_tensors(active.number)):
             return self._join(active)
         with refusing(str(found.origin)):
@@ -179,14 +188,10 @@ class Arrival:
             recipe=mixture.recipe,
             threshold=mixture.threshold,
         )
-        return self._adopt(
-            pulled,
-            detector,
-            rows,
-            recipe,
-            draft,
-            [*pulled.remarks, _FIRST if active is None else _ON_PUBLISHED],
-        )
+        remarks = [*pulled.remarks, _FIRST if active is None else _ON_PUBLISHED]
+        if left:
+            remarks.append(_OTHERS_STAY.format(count=left))
+        return self._adopt(pulled, detector, rows, recipe, draft, remarks)
 
     def _fetch(self, detector: Detector) -> PulledExpert:
         found = self.found
@@ -237,6 +242,7 @@ class Arrival:
             draft.threshold,
             recipe,
             {key: torch.from_numpy(array) for key, array in draft.head.items()},
+            withdrawn=pulled.router is not None and is_withdrawn(pulled.router),
         )
         remarks = [*remarks, *result.remarks]
         number = self.store.add_generation(

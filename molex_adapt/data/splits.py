@@ -38,16 +38,17 @@ def assign_splits(
     """Give every utterance a split.
 
     A seeded hash of the source (or speaker) decides. So one recording is in the same split in every table and
-    domain, and stays there when others are added. Splits that the data states are kept, and utterances of the
-    same source follow them. In a small table a split may lack a class: whole sources are then moved, the same
-    ones each time, until every class of the table is in every split.
+    domain that is divided by the same, and stays there when others are added. Splits that the data states are kept,
+    and utterances of the same source follow them. In a small table a split may lack a class: whole sources are then
+    moved, the same ones each time, until every class of the table is in every split.
 
     Args:
         table: any; one of a single class is split likewise.
         seed: another seed, another division; all commands take the default, so that their test sets are the same.
         fractions: of train, dev and test; they sum to 1 and are met as nearly as hashing does.
         by: "source", "speaker" (all sources of a speaker stay together), or "auto": by speaker where all are
-            known and there are at least twelve, else by source.
+            known and there are at least twelve, else by source. So when a twelfth is added, recordings change their
+            split: state splits where a table is to grow.
 
     Returns:
         The same utterances in the same order, each with its split.

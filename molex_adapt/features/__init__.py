@@ -20,6 +20,7 @@ from molex_adapt.features.sets import (
     pad,
     pad_clips,
     source_id,
+    take_id,
     voices_of,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "score_table",
     "source_id",
     "states_of",
+    "take_id",
     "unmoved",
     "voices_of",
     "window_batches",

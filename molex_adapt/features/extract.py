@@ -20,11 +20,12 @@ from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
 from molex_adapt.features.hearing import name_of_draw
-from molex_adapt.features.sets import Features, StoredClips, pad, source_id
+from molex_adapt.features.sets import Features, StoredClips, pad, source_id, take_id
 from molex_adapt.features.states import kept_states
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import are_several, gathered, own_part
 from molex_adapt.run import Run
+from molex_adapt.windows import first_window
 
 _BLOCK = 512
 """Recordings that several processes share among themselves at a time."""
@@ -104,6 +105,7 @@ def extract(
             tuple(item.attack for item in items),
             torch.stack([statistics[index] for index in order]) if statistics else None,
             kept_states(detector, held, own, cache, run, trim=trim) if read else None,
+            tuple(map(take_id, items)),
         ),
         tuple(failed),
     )
@@ -120,7 +122,11 @@ def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) ->
 
 def _key(cache: PrefixCache, detector: Detector, item: Utterance) -> str | None:
     key = cache.key(item.path, detector.base, detector.recipe.data.window_seconds)
-    return key if key is None or not item.draw else sha256(key, name_of_draw(item))
+    if key is None or not item.draw:
+        return key
+    most = detector.recipe.data.window_seconds
+    first = first_window(item.seconds, most)
+    return sha256(key, name_of_draw(item), *([] if first == most else [f"{first:.3f}"]))
 
 
 def _statistics(

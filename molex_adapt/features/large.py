@@ -17,7 +17,7 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Utterance
 from molex_adapt.detector import Detector
 from molex_adapt.features.hearing import hear
-from molex_adapt.features.sets import pad, source_id
+from molex_adapt.features.sets import pad, source_id, take_id
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class OnlineFeatures:
     def sources(self) -> tuple[str, ...]:
         """N ids of source recordings, as `source_id` makes them."""
         return tuple(source_id(item.source) for item in self.utterances)
+
+    @cached_property
+    def takes(self) -> tuple[str, ...]:
+        """N ids of takes, as `take_id` makes them."""
+        return tuple(map(take_id, self.utterances))
 
     def statistics_of(self, indices: Sequence[int]) -> Tensor | None:
         """As those of `Features`, of some utterances, which are read for it up to the length of a scoring window."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from molex_adapt.base import frames_with_room, samples_with_room
-from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE, Seconds
-from molex_adapt.data import Table
+from molex_adapt.conventions import FRAME_SAMPLES, NO_CONDITION, SAMPLE_RATE, Seconds
+from molex_adapt.data import Table, Utterance
 from molex_adapt.digest import Digest, sha256
 from molex_adapt.errors import DataError
 from molex_adapt.prefix_cache import PrefixCache
@@ -68,6 +68,7 @@ class Features:
         statistics: (N, S) float32, what the low-level view heard, a row of NaN where it did not; None for no readout.
         states: (N, P) float16, the frozen base's pooled states, a row of NaN where they were not computed in advance;
             None where none were.
+        takes: N ids of takes, as `take_id` makes them; empty where nobody knows more than the sources.
     """
 
     clips: Sequence[Tensor]
@@ -76,6 +77,7 @@ class Features:
     attacks: tuple[str | None, ...]
     statistics: Tensor | None = None
     states: Tensor | None = None
+    takes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -100,6 +102,7 @@ class Features:
             tuple(self.attacks[i] for i in at),
             None if self.statistics is None else self.statistics[at],
             None if self.states is None else self.states[at],
+            tuple(self.takes[i] for i in at) if self.takes else (),
         )
 
     def of_attacks(self, attacks: Sequence[str]) -> Features:
@@ -113,6 +116,7 @@ class Features:
             digest.add("statistics", self.statistics.numpy())
         for source, attack in zip(self.sources, self.attacks, strict=True):
             digest.add(f"{source} {attack}\n")
+        digest.add(" ".join(self.takes))
         if isinstance(self.clips, StoredClips):
             digest.add(" ".join(self.clips.keys))
         else:
@@ -139,6 +143,11 @@ def source_id(name: str) -> str:
     return sha256(name)[:16]
 
 
+def take_id(item: Utterance) -> str:
+    """What a recording shares with the forged copies that went through the same: nothing but the forgery is between."""
+    return source_id(f"{item.source}\n{item.condition or NO_CONDITION}\n{item.draw}")
+
+
 def voices_of(table: Table) -> dict[str, str]:
     """Speakers by source, of the recordings of a table whose speaker is known."""
     return {source_id(item.source): item.speaker for item in reversed(table.utterances) if item.speaker}
@@ -146,6 +155,7 @@ def voices_of(table: Table) -> dict[str, str]:
 
 def concatenate(sets: Sequence[Features]) -> Features:
     """All utterances of several sets, in order."""
+    takes = tuple(take for item in sets for take in item.takes)
     return Features(
         tuple(clip for item in sets for clip in item.clips),
         torch.cat([item.bona_fide for item in sets]) if sets else torch.zeros(0, dtype=torch.bool),
@@ -153,6 +163,7 @@ def concatenate(sets: Sequence[Features]) -> Features:
         tuple(attack for item in sets for attack in item.attacks),
         _joined([item.statistics for item in sets], sets),
         _joined([item.states for item in sets], sets),
+        takes if len(takes) == sum(map(len, sets)) else (),
     )
 
 

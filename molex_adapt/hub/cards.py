@@ -76,6 +76,13 @@ def heard(kept: Sequence[Arrays | None]) -> int:
     )
 
 
+def fingerprints(kept: Sequence[Arrays | None]) -> int:
+    """By how many recordings' fingerprints what was heard in training can be told."""
+    return sum(
+        len(array) for arrays in kept for name, array in (arrays or {}).items() if name.startswith("heard.")
+    )
+
+
 def shown_eer(metrics: Mapping[str, Any], domain: str) -> str:
     """One figure for a commit's first line."""
     rates = metrics.get(domain)

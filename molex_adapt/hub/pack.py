@@ -162,13 +162,19 @@ def _without_paths(generation: GenerationRecord) -> GenerationRecord:
 def _remarks(records: list[ExpertRecord], kept: list[Arrays | None], asked: bool) -> list[str]:
     heard = cards.heard(kept)
     if heard:
-        told = (
+        features = (
             f"features of {heard} recordings travel along as exemplars, so that later experts elsewhere learn not to "
             "forget. They are no audio, but come from somebody's voice: --no-exemplars keeps them here"
         )
-        return [told]
+        return [features]
+    told: list[str] = []
     if asked and records:
-        return [
+        told.append(
             "no exemplars were kept, so none travel: whoever pulls this cannot measure it without data of its own"
-        ]
-    return []
+        )
+    if prints := cards.fingerprints(kept):
+        told.append(
+            f"fingerprints of {prints} recordings travel along: whoever has one of these recordings can tell that it "
+            "was heard. --no-exemplars keeps them here"
+        )
+    return told

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
 
+_DRAWS = 1000
 _DEVIATIONS = 1.959964
 """Of a normal distribution, to either side of 95 %."""
 
@@ -66,7 +67,7 @@ class RefusalsChange:
     before: float
     after: float
     interval: tuple[float, float]
-    """Paired bootstrap interval of after minus before; a rise is worse."""
+    """Paired bootstrap interval of after minus before, 95 % for all that are judged together; a rise is worse."""
     bona_fide: int
     sources: int
     """Source recordings that they come from; the interval is drawn over these."""
@@ -87,9 +88,7 @@ def paired_refusals(
     threshold: float,
     sources: Sequence[str],
     *,
-    bootstrap: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    comparisons: int = 1,
 ) -> RefusalsChange:
     """Compare what a threshold refuses of the same bona fide utterances under two detectors.
 
@@ -97,12 +96,12 @@ def paired_refusals(
         before, after: (N,) scores of the same utterances, in the same order.
         threshold: in the scores' unit; at least this score is accepted.
         sources: (N,) source recordings; every resample draws whole ones.
-        bootstrap, confidence, seed: of the interval.
+        comparisons: how many of these are judged together; with more, the interval is the wider.
 
     Raises:
         DataError: no score, other numbers of them, or one that is not finite.
 
-    Source: own.
+    Source: own; Bonferroni's correction for several comparisons.
     """
     rates = [count_refusals(scores, threshold).rate for scores in (before, after)]
     first, second = (np.asarray(scores, dtype=np.float64) < threshold for scores in (before, after))
@@ -114,11 +113,12 @@ def paired_refusals(
     names, owners = np.unique(np.asarray(sources, dtype=object), return_inverse=True)
     each = np.bincount(owners, minlength=names.size)
     rise = np.bincount(owners, weights=second.astype(float) - first, minlength=names.size)
-    draws = np.random.default_rng(seed).multinomial(
-        names.size, np.full(names.size, 1 / names.size), bootstrap
+    # Enough for some draws beyond either edge, however many comparisons there are.
+    draws = np.random.default_rng(0).multinomial(
+        names.size, np.full(names.size, 1 / names.size), max(_DRAWS, _DRAWS // 10 * comparisons)
     )
     rises = (draws @ rise) / (draws @ each)
-    tails = (1 - confidence) / 2
+    tails = 0.05 / comparisons / 2
     low, high = (float(edge) for edge in np.quantile(rises, [tails, 1 - tails]))
     return RefusalsChange(rates[0], rates[1], (low, high), first.size, names.size)
 

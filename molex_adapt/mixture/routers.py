@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from molex_adapt.chance import normal_like
+from molex_adapt.conventions import CLOSED_GATE
 from molex_adapt.mixture.stack import Stack
 from molex_adapt.recipe import RouterOptions
 
 Heirs: TypeAlias = Literal["others", "none"]
 """Who takes the gates of an expert that is switched off: the others, as if it had never been there, or nobody."""
 
-_CLOSED = 40.0
-"""By how much `withdraw` lowers a gate logit; trained ones differ by a few."""
+_NOTHING = 1e-6
+"""Gates below that adapt nothing that anybody could hear."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Routing:
     def gates(self) -> Tensor:
         """(B, N, E), zero for experts outside the top k, each row summing to 1, with a rest to 1 at most."""
         return torch.zeros_like(self.logits).scatter(-1, self.chosen, self.weights)
+
+    @cached_property
+    def acting(self) -> Tensor:
+        """(B, N, E), 1 for experts that act. Where others are closed, the top k hold some that get nothing."""
+        return (self.gates > _NOTHING).to(self.gates.dtype)
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -108,13 +114,13 @@ class Router(nn.Module):
     @torch.no_grad()
     def withdraw(self, index: int) -> None:
         """Close an expert's gate: its share becomes 1e-13 at most, and the others route as if it were not there."""
-        self.rows[index][-1] -= _CLOSED * self.width**0.5  # logits are divided by the root of the width
+        self.rows[index][-1] -= CLOSED_GATE * self.width**0.5  # logits are divided by the root of the width
 
     @property
     def withdrawn(self) -> Tensor:
         """(E,) bool, whether an expert's gate was closed by `withdraw`."""
         biases: Tensor = self.rows.table[:, -1]
-        closed: Tensor = biases < -_CLOSED / 2 * self.width**0.5
+        closed: Tensor = biases < -CLOSED_GATE / 2 * self.width**0.5
         return closed
 
     def remove(self, index: int) -> None:
@@ -179,7 +185,7 @@ def shares_of(logits: Tensor, rest: bool) -> Tensor:
     Closed gates have next to none. Without a rest they would have everything where there are no others.
     """
     shares = contenders(logits, rest).softmax(-1)[..., : logits.shape[-1]]
-    return shares if rest else shares.masked_fill(logits < -_CLOSED / 2, 0.0)
+    return shares if rest else shares.masked_fill(logits < -CLOSED_GATE / 2, 0.0)
 
 
 def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -192,6 +198,8 @@ def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def load_balance(routing: Routing, mask: Tensor) -> Tensor:
     """Load-balancing loss, scalar: 1 when all experts get equal shares, and up to E when one gets everything.
+
+    Beside a rest the shares are those that it leaves, so that the loss holds the gates back as well.
 
     Which experts were chosen has no gradient; the probability before top-k has. Their product lets the loss push down
     the probability of experts that were chosen too often.

@@ -1,7 +1,8 @@
 """How witnesses are made: ridge regression, calibrated on recordings that it did not learn from.
 
 Recordings are divided into folds by voice or source. For every fold there are weights that were solved without it, and
-what they say of it is unheard evidence: as honest as that of new recordings. It calibrates the witness, whose own
+what they say of it is unheard evidence: as honest as that of new voices, or of new recordings where there are few
+voices. It calibrates the witness, whose own
 weights are solved from all folds, and it tells the experts what is left for them to learn.
 
 Shapes: N recordings, K features of a view after its basis, W those of both views together with their constants.
@@ -122,8 +123,9 @@ class _Course:
         weights, unheard = weights * scale, _sum((says[0] * views[0], says[1] * views[1]))
         measured = ~development.bona_fide if attacks is None else development.of(attacks)
         heard = _sum(told(weights[None], self.features))[:, 0]
+        parted = self._is_parted(forged) and self._is_parted(own & self.whole.bona_fide)
         calibration = (
-            _calibrated(unheard, self.whole.bona_fide, forged)
+            (_calibrated(unheard, self.whole.bona_fide, forged) if parted else None)
             or _calibrated(self._said(weights, development), development.bona_fide, measured)
             # It speaks too well of what it has heard: no more than their number shows.
             or _calibrated(heard, self.whole.bona_fide, forged, Calibration.fit)
@@ -150,6 +152,10 @@ class _Course:
         found = torch.zeros(len(self.whole), dtype=torch.bool)
         found[part] = True
         return found
+
+    def _is_parted(self, which: Tensor) -> bool:
+        """Whether something of these is left to learn from without any fold."""
+        return len(self.folds[which].unique()) > 1
 
     def _moments(self, rows: Tensor, which: Tensor) -> Moments:
         heard = which & ~rows.isnan().any(1)
@@ -187,6 +193,25 @@ def folds_of(groups: Sequence[str]) -> Tensor:
     """(N,) int64, the fold of every recording: the same for all of a group, in every lesson."""
     known = {group: int(sha256(group)[:8], 16) % FOLDS for group in set(groups)}
     return torch.tensor([known[group] for group in groups], dtype=torch.int64)
+
+
+def groups_of(
+    voices: Sequence[str], sources: Sequence[str], attacks: Sequence[str | None]
+) -> tuple[str, ...]:
+    """(N,) names of what no fold divides: voices, if they are known.
+
+    Where all voices of real speech, or of an attack, lie in one fold, nothing of it would be left to learn from, and
+    what is learnt from it all would pass for unheard. So its recordings go by source.
+    """
+    found, folds = list(voices), folds_of(voices).tolist()
+    members: dict[str | None, list[int]] = {}
+    for at, attack in enumerate(attacks):
+        members.setdefault(attack, []).append(at)
+    for own in members.values():
+        if len({folds[at] for at in own}) == 1:
+            for at in own:
+                found[at] = sources[at]
+    return tuple(found)
 
 
 def _of_many(real: Floats, fake: Floats) -> Calibration:

@@ -81,7 +81,7 @@ class Learnt:
     Attributes:
         remarks: what could not be learnt, and what was chosen.
         unheard: by expert, (N,) evidence of the whole readout about the training recordings of its domain in nats. New
-            witnesses speak of no recording that they were solved from.
+            witnesses speak of no recording that they were solved from, if there are two sources of it.
         speech: by expert with a witness, the second moments of its domain's bona fide speech in either view, each an
             upper triangle in one row, float16 on the CPU: what the domain brought to the readout's.
     """

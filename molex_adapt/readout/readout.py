@@ -159,8 +159,9 @@ class Readout(nn.Module):
         if 0 < components <= self.seen and components != self.of_states.basis.shape[1]:
             self.see(components)
         centre = state.get("of_spectrum.centre")
-        if centre is not None and tuple(centre.shape) == (POWER,):
+        if centre is not None and tuple(centre.shape) == (POWER,) != tuple(self.of_spectrum.centre.shape):
             self._hear(POWER)
+            self.to(self.weights.device)
             self.weights = self.weights.new_zeros(0, self.of_spectrum.size + self.of_states.size)
         for name in ("weights", "scales", "names"):
             given, own = state.get(name), getattr(self, name)

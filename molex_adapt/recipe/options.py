@@ -175,10 +175,11 @@ class Recipe(Options):
     exemplars: ExemplarOptions = ExemplarOptions()
     gate: AcceptanceOptions = AcceptanceOptions()
     """Of the acceptance. The key is older than the word: stored recipes have it."""
-    refused: float | None = Field(None, ge=0, lt=0.5)
+    refused: float | None = Field(0.03, ge=0, lt=0.5)
     """Largest share of bona fide development speech that the threshold of a first mixture refuses; later generations
-    keep that threshold. Without it both error rates are equal there. Unheard voices are refused more often than the
-    development split's: choose it on voices that training did not hear, and below what users may suffer."""
+    keep that threshold. It lies where both error rates are equal, or lower; null for no such limit. Unheard voices and
+    channels are refused more often than the development split's: `molex-adapt set-threshold` chooses it anew on real
+    speech that training did not hear."""
     precision: Precision = "auto"
     """Number format of the base's blocks and the experts, in training and scoring. `auto` is bfloat16 where the
     processor (with AMX, or AMD's with AVX512_BF16) or GPU multiplies matrices in it faster. Prefix, weights in

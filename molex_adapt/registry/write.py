@@ -139,11 +139,23 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
         router=router,
         head=without(head, name, kept),
         recipe=layout.read_recipe(root, active),
-        calibration=(active.calibration.scale, active.calibration.offset),
+        calibration=(active.calibration.scale, active.calibration.offset - _raised_for(root, active, name)),
         threshold=active.threshold,
         command=command,
         remarks=_remarks(head, name, kept),
     )
+
+
+def _raised_for(root: Path, active: GenerationRecord, name: str) -> float:
+    """By how much the offset of the calibration was raised when an expert came; 0 where nobody knows."""
+    record = layout.read_registry(root)
+    known = {found.number: found for found in layout.readable_generations(root, record)}
+    came = next((found for _, found in sorted(known.items()) if name in found.names), active)
+    before = known.get(came.parent) if came.parent is not None else None
+    if before is None or [*before.names, name] != came.names:
+        return 0.0
+    scales = {found.calibration.scale for found in (before, came, active)}
+    return came.calibration.offset - before.calibration.offset if len(scales) == 1 else 0.0
 
 
 def _remarks(head: files.Arrays, name: str, kept: files.Arrays | None) -> list[str]:

@@ -111,14 +111,16 @@ def refused_by_voice(
     threshold: float,
     voices: Mapping[str, str],
 ) -> dict[str, RefusalsChange]:
-    """The same for each voice of which there are enough recordings; `voices` are names by source."""
+    """The same for each voice of which there are enough recordings; `voices` are names by source.
+
+    The intervals hold for all of these voices together (Bonferroni): of many, chance alone would make one worse.
+    """
     own: dict[str, list[_Pair]] = {}
     for pair in _real_speech(before, after):
         if pair[0] in voices:
             own.setdefault(voices[pair[0]], []).append(pair)
-    changes = {
-        voice: _refused(pairs, threshold) for voice, pairs in sorted(own.items()) if len(pairs) >= FEWEST
-    }
+    enough = {voice: pairs for voice, pairs in sorted(own.items()) if len(pairs) >= FEWEST}
+    changes = {voice: _refused(pairs, threshold, len(enough)) for voice, pairs in enough.items()}
     return {voice: change for voice, change in changes.items() if change is not None}
 
 
@@ -136,11 +138,12 @@ def _real_speech(before: Mapping[str, DomainScores], after: Mapping[str, DomainS
     )
 
 
-def _refused(pairs: Sequence[_Pair], threshold: float) -> RefusalsChange | None:
+def _refused(pairs: Sequence[_Pair], threshold: float, together: int = 1) -> RefusalsChange | None:
+    """One of so many comparisons that are judged together."""
     if not pairs:
         return None
     sources, first, second = zip(*pairs, strict=True)
-    return paired_refusals(first, second, threshold, sources)
+    return paired_refusals(first, second, threshold, sources, comparisons=together)
 
 
 def refusals(
@@ -193,8 +196,10 @@ def unproven(
     )
     if change.eer < 0:
         # The width of an interval falls with the root of the number of recordings.
-        reach = (change.interval[1] - change.eer) / -change.eer
-        needed = math.ceil(min(rates.bona_fide, rates.spoof) * max(reach, 1.0) ** 2) + 1
+        # To end below zero it has to come by one recording further than zero.
+        fewest = min(rates.bona_fide, rates.spoof)
+        reach = (max(change.interval[1], 0.0) + 1 / fewest - change.eer) / -change.eer
+        needed = math.ceil(fewest * reach**2)
         text += (
             f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
         )
@@ -239,9 +244,17 @@ def still_accepted(changes: Mapping[str, Change], after: Mapping[str, Rates], ne
     if change is None or rates is None or change.false_alarm[1] <= MOST_ACCEPTED:
         return []
     before, now = (100 * share for share in change.false_alarm)
+    if change.eer < 0 and rates.eer < CHANCE:
+        why = (
+            "it ranks lower, and not low enough. A higher threshold catches more of it, and refuses more real speech: "
+            "molex-adapt set-threshold"
+        )
+    else:
+        why = (
+            "it ranks no lower than before, and no threshold mends that. Give more recordings, of more voices"
+        )
     text = (
         f"{new_domain}: at the frozen threshold {now:.0f} % of its spoofed speech is still accepted ({before:.0f} % "
-        f"before), with an EER of {100 * rates.eer:.1f} %: it ranks lower, and not low enough. A higher threshold "
-        "catches more of it, and refuses more real speech: molex-adapt set-threshold"
+        f"before), with an EER of {100 * rates.eer:.1f} %: {why}"
     )
     return [text]

@@ -29,12 +29,15 @@ def adopt_expert(
     threshold: float,
     recipe: Recipe,
     head: Mapping[str, Tensor] | None = None,
+    *,
+    withdrawn: bool = False,
 ) -> Adapted:
     """Add the expert with its router rows, and judge. Nothing is trained.
 
     The calibration stays, as when one is trained here: old domains keep their scores as far as real speech allows.
 
-    One that was never trained, which stands for what a readout learnt alone, is withdrawn.
+    One that was never trained, which stands for what a readout learnt alone, is withdrawn; so is one that is withdrawn
+    where it comes from, for it brought nothing there.
 
     Args:
         detector: the active mixture; changed in place.
@@ -42,6 +45,7 @@ def adopt_expert(
         domain, exemplars: what it was trained for, a key that no old domain has, and what came along of it.
         old, threshold, recipe: as for `add_expert`; the recipe is the active generation's.
         head: the state that the head is to have, with what the expert brings to it; None: as it is.
+        withdrawn: whether it is withdrawn where it comes from.
 
     Raises:
         ExpertError: the weights do not fit this mixture, or have no effect on this base.
@@ -56,11 +60,13 @@ def adopt_expert(
     held = score_development(detector, development_sets(old)) if detector.mixture.names else None
     detector.mixture.add(spec, weights, list(rows))
     check_attached(detector.mixture, spec.name)
-    if detector.mixture.is_untrained(spec.name):
-        # It would take share from the others, and change nothing.
+    untrained = detector.mixture.is_untrained(spec.name)
+    if untrained or withdrawn:
+        # It would take share from the others, and change nothing, or bring nothing.
         if not detector.mixture.has_withdrawn(spec.name):
             detector.mixture.withdraw(spec.name)
-        result.remarks.append(f"expert {spec.name} was never trained: its gates stay closed")
+        why = "was never trained" if untrained else "is withdrawn where it comes from"
+        result.remarks.append(f"expert {spec.name} {why}: its gates stay closed")
     if head is not None:
         detector.head.load_state_dict(dict(head))
     if held is not None:  # what comes to an empty mixture brings its calibration

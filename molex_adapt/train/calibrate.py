@@ -1,4 +1,4 @@
-"""Calibration and frozen threshold of a mixture, from development splits in which every domain has the same weight."""
+"""Calibration of a mixture, from development splits in which every domain has the same weight; its frozen threshold."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def frozen_threshold(
 ) -> float:
     """The threshold that a first mixture is deployed with, from development data; nats.
 
-    It refuses at most the share `refused` of bona fide speech; without one, it errs alike on both classes.
+    It errs alike on both classes, or lies lower, where that would refuse more than the share `refused` of bona fide
+    speech; None for no such limit.
     """
     logits, labels = _logits(detector, development)
     scores = detector.calibration.apply(logits)
-    if refused is None:
-        return float(eer_threshold(scores[labels], scores[~labels]))
-    return refusing_threshold(scores[labels], refused)
+    alike = float(eer_threshold(scores[labels], scores[~labels]))
+    return alike if refused is None else min(alike, refusing_threshold(scores[labels], refused))
 
 
 def refusing_threshold(bona_fide: Scores, share: float) -> float:

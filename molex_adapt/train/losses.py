@@ -124,9 +124,9 @@ def development_loss(
     """A function that measures the detector: the logistic loss of its calibrated scores on development sets, in nats.
 
     Bona fide speech has half of the weight. The spoofed speech of all domains has the other half, divided by `shares`,
-    or equally: a large domain counts no more than a small one. Domains often share bona fide speech, so each source
-    recording counts once: otherwise one hard recording would outweigh a whole domain. Of each class and set at most
-    `utterances` are used, evenly spaced.
+    or equally: a large domain counts no more than a small one. Domains often share bona fide speech, so a source
+    recording counts in the first set that has it: otherwise one hard recording would outweigh a whole domain. Of each
+    class and set at most `utterances` are used, evenly spaced.
 
     Every call fits the calibration anew: what is asked is how well the classes are told apart. By one that stays, a
     readout that claims too much on new voices is best damped, and the loss falls though no more is told apart. Logits

@@ -22,6 +22,9 @@ class Clips(Protocol):
     @property
     def sources(self) -> Sequence[str]: ...
 
+    @property
+    def takes(self) -> Sequence[str]: ...
+
     def __len__(self) -> int: ...
 
     def batch(self, indices: Sequence[int], crop: int, places: Sequence[float]) -> tuple[Tensor, Tensor]: ...
@@ -195,12 +198,17 @@ class Sampler:
 def _strands(pool: Pool, share: float) -> list[_Strand]:
     """The strands of a pool: its pairs, and the utterances of each class that are drawn alone."""
     labels, sources = pool.clips.bona_fide.tolist(), pool.clips.sources
+    takes = pool.clips.takes or sources
     classes = [[at for at, label in enumerate(labels) if label is wanted] for wanted in (True, False)]
     real, forged = classes
+    by_take: dict[str, list[int]] = {}
     by_source: dict[str, list[int]] = {}
     for at in real:
+        by_take.setdefault(takes[at], []).append(at)
         by_source.setdefault(sources[at], []).append(at)
-    twins = {at: by_source[sources[at]] for at in forged if sources[at] in by_source}
+    # One that went through the same, if there is any: a channel is no forgery.
+    found = {at: by_take.get(takes[at]) or by_source.get(sources[at]) for at in forged}
+    twins = {at: own for at, own in found.items() if own}
     paired: list[set[int]] = [{at for found in twins.values() for at in found}, set(twins)]
     # A pair takes one utterance of each class. The class with the smaller paired share limits the pairs: with more,
     # its paired utterances would come more often than its others.

@@ -25,7 +25,7 @@ from molex_adapt.features import (
     states_of,
     voices_of,
 )
-from molex_adapt.readout import Learnt, Lesson, learn
+from molex_adapt.readout import Learnt, Lesson, groups_of, learn
 from molex_adapt.run import Run
 from molex_adapt.train.calibrate import equal_weights
 from molex_adapt.train.prepare import MOST_READ, DomainData
@@ -47,7 +47,12 @@ def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Ru
     places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
     owners = [data for data in domains.values() for _ in ("train", "dev")]
     lessons = [
-        Lesson(read.pick(next(places)), part.bona_fide, part.attacks, part.spoken_by(voices_of(data.table)))
+        Lesson(
+            read.pick(next(places)),
+            part.bona_fide,
+            part.attacks,
+            groups_of(part.spoken_by(voices_of(data.table)), part.sources, part.attacks),
+        )
         for part, data in zip(parts, owners, strict=True)
     ]
     return learn(readout, {name: (lessons[2 * at], lessons[2 * at + 1]) for at, name in enumerate(domains)})

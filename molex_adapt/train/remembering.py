@@ -27,7 +27,7 @@ DRAWS = 2048
 
 @torch.no_grad()
 def remember(detector: Detector, train: Features | OnlineFeatures, seconds: Seconds) -> Remembered:
-    """What the routers read of a domain's training recordings, the first so many seconds of each."""
+    """What the routers read of a domain's training recordings: so many seconds of each."""
     found: list[Gaussian | None] = []
     for bona_fide in (True, False):
         rows = (train.bona_fide == bona_fide).nonzero()[:, 0].tolist()

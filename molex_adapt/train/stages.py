@@ -103,7 +103,7 @@ def expert_stage(
 ) -> Stage:
     """Expert stage: the new expert and its router rows; all other experts, their rows, the head and the base stay.
 
-    A head beside which no expert was trained yet is as it was drawn: it learns with the first one. The new expert's
+    A head beside which no expert acts is as it was drawn: it learns with the first one that may. The new expert's
     gates open for its own attack first, in closed form, and stay closed on `rehearsed`, (M, L, D) routing inputs of old
     domains. The development split is the new domain's.
     """
@@ -114,7 +114,7 @@ def expert_stage(
         ParameterGroup(mixture.router_rows(name), recipe.training.router_learning_rate),
     ]
     others = [other for other in mixture.names if other != name]
-    if others and all(map(mixture.is_untrained, others)):
+    if others and all(mixture.is_untrained(other) or mixture.has_withdrawn(other) for other in others):
         groups.append(ParameterGroup(list(detector.head.parameters()), options.learning_rate))
     open_gates(detector, row, pools, crop_frames(recipe), seed, rehearsed)
 

@@ -48,10 +48,15 @@ def require_learnt(detector: Detector) -> None:
     """The same after the readout's lesson.
 
     Raises:
-        DataError: there is no readout, or it has learnt nothing.
+        DataError: there is no readout, it has learnt nothing, or has no part in the score.
     """
     require_readout(detector)
     readout = detector.head.readout
+    if readout is not None and readout.has_learnt and not float(readout.share) > 0:
+        raise DataError(
+            "the readout alone was asked for, and on the development split what it says tells nothing: it has no "
+            "part in the score. Give more recordings of both classes"
+        )
     if readout is not None and not readout.has_learnt:
         raise DataError(
             "the readout alone was asked for, and it learnt nothing from these recordings: real and spoofed speech "

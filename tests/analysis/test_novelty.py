@@ -170,3 +170,15 @@ def test_which_folders_are_unlabelled(recorded, sound, tmp_path):
     (plain / "manifest.csv").write_text("path,label\n")
     assert not is_unlabelled(plain)
     assert not is_unlabelled(plain / "calls" / "a.wav") and not is_unlabelled(tmp_path / "nowhere")
+
+
+def test_attacks_of_one_source_each_are_missed_by_many_resamples():
+    rng = np.random.default_rng(0)
+    kinds = [f"a{at // 8}" for at in range(160)] + ["bonafide"] * 40
+    sources = [f"rec{at // 8}" for at in range(160)] + [f"real{at}" for at in range(40)]
+    count = len(kinds)
+    views = BothViews(
+        rng.random((count, 2, 3)).astype(np.float32), rng.random((count, 10)).astype(np.float32)
+    )
+    apart, (low, high) = left_out(KnownSpeech(views, tuple(kinds), tuple(sources)), "bonafide")
+    assert len(apart) == 20 and 0 <= low < high <= 1

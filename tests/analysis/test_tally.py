@@ -106,3 +106,15 @@ def test_nothing_waits_for_the_device(routing):
     with NoWaiting() as watch:
         tally.add(*parts)
     assert watch.heard > 20
+
+
+@pytest.mark.parametrize("rest", [True, False])
+def test_an_expert_that_is_withdrawn_does_not_act_though_top_k_holds_it(rest):
+    router = Router(8, RouterOptions.model_validate({"top_k": 4}), rest)
+    router.extend(torch.randn(EXPERTS, 9, generator=torch.Generator().manual_seed(0)))
+    router.withdraw(1)
+    router.withdraw(3)
+    x, mask = torch.randn(5, 6, 8), torch.ones(5, 6, dtype=torch.bool)
+    tally = Tally.empty(1, 1, EXPERTS)
+    tally.add([router.eval()(x, mask)], mask, torch.zeros(5, dtype=torch.int64))
+    assert tally.grouped([[0]]).chosen[0, 0].tolist() == [1.0, 0.0, 1.0, 0.0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -13,10 +11,12 @@ import soundfile
 
 from benchmarks import unheard
 from benchmarks.plan import Cell, read_plan
+from benchmarks.recordings import under
 from benchmarks.report.found import Found
 from benchmarks.report.unheard import unheard as section
 from benchmarks.results import Results
-from benchmarks.unheard import Scored, Settings, compared, refused, under
+from benchmarks.scored import RESAMPLES, Scored, compared, refused
+from benchmarks.unheard import Settings
 from molex_adapt.data import Utterance, decode
 from molex_adapt.errors import DataError
 
@@ -25,23 +25,8 @@ SIZES = {"train": 10, "dev": 6, "test": 8}
 
 
 @pytest.fixture(scope="module")
-def domains(recorded, tmp_path_factory):
-    """Recordings and copies by four attacks, a manifest of each; test recordings in two conditions, alike here."""
-    folder = recorded(tmp_path_factory.mktemp("unheard"), bona_fide=24, **dict.fromkeys(ATTACKS, 24))
-    splits = [split for split, count in SIZES.items() for _ in range(count)]
-    for name in ("bonafide", *ATTACKS):
-        place = name if name == "bonafide" else f"spoof/{name}"
-        with (folder / f"{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "attack", "speaker", "source", "split", "condition"])
-            for at, split in enumerate(splits):
-                label, attack = ("bonafide", "") if name == "bonafide" else ("spoof", name)
-                path = f"{place}/{name}{at:03}.wav"
-                writer.writerow([path, label, attack, f"{split}{at % 3}", f"s{at}", split, "none"])
-                if split == "test":
-                    again = shutil.copy(folder / path, folder / place / f"again{at:03}.wav")
-                    writer.writerow([again, label, attack, f"{split}{at % 3}", f"s{at}", split, "drawn"])
-    return folder
+def domains(domains_of, tmp_path_factory):
+    return domains_of(tmp_path_factory.mktemp("unheard"), ATTACKS, SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +136,7 @@ def test_rates_are_those_of_their_condition():
     assert found["none"]["attacks"]["hum"]["accepted"] == 0.0
     assert found["drawn"]["attacks"]["hum"]["eer"] == pytest.approx(0.25)
     assert found["drawn"]["attacks"]["hum"]["accepted"] == pytest.approx(0.25)
-    assert len(found["drawn"]["resampled"]) == unheard.RESAMPLES and max(found["none"]["resampled"]) == 0
+    assert len(found["drawn"]["resampled"]) == RESAMPLES and max(found["none"]["resampled"]) == 0
     assert refused(real[1], 0.0) == {
         "refused": 0.25,
         "recordings": 40,

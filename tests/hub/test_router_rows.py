@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from molex_adapt.conventions import CLOSED_GATE
 from molex_adapt.hub.router_rows import (
     GATE,
     brought_rows,
@@ -133,3 +134,26 @@ def test_a_domain_in_the_middle_of_everything():
     assert near is not None
     steep = (near.values[0] - own["blocks.0.rows"].mean(0))[:-1] / np.sqrt(WIDTH)
     assert np.linalg.norm(steep) == pytest.approx(2 * GATE, rel=1e-4)  # never steeper, however near
+
+
+def test_an_expert_that_is_withdrawn_is_no_part_of_the_mean():
+    own, sent = router(4, 1), router(3, 2)
+    acting = {key: array[:2] if key.endswith("rows") else array for key, array in own.items()}
+    for found, closed in ((own, (2, 3)), (sent, (2,))):
+        for block in range(BLOCKS):
+            found[f"blocks.{block}.rows"][list(closed), -1] -= CLOSED_GATE * WIDTH**0.5
+    for found, alone in ((mean_rows(own), mean_rows(acting)), (made_rows_of(own), made_rows_of(acting))):
+        assert all(map(np.array_equal, found.values, alone.values))
+    without = {key: array[:2] if key.endswith("rows") else array for key, array in sent.items()}
+    brought = [
+        brought_rows(mine, [], theirs, names)
+        for mine, theirs, names in ((own, sent, ["a", "b", "c"]), (acting, without, ["a", "b"]))
+    ]
+    assert all(map(np.array_equal, brought[0].values, brought[1].values))
+    # A shared expert that is withdrawn on one side says nothing of the level.
+    found = brought_rows(own, ["x", "y", "c", "z"], router(3, 2), ["a", "b", "c"])
+    assert found.shared == 0 and np.abs(found.values[0]).max() < 10
+
+
+def made_rows_of(own: dict[str, np.ndarray]):
+    return made_rows(own, np.ones((BLOCKS, WIDTH)), np.ones((BLOCKS, WIDTH)))

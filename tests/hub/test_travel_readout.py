@@ -10,7 +10,10 @@ import torch
 
 from molex_adapt import Registry
 from molex_adapt.api.inputs import recordings
+from molex_adapt.errors import RegistryError
 from molex_adapt.features import score_table
+from molex_adapt.registry import GenerationDraft
+from molex_adapt.registry.assemble import router_arrays
 from tests.hub.repositories import CPU
 
 pytestmark = pytest.mark.hub
@@ -96,3 +99,74 @@ def test_an_empty_registry_gets_the_head_as_well(hub, lab, data):
     for item in scored:
         assert there[str(item.utterance.path)] == pytest.approx(item.score, abs=1e-5)
     assert bare.store.verify() == []
+
+
+def test_an_empty_registry_gets_the_witnesses_of_what_it_pulls_alone(
+    hub, lab, data, tiny_recipe, tmp_path, tiny_folder_of
+):
+    recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0})
+    ours, bare = (Registry.create(tmp_path / name, str(tiny_folder_of())) for name in ("ours", "bare"))
+    for domain in ("buzz", "hum"):
+        ours.add_expert(data(domain), accept=True, domain=domain, recipe=recipe, run=CPU)
+    first, second = hub.name("first"), hub.name("second")
+    ours.hub.push("hum", first)
+    ours.hub.push("buzz", second)
+    report = bare.pull(first, name="mine", run=CPU)
+    readout = bare.detector(run=CPU).head.readout
+    assert readout.witnesses == ("mine/hum",) and readout.domains == 1
+    assert any("1 witness(es) of other experts' attacks" in line for line in report.remarks)
+    bare.pull(second, run=CPU)
+    there, here = ours.detector(run=CPU).head.readout, bare.detector(run=CPU).head.readout
+    assert here.witnesses == ("mine/hum", "buzz/buzz")
+    assert torch.equal(here.weights.flip(0), there.weights)
+    assert here.domains == there.domains == 2
+    for one, other in zip(here.views, there.views, strict=True):
+        torch.testing.assert_close(
+            one.moments, other.moments, rtol=1e-3, atol=1e-3
+        )  # brought in half precision
+    bare.store.remove("mine")
+    assert bare.detector(run=CPU).head.readout.witnesses == ("buzz/buzz",)
+
+
+def test_experts_that_were_not_trained_are_told_apart_by_what_was_learnt(
+    hub, data, tiny_recipe, tmp_path, tiny_folder_of
+):
+    recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0})
+    ours, theirs = (Registry.create(tmp_path / name, str(tiny_folder_of())) for name in ("ours", "theirs"))
+    for registry, domain in ((ours, "buzz"), (theirs, "hum")):
+        registry.train(data(domain), domain=domain, recipe=recipe, readout_only=True, run=CPU)
+    name, again = hub.name("hum"), hub.name("again")
+    theirs.hub.push("hum", name)
+    ours.hub.push("buzz", again)
+    assert ours.store.generation().experts[0].sha256 == theirs.store.generation().experts[0].sha256
+    report = ours.pull(name, run=CPU)
+    assert report.expert == "hum" and ours.store.generation().names == ["buzz", "hum"]
+    with pytest.raises(RegistryError, match="is here already: expert 'buzz' has the same weights"):
+        ours.pull(again, name="other", run=CPU)
+
+
+def test_an_expert_that_is_withdrawn_where_it_comes_from_stays_so(
+    hub, data, tiny_recipe, tmp_path, tiny_folder_of
+):
+    recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0})
+    ours, theirs = (Registry.create(tmp_path / name, str(tiny_folder_of())) for name in ("ours", "theirs"))
+    for registry, domains in ((ours, ["buzz", "hum"]), (theirs, ["tick"])):
+        for domain in domains:
+            registry.add_expert(data(domain), accept=True, domain=domain, recipe=recipe, run=CPU)
+    detector = ours.detector(run=CPU)
+    detector.mixture.withdraw("hum")
+    active = ours.store.generation()
+    draft = GenerationDraft(
+        parent=active.number,
+        experts=active.names,
+        router=router_arrays(detector),
+        head=ours.store.head_tensors(),
+        recipe=ours.store.recipe() or "",
+        threshold=active.threshold,
+    )
+    ours.store.add_generation(draft, activate=True)
+    name = hub.name("hum")
+    ours.hub.push("hum", name)
+    report = theirs.pull(name, run=CPU)
+    assert theirs.detector(run=CPU).mixture.has_withdrawn("hum")
+    assert any("is withdrawn where it comes from: its gates stay closed" in line for line in report.remarks)

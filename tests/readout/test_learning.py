@@ -11,7 +11,7 @@ import torch
 from molex_adapt.calibration import Calibration
 from molex_adapt.errors import MolexError
 from molex_adapt.low_level import POWER, STATISTICS
-from molex_adapt.readout import Lesson, Readings, Readout, learn, pooled
+from molex_adapt.readout import Lesson, Readings, Readout, groups_of, learn, learning, pooled
 from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
 from molex_adapt.readout.view import Moments, Ridge, View, half_of
@@ -230,3 +230,42 @@ def test_pooled_states_do_not_depend_on_padding():
     assert found.shape == (2, 16)
     torch.testing.assert_close(found[1, :4], states[0][1, :5].mean(0))
     torch.testing.assert_close(found[1, 12:], states[1][1, :5].std(0, unbiased=False))
+
+
+@pytest.mark.parametrize("voices", ["one", "two of a fold", "one forges"])
+def test_recordings_of_too_few_voices_to_part_are_parted_by_source(voices):
+    count = 120
+    train, development = (lesson(count, seed, {"buzz": 5}, shift=0.0) for seed in (0, 1))
+    alike = [name for name in map(str, range(20)) if folds_of([name]) == folds_of(["0"])][:2]
+    spoken = {
+        "one": ["0"] * 2 * count,
+        "two of a fold": alike * count,
+        "one forges": [*map(str, range(count)), *["0"] * count],
+    }[voices]
+    sources = [f"s{at % count}" for at in range(2 * count)]
+    groups = groups_of(spoken, sources, train.attacks)
+    assert list(groups[count:]) == sources[count:]
+    assert list(groups[:count]) == (spoken if voices == "one forges" else sources)[:count]
+    learnt = learn(readout := Readout(STATES), {"e": (replace(train, groups=groups), development)})
+    told = learnt.unheard["e"]  # there is nothing to tell them by
+    if readout.witnesses:
+        assert wrong(told, train.bona_fide) > 0.35
+        assert readout.evidence(development.readings).std() < 1.0
+
+
+def test_voices_stay_together_where_there_are_enough():
+    attacks = (None, None, "buzz", "buzz")
+    assert groups_of(("0", "1", "0", "1"), ("a", "b", "c", "d"), attacks) == ("0", "1", "0", "1")
+    assert len(set(folds_of(["0", "1"]).tolist())) == 2
+
+
+def test_a_witness_that_nothing_was_kept_from_is_calibrated_on_development(monkeypatch):
+    asked, fit = [], learning._calibrated
+    monkeypatch.setattr(
+        learning, "_calibrated", lambda evidence, *rest: asked.append(len(evidence)) or fit(evidence, *rest)
+    )
+    train, development = pair({"buzz": 5})
+    for groups, expected in ((train.groups, len(train)), (("one",) * len(train), len(development))):
+        asked.clear()
+        learn(Readout(STATES), {"e": (replace(train, groups=groups), development)})
+        assert set(asked) == {expected}

@@ -318,3 +318,24 @@ def test_an_embedded_base_is_copied_and_compared(tiny_base_folder, tmp_path):
         Store.create(tmp_path / "third", record, tmp_path / "nowhere")
     Store.create(tmp_path / "other", record, tiny_base_folder)
     assert isinstance(store.base_folder, Path)
+
+
+def test_remove_takes_back_what_the_calibration_was_raised_for_an_expert(store, make_expert, make_draft):
+    known, offset = "world opus", -0.5
+    for name, rise in (("gsm", 0.25), ("mp3", 0.5)):
+        known, offset = f"{known} {name}", offset + rise
+        draft = make_draft(store.active.number, known, make_expert(name), calibration=(2.0, offset))
+        store.add_generation(draft, activate=True)
+    store.remove("gsm")
+    assert (store.active.calibration.scale, store.active.calibration.offset) == (2.0, 0.0)
+    store.remove("mp3")
+    assert store.active.calibration == store.generation(1).calibration
+    store.remove("opus")  # what came first brought the calibration
+    assert store.active.calibration == store.generation(1).calibration
+
+
+def test_remove_keeps_a_calibration_that_was_fitted_anew(store, make_expert, make_draft):
+    draft = make_draft(1, "world opus gsm", make_expert("gsm"), calibration=(3.0, 1.0))
+    store.add_generation(draft, activate=True)
+    store.remove("gsm")
+    assert store.active.calibration == store.generation(2).calibration

@@ -106,11 +106,13 @@ def test_a_gain_must_be_certain():
     measured = rates({"new": GOOD})
     assert not unproven({"new": change(-0.2, -0.3, -0.1)}, measured, "new")
     (text,) = unproven({"new": change(-0.1, -0.3, 0.1)}, measured, "new")
-    # Twice the gain on either side: four times the recordings, and one more.
+    # Twice the gain on either side, and one recording in four more: 4.5 times the gain in all.
     assert text.startswith(
         "new: no certain gain. Its EER changed by -10.0 points (interval -30.0 to +10.0) on 4"
     )
-    assert "about 17 of each class would tell" in text
+    assert "about 81 of each class would tell" in text
+    (text,) = unproven({"new": change(-0.1, -0.2, 0.0)}, measured, "new")
+    assert "about 49 of each class would tell" in text  # and not one more than failed
     (text,) = unproven({"new": change(0.0, 0.0, 0.0)}, measured, "new")
     assert "would tell" not in text
     assert not unproven({}, measured, "new")  # nothing to compare with
@@ -167,6 +169,9 @@ def test_an_attack_that_passes_the_threshold_all_the_same_is_said():
     (text,) = still_accepted({"new": passes}, {"new": rates}, "new")
     assert "97 % of its spoofed speech is still accepted (99 % before)" in text
     assert "molex-adapt set-threshold" in text
+    for same in (replace(passes, eer=0.0), replace(passes, eer=0.05)):
+        (text,) = still_accepted({"new": same}, {"new": rates}, "new")
+        assert "no lower than before" in text and "set-threshold" not in text
     caught = replace(passes, false_alarm=(0.9, 0.12))
     assert not still_accepted({"new": caught, "old": passes}, {"new": rates}, "new")
 

@@ -7,9 +7,11 @@ import pytest
 
 from molex_adapt.calibration import Calibration
 from molex_adapt.metrics import error_rates
+from molex_adapt.train import calibrate
 from molex_adapt.train.calibrate import (
     DevelopmentScores,
     equal_weights,
+    frozen_threshold,
     held_at,
     holding_boundary,
     refusing_threshold,
@@ -103,3 +105,22 @@ def test_a_threshold_refuses_at_most_the_share_that_was_asked_for(share, refused
 def test_equal_scores_at_the_threshold_are_accepted():
     scores = np.array([1.0] * 5 + [2.0] * 5)
     assert refusing_threshold(scores, 0.3) == 1.0
+
+
+def test_a_first_threshold_errs_alike_but_refuses_no_more_than_its_share(
+    scored, monkeypatch, detector_of, tiny_recipe
+):
+    logits, bona_fide, _ = scored
+    detector = detector_of(tiny_recipe(), "world")
+    detector.calibration = Calibration(2.0, 1.0)
+    monkeypatch.setattr(calibrate, "_logits", lambda *_: (logits, bona_fide))
+    alike = frozen_threshold(detector, [])
+    miss, false_alarm = rates(2 * logits + 1, bona_fide, alike)
+    assert miss == pytest.approx(false_alarm, abs=0.01) and miss > 0.1
+    lower = frozen_threshold(detector, [], 0.03)
+    assert rates(2 * logits + 1, bona_fide, lower)[0] == 0.03 and lower < alike
+    # Where the classes lie apart, the limit is kept between them, and real speech keeps its distance.
+    monkeypatch.setattr(
+        calibrate, "_logits", lambda *_: (np.where(bona_fide, 20 + logits, logits), bona_fide)
+    )
+    assert frozen_threshold(detector, [], 0.03) == frozen_threshold(detector, [])

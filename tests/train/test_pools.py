@@ -18,6 +18,7 @@ class Noted:
         self.bona_fide = torch.arange(bona_fide + spoof) < bona_fide
         forged = [f"{at}" if at < twins else f"forged {at}" for at in range(spoof)]
         self.sources = (*map(str, range(bona_fide)), *forged)
+        self.takes: tuple[str, ...] = ()
         self.places: list[float] = []
         self.asked: list[int] = []
         self.crops: list[int] = []
@@ -171,3 +172,16 @@ def test_empty_pools_are_passed_over_and_a_missing_class_is_refused():
     for pools in ([], [Pool(Noted(3, 0), 1.0)], [Pool(Noted(3, 0), 1.0), Pool(Noted(0, 3), 0.0)]):
         with pytest.raises(DataError, match="one class is missing"):
             Sampler(pools, 8, 4, 0)
+
+
+def test_the_twin_went_through_the_same_where_there_is_one():
+    clips = Noted(4, 2, twins=0)  # one recording as it is and through three chains, two copies
+    clips.sources = ("one",) * 6
+    clips.takes = ("one 0", "one 1", "one 2", "one 3", "one 2", "one 5")
+    sampler = Sampler([Pool(clips, 1.0)], 4, 4, seed=0)
+    pairs = Counter()
+    for _ in range(60):
+        sampler.draw(CPU)
+        pairs.update(zip(clips.asked[-4:-2], clips.asked[-2:], strict=True))
+    assert {real for real, forged in pairs if forged == 4} == {2}
+    assert {real for real, forged in pairs if forged == 5} == {0, 1, 2, 3}

@@ -298,3 +298,23 @@ def test_an_expert_from_elsewhere_that_was_never_trained_gets_closed_gates(train
     result = adopt_expert(detector, spec, weights, rows, "far", None, {}, first.threshold, detector.recipe)
     assert detector.mixture.has_withdrawn("far") == (not was_trained)
     assert ("expert far was never trained: its gates stay closed" in result.remarks) == (not was_trained)
+
+
+def test_a_head_goes_on_learning_after_its_first_expert_was_withdrawn(untrained, data_of, monkeypatch):
+    monkeypatch.setattr(judgement, "refusals", lambda *given: [])
+    monkeypatch.setattr(judgement, "unproven", lambda *given: [])
+    monkeypatch.setattr(loop, "_judge", newest_is_best)
+    first, _ = only_read(untrained, data_of)
+    as_drawn = head_of(untrained)
+    for name, gain in (("saw", NOTHING), ("whistle", CERTAIN), ("siren", CERTAIN)):
+        before = head_of(untrained)
+        monkeypatch.setattr(withdrawal, "gain_of", lambda *given, gain=gain: gain)
+        new = data_of(name, seed=len(name))
+        result = add_expert(untrained, name, name, new, {}, first.threshold, untrained.recipe, Run())
+        assert result.withdrawn == (gain is NOTHING) and not untrained.mixture.is_untrained(name)
+        if name == "saw":  # what it taught the head went with it
+            assert torch.equal(head_of(untrained), as_drawn)
+        elif name == "whistle":
+            assert not torch.equal(head_of(untrained), as_drawn)
+        else:
+            assert torch.equal(head_of(untrained), before)

@@ -81,6 +81,10 @@ class _Written:
         return self.clips.bona_fide
 
     @property
+    def takes(self) -> Sequence[str]:
+        return self.clips.takes
+
+    @property
     def sources(self) -> Sequence[str]:
         return self.clips.sources
 
