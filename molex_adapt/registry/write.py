@@ -150,8 +150,9 @@ def _raised_for(root: Path, active: GenerationRecord, name: str) -> float:
     """By how much the offset of the calibration was raised when an expert came; 0 where nobody knows."""
     record = layout.read_registry(root)
     known = {found.number: found for found in layout.readable_generations(root, record)}
-    came = next((found for _, found in sorted(known.items()) if name in found.names), active)
-    before = known.get(came.parent) if came.parent is not None else None
+    came, before = active, known.get(active.parent or 0)
+    while before is not None and name in before.names:
+        came, before = before, known.get(before.parent or 0)
     if before is None or [*before.names, name] != came.names:
         return 0.0
     scales = {found.calibration.scale for found in (before, came, active)}

@@ -114,7 +114,13 @@ def expert_stage(
         ParameterGroup(mixture.router_rows(name), recipe.training.router_learning_rate),
     ]
     others = [other for other in mixture.names if other != name]
-    if others and all(mixture.is_untrained(other) or mixture.has_withdrawn(other) for other in others):
+    # Beside one that is relative a withdrawn expert says nothing, whatever it taught the head.
+    silent = [
+        other
+        for other in others
+        if mixture.is_untrained(other) or (detector.head.relative and mixture.has_withdrawn(other))
+    ]
+    if others and silent == others:
         groups.append(ParameterGroup(list(detector.head.parameters()), options.learning_rate))
     open_gates(detector, row, pools, crop_frames(recipe), seed, rehearsed)
 

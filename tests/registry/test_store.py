@@ -334,6 +334,17 @@ def test_remove_takes_back_what_the_calibration_was_raised_for_an_expert(store, 
     assert store.active.calibration == store.generation(1).calibration
 
 
+def test_remove_knows_an_expert_that_came_a_second_time(store, make_expert, make_draft):
+    for offset in (0.5, 1.5):
+        store.add_generation(
+            make_draft(1, "world opus gsm", make_expert("gsm"), calibration=(2.0, offset)), activate=True
+        )
+        number = store.remove("gsm")
+        assert store.generation(number).calibration == store.generation(1).calibration
+        store.activate(1)
+        store.remove("gsm", purge=True)
+
+
 def test_remove_keeps_a_calibration_that_was_fitted_anew(store, make_expert, make_draft):
     draft = make_draft(1, "world opus gsm", make_expert("gsm"), calibration=(3.0, 1.0))
     store.add_generation(draft, activate=True)
