@@ -324,7 +324,7 @@ def test_changes_to_several_detectors_are_those_to_each_of_them():
 def test_of_many_comparisons_chance_alone_makes_none_worse():
     """Of forty voices, as many recordings become refused as become accepted."""
     generator, certain = np.random.default_rng(0), {1: 0, 40: 0}
-    for _ in range(200):
+    for _ in range(150):
         before = np.where(generator.random(60) < 0.05, -1.0, 1.0)
         after = np.where(generator.random(60) < 0.05, -1.0, 1.0)
         for comparisons in certain:
@@ -332,4 +332,4 @@ def test_of_many_comparisons_chance_alone_makes_none_worse():
                 before, after, 0.0, list(map(str, range(60))), comparisons=comparisons
             )
             certain[comparisons] += found.interval[0] > 0
-    assert certain[40] <= 1 < certain[1]
+    assert certain[40] == 0 < certain[1]
