@@ -269,3 +269,15 @@ def test_a_witness_that_nothing_was_kept_from_is_calibrated_on_development(monke
         asked.clear()
         learn(Readout(STATES), {"e": (replace(train, groups=groups), development)})
         assert set(asked) == {expected}
+
+
+def test_a_readout_that_learnt_when_power_was_all_stays_on_its_device():
+    former, readout = Readout(STATES), Readout(STATES).to("meta")
+    former._hear(POWER)
+    former.weights = former.weights.new_zeros(2, former.of_spectrum.size + former.of_states.size)
+    state = former.state_dict() | {"scales": torch.zeros(2, 2)}
+    for _ in range(2):  # as stored, and what a withdrawn expert gives back
+        readout.make_room(state)
+        assert {value.device.type for value in readout.state_dict().values()} == {"meta"}
+        assert readout.weights.shape == former.weights.shape
+        assert tuple(readout.of_spectrum.centre.shape) == (POWER,)
