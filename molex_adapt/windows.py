@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,13 +27,6 @@ class UtteranceScore:
     """The score of the window that speaks most against it, nats; None where all was heard in one."""
     audio: str | None = None
     """As `Utterance.audio`, of what was decoded to score it; None from exported detectors and interrupted runs."""
-
-
-def first_window(seconds: Seconds | None, longest: Seconds) -> Seconds:
-    """How long the first window of a recording is; `longest` where nobody knows how long that is, or it is shorter."""
-    if seconds is None or seconds <= longest:
-        return longest
-    return seconds / math.ceil(seconds / longest)
 
 
 def windows_of(wave: NDArray[np.float32], shortest: int, longest: int) -> list[NDArray[np.float32]]:

@@ -8,6 +8,7 @@ from benchmarks.report.found import Found
 from benchmarks.report.means import NAMES, level, percent, points
 from benchmarks.report.tables import table
 from benchmarks.results import Figures
+from molex_adapt.conventions import NO_CONDITION
 
 SPLITS = {"dev": "development voices", "test": "test voices"}
 """Of the figures, in words."""
@@ -57,7 +58,7 @@ def _accepted(group: Figures) -> float:
 
 
 def _attacks(pairs: dict[str, tuple[Figures, Figures]]) -> list[str]:
-    names = next(iter(pairs.values()))[0]["test"]["attacks"]["none"]["attacks"] if pairs else {}
+    names = next(iter(pairs.values()))[0]["test"]["attacks"][NO_CONDITION]["attacks"] if pairs else {}
     rows = [
         [
             name,

@@ -39,8 +39,8 @@ def left_out(known: KnownSpeech, bona_fide: str) -> tuple[list[LeftOut], Interva
         LeftOut(item.name, item.area, _interval(own), len(item.novel))
         for item, own in zip(apart, areas.T, strict=True)
     ]
-    # A resample may lack the only sources of an attack.
-    return found, _interval(np.nanmean(areas, axis=1))
+    # A resample may lack the only sources of an attack, or of all.
+    return found, _interval(np.nanmean(areas[~np.isnan(areas).all(1)], axis=1))
 
 
 @dataclass(frozen=True)

@@ -163,10 +163,8 @@ class Arrival:
             )
         pulled = self._named(found.fetch())
         mixture, router = found.contents.mixture, pulled.router or {}
-        record = pulled.new.record
-        head, left = only_those_of(
-            pulled.head or {}, found.contents.expert.name, record.name, pulled.new.routing
-        )
+        own = found.contents.expert.name
+        head, left = only_those_of(pulled.head or {}, own, pulled.new.record.name, pulled.new.routing)
         if active is not None and not _same(_trained(head), self.store.head_tensors(active.number)):
             return self._join(active)
         with refusing(str(found.origin)):

@@ -21,7 +21,6 @@ from molex_adapt.digest import sha256
 from molex_adapt.errors import AudioError
 from molex_adapt.features.hearing import hear
 from molex_adapt.run import Run
-from molex_adapt.windows import first_window
 
 _SECONDS_ON_CPU, _SECONDS_ELSEWHERE = 24.0, 96.0
 
@@ -167,8 +166,8 @@ def _seconds(prepared: _Prepared) -> float:
 
 def _decoded(detector: Detector, item: Utterance) -> _Prepared:
     # A chain is for training, which asks for the first window alone; codecs take their time.
-    most = first_window(item.seconds, detector.recipe.data.window_seconds) if item.draw else None
-    return detector.prepare(hear(item, duration=most)), None
+    first_of = detector.longest_samples if item.draw else None
+    return detector.prepare(hear(item, first_of=first_of)), None
 
 
 def _listened(detector: Detector, item: Utterance) -> _Prepared:

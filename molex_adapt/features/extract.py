@@ -25,7 +25,6 @@ from molex_adapt.features.states import kept_states
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import are_several, gathered, own_part
 from molex_adapt.run import Run
-from molex_adapt.windows import first_window
 
 _BLOCK = 512
 """Recordings that several processes share among themselves at a time."""
@@ -122,11 +121,7 @@ def _keys(cache: PrefixCache, detector: Detector, table: Table, workers: int) ->
 
 def _key(cache: PrefixCache, detector: Detector, item: Utterance) -> str | None:
     key = cache.key(item.path, detector.base, detector.recipe.data.window_seconds)
-    if key is None or not item.draw:
-        return key
-    most = detector.recipe.data.window_seconds
-    first = first_window(item.seconds, most)
-    return sha256(key, name_of_draw(item), *([] if first == most else [f"{first:.3f}"]))
+    return key if key is None or not item.draw else sha256(key, name_of_draw(item))
 
 
 def _statistics(

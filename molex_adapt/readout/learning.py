@@ -2,8 +2,8 @@
 
 Recordings are divided into folds by voice or source. For every fold there are weights that were solved without it, and
 what they say of it is unheard evidence: as honest as that of new voices, or of new recordings where there are few
-voices. It calibrates the witness, whose own
-weights are solved from all folds, and it tells the experts what is left for them to learn.
+voices. It calibrates the witness, whose own weights are solved from all folds, and it tells the experts what is left
+for them to learn.
 
 Shapes: N recordings, K features of a view after its basis, W those of both views together with their constants.
 

@@ -250,9 +250,7 @@ def still_accepted(changes: Mapping[str, Change], after: Mapping[str, Rates], ne
             "molex-adapt set-threshold"
         )
     else:
-        why = (
-            "it ranks no lower than before, and no threshold mends that. Give more recordings, of more voices"
-        )
+        why = "it ranks no lower than before, or than by chance. Give more recordings, of more voices"
     text = (
         f"{new_domain}: at the frozen threshold {now:.0f} % of its spoofed speech is still accepted ({before:.0f} % "
         f"before), with an EER of {100 * rates.eer:.1f} %: {why}"
