@@ -19,7 +19,7 @@ from molex_adapt.analysis.observed import Observed
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.findings import Ablation, Errors, Interval
 from molex_adapt.metrics import eer, eer_interval, paired_changes
-from molex_adapt.metrics.resampling import Groups
+from molex_adapt.metrics.resampling import Groups, draw_sources
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -169,9 +169,7 @@ def paired_errors(older: Observed, newer: Observed, corpus: Corpus) -> dict[str,
 
 def _drawn_means(values: Floats, sources: Sequence[str]) -> Floats:
     """(R, K) means of (S, K) values, with sources drawn with replacement."""
-    unit = np.unique(np.array(sources, dtype=object).astype(str), return_inverse=True)[1]
-    count = int(unit.max()) + 1
-    rng = np.random.default_rng(0)
-    weights = rng.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)[:, unit].astype(float)
+    drawn, unit = draw_sources(sources, _RESAMPLES, seed=0)
+    weights = drawn[:, unit].astype(float)
     found: Floats = weights @ values / weights.sum(1, keepdims=True)
     return found

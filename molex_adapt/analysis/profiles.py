@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molex_adapt.findings import Distance
+from molex_adapt.metrics.resampling import draw_sources
 
 Floats: TypeAlias = NDArray[np.float32]
 Profiles: TypeAlias = NDArray[np.float64]
@@ -183,9 +184,7 @@ def _distance_of(
 
 def _resampled(item: Kept, resamples: int, rng: np.random.Generator) -> Floats:
     """(R, L, E) profiles of sources that are drawn with replacement."""
-    names = {name: at for at, name in enumerate(dict.fromkeys(item.sources))}
-    unit = np.array([names[name] for name in item.sources])
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    drawn, unit = draw_sources(item.sources, resamples, rng)
     weights = drawn[:, unit].astype(np.float32)
     profiles: Floats = weights @ item.gates.reshape(len(unit), -1) / weights.sum(1, keepdims=True)
     return profiles.reshape(resamples, *item.gates.shape[1:])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
+from molex_adapt.metrics.resampling import draw_sources
 
 _DRAWS = 1000
 _DEVIATIONS = 1.959964
@@ -110,17 +111,14 @@ def paired_refusals(
             f"{first.size} scores before, {second.size} after and {len(sources)} sources. A paired comparison needs "
             "the same utterances in the same order. Score both on one list."
         )
-    names, owners = np.unique(np.asarray(sources, dtype=object), return_inverse=True)
-    each = np.bincount(owners, minlength=names.size)
-    rise = np.bincount(owners, weights=second.astype(float) - first, minlength=names.size)
     # Enough for some draws beyond either edge, however many comparisons there are.
-    draws = np.random.default_rng(0).multinomial(
-        names.size, np.full(names.size, 1 / names.size), max(_DRAWS, _DRAWS // 10 * comparisons)
-    )
+    draws, owners = draw_sources(sources, max(_DRAWS, _DRAWS // 10 * comparisons), seed=0)
+    each = np.bincount(owners)
+    rise = np.bincount(owners, weights=second.astype(float) - first)
     rises = (draws @ rise) / (draws @ each)
     tails = 0.05 / comparisons / 2
     low, high = (float(edge) for edge in np.quantile(rises, [tails, 1 - tails]))
-    return RefusalsChange(rates[0], rates[1], (low, high), first.size, names.size)
+    return RefusalsChange(rates[0], rates[1], (low, high), first.size, each.size)
 
 
 def threshold_for_new_voices(
@@ -151,14 +149,13 @@ def threshold_for_new_voices(
             f"{values.size} scores of bona fide utterances, some missing or not finite, and {len(voices)} voices. "
             "Expected as many finite scores as voices. Score the recordings again."
         )
-    names, owners = np.unique(np.asarray(voices, dtype=object), return_inverse=True)
+    draws, owners = draw_sources(voices, bootstrap, seed)
+    each = np.bincount(owners)
     # Nothing above the quantile of all can hold for most draws.
     candidates = np.sort(values)[: int(share * values.size) + 1]
-    below = np.stack([np.searchsorted(np.sort(values[owners == at]), candidates) for at in range(names.size)])
+    below = np.stack([np.searchsorted(np.sort(values[owners == at]), candidates) for at in range(each.size)])
     below = below.astype(np.float64)  # as exact, and multiplied many times as fast as integers
-    even = np.full(names.size, 1 / names.size)
-    draws = np.random.default_rng(seed).multinomial(names.size, even, bootstrap)
-    refused = (draws @ below) / (draws @ np.bincount(owners))[:, None]
+    refused = (draws @ below) / (draws @ each)[:, None]
     holds = np.quantile(refused, 0.95, axis=0) <= share
     return float(candidates[np.flatnonzero(holds)[-1]])
 

@@ -93,6 +93,19 @@ def _counted(strata: Sequence[Integers], drawn: Sequence[Integers], count: int) 
     return np.bincount((units + offsets).ravel(), minlength=len(units) * count).reshape(len(units), count)
 
 
+def draw_sources(
+    sources: Sequence[str], resamples: int, seed: int | np.random.Generator
+) -> tuple[NDArray[np.int64], Integers]:
+    """Draw whole sources with replacement.
+
+    Returns:
+        (R, U) counts of each source in each resample, and the (N,) source of each utterance.
+    """
+    names, unit = np.unique(np.array(sources, dtype=object).astype(str), return_inverse=True)
+    even = np.full(names.size, 1 / names.size)
+    return np.random.default_rng(seed).multinomial(names.size, even, size=resamples), unit
+
+
 def running(at: Integers, points: int) -> Integers:
     """Of N places on V values: how many lie below each of the V + 1 points of the curve."""
     return np.concatenate(([0], np.cumsum(np.bincount(at, minlength=points))))
