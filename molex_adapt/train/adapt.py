@@ -14,14 +14,15 @@ from molex_adapt.features import Features, unmoved, voices_of
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import rates, score_sets, undetected
-from molex_adapt.train.calibrate import calibrate, frozen_threshold, score_development
+from molex_adapt.train.calibrate import calibrate, frozen_threshold, score_development, spare
 from molex_adapt.train.checkpoints import Checkpoints
 from molex_adapt.train.exemplars import Exemplars, choose_exemplars
 from molex_adapt.train.former import ask_former
-from molex_adapt.train.judgement import Adapted, judge, recalibrate, timed
+from molex_adapt.train.judgement import Adapted, judge, timed
 from molex_adapt.train.loop import fit
 from molex_adapt.train.old import (
     OldDomain,
+    bona_fide_of,
     check_sets,
     development_sets,
     replay_pools,
@@ -207,6 +208,8 @@ def retrain_routers(
 ) -> Adapted:
     """Router stage alone, on exemplars and further data, whose spoofed speech goes to the expert of its domain.
 
+    The calibration stays; its offset rises where more bona fide speech of the development splits would be refused.
+
     Where the rows of all experts together in closed form are better on the development split, that is all. Else they
     are trained by gradient.
 
@@ -224,14 +227,13 @@ def retrain_routers(
     _require_material(pools, sets, old)
     result.not_measured = [key for key in old if key not in sets]
     scored_before = timed(result, lambda: score_sets(detector, sets))
-    # Recordings before exemplars, which were trained on: at error rates of 0 they would hold the calibration anywhere.
+    # Recordings before exemplars, which were trained on.
     kept = {key: features for key, features in development_sets(old).items() if key not in data}
     known = with_states(detector, kept) | {domain: item.dev for domain, item in data.items()}
-    before = score_development(detector, {key: known[key] for key in known if key in old})
-    development = list(known.values())
+    held = score_development(detector, bona_fide_of(known))
     others = {key: item for key, item in old.items() if key not in data and item.exemplars is None}
-    held = rehearsed(detector, others, run.seed)
-    stage = router_stage(detector, pools, development, recipe, run.seed, rehearsed=held)
+    drawn = rehearsed(detector, others, run.seed)
+    stage = router_stage(detector, pools, list(known.values()), recipe, run.seed, rehearsed=drawn)
     reads = known_reads(detector, old, data, recipe.data.crop_seconds)
     solved = solve_if_better(detector, reads, stage)
     if solved is not None:
@@ -239,7 +241,7 @@ def retrain_routers(
         result.remarks.append(f"the routers are solved in closed form: the development loss fell {fell}")
     result.fitted(stage.name, solved or fit(detector, stage, run, checkpoints))
     with unmoved(detector):
-        recalibrate(detector, development, result, before)
+        spare(detector, held, threshold)
         judge(detector, sets, scored_before, None, recipe, result, voices_among(old, data.values()))
     return result
 

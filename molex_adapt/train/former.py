@@ -16,11 +16,12 @@ from molex_adapt.features import Features
 from molex_adapt.recipe import Recipe
 from molex_adapt.run import Run
 from molex_adapt.train.acceptance import DomainScores, score_sets
-from molex_adapt.train.calibrate import DevelopmentScores, score_development, spare
-from molex_adapt.train.judgement import Adapted, recalibrate, timed
+from molex_adapt.train.calibrate import DevelopmentScores, calibrate, score_development, spare
+from molex_adapt.train.judgement import Adapted, timed
 from molex_adapt.train.likeness import likeness
 from molex_adapt.train.old import (
     OldDomain,
+    bona_fide_of,
     check_sets,
     development_sets,
     replay_pools,
@@ -71,7 +72,7 @@ class Former:
             spare(detector, self.held, result.threshold)
             return
         result.remarks += weigh_readout(detector, [self.development])
-        recalibrate(detector, [self.development], result, self.held)
+        result.remarks += calibrate(detector, [self.development], result.threshold, self.held)
 
 
 def ask_former(
@@ -96,8 +97,7 @@ def ask_former(
     known = with_states(detector, development_sets(old))
     losses = score_development(detector, known).losses()
     heard = {**known, domain: data.dev} if detector.mixture.names else {}
-    real = {key: each.pick(each.of_class(True)) for key, each in heard.items()}
-    held = score_development(detector, {key: each for key, each in real.items() if len(each)})
+    held = score_development(detector, bona_fide_of(heard))
     return Former(
         domain,
         sets,

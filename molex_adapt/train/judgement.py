@@ -25,7 +25,6 @@ from molex_adapt.train.acceptance import (
     score_sets,
     unproven,
 )
-from molex_adapt.train.calibrate import DevelopmentScores, calibrate
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.loop import Fitted
 
@@ -116,16 +115,6 @@ def compare_all(
                 f"{new_domain}: what is gained for certain is at the frozen threshold, which accepts {then:.0f} % of "
                 f"its spoofed speech ({first:.0f} % before); its EER is no certain gain"
             )
-
-
-def recalibrate(
-    detector: Detector,
-    development: list[Features],
-    result: Adapted,
-    before: DevelopmentScores,
-) -> None:
-    """Fit the calibration anew and hold the old domains' error rates; what fails is a remark."""
-    result.remarks += calibrate(detector, development, result.threshold, before)
 
 
 T = TypeVar("T")

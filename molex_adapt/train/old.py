@@ -51,6 +51,12 @@ def check_sets(old: OldDomains) -> dict[str, Features]:
     return {key: features for key, features in sets.items() if features.has_both_classes}
 
 
+def bona_fide_of(sets: Mapping[str, Features]) -> dict[str, Features]:
+    """The bona fide speech of sets that have some."""
+    real = {key: each.pick(each.of_class(True)) for key, each in sets.items()}
+    return {key: each for key, each in real.items() if len(each)}
+
+
 def voices_among(old: OldDomains, data: Iterable[DomainData]) -> dict[str, str]:
     """Names by source, of old domains and of data, where they are known."""
     parts = [*(item.voices for item in old.values()), *(voices_of(item.table) for item in data)]
