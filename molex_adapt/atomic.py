@@ -6,6 +6,7 @@ crash could leave its new name over no content; the folder after it, or a crash 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an OSError: there is no more room."""
 PREFIX = ".staging-"
 """Names of what is being written; found later, it is the rest of an interrupted write."""
 
@@ -36,6 +39,10 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             _sync(staged)
         os.replace(staged, path)
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:  # a write knows no name
+            error.filename = os.fspath(path)
+        raise
     finally:
         staged.unlink(missing_ok=True)
     if durable:

@@ -19,6 +19,7 @@ INTERRUPTED = 130
 _DISK = {
     errno.ENOSPC: "the disk is full; make room and run the same command again",
     errno.EDQUOT: "your disk quota is used up; make room and run the same command again",
+    errno.EFBIG: "the file would be larger than it may be; raise the limit (ulimit -f), or choose another place",
     errno.EROFS: "the file system is read-only; choose another place",
     errno.EMFILE: "too many open files; run again with --workers 1",
 }
@@ -42,7 +43,10 @@ def reported() -> Iterator[None]:
         # Typer turns Ctrl-C inside a command into this status without a word.
         if isinstance(leaving, SystemExit) and leaving.code != INTERRUPTED:
             raise
-        _say("interrupted; no registry was changed. Where the command has --resume, it goes on with that")
+        _say(
+            "interrupted; a registry has whole generations only, and molex-adapt list says which is active. Where the "
+            "command has --resume, it goes on with that"
+        )
         raise SystemExit(INTERRUPTED) from None
     except (MolexError, OSError, MemoryError, RuntimeError, ValueError) as error:
         message = explain(error)

@@ -56,6 +56,10 @@ def emit(answer: Answer, *, as_json: bool, quiet: bool = False, allow_failures: 
     failed = 0 if allow_failures else answer.failed
     try:
         _print(answer, as_json)
+    except KeyboardInterrupt:
+        if answer.kept is not None:
+            remark([f"{answer.kept}, but the report was interrupted"])
+        raise
     except (MolexError, OSError) as error:
         if answer.kept is None:
             raise

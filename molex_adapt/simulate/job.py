@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from molex_adapt.atomic import replacing
+from molex_adapt.atomic import FULL, replacing
 from molex_adapt.conventions import BONA_FIDE, SAMPLE_RATE, SPOOF, Label
 from molex_adapt.data.audio import decode
 from molex_adapt.data.table import Stretch
@@ -58,10 +59,16 @@ class Maker:
     seed: int
 
     def __call__(self, job: Job) -> Outcome:
-        """Make the files of one job that are missing or older than the recording; never raises for one bad file."""
+        """Make the files of one job that are missing or older than the recording; never raises for one bad file.
+
+        Raises:
+            OSError: there is no more room; the recording cannot help it.
+        """
         try:
             forged = self._make(job)
         except _FAULTS as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
             return Outcome(
                 job.name, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             )
@@ -149,6 +156,8 @@ def _save(wave: Wave, path: Path) -> None:
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Soundfile takes no path that is not UTF-8.
-    with replacing(path, durable=False) as staged, staged.open("w+b") as file:
-        soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    # Written to a file, soundfile would hide that the disk is full.
+    encoded = io.BytesIO()
+    soundfile.write(encoded, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    with replacing(path, durable=False) as staged:
+        staged.write_bytes(encoded.getvalue())

@@ -41,12 +41,12 @@ def claim(
     Args:
         out: the folder.
         attack, conditions, seed, bona_fide: decide whether a run may go on there.
-        made_of: what else to note; may change from run to run.
+        made_of: what else to note; may change from run to run, but for the folder (`speech`) of other `data`.
         inputs: what is read; `out` must lie apart from it.
 
     Raises:
         DataError: `out` holds something else, cannot be written, overlaps with an input, or was made with other
-            parameters (each difference is named).
+            parameters (each difference is named) or of other speech, whose files may have the same names.
 
     Source: own.
     """
@@ -63,7 +63,9 @@ def claim(
     check_folder(out, SIMULATED, inputs)
     record = out / RECORD
     if record.exists():
-        _compare(_load(record), wanted, record)
+        found = _load(record)
+        _compare(found, wanted, record)
+        _require_same_speech(found, made_of, record)
         check_file(out / LIST, MANIFEST)
     out.mkdir(parents=True, exist_ok=True)
     written = for_yaml({**wanted, **made_of, "made_with": f"molex-adapt {__version__}"})
@@ -94,4 +96,14 @@ def _compare(found: dict[str, Any], wanted: dict[str, Any], record: Path) -> Non
         raise DataError(
             f"{record.parent} was made with other parameters ({'; '.join(differences)}). Expected the same ones to go "
             "on, or a new folder; choose another."
+        )
+
+
+def _require_same_speech(found: Mapping[str, Any], made_of: Mapping[str, str | int], record: Path) -> None:
+    """Refuse recordings of another place that are not the same ones; those of one place may become more."""
+    there, here = (str(each.get("speech")) for each in (found, made_of))
+    if found.get("data") != made_of.get("data") and Path(there).resolve() != Path(here).resolve():
+        raise DataError(
+            f"{record.parent} was made of the speech in {shown(there)}, not of {shown(here)}: files of the same name "
+            "would pass for copies of other recordings. Choose another folder."
         )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,6 +167,40 @@ def test_a_changed_recording_is_made_again(recordings, tmp_path):
     run(recordings, out)
     changed = {path for path, digest in digests(out).items() if digest != before[path]}
     assert changed == {"bonafide/speaker0/take0.flac", "spoof/lpc/speaker0/take0.flac"}
+
+
+def test_speech_of_another_folder_with_the_same_names_is_refused(recordings, tmp_path):
+    """Its copies would be called copies of the recordings that were there first."""
+    out, other = tmp_path / "out", tmp_path / "other"
+    run(recordings, out)
+    before = digests(out)
+    shutil.copytree(recordings.root, other)
+    there = [replace(item, path=other / item.path.relative_to(recordings.root)) for item in recordings]
+    moved = Table(tuple(there), str(other))
+    assert run(moved, out).made == 6  # the same recordings
+    record = (out / "simulate.yaml").read_text()
+    wave, rate = soundfile.read(recordings[0].path)
+    soundfile.write(recordings[0].path, wave[: wave.size // 2], rate)
+    with pytest.raises(DataError, match="was made of the speech in .*copies of other recordings"):
+        run(recordings, out)
+    assert {path: digest for path, digest in digests(out).items() if path != "simulate.yaml"} == {
+        path: digest for path, digest in before.items() if path != "simulate.yaml"
+    }
+    assert (out / "simulate.yaml").read_text() == record
+
+
+def test_where_there_is_no_more_room_the_run_stops_and_no_broken_file_stays(recordings, tmp_path):
+    """Soundfile would hide it, and a file that breaks off would count as made."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large.*take"):
+            run(recordings, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for path in (tmp_path / "out").rglob("*.flac"):  # those that fit
+        soundfile.read(path)
+    assert run(recordings, tmp_path / "out").made == 6
 
 
 @pytest.mark.parametrize(
