@@ -296,7 +296,7 @@ def _read_lines(path: Path) -> Scores:
 
 def _number(text: str, path: Path, line: int) -> float:
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)  # Python reads 1_5 as 15
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -41,8 +41,8 @@ def windows_of(wave: NDArray[np.float32], shortest: int, longest: int) -> list[N
     """
     if len(wave) < shortest:
         raise AudioError(
-            f"{len(wave) / SAMPLE_RATE:.3f} s is shorter than the base's receptive field of "
-            f"{shortest / SAMPLE_RATE:.3f} s; leave out recordings that short"
+            f"{len(wave)} samples at 16 kHz are fewer than the {shortest} ({shortest / SAMPLE_RATE:.3f} s) that are "
+            "needed to hear anything; leave out recordings that short"
         )
     if not np.isfinite(wave).all():
         raise AudioError("the samples are not all finite; export the recording again")

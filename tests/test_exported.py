@@ -267,7 +267,7 @@ def test_what_disagrees_is_not_written(base, detector_of, tmp_path, monkeypatch)
     monkeypatch.setattr(writing, "_of_program", lambda _: of_source(detector_of(base)))
     monkeypatch.setattr(writing, "to_program", lambda _: None)
     monkeypatch.setattr(writing, "_least", lambda *_: 0)
-    monkeypatch.setattr(torch.export, "save", lambda _, path: path.write_bytes(b"program"))
+    monkeypatch.setattr(torch.export, "save", lambda _, into: into.write(b"program"))
     out = tmp_path / "out"
     with pytest.raises(MolexError, match="Nothing was written"):
         write_export(detector_of(base), origin(), out, ("torch",), Silent())

@@ -210,7 +210,7 @@ def test_scores_for_the_arena_are_lines_of_name_and_score(tmp_path):
         ("a 1\nb\n", "line 2: 'b'. Expected a name and a score"),
         ("a 1\nb 2 3\n", "line 2: 'b 2 3'"),
         ("a 1\n\na 2\n", "line 3: 'a' again"),
-        ("a 1\nb inf\n", "line 2: score 'inf'"),
+        ("a 1\nb 1_5\n", "line 2: score '1_5'"),
     ],
 )
 def test_faults_of_lines_are_named_with_their_number(tmp_path, text, says):

@@ -22,6 +22,7 @@ from molex_adapt.analysis.within import within_conditions
 from molex_adapt.control import fault_of_control
 from molex_adapt.conventions import BONA_FIDE, NO_CONDITION, NULL_DOMAIN
 from molex_adapt.data import Table
+from molex_adapt.data.remarks import on_length
 from molex_adapt.detector import Detector
 from molex_adapt.findings import Distance, Findings
 from molex_adapt.reports import Analysis
@@ -48,7 +49,8 @@ def analyse_table(detector: Detector, table: Table, run: Run = Run(), *, ablate:
     """
     observed, failed = observe_together(detector, table, run, ablate=ablate)
     found = conclude(observed, Corpus.of_table(table), detector.mixture.names, seed=run.seed)
-    return replace(found, failed=failed)
+    remarks = on_length(observed.longer, detector.recipe.data.window_seconds)
+    return replace(found, failed=failed, remarks=[*found.remarks, *remarks])
 
 
 def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: int = 0) -> Analysis:

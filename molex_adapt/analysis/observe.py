@@ -7,8 +7,8 @@ recordings of `Corpus.ablated` pass again for each expert that is switched off, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -23,7 +23,15 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import ExpertError
-from molex_adapt.features import Features, batch_seconds, length_batches, pad, pad_clips, window_batches
+from molex_adapt.features import (
+    Features,
+    Listened,
+    batch_seconds,
+    length_batches,
+    pad,
+    pad_clips,
+    window_batches,
+)
 from molex_adapt.mixture import Heirs
 from molex_adapt.run import Run
 
@@ -52,6 +60,8 @@ def observe_table(
 ) -> tuple[Observed, tuple[Failed, ...]]:
     """Observe the first window of every recording of a table, straight from the files.
 
+    What is no recording of speech, such as silence, is none of them.
+
     Args:
         detector: with experts.
         table: what to observe.
@@ -64,12 +74,12 @@ def observe_table(
     """
     number, parts = part
     corpus, mine = Corpus.of_table(table), range(number, len(table), parts)
-    failed: list[Failed] = []
+    failed, listened = list[Failed](), dict[int, Listened]()
     run.progress.start("analyze", len(mine))
-    portions = decoded(detector, table, list(mine), run, failed)
+    portions = decoded(detector, table, list(mine), run, failed, listened)
     observed = observe(detector, corpus, portions, ablate=ablate)
     run.progress.stop()
-    return observed, tuple(failed)
+    return replace(observed, longer=longer(listened)), tuple(failed)
 
 
 def observe_features(detector: Detector, features: Features, *, ablate: bool = False) -> Observed:
@@ -189,15 +199,28 @@ class _Notes:
 
 
 def decoded(
-    detector: Detector, table: Table, mine: list[int], run: Run, failed: list[Failed]
+    detector: Detector,
+    table: Table,
+    mine: list[int],
+    run: Run,
+    failed: list[Failed],
+    listened: dict[int, Listened],
 ) -> Iterator[Portion]:
-    """First windows of recordings by index, straight from the files; what cannot be read is added to `failed`."""
+    """First windows of recordings by index, straight from the files.
+
+    What cannot be scored is added to `failed`, and what is heard in the others to `listened`.
+    """
     items = [table[index] for index in mine]
-    for batch in window_batches(detector, items, run, failed, first_window=True):
+    for batch in window_batches(detector, items, run, failed, first_window=True, listened=listened):
         wave, lengths = pad([row for _, row in batch])
         wave = send(wave, detector.device)
         features, frames = detector.base.prefix(wave, lengths)
         yield Portion([mine[at] for at, _ in batch], features, frames, detector.statistics(wave, lengths))
+
+
+def longer(listened: Mapping[int, Listened]) -> int:
+    """How many recordings go on after the window that was observed."""
+    return sum(item.windows > 1 for item in listened.values())
 
 
 def held(detector: Detector, features: Features) -> Iterator[Portion]:

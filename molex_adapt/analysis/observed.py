@@ -31,6 +31,7 @@ class Observed:
         spectrum: (M, statistics) float32 of the low-level view; NaN where there is no readout.
         ablated: (S,) indices into the corpus, of those that were seen; empty where no expert was switched off.
         without: (S, E, 2) scores without each expert, its gates going to the others, and to nobody.
+        longer: how many of the recordings go on after their first window, which alone was heard.
     """
 
     tally: Tally
@@ -44,6 +45,7 @@ class Observed:
     spectrum: NDArray[np.float32]
     ablated: Indices
     without: NDArray[np.float64]
+    longer: int = 0
 
     def merge(self, other: Observed) -> Observed:
         """What two passes over separate parts of one corpus saw together, exactly."""
@@ -68,5 +70,6 @@ class Observed:
             profiled=at[order],
             ablated=own[place],
             without=joined("without", place),
+            longer=self.longer + other.longer,
             **found,
         )

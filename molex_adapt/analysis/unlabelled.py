@@ -18,14 +18,15 @@ from molex_adapt.analysis.novelty import (
     known_distances,
     p_values,
 )
-from molex_adapt.analysis.observe import Portion, decoded, observe, observe_features
+from molex_adapt.analysis.observe import Portion, decoded, longer, observe, observe_features
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.several import joined, observe_together
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Failed, Table
+from molex_adapt.data.remarks import on_length
 from molex_adapt.detector import Detector
 from molex_adapt.errors import DataError
-from molex_adapt.features import Features
+from molex_adapt.features import Features, Listened
 from molex_adapt.findings import NovelGroup, Novelty, Unlike
 from molex_adapt.processes import place
 from molex_adapt.run import Run
@@ -64,9 +65,11 @@ def novelty(
     corpus = Corpus.of_table(table).whole()
     rank, count = place()
     mine, lost = list(range(rank, len(table), count)), list[Failed]()
+    listened: dict[int, Listened] = {}
     run.progress.start("novelty", len(mine))
-    portions = decoded(detector, table, mine, run, lost)
+    portions = decoded(detector, table, mine, run, lost, listened)
     observed = observe(detector, corpus, _cut(portions, longest))
+    observed = replace(observed, longer=longer(listened))
     observed, failed = joined(table, observed, lost)
     run.progress.stop()
     if not len(observed.profiled):
@@ -91,6 +94,7 @@ def novelty(
         auroc_ci=interval,
         known=len(known.kinds),
         failed=failed,
+        remarks=tuple(on_length(observed.longer, detector.recipe.data.window_seconds)),
     )
     return replace(found, sentence=_sentence(found))
 

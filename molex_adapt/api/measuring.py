@@ -165,4 +165,4 @@ def measure_novelty(
     longest = max(len(clip) for clip in features.clips)
     found = novelty(detector, table, known_of_features(detector, features), run, longest=longest)
     remarks = (_UNHEARD.format(", ".join(unheard)),) if unheard else ()
-    return replace(found, generation=record.number, remarks=remarks)
+    return replace(found, generation=record.number, remarks=(*found.remarks, *remarks))

@@ -186,3 +186,11 @@ def recipe_file(recipe: Path) -> Path:
 
     bare = recipe.name == str(recipe) and recipe.suffix not in (".yaml", ".yml")
     return recipe_path(str(recipe)) if bare and not recipe.is_file() else recipe
+
+
+def check_rates(prior: float, error: float) -> None:
+    """Refuse an impossible prior, or a rate of wrong decisions that no score reaches, as wrong usage."""
+    if not 0 < prior < 1:
+        raise typer.BadParameter("--prior is a probability between 0 and 1, such as 0.5 or 0.99")
+    if not 0 < error <= 0.5:
+        raise typer.BadParameter("--error is a rate above 0 and up to 0.5, such as 0.3")

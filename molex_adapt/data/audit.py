@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, Seconds
@@ -19,6 +18,7 @@ from molex_adapt.digest import Digest
 from molex_adapt.errors import AudioError, DataError
 from molex_adapt.processes import gathered, own_part
 from molex_adapt.run import Run
+from molex_adapt.workers import process_pool
 
 _BATCH = 16
 _FEWEST_FOR_WORKERS = 4 * _BATCH  # starting processes takes longer than decoding fewer files
@@ -160,7 +160,7 @@ def _examine_all(paths: list[Path], min_seconds: Seconds, run: Run) -> Iterator[
 
 def _in_processes(paths: list[Path], min_seconds: Seconds, workers: int) -> Iterator[tuple[int, _Finding]]:
     """Findings of parallel processes. Where a process died, those of the unfinished batches are missing."""
-    pool = _pool(workers)
+    pool = process_pool(workers)
     try:
         starts = range(0, len(paths), _BATCH)
         jobs = {pool.submit(_examine_batch, paths[at : at + _BATCH], min_seconds): at for at in starts}
@@ -177,7 +177,7 @@ def _in_processes(paths: list[Path], min_seconds: Seconds, workers: int) -> Iter
 
 def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tuple[int, _Finding]]:
     """Findings of a single process. Where a file kills it, another process goes on with the next file."""
-    pool = _pool(1)
+    pool = process_pool(1)
     try:
         for index, path in paths.items():
             try:
@@ -186,23 +186,18 @@ def _one_at_a_time(paths: dict[int, Path], min_seconds: Seconds) -> Iterator[tup
                 killed = _Finding(reason="decoding it kills the process: the file is damaged", broken=True)
                 yield index, killed
                 pool.shutdown(wait=False)
-                pool = _pool(1)
+                pool = process_pool(1)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _processes_start() -> bool:
     """Whether a new process can start. It cannot where a script without a main guard calls this package."""
-    with _pool(1) as pool:
+    with process_pool(1) as pool:
         try:
             return pool.submit(os.getpid).result() > 0
         except BrokenProcessPool:
             return False
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # A forked process could inherit a lock that a thread of ours holds, and wait for it forever.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
 def _examine_batch(paths: list[Path], min_seconds: Seconds) -> list[_Finding]:

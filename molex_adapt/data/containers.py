@@ -39,7 +39,8 @@ def open_audio(path: Path, channels: Channels | None = None) -> Iterator[Opened]
     """Open `path` with the first library that can read it; `channels` counts what is read before it is averaged.
 
     Raises:
-        AudioError: no regular file, empty, headerless, without audio, or damaged; on opening or on reading.
+        AudioError: no regular file, not to be read, empty, headerless, without audio, or damaged; on opening or on
+            reading.
     """
     _require_file(path)
     notes = {} if channels is None else channels.notes
@@ -56,6 +57,12 @@ def open_audio(path: Path, channels: Channels | None = None) -> Iterator[Opened]
                 yield _from_soundfile(path, handle, channels, notes)
     except soundfile.SoundFileError as error:
         raise damaged(path, str(error)) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> AudioError:
+    return AudioError(f"{str(path)!r} cannot be opened ({error}). Check the path and its permissions.")
 
 
 def _require_file(path: Path) -> None:
@@ -67,9 +74,7 @@ def _require_file(path: Path) -> None:
             raise AudioError(f"{path}: {known}. Expected an audio file. Check the path.")
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        raise AudioError(
-            f"{str(path)!r} cannot be opened ({error}). Check the path and its permissions."
-        ) from error
+        raise _unreadable(path, error) from error
     if size == 0:
         raise AudioError(f"{path} is empty (0 bytes). Expected an audio file. Copy or download it again.")
     if path.suffix.lower() in (".raw", ".pcm"):

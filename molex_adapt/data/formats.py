@@ -19,7 +19,7 @@ Row = tuple[int, Mapping[str, Any]]
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-ABSENT = frozenset(("", "-", "nan", "nat", "n/a", "#n/a", "<na>"))
+ABSENT = frozenset(("", "-", "na", "nan", "nat", "n/a", "#n/a", "<na>"))
 """How programs write a cell that is not there. "none" and "null" are names here, of no condition and of the control."""
 
 

@@ -73,15 +73,16 @@ def read_listed(path: Path) -> list[Utterance]:
 
 
 def read_unlabelled(path: Path) -> Table:
-    """The recordings that a manifest names, and their speakers, as real speech; labels are not asked for.
+    """The recordings that a manifest names, each once, and their speakers, as real speech; labels are not asked for.
 
     Raises:
         DataError: unreadable, no column of paths, rows without one, or none of the files there.
     """
     columns, rows = read_rows(path)
     chosen = choose_columns(path, columns, ("path",))
-    found: list[Utterance] = []
+    found: dict[Path, Utterance] = {}
     faults: list[str] = []
+    again = 0
     for number, row in rows:
         try:
             written = path_of(row.get(chosen["path"]))
@@ -90,9 +91,12 @@ def read_unlabelled(path: Path) -> Table:
             continue
         speaker = cell(row.get(chosen["speaker"])) if "speaker" in chosen else None
         place = Path(os.path.normpath(path.parent / written))
-        found.append(Utterance(place, BONA_FIDE, source=written, speaker=speaker))
+        again += place in found
+        found.setdefault(place, Utterance(place, BONA_FIDE, source=written, speaker=speaker))
     _refuse_faults(path, faults, len(found))
-    utterances, remarks = settled(found)
+    utterances, remarks = settled(list(found.values()))
+    if again:
+        remarks = [*remarks, f"{again} rows name a recording that another row names; each counts once"]
     require_some_exist(path, path.parent, [item.path for item in utterances[:_PROBED]])
     return Table(tuple(utterances), str(path), remarks=tuple(remarks))
 

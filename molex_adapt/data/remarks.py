@@ -116,3 +116,12 @@ def _found(heard: Heard) -> Iterator[tuple[Kind, str]]:
     for kind in ("header", "track", "level"):
         if kind in heard.notes:
             yield kind, heard.notes[kind]
+
+
+def on_length(longer: int, window: Seconds) -> list[str]:
+    """What to say where recordings go on after the window that is heard of each."""
+    if not longer:
+        return []
+    many = f"{longer} recordings are longer than {window:g} s: the first window alone of each was heard"
+    one = f"1 recording is longer than {window:g} s: its first window alone was heard"
+    return [f"{one if longer == 1 else many}. score and evaluate hear all windows"]

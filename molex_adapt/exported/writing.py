@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -16,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.export import ExportedProgram
 
 from molex_adapt.atomic import publishing, put
 from molex_adapt.base import Base
@@ -113,6 +115,13 @@ def write_export(
     return ExportReport(folder=str(out), **report)
 
 
+def _saved(program: ExportedProgram) -> bytes:
+    """As a file: torch ends the process where it writes one itself and the disk is full."""
+    into = io.BytesIO()
+    torch.export.save(program, into)
+    return into.getvalue()
+
+
 def _write(
     folder: Path, detector: Detector, origin: Origin, formats: Sequence[Format], progress: Progress
 ) -> dict[str, Any]:
@@ -128,7 +137,7 @@ def _write(
         opset = lower = None
         if "torch" in formats:
             lower = _least(program, detector.base)
-            torch.export.save(program, folder / names.PROGRAM)
+            put(folder, names.PROGRAM, _saved(program))
             trial.add(names.PROGRAM, _of_program(folder / names.PROGRAM), lower)
         if "onnx" in formats:
             progress.note("translating it to ONNX")

@@ -1,6 +1,6 @@
 """Prefix features of many utterances, for training, exemplars and measuring; and the scores of recordings."""
 
-from molex_adapt.features.batches import batch_seconds, length_batches, window_batches
+from molex_adapt.features.batches import Listened, batch_seconds, length_batches, window_batches
 from molex_adapt.features.extract import extract
 from molex_adapt.features.hearing import with_draws
 from molex_adapt.features.large import OnlineFeatures
@@ -26,6 +26,7 @@ from molex_adapt.features.sets import (
 
 __all__ = [
     "Features",
+    "Listened",
     "OnlineFeatures",
     "StoredClips",
     "batch_seconds",

@@ -12,6 +12,7 @@ import torch
 from molex_adapt.conventions import BONA_FIDE, FRAME_SAMPLES, NULL_DOMAIN, SAMPLE_RATE, SPLITS, SPOOF, Split
 from molex_adapt.data import Failed, Table, assign_splits, describe_split, read
 from molex_adapt.data.audit import audit
+from molex_adapt.data.remarks import on_length
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
@@ -84,7 +85,9 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     checked = audit(table, run)
     checked.table.require_usable("training", table, checked.failed)
     divided = assign_splits(checked.table, fractions=recipe.data.fractions, by=recipe.data.split_by)
+    longer = sum((item.seconds or 0) > recipe.data.window_seconds for item in divided)
     remarks = [describe_split(divided), *_few(divided), *checked.remarks]
+    remarks += on_length(longer, recipe.data.window_seconds)
     for split in SPLITS:
         divided.select(split=split).require_both_classes(f"the {split} split")
     if not run.allow_failures:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-from molex_adapt.analysis import Corpus, corpus, observe_features, observe_table
+from molex_adapt.analysis import Corpus, analyse_table, corpus, observe_features, observe_table
 from molex_adapt.data import read
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import extract, logits_of
@@ -78,6 +80,21 @@ def test_recordings_are_observed_as_their_features_and_shards_merge(detector_of,
             assert torch.equal(one.counts, other.counts)
         else:
             np.testing.assert_allclose(one, other, atol=1e-4, err_msg=part.name)
+
+
+def test_what_is_no_speech_is_not_observed_and_what_goes_on_is_counted(detector_of, recorded, tmp_path):
+    """An evaluation leaves silence out, and hears all windows."""
+    table = read(recorded(tmp_path / "data", bona_fide=3, buzz=3))
+    folder = tmp_path / "data/spoof/buzz"
+    wave, rate = soundfile.read(folder / "buzz000.wav")
+    soundfile.write(folder / "buzz001.wav", np.zeros(rate), rate)
+    soundfile.write(folder / "buzz002.wav", np.tile(wave, 1 + 12 * rate // wave.size), rate)
+    observed, failed = observe_table(detector_of(), table, HOW)
+    assert [Path(item.path).name for item in failed] == ["buzz001.wav"]
+    assert "digital silence" in failed[0].reason
+    assert observed.longer == 1
+    found = analyse_table(detector_of(), table, HOW)
+    assert "1 recording is longer than 10 s" in found.remarks[-1]
 
 
 def test_the_readout_is_told_apart_from_the_experts(detector_of, kept):

@@ -40,6 +40,16 @@ def test_known_errors_are_one_message_and_a_status(run, api, error, status, expe
     assert "Traceback" not in ran.err
 
 
+def test_what_is_in_force_is_said_where_its_report_is_interrupted(run, api, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("molex_adapt.cli.output._print", interrupt)
+    ran = run(*ARGUMENTS[:-1])
+    assert ran.status == 130
+    assert "is active, but the report was interrupted" in " ".join(ran.err.split())
+
+
 def test_brackets_in_messages_are_not_markup(run, api):
     api.answers["add_expert"] = MolexError("data/[bold]x[/bold].wav is [red]broken")
     assert "data/[bold]x[/bold].wav is [red]broken" in run(*ARGUMENTS).err

@@ -123,6 +123,8 @@ def test_nothing_scored_is_status_1_whatever_is_allowed(run, api):
 )
 def test_options_of_score_that_mean_nothing_are_wrong_usage(run, api, options):
     assert run("score", "a/", *options).status == 2
+    if options[0] in ("--prior", "--error"):
+        assert run("cluster", "score", "a.csv", "--out", "b", *options).status == 2
 
 
 def test_the_folder_that_recordings_share_is_named_once_and_scores_stay_whole(run, api, monkeypatch):

@@ -226,6 +226,21 @@ def test_what_cannot_be_opened(tmp_path, path):
         decode(tmp_path / path)
 
 
+@pytest.mark.parametrize(
+    "fault", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")]
+)
+def test_what_may_not_be_read(tmp_path, voice, write, monkeypatch, fault):
+    """It is a fault of that recording: the others are scored."""
+    path = write(tmp_path / "locked.wav", voice())
+
+    def refuse(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(AudioError, match=f"locked.wav' cannot be opened .*{fault.strerror}"):
+        decode(path)
+
+
 def test_a_folder_is_no_recording(tmp_path):
     with pytest.raises(AudioError, match="is a folder"):
         decode(tmp_path)

@@ -147,7 +147,7 @@ def test_processes_find_the_same(tree, write, voice):
 
 def test_a_file_that_kills_its_process_is_left_out(tree, write, voice, monkeypatch):
     table = _many(tree, write, voice)
-    monkeypatch.setattr(module, "_pool", _fragile_pool)
+    monkeypatch.setattr(module, "process_pool", _fragile_pool)
     listener = Listener()
     found = audit(table, Run(workers=2, progress=listener))
     assert _reasons(found)["7.wav"] == "decoding it kills the process: the file is damaged"

@@ -10,6 +10,7 @@ import pytest
 
 from molex_adapt.data import audit, read, read_manifest, write_manifest
 from molex_adapt.data.formats import write_rows
+from molex_adapt.data.manifest import read_unlabelled
 from molex_adapt.data.table import Table, Utterance
 from molex_adapt.errors import DataError
 
@@ -193,8 +194,18 @@ def _table(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
+def test_a_recording_that_is_listed_twice_counts_once(tmp_path, write):
+    """Where no label is asked for; with labels it is a fault."""
+    for name in "ab":
+        write(tmp_path / f"{name}.wav")
+    (tmp_path / "m.csv").write_text("path,speaker\na.wav,ann\n./a.wav,ann\nb.wav,NA\na.wav,ann\n")
+    found = read_unlabelled(tmp_path / "m.csv")
+    assert [(item.path.name, item.speaker) for item in found] == [("a.wav", "ann"), ("b.wav", None)]
+    assert found.remarks == ("2 rows name a recording that another row names; each counts once",)
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("missing", [math.nan, "nan", "NaN", "N/A", "<NA>", "-", " "])
+@pytest.mark.parametrize("missing", [math.nan, "nan", "NaN", "NA", "N/A", "<NA>", "-", " "])
 def test_cells_that_are_not_there_are_absent_in_every_format(tmp_path, write, suffix, missing):
     columns = ["source", "speaker", "split", "condition", "text", "seconds", "forged", "attack"]
     if suffix == "parquet" and isinstance(missing, str):

@@ -20,6 +20,7 @@ from molex_adapt.cli.options import (
     Quiet,
     RecipeFile,
     RegistryFolder,
+    check_rates,
     recipe_for,
     running,
 )
@@ -103,6 +104,7 @@ def score(
       molex-adapt cluster score corpus.parquet --out scores/
       molex-adapt cluster score corpus.parquet --out scores/ --address auto
     """
+    check_rates(prior, error)
     from molex_adapt.cluster import Cluster, score_manifest
 
     with running(quiet, device=device, precision=precision) as run:

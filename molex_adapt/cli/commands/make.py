@@ -103,7 +103,7 @@ def simulate(
     from molex_adapt.simulate import simulate as forge
 
     options, chain = parse_overrides(parameters), [read_condition(text) for text in conditions or ()]
-    remarks = []
+    remarks, heard = [], chain
     if attack == NULL_DOMAIN and "conditions" not in options:
         if chain:  # of the copies alone, for bona fide speech in the same condition would control nothing
             options, chain = {**options, "conditions": chain}, []
@@ -116,7 +116,7 @@ def simulate(
             made, speech_of(speech), out, conditions=chain, run=run, limit=limit, bona_fide=bona_fide
         )
     data = asdict(result) | {"manifest": str(result.manifest), "attack": attack, "remarks": remarks}
-    data["conditions"] = [condition.record() for condition in chain]
+    data["conditions"] = [condition.record() for condition in heard]
     for name in ("failed", "skipped"):
         data[name] = [item.as_dict() for item in getattr(result, name)]
     view = pairs(

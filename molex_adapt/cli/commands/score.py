@@ -18,6 +18,7 @@ from molex_adapt.cli.options import (
     Quiet,
     RegistryFolder,
     Workers,
+    check_rates,
     running,
 )
 from molex_adapt.cli.output import Answer, broken, emit, remark
@@ -38,6 +39,7 @@ def score(
         list[Path],
         typer.Argument(
             metavar="AUDIO",
+            readable=False,  # one that may not be read fails beside the others
             help="Recordings, folders of them, manifests (their paths alone), or parts of a data set: DIR#eval.",
             show_default=False,
         ),
@@ -145,10 +147,7 @@ def score(
 def _check_options(out: Path | None, key: Path | None, resume: bool, prior: float, error: float) -> None:
     if out is None and (key is not None or resume):
         raise typer.BadParameter("--key and --resume go with --out")
-    if not 0 < prior < 1:
-        raise typer.BadParameter("--prior is a probability between 0 and 1, such as 0.5 or 0.99")
-    if not 0 < error <= 0.5:
-        raise typer.BadParameter("--error is a rate above 0 and up to 0.5, such as 0.3")
+    check_rates(prior, error)
 
 
 def _check_form(out: Path | None, form: Form) -> None:
