@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from molex_adapt.base import Base, frame_mask, send
 from molex_adapt.calibration import Calibration
 from molex_adapt.conventions import SAMPLE_RATE
+from molex_adapt.errors import ExpertError
 from molex_adapt.head import Head, PublishedHead, PublishedParts, is_relative
 from molex_adapt.mixture import Mixture
 from molex_adapt.mixture.routers import utterance_mean
@@ -76,6 +77,19 @@ class Detector(nn.Module):
     def readout_alone(self) -> bool:
         """Whether nothing but the readout speaks: no expert acts, and a relative head says 0 then."""
         return self.head.relative and self.mixture.is_silent
+
+    def require_voice(self) -> None:
+        """Refuse to score where nothing speaks.
+
+        Raises:
+            ExpertError: no expert acts, and the readout has no part in the score.
+        """
+        readout = self.head.readout
+        if self.readout_alone and (readout is None or not readout.has_learnt or not float(readout.share) > 0):
+            raise ExpertError(
+                "every score would be the same: no expert is at work, and no readout speaks instead. Teach it an attack "
+                "(molex-adapt add-expert DATA --domain NAME), or go back to an earlier generation (molex-adapt rollback)"
+            )
 
     def logit(self, features: Tensor, frames: Tensor | None, frozen: list[Tensor] | None = None) -> Tensor:
         """Uncalibrated scores from prefix features, without the readout. Training works on these.

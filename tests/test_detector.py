@@ -6,9 +6,10 @@ import torch
 
 from molex_adapt.base import load_base
 from molex_adapt.calibration import Calibration
+from molex_adapt.data import Table
 from molex_adapt.detector import Detector
-from molex_adapt.errors import AudioError
-from molex_adapt.features import pad
+from molex_adapt.errors import AudioError, ExpertError
+from molex_adapt.features import pad, score_table
 from molex_adapt.mixture import ExpertSpec
 
 
@@ -109,6 +110,19 @@ def test_a_mixture_that_shares_everything_or_a_head_of_its_own_is_always_asked(
     assert bare.readout_alone
     bare.head.relative = False  # it scores the frozen states
     assert bare.mixture.is_silent and not bare.readout_alone
+
+
+def test_where_nothing_speaks_nothing_is_scored(tiny_folder_of, tiny_recipe):
+    bare = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}))
+    with pytest.raises(ExpertError, match="every score would be the same"):
+        score_table(bare, Table((), "nowhere"))
+    readout = bare.head.readout
+    readout.add("world/world", torch.ones(readout.weights.shape[1]), Calibration(0.5, 0.1))
+    readout.share.fill_(0.7)
+    bare.require_voice()
+    readout.share.fill_(0.0)
+    with pytest.raises(ExpertError, match="no readout speaks"):
+        bare.require_voice()
 
 
 def test_training_mode_is_undone_and_nothing_is_trainable(detector, rows):

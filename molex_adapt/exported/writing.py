@@ -102,7 +102,9 @@ def write_export(
     Raises:
         MolexError: an export disagrees with its source; the folder is as it was.
         DataError: it cannot be written.
+        ExpertError: nothing in it speaks.
     """
+    detector.require_voice()
     try:
         out = out.resolve()
         out.parent.mkdir(parents=True, exist_ok=True)

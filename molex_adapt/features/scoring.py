@@ -37,7 +37,11 @@ def score_table(
 
     Silence, dead channels and channels in anti-phase are not scored: they have failed. `told` hears of each score as
     soon as it is there, in any order. Of several processes each scores a part, and hears of that; all return the whole.
+
+    Raises:
+        ExpertError: nothing in the detector speaks.
     """
+    detector.require_voice()
     known = all(item.seconds is not None for item in table)
     mine = own_part([item.seconds or 0.0 if known else 1.0 for item in table])
     scored, failed = _scored(detector, table, mine, run, told)
