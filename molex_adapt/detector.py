@@ -87,8 +87,8 @@ class Detector(nn.Module):
         readout = self.head.readout
         if self.readout_alone and (readout is None or not readout.has_learnt or not float(readout.share) > 0):
             raise ExpertError(
-                "every score would be the same: no expert is at work, and no readout speaks instead. Teach it an attack "
-                "(molex-adapt add-expert DATA --domain NAME), or go back to an earlier generation (molex-adapt rollback)"
+                "every score would be the same: no expert is at work, and no readout speaks instead. Teach it an "
+                "attack (molex-adapt add-expert DATA --domain NAME), or go back (molex-adapt rollback)"
             )
 
     def logit(self, features: Tensor, frames: Tensor | None, frozen: list[Tensor] | None = None) -> Tensor:
