@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from molex_adapt.analysis import analyse_recalled
 from molex_adapt.detector import Detector
+from molex_adapt.errors import RegistryError
 from molex_adapt.features import concatenate
 from molex_adapt.registry import Store
 from molex_adapt.registry.exemplars import arrays_to_features, arrays_to_remembered
@@ -23,6 +24,7 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
     of them alone; a second expert that came later, with data of its own, has a second entry.
     """
     found: dict[str, OldDomain] = {}
+    risen = _risen(store, generation)
     kept: dict[tuple[str, str | None], str] = {}
     for record in store.experts(generation):
         together = (record.domain, record.exemplars_sha256)
@@ -37,9 +39,19 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
             record.name,
             read_exemplars(kept_of_it, record.data.attacks),
             None if routing is None else arrays_to_remembered(routing),
+            risen=risen.get(key, 0.0),
         )
         kept[together] = key
     return found
+
+
+def _risen(store: Store, generation: int) -> dict[str, float]:
+    """By how much each domain's EER lies above its best, as records tell; of a damaged ancestor they tell nothing."""
+    try:
+        courses = store.forgetting(generation).courses
+    except RegistryError:
+        return {}
+    return {course.domain: course.risen for course in courses}
 
 
 def analyse_known(detector: Detector, known: Mapping[str, OldDomain]) -> Analysis | None:

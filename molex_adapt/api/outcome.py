@@ -22,7 +22,7 @@ from molex_adapt.registry.assemble import expert_arrays, head_arrays, router_arr
 from molex_adapt.registry.exemplars import features_to_arrays, heard_to_arrays, remembered_to_arrays
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import StageReport
-from molex_adapt.train.acceptance import still_accepted
+from molex_adapt.train.acceptance import still_accepted, unknown
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain
@@ -55,6 +55,8 @@ def write_generation(
     remarks += [
         line for domain, _ in owners.values() for line in still_accepted(result.changes, result.after, domain)
     ]
+    new = [domain for domain, _ in owners.values()]
+    remarks += unknown(result.changes, result.after, new, recipe.gate, result.refused)
     # Experts that share a domain remember the same of it.
     remembered = {
         id(data): remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds))

@@ -5,8 +5,8 @@ cumulative sums. Units are drawn with replacement. Without source ids a unit is 
 With source ids it is a whole source recording, because a recording and its processed copies are not independent.
 Sources are drawn within three strata (bona fide only, spoof only, both), so no resample can lose a class.
 
-Intervals are percentile intervals. They are too narrow where there are few units. Where a test set has no error at all
-they are [0, 0]; the rule of three, 3 / n, is then a better upper bound.
+Intervals are percentile intervals. They are too narrow where there are few units. Where a test set has no error at all,
+that of an EER ends where a share of nothing seen would (`eer_percentiles`), and those of changes and costs are [0, 0].
 
 Shapes: R resamples, U units, N bona fide, M spoof, V points of the curve.
 """

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molex_adapt.errors import DataError
-from molex_adapt.metrics.resampling import draw_sources
+from molex_adapt.metrics.resampling import draw_counts, draw_sources
 
 _DRAWS = 1000
 _DEVIATIONS = 1.959964
@@ -126,8 +126,11 @@ def threshold_for_new_voices(
 ) -> float:
     """The highest threshold that refuses at most a share of bona fide utterances by voices that are not among these.
 
-    Of utterances by few voices, one voice decides what a quantile is. So voices are drawn anew, and in 95 of 100 draws
-    the share that is refused must not be exceeded.
+    Of utterances by few voices, one voice decides what a quantile is. So voices are drawn anew, beside them one more
+    that is like the worst, and in 95 of 100 draws the share that is refused must not be exceeded. It is the share of
+    many new voices together: a single one may be refused more often. Where voices differ by 0.7 of what recordings of
+    one do, it was exceeded in 11, 20 and 9 of 100 simulations with 8, 14 and 30 voices of 20 recordings (in 31, 21 and
+    16 without that further voice): with few voices it is still a little too high.
 
     Args:
         scores: (N,) scores of bona fide utterances.
@@ -149,12 +152,15 @@ def threshold_for_new_voices(
             f"{values.size} scores of bona fide utterances, some missing or not finite, and {len(voices)} voices. "
             "Expected as many finite scores as voices. Score the recordings again."
         )
-    draws, owners = draw_sources(voices, bootstrap, seed)
+    owners = np.unique(np.asarray(voices, dtype=object).astype(str), return_inverse=True)[1]
     each = np.bincount(owners)
     # Nothing above the quantile of all can hold for most draws.
     candidates = np.sort(values)[: int(share * values.size) + 1]
     below = np.stack([np.searchsorted(np.sort(values[owners == at]), candidates) for at in range(each.size)])
-    below = below.astype(np.float64)  # as exact, and multiplied many times as fast as integers
+    worst = (below / each[:, None]).max(axis=0) * each.mean()
+    below = np.vstack([below, worst])  # floats: as exact, and multiplied many times as fast as integers
+    each = np.append(each, each.mean())
+    draws = draw_counts(each.size, bootstrap, seed)
     refused = (draws @ below) / (draws @ each)[:, None]
     holds = np.quantile(refused, 0.95, axis=0) <= share
     return float(candidates[np.flatnonzero(holds)[-1]])

@@ -102,8 +102,12 @@ def draw_sources(
         (R, U) counts of each source in each resample, and the (N,) source of each utterance.
     """
     names, unit = np.unique(np.array(sources, dtype=object).astype(str), return_inverse=True)
-    even = np.full(names.size, 1 / names.size)
-    return np.random.default_rng(seed).multinomial(names.size, even, size=resamples), unit
+    return draw_counts(names.size, resamples, seed), unit
+
+
+def draw_counts(units: int, resamples: int, seed: int | np.random.Generator) -> NDArray[np.int64]:
+    """(R, U) counts of units that are drawn with replacement."""
+    return np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
 
 
 def running(at: Integers, points: int) -> Integers:

@@ -114,7 +114,7 @@ class Readout(nn.Module):
         return self.share * self.evidence(readings)
 
     def evidence(self, readings: Readings) -> Tensor:
-        """(N,) log-likelihood ratio in nats of bona fide speech against all attacks alike; 0 without witnesses."""
+        """(N,) nats for bona fide speech against all attacks alike, to be scaled by `share`; 0 without witnesses."""
         if not self.has_learnt:
             return torch.zeros(len(readings.states), device=self.share.device)
         return self.mixed(self.each(readings))

@@ -98,6 +98,12 @@ class Course:
         path = self._path()
         return None if len(path) < 2 or self._is_control else path[-1] - min(path[:-1])
 
+    @property
+    def risen(self) -> float:
+        """How far the present EER lies above the lowest on that path, itself included; 0 where there is none."""
+        path = self._path()
+        return path[-1] - min(path) if path else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         now, best = self.present, self.best

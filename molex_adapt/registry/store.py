@@ -137,9 +137,9 @@ class Store:
         """All generations, oldest first; those that were refused as well."""
         return [layout.read_generation(self.path, number) for number in self.record().generations]
 
-    def forgetting(self) -> Forgetting:
-        """Every domain's EER along the generations that led to the active one, as they recorded it."""
-        chain = list(self.ancestry())[::-1]
+    def forgetting(self, generation: int | None = None) -> Forgetting:
+        """Every domain's EER along the generations that led to one, or to the active one, as they recorded it."""
+        chain = list(self.ancestry(generation))[::-1]
         base, entries = self.base, {entry.name: entry for record in chain for entry in record.experts}
         return forgetting(
             chain, {name: layout.read_expert(self.path, entry, base) for name, entry in entries.items()}

@@ -20,7 +20,7 @@ class Change:
     eer: float
     """After minus before; negative is better."""
     interval: tuple[float, float]
-    """Paired bootstrap interval of `eer`."""
+    """Paired bootstrap interval of `eer`, drawn over voices or source recordings."""
     miss: tuple[float, float]
     """Bona fide speech refused at the frozen threshold, before and after."""
     false_alarm: tuple[float, float]
@@ -29,6 +29,8 @@ class Change:
     """Mean score of bona fide speech, after minus before, in nats."""
     spoof_shift: float
     """Mean score of spoofed speech, after minus before, in nats."""
+    voices: int | None = None
+    """How many the interval was drawn over; None: over source recordings."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -110,7 +112,8 @@ class Comparison:
             "before": _figures(self.before),
             "after": _figures(self.after),
             "change": {
-                name: {"eer": item.eer, "eer_ci": list(item.interval)} for name, item in self.change.items()
+                name: {"eer": item.eer, "eer_ci": list(item.interval), "voices": item.voices}
+                for name, item in self.change.items()
             },
             "drift": {domain: item.drift() for domain, item in self.change.items()},
         }

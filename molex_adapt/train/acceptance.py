@@ -7,7 +7,7 @@ threshold count each score as a decision.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from molex_adapt.detector import Detector
 from molex_adapt.features import Features, concatenate, logits_of
 from molex_adapt.metrics import (
+    FEWEST_FOR_INTERVAL,
     Rates,
     RefusalsChange,
     error_rates,
@@ -34,6 +35,8 @@ CHANCE = 0.5
 """The EER of a detector that hears nothing."""
 FEWEST = 20
 """Bona fide recordings of a voice for which its refusals are judged by themselves."""
+FEWEST_VOICES = 4
+"""Fewer tell nothing of others: intervals are then over recordings."""
 _Pair: TypeAlias = tuple[str, float, float]
 
 
@@ -78,17 +81,34 @@ def compare(
     before: Mapping[str, DomainScores],
     after: Mapping[str, DomainScores],
     threshold: float,
+    new_domain: str | None = None,
+    voices: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Change]:
-    """Paired comparison of the same utterances under the old and the new mixture; the threshold is in nats."""
+    """Paired comparison of the same utterances under the old and the new mixture; the threshold is in nats.
+
+    A gain is to hold for other voices, so the interval of the `new_domain` is drawn over `voices`, names by source,
+    where four are known of either class: over recordings it is less than half as wide. Harm is sought in recordings.
+    """
     found = {}
     for domain, old in before.items():
-        new = after[domain]
-        delta, interval = paired_change(*old.classes, *new.classes, groups=old.groups)
+        new, groups, count = after[domain], old.groups, None
+        if domain == new_domain:
+            known = [{voices[source] for source in own if source in voices} for own in groups]
+            if min(map(len, known)) >= FEWEST_VOICES:
+                real, fake = ([voices.get(source, source) for source in own] for own in groups)
+                groups, count = (real, fake), len(known[0] | known[1])
+        delta, interval = paired_change(*old.classes, *new.classes, groups=groups)
         miss_before, alarm_before = error_rates(*old.classes, threshold)
         miss_after, alarm_after = error_rates(*new.classes, threshold)
         shifts = [float(np.mean(b - a)) for a, b in zip(old.classes, new.classes, strict=True)]
         found[domain] = Change(
-            delta, interval, (miss_before, miss_after), (alarm_before, alarm_after), shifts[0], shifts[1]
+            delta,
+            interval,
+            (miss_before, miss_after),
+            (alarm_before, alarm_after),
+            shifts[0],
+            shifts[1],
+            count,
         )
     return found
 
@@ -152,10 +172,12 @@ def refusals(
     new_domain: str | None,
     options: AcceptanceOptions,
     voices: Mapping[str, RefusalsChange] = MappingProxyType({}),
+    risen: Mapping[str, float] = MappingProxyType({}),
 ) -> list[str]:
     """Why the new generation may not be activated; empty when it may.
 
-    An old domain is worse when its EER rose by more than the tolerance, and real speech when more of it is refused, of
+    An old domain is worse when its EER rose by more than the tolerance, together with what it had `risen` above its
+    best before: many small steps are a large one. Real speech is worse when more of it is refused, of
     all `voices` together or of one. The interval of the rise must lie above zero as well: a point of EER is one
     utterance of a hundred, and on small check sets chance alone exceeds the tolerance.
     """
@@ -171,10 +193,12 @@ def refusals(
             )
     for domain, change in changes.items():
         low, high = change.interval
-        if domain != new_domain and change.eer > options.tolerance and low > 0:
+        before = risen.get(domain, 0.0)
+        if domain != new_domain and change.eer + before > options.tolerance and low > 0:
+            above = f", and lay {100 * before:.1f} above its best before" if before > 0 else ""
             found.append(
                 f"{domain}: EER rose by {100 * change.eer:.1f} points (interval {100 * low:+.1f} to "
-                f"{100 * high:+.1f}); the tolerance is {100 * options.tolerance:.1f}"
+                f"{100 * high:+.1f}){above}; the tolerance is {100 * options.tolerance:.1f}"
             )
     return found
 
@@ -185,14 +209,25 @@ def unproven(
     """Why nobody can tell that the new domain is detected better than before; empty where the interval says so.
 
     Nor is anything to be proven where more of it is `caught` at the threshold and its EER did not rise for certain.
+    Of a few recordings no interval tells anything.
     """
     change, rates = changes.get(new_domain), after.get(new_domain)
-    if change is None or rates is None or change.interval[1] < 0 or (caught and change.interval[0] <= 0):
+    if change is None or rates is None:
+        return []
+    if not rates.has_interval:
+        few = (
+            f"{rates.bona_fide} bona fide and {rates.spoof} spoofed test recordings tell nothing for certain"
+        )
+        return [
+            f"{new_domain}: {few}; at least {FEWEST_FOR_INTERVAL} of each class are needed. Give more recordings"
+        ]
+    if change.interval[1] < 0 or (caught and change.interval[0] <= 0):
         return []
     low, high = (f"{100 * edge:+.1f}" for edge in change.interval)
+    over = "" if change.voices is None else f" by {change.voices} voices"
     text = (
         f"{new_domain}: no certain gain. Its EER changed by {100 * change.eer:+.1f} points (interval {low} to {high}) "
-        f"on {rates.bona_fide} bona fide and {rates.spoof} spoofed recordings"
+        f"on {rates.bona_fide} bona fide and {rates.spoof} spoofed recordings{over}"
     )
     if change.eer < 0:
         # The width of an interval falls with the root of the number of recordings.
@@ -201,9 +236,42 @@ def unproven(
         reach = (max(change.interval[1], 0.0) + 1 / fewest - change.eer) / -change.eer
         needed = math.ceil(fewest * reach**2)
         text += (
-            f"; a test split of about {needed} of each class would tell, if the gain is as large as it seems"
+            f"; a test split of about {needed} of each class{_by_more(change, needed / fewest)} would tell, if the "
+            "gain is as large as it seems"
         )
     return [text]
+
+
+def _by_more(change: Change, times: float) -> str:
+    return "" if change.voices is None else f", by about {math.ceil(change.voices * times)} voices,"
+
+
+def unknown(
+    changes: Mapping[str, Change],
+    after: Mapping[str, Rates],
+    new_domains: Collection[str],
+    options: AcceptanceOptions,
+    refused: Sequence[str],
+) -> list[str]:
+    """A remark on old domains that may have suffered beyond the tolerance: too few recordings are kept to tell."""
+    may = {
+        domain: change.interval[1]
+        for domain, change in changes.items()
+        if domain not in new_domains
+        and change.interval[1] > options.tolerance
+        and not any(why.startswith(f"{domain}: ") for why in refused)
+    }
+    if not may:
+        return []
+    named = ", ".join(
+        f"{domain} (up to {100 * most:+.1f}, of {after[domain].bona_fide} and {after[domain].spoof} recordings)"
+        for domain, most in may.items()
+    )
+    more = (
+        "--check DATA measures on more recordings" if new_domains else "give more recordings of them as DATA"
+    )
+    tolerance = f"the tolerance of {100 * options.tolerance:.1f} points"
+    return [f"nobody can tell whether EERs rose beyond {tolerance}: {named}; {more}"]
 
 
 def undetected(after: Mapping[str, Rates]) -> list[str]:

@@ -26,6 +26,7 @@ from molex_adapt.train.old import (
     check_sets,
     development_sets,
     replay_pools,
+    risen,
     row_of,
     voices_among,
     with_replay,
@@ -160,7 +161,7 @@ def add_expert(
     Raises:
         DataError: the readout alone is asked for, and there is none, or it has learnt nothing.
     """
-    result = Adapted([name], threshold)
+    result = Adapted([name], threshold, risen(old))
     with unmoved(detector):
         former = ask_former(detector, domain, data, old, recipe, run, result)
         alone = ReadoutAlone.learn(detector, name, data, former, recipe, run, result)
@@ -219,7 +220,7 @@ def retrain_routers(
     """
     if not detector.mixture.names:
         raise ExpertError("the mixture has no experts to route to; add one first: molex-adapt add-expert")
-    result = Adapted([], threshold)
+    result = Adapted([], threshold, risen(old))
     sets = with_states(detector, check_sets(old)) | {domain: item.test for domain, item in data.items()}
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
     given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]

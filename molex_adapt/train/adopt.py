@@ -11,11 +11,11 @@ from molex_adapt.detector import Detector
 from molex_adapt.mixture import ExpertSpec, ExpertWeights
 from molex_adapt.mixture.selftest import check_attached
 from molex_adapt.recipe import Recipe
-from molex_adapt.train.acceptance import compare, compare_refused, rates, refusals, score_sets
+from molex_adapt.train.acceptance import compare, compare_refused, rates, refusals, score_sets, unknown
 from molex_adapt.train.calibrate import score_development, spare
 from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
-from molex_adapt.train.old import OldDomain, check_sets, development_sets
+from molex_adapt.train.old import OldDomain, check_sets, development_sets, risen
 
 
 def adopt_expert(
@@ -51,7 +51,7 @@ def adopt_expert(
         ExpertError: the weights do not fit this mixture, or have no effect on this base.
     """
     started = time.monotonic()
-    result = Adapted([spec.name], threshold)
+    result = Adapted([spec.name], threshold, risen(old))
     known = {**old, domain: OldDomain(spec.name, exemplars)}
     sets = check_sets(known)
     result.not_measured = [key for key in known if key not in sets]
@@ -76,7 +76,8 @@ def adopt_expert(
     if measurable:
         result.changes = compare(before, after, threshold)
         result.real_speech = compare_refused(before, after, threshold)
-    result.refused = refusals(result.changes, result.real_speech, domain, recipe.gate)
+    result.refused = refusals(result.changes, result.real_speech, domain, recipe.gate, risen=result.risen)
+    result.remarks += unknown(result.changes, result.after, [domain], recipe.gate, result.refused)
     if exemplars is not None:
         result.exemplars[spec.name] = exemplars
     result.seconds["evaluate"] = time.monotonic() - started

@@ -47,10 +47,12 @@ class Adapted:
         exemplars: per new expert.
         speech: per new expert, what `Learnt.speech` says of its domain.
         threshold: frozen when the first mixture was trained; nats.
+        risen: by how much the EER of an old domain lay above its best before.
     """
 
     experts: list[str]
     threshold: float
+    risen: Mapping[str, float] = field(default_factory=dict)
     before: dict[str, Rates] = field(default_factory=dict)
     after: dict[str, Rates] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
@@ -101,10 +103,12 @@ def compare_all(
 ) -> None:
     """Fill the result from the scores of all sets before and after; `voices` are names by source."""
     result.before, result.after = rates(before), rates(after)
-    result.changes = compare(before, after, result.threshold)
+    result.changes = compare(before, after, result.threshold, new_domain, voices)
     result.real_speech = compare_refused(before, after, result.threshold)
     result.voices = refused_by_voice(before, after, result.threshold, voices)
-    result.refused = refusals(result.changes, result.real_speech, new_domain, recipe.gate, result.voices)
+    result.refused = refusals(
+        result.changes, result.real_speech, new_domain, recipe.gate, result.voices, result.risen
+    )
     if new_domain is not None:
         caught = caught_at_threshold(before, after, new_domain, result.threshold)
         why = unproven(result.changes, result.after, new_domain, caught)

@@ -24,12 +24,14 @@ class OldDomain:
         exemplars: None where none are kept.
         remembered: what routers read of it; None where that is not kept.
         voices: names by source of what it is measured on, where they are known.
+        risen: by how much its EER lies above its best so far, by what every generation changed on the same recordings.
     """
 
     expert: str | None
     exemplars: Exemplars | None
     remembered: Remembered | None = None
     voices: Mapping[str, str] = field(default_factory=dict)
+    risen: float = 0.0
 
 
 OldDomains = Mapping[str, OldDomain]
@@ -55,6 +57,11 @@ def bona_fide_of(sets: Mapping[str, Features]) -> dict[str, Features]:
     """The bona fide speech of sets that have some."""
     real = {key: each.pick(each.of_class(True)) for key, each in sets.items()}
     return {key: each for key, each in real.items() if len(each)}
+
+
+def risen(old: OldDomains) -> dict[str, float]:
+    """By how much the EER of each lies above its best."""
+    return {domain: item.risen for domain, item in old.items()}
 
 
 def voices_among(old: OldDomains, data: Iterable[DomainData]) -> dict[str, str]:

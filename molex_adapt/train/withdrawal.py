@@ -112,7 +112,7 @@ class ReadoutAlone:
         readout = detector.head.readout
         if readout is None or not readout.has_learnt:
             return None
-        judged = Adapted(result.experts, result.threshold)
+        judged = Adapted(result.experts, result.threshold, result.risen)
         former.settle(detector, judged)
         result.seconds["readout"] = time.monotonic() - started
         timed(

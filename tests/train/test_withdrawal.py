@@ -117,7 +117,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     detector, first = trained
     new, calls = data_of("buzz", seed=3), []
 
-    def judged(changes, real_speech, new_domain, options, voices):
+    def judged(changes, real_speech, new_domain, *rest):
         calls.append(new_domain)
         return ["bona fide speech: worse"] if len(calls) == 2 else []  # the first is the readout alone
 
@@ -171,7 +171,8 @@ def test_a_later_expert_is_judged_over_the_voices_of_its_domain(trained, data_of
     detector, first = trained
     new, asked = data_of("buzz", seed=3), []
     monkeypatch.setattr(former, "voices_among", lambda old, data: {"of": list(data)})
-    monkeypatch.setattr(judgement, "compare_all", lambda *given: None)
+    for module in (judgement, withdrawal):
+        monkeypatch.setattr(module, "compare_all", lambda *given: None)
     monkeypatch.setattr(withdrawal, "gain_of", lambda *given: asked.append(given) or NOTHING)
     result = add_expert(detector, "buzz", "buzz", new, {}, first.threshold, detector.recipe, Run())
     ((_, _, development, voices),) = asked

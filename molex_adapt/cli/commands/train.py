@@ -263,9 +263,7 @@ def set_threshold(
     ] = 0.03,
     new_voices: Annotated[
         bool,
-        typer.Option(
-            "--new-voices", help="Hold the share for voices that are not among them, with 95 % confidence."
-        ),
+        typer.Option("--new-voices", help="Hold the share for voices that are not among them, all together."),
     ] = False,
     registry: RegistryFolder = DEFAULT_REGISTRY,
     device: Device = "auto",
