@@ -7,6 +7,7 @@ import torch
 
 from molex_adapt import Registry, Run
 from molex_adapt.api import outcome, training
+from molex_adapt.api.known import old_domains
 from molex_adapt.data import read
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.errors import DataError, RegistryError
@@ -251,11 +252,13 @@ def test_the_history_of_a_domain_is_that_of_its_own_expert(made, registry, tiny_
         assert [item.test_split for item in course.figures if item] == [True, *[False] * 3][
             : sum(course.known)
         ]
+    known = old_domains(registry.store, registry.store.active.number)
     for course, since in zip(found.courses[:2], (1, 2), strict=True):
         path = [0.0]
         for key, report in zip(keys[course.domain][since:], reports[since:], strict=True):
             path.append(path[-1] + report.change[key].eer)
         assert course.forgetting_paired == pytest.approx(path[-1] - min(path[:-1]))
+        assert known[course.domain].risen == pytest.approx(path[-1] - min(path))
 
 
 def test_exemplars_may_be_switched_off(made, empty, tiny_recipe):

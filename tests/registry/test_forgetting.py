@@ -128,6 +128,8 @@ def test_changes_on_the_same_recordings_add_up_from_a_domain_s_own_generation_on
     )
     a, b = found.courses
     assert (a.forgetting_paired, b.forgetting_paired) == (pytest.approx(0.03), pytest.approx(0.01))
+    # Both have been better: a after its third generation's fall, b after its first.
+    assert (a.risen, b.risen) == (pytest.approx(0.03), pytest.approx(0.01))
     assert found.mean(paired=True) == pytest.approx(0.02)
     assert found.worst(paired=True) == ("a", pytest.approx(0.03))
     assert found.as_dict()["domains"]["a"]["change"] == [None, 0.05, -0.1, 0.03]
