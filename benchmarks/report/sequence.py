@@ -34,6 +34,7 @@ TITLES = {
     "any_ssr": "Any-SSR",
     "ranpac": "RanPAC",
     "head": "head alone, experience replay",
+    "replay_readout": "one LoRA, experience replay, beside the readout",
     "ridge": "the readout alone (ridge regression)",
     "lfcc": "LFCC statistics, logistic regression, vectors of all attacks kept",
     "duration": "probe: duration",

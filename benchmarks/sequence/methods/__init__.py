@@ -11,7 +11,7 @@ from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.ours import Ours
 from benchmarks.sequence.methods.radian import Rwm
 from benchmarks.sequence.methods.regularised import Ewc, Lwf
-from benchmarks.sequence.methods.replayed import Der, HeadAlone, Replay
+from benchmarks.sequence.methods.replayed import Der, HeadAlone, Replay, ReplayBesideReadout
 from benchmarks.sequence.methods.separate import Alone, Arrow
 from benchmarks.sequence.methods.simple import Statistics
 from benchmarks.sequence.methods.together import Joint, JointLora
@@ -22,6 +22,7 @@ METHODS: dict[str, Callable[[Setting], Method]] = {
     "joint_lora": JointLora,
     "alone": Alone,
     "replay": Replay,
+    "replay_readout": ReplayBesideReadout,
     "der": Der,
     "naive": OneLora,
     "ewc": Ewc,

@@ -26,9 +26,10 @@ class OneLora:
     """
 
     trains_lora = True
+    has_readout = False
 
     def __init__(self, setting: Setting) -> None:
-        self.setting = equally_active(setting)
+        self.setting = equally_active(setting, self.has_readout)
         self.detector = detector_on(setting.base, self.setting.recipe, setting.seed)
         append_expert(self.detector, "lora", self.setting.recipe, setting.seed)
         self.steps = 0

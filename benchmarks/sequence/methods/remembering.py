@@ -13,10 +13,12 @@ from molex_adapt.features import Features
 from molex_adapt.train.pools import Clips, Pool
 
 
-def drawn_from(train: Features, room: int, seconds: Seconds, seed: int, beside: int = 0) -> Features:
+def drawn_from(
+    train: Features, room: int, seconds: Seconds, seed: int, beside: int = 0, statistics: bool = False
+) -> Features:
     """As many utterances as find room, by chance, in pairs of a bona fide one and a forged one: its own copy if any.
 
-    Each is at most `seconds` long. Nothing but prefix features and labels is kept.
+    Each is at most `seconds` long. Nothing but prefix features and labels is kept, and `statistics` if asked.
 
     Args:
         train: of the domain.
@@ -41,12 +43,14 @@ def drawn_from(train: Features, room: int, seconds: Seconds, seed: int, beside: 
         forged.remove(twin)
         room -= taken
         rows += [at, twin]
-    return replace(train.pick(rows), statistics=None, states=None).cut(seconds)
+    kept = replace(train.pick(rows), states=None).cut(seconds)
+    return kept if statistics else replace(kept, statistics=None)
 
 
 def bytes_kept(features: Features) -> int:
-    """Bytes of the prefix features."""
-    return sum(clip.numel() * clip.element_size() for clip in features.clips)
+    """Bytes of the prefix features, and of the statistics where there are some."""
+    statistics = 0 if features.statistics is None else features.statistics.nbytes
+    return statistics + sum(clip.numel() * clip.element_size() for clip in features.clips)
 
 
 @dataclass

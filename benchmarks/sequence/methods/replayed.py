@@ -5,16 +5,20 @@ The active rank is that of `OneLora`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from benchmarks.sequence.methods.base import Known, Setting
+from benchmarks.sequence.methods.base import Known, Learnt, Setting
 from benchmarks.sequence.methods.lora import OneLora
 from benchmarks.sequence.methods.remembering import Ledger, bytes_kept, drawn_from
 from benchmarks.sequence.methods.state import State, within
 from molex_adapt.features import Features, logits_of
+from molex_adapt.run import Run
 from molex_adapt.train.exemplars import divide_replay
 from molex_adapt.train.pools import Batch, Pool
 from molex_adapt.train.prepare import DomainData
+from molex_adapt.train.readout_stage import learn_readout, let_it_speak_alone, told_of, told_to_experts
 
 
 class Replay(OneLora):
@@ -54,7 +58,55 @@ class Replay(OneLora):
         assert isinstance(data.train, Features)
         setting = self.setting
         seconds = setting.recipe.data.crop_seconds
-        return drawn_from(data.train, setting.keep, seconds, setting.seed + number, self.beside)
+        seed = setting.seed + number
+        return drawn_from(data.train, setting.keep, seconds, seed, self.beside, self.has_readout)
+
+
+class ReplayBesideReadout(Replay):
+    """The same beside the readout of ours: what its mixture brings over one LoRA that is trained on and on.
+
+    The readout learns each domain first, in closed form. The head scores what the LoRA changes of the frozen states,
+    and both learn what the readout leaves unsolved, as an expert does. Nothing is routed: the LoRA always acts. The
+    statistics that the readout hears are kept with what is replayed.
+    """
+
+    has_readout = True
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        readout = self.detector.head.readout
+        assert readout is not None
+        self.beside = 4 * readout.heard
+        self._unheard: Tensor | None = None
+        self._act()
+
+    def learn(self, name: str, data: DomainData) -> Learnt:
+        """The readout first."""
+        learnt = learn_readout(self.detector, {name: data}, Run(seed=self.setting.seed))
+        if not self.steps:
+            let_it_speak_alone(self.detector, [data.dev])
+        self._unheard = learnt.unheard.get(name)
+        return super().learn(name, data)
+
+    def pools(self, data: DomainData) -> list[Pool]:
+        """The same, with what the readout adds to each logit."""
+        new, *old = super().pools(data)
+        beside = [replace(pool, told=told_of(self.detector, _features(pool))) for pool in old]
+        return [replace(new, told=told_to_experts(self.detector, data, self._unheard)), *beside]
+
+    def go_on(self, state: State, learnt: Known) -> None:
+        """After these domains."""
+        super().go_on(state, learnt)
+        self._act()
+
+    def _act(self) -> None:
+        for router in self.detector.mixture.routers:
+            router.forced = 0
+
+
+def _features(pool: Pool) -> Features:
+    assert isinstance(pool.clips, Features)
+    return pool.clips
 
 
 class HeadAlone(Replay):

@@ -18,12 +18,12 @@ from molex_adapt.train.pools import Batch, Pool, Sampler
 from molex_adapt.train.stages import DEVELOPMENT, SHORTEST_CROP, crop_frames
 
 
-def equally_active(setting: Setting) -> Setting:
+def equally_active(setting: Setting, readout: bool = False) -> Setting:
     """For a method whose one LoRA acts alone: a rank as large as that of all experts that act together in ours.
 
-    That is the rank of an expert times `router.top_k`; the scale, alpha / rank, stays. It has no readout.
+    That is the rank of an expert times `router.top_k`; the scale, alpha / rank, stays. It has no readout unless asked.
     """
-    recipe = without_readout(setting).recipe
+    recipe = (setting if readout else without_readout(setting)).recipe
     times = recipe.router.top_k
     lora = LoraOptions(
         rank=times * recipe.lora.rank, alpha=times * recipe.lora.alpha, targets=recipe.lora.targets
