@@ -371,3 +371,25 @@ def test_the_gradient_of_every_linear_weight_is_turned_after_the_first_domain(
 def test_less_room_keeps_less(run_of, setting, domains):
     method = METHODS["replay"](replace(setting, keep=KEEP // 3))
     assert 0 < method.learn("buzz", domains["buzz"]).kept < run_of("replay")[1][0][0].kept
+
+
+def test_beside_the_readout_one_lora_always_acts_and_learns_what_is_left(setting, domains, measured):
+    roomy = replace(setting, keep=10**6)
+    method, bare = (METHODS[name](roomy) for name in ("replay_readout", "replay"))
+    for name in ORDER[:1]:
+        method.learn(name, domains[name])
+        bare.learn(name, domains[name])
+    assert method.kept[0].statistics is not None and bare.kept[0].statistics is None
+    assert 0 < len(method.kept[0]) <= len(bare.kept[0])
+    state = load(save(method.state()))
+    learnt = method.learn(ORDER[1], domains[ORDER[1]])
+    assert 0 < learnt.kept <= 10**6
+    assert method.detector.head.readout.witnesses[-1].startswith(ORDER[1])
+    new, old = method.pools(domains[ORDER[1]])[:2]
+    assert len(new.told) == len(new.clips) and len(old.told) == len(old.clips)
+    _, shares = method.detector.score_and_shares(torch.randn(1, 16_000), torch.tensor([16_000]))
+    assert shares.tolist() == [[1.0]]
+    other = METHODS["replay_readout"](roomy)
+    other.go_on(state, [(ORDER[0], domains[ORDER[0]])])
+    assert other.learn(ORDER[1], domains[ORDER[1]]) == learnt
+    assert np.array_equal(other.scores(measured), method.scores(measured))
