@@ -36,7 +36,7 @@ CHANCE = 0.5
 FEWEST = 20
 """Bona fide recordings of a voice for which its refusals are judged by themselves."""
 FEWEST_VOICES = 4
-"""Fewer tell nothing of others: intervals are then over recordings."""
+"""Fewer tell nothing of others, and Student's quantile would ask for more than training brings: recordings count."""
 _Pair: TypeAlias = tuple[str, float, float]
 
 

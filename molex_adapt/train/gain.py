@@ -18,13 +18,12 @@ from molex_adapt.errors import DataError
 from molex_adapt.features import Features
 from molex_adapt.metrics import eer as equal_error_rate
 from molex_adapt.reports import Gain
+from molex_adapt.train.acceptance import FEWEST_VOICES
 from molex_adapt.train.calibrate import score_development
 from molex_adapt.train.losses import loss_of_each
 
 _CERTAIN = 0.95
 """Of a gain's interval; both of its tails."""
-_FEWEST_VOICES = 4
-"""Of fewer, Student's quantile would ask for more than any training brings."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def gain_of(without: Told, with_it: Told, development: Features, voices: Mapping
     Where fewer than four are known, source recordings are counted, which says nothing of other voices.
     """
     units, kind = development.spoken_by(voices), "voices"
-    if len(set(units)) < _FEWEST_VOICES:
+    if len(set(units)) < FEWEST_VOICES:
         units, kind = development.sources, "recordings"
     fell = without.losses - with_it.losses
     mean, error = clustered_mean(fell, development.bona_fide.numpy(), units)
