@@ -52,6 +52,7 @@ def write_generation(
     """
     detector, recipe, run = training.detector, training.recipe, training.run
     remarks = [line for item in training.data for line in item.remarks] + training.remarks + result.remarks
+    remarks += result.told
     remarks += [
         line for domain, _ in owners.values() for line in still_accepted(result.changes, result.after, domain)
     ]

@@ -40,6 +40,7 @@ class Adapted:
         real_speech: what the frozen threshold refuses of the bona fide speech of all of them, before and after.
         voices: the same of every voice that there is enough of.
         refused: why the result may not be activated; empty when it may.
+        told: remarks on these figures, which go where they go.
         gain: what a single new expert brought beside the readout; None where that was not asked.
         not_measured: old domains of which nothing is kept to measure on.
         withdrawn: whether the gates of the new expert were closed, which brought nothing certain or did harm.
@@ -59,6 +60,7 @@ class Adapted:
     real_speech: RefusalsChange | None = None
     voices: dict[str, RefusalsChange] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     withdrawn: bool = False
     gain: Gain | None = None
     not_measured: list[str] = field(default_factory=list)
@@ -115,7 +117,7 @@ def compare_all(
         result.refused += why
         if caught and not why and result.changes[new_domain].interval[1] >= 0:
             first, then = (100 * share for share in result.changes[new_domain].false_alarm)
-            result.remarks.append(
+            result.told.append(
                 f"{new_domain}: what is gained for certain is at the frozen threshold, which accepts {then:.0f} % of "
                 f"its spoofed speech ({first:.0f} % before); its EER is no certain gain"
             )

@@ -155,7 +155,7 @@ class ReadoutAlone:
         for router, rows in zip(detector.mixture.routers, self.rows, strict=True):
             router.take_back(rows)
         detector.mixture.withdraw(name)
-        for figures in ("before", "after", "changes", "real_speech", "voices", "refused"):
+        for figures in ("before", "after", "changes", "real_speech", "voices", "refused", "told"):
             setattr(result, figures, getattr(self.judged, figures))
         result.withdrawn = True
         result.remarks += [

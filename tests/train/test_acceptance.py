@@ -191,7 +191,7 @@ def test_what_is_caught_at_the_threshold_is_accepted_and_said(tiny_recipe):
         result = Adapted(["new"], 0.0)
         compare_all({"new": start}, {"new": end}, "new", tiny_recipe(), result, {})
         assert bool(result.refused) != held
-        (text,) = result.remarks or [""]
+        (text,) = result.told or [""]
         assert bool(text) == held
         said = "new: what is gained for certain is at the frozen threshold, which accepts 0 % of its spoofed speech"
         assert not held or text.startswith(f"{said} (100 % before)")

@@ -123,6 +123,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
 
     monkeypatch.setattr(judgement, "refusals", judged)
     monkeypatch.setattr(judgement, "unproven", lambda *given: [])
+    monkeypatch.setattr(judgement, "caught_at_threshold", lambda *given: True)
     monkeypatch.setattr(withdrawal, "gain_of", lambda *given: CERTAIN)
     monkeypatch.setattr(loop, "_judge", newest_is_best)
     before = [router.rows.table.clone() for router in detector.mixture.routers]
@@ -131,6 +132,7 @@ def test_the_readout_stays_where_the_expert_is_refused(trained, data_of, monkeyp
     )
     assert detector.head.readout.witnesses == ("hum/hum", "buzz/buzz")
     assert result.withdrawn == (not accept)
+    assert len(result.told) == 1  # of the one that stands
     closed = [router.withdrawn.tolist() for router in detector.mixture.routers]
     assert all(own == [False, not accept] for own in closed)
     stayed = [
