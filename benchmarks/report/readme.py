@@ -21,6 +21,7 @@ PEERS = {
     "ours": "ours",
     "joint": "joint training",
     "replay": "one LoRA with replay",
+    "replay_readout": "the same beside the readout",
     "ridge": "the readout alone",
 }
 
