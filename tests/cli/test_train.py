@@ -18,7 +18,7 @@ def test_add_expert_prints_the_contract(run, api):
     assert set(ran.json) >= CONTRACT
     assert set(ran.json["seconds"]) == {"expert", "router", "evaluate"}
     assert set(ran.json["before"]["world"]) == FIGURES
-    assert ran.json["change"]["world"] == {"eer": 0.004, "eer_ci": [-0.01, 0.02]}
+    assert ran.json["change"]["world"] == {"eer": 0.004, "eer_ci": [-0.01, 0.02], "voices": None}
     assert ran.json["drift"]["world"]["miss"] == [0.02, 0.03]
     assert ran.json["failed"] == [{"path": "data/broken.wav", "reason": "too short"}]
     assert "at work" in ran.err
