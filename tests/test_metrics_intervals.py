@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from molex_adapt import metrics
 from molex_adapt.errors import DataError
@@ -268,6 +269,18 @@ def test_the_mean_eer_draws_shared_sources_together():
 def test_the_mean_eer_of_too_few_sources_is_an_error():
     with pytest.raises(DataError, match="lost a class"):
         metrics.mean_eer_interval([([1.0], [0.0], (["a"], ["b"]))])
+
+
+@pytest.mark.parametrize("voices", [8, 30])
+def test_a_threshold_for_new_voices_mostly_holds_for_them(voices):
+    """Without a further voice like the worst it fails for 31 of 100 sets of eight voices."""
+    rng, share, sets = np.random.default_rng(1), 0.02, 150
+    names, exceeded = [str(at // 20) for at in range(20 * voices)], 0
+    for _ in range(sets):
+        scores = np.repeat(0.7 * rng.standard_normal(voices), 20) + rng.standard_normal(20 * voices)
+        found = metrics.threshold_for_new_voices(scores, names, share, bootstrap=400)
+        exceeded += norm.cdf(found / np.sqrt(1 + 0.7**2)) > share
+    assert exceeded < 0.2 * sets
 
 
 def test_a_threshold_for_new_voices_leaves_room_for_the_worst_of_them():

@@ -43,16 +43,16 @@ TITLES = {
 ABOUT = """\
 Each method learns one attack after the other from {train} forged recordings and {train} bona fide ones of training
 voices, with {dev} of either for early stopping and calibration, and in no other order than the others. Only ours, its
-variants, joint training of the same mixture and the closed forms have the readout, or read what it reads: where
-others are below, they hear less, and do not only learn otherwise. Ours goes on with every generation, also with one
-that acceptance would have refused. Measured are {forged} forgeries an attack and {bona_fide} bona fide recordings
-common to all, of test voices, both classes under conditions drawn at random, at most {seconds:g} s of each. A method
-with replay may keep {keep:.1f} MB of prefix features an attack. EER in per cent, changes in points, positive is
-worse; of several orders the mean.
+variants, joint training of the same mixture, the LoRA that is called so and the closed forms have the readout, or read
+what it reads: where others are below, they hear less, and do not only learn otherwise. Ours goes on with every
+generation, also with one that acceptance would have refused. Measured are {forged} forgeries an attack and {bona_fide}
+bona fide recordings common to all, of test voices, both classes under conditions drawn at random, at most {seconds:g} s
+of each. A method with replay may keep {keep:.1f} MB of prefix features an attack. EER in per cent, changes in points,
+positive is worse; of several orders the mean.
 
 Choices of this plan are made on the development attacks ({development}), not on the test attacks ({test}), and no
-method is tuned in it unless the last table says so. Ours is
-older: on development voices, how it adds an expert was chosen with phase_vocoder and formant_shift, and its readout on
+method is tuned in it unless the last table says so. Ours is older: on development voices, how it adds an expert was
+chosen with phase_vocoder and formant_shift, and its readout on
 means over attacks of both kinds. Nor is the base a stranger to them: it was post-trained on copies of its own, of
 training voices, by {heard}.
 """

@@ -128,9 +128,9 @@ def threshold_for_new_voices(
 
     Of utterances by few voices, one voice decides what a quantile is. So voices are drawn anew, beside them one more
     that is like the worst, and in 95 of 100 draws the share that is refused must not be exceeded. It is the share of
-    many new voices together: a single one may be refused more often. Where voices differ by 0.7 of what recordings of
-    one do, it was exceeded in 11, 20 and 9 of 100 simulations with 8, 14 and 30 voices of 20 recordings (in 31, 21 and
-    16 without that further voice): with few voices it is still a little too high.
+    many new voices together: a single one may be refused more often. With few voices it is still a little too high:
+    where voices differ by 0.7 of what recordings of one do, it is exceeded more often than in 5 of 100 simulations, and
+    in fewer than 20 with 8 or 30 voices (tests/test_metrics_intervals.py).
 
     Args:
         scores: (N,) scores of bona fide utterances.

@@ -2,9 +2,8 @@
 
 Recordings are divided into folds by voice or source. For every fold there are weights that were solved without it, and
 what they say of it is unheard evidence: that of new voices, or of new recordings where voices are few, unless the base
-has heard them. (The embedded base has: beside its training voices, development voices get some 3 to 4 nats less.) It
-calibrates the witness, whose own weights are solved from all folds, and it tells the experts what is left for them to
-learn.
+has heard them. (The embedded base has heard its training voices, and others get less.) It calibrates the witness, whose
+own weights are solved from all folds, and it tells the experts what is left for them to learn.
 
 Shapes: N recordings, K features of a view after its basis, W those of both views together with their constants.
 

@@ -87,7 +87,7 @@ def compare(
     """Paired comparison of the same utterances under the old and the new mixture; the threshold is in nats.
 
     A gain is to hold for other voices, so the interval of the `new_domain` is drawn over `voices`, names by source,
-    where four are known of either class: over recordings it is less than half as wide. Harm is sought in recordings.
+    where four are known of either class: over recordings it is far too narrow. Harm is sought in recordings.
     """
     found = {}
     for domain, old in before.items():
