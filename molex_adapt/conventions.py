@@ -49,6 +49,10 @@ EXPORT = "detector.json"
 LARGEST_INTEGER = 2**53
 """Beyond it a float no longer tells neighbours apart: recipes, records and seeds hold no larger ones."""
 
+FEWEST_FOR_INTERVAL = 10
+"""Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,
+so that its interval is a point. With ten and no error, the true rate may still be 26 % (the rule of three)."""
+
 CLOSED_GATE = 40.0
 """By how much the gate logit of an expert is lowered that is withdrawn; trained ones differ by a few."""
 PER_ATTACK = "per-attack"

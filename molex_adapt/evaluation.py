@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -112,7 +112,7 @@ def evaluate_scores(
     found, by_condition = read(ties, bootstrap)
     overall, by_attack = found["overall"], found["by_attack"]
     of_other, by_other_condition = read(other, 1)  # its intervals are not read
-    few = _too_few({"all": overall} | by_attack | by_condition)
+    few = _too_few([("all", overall), *by_attack.items(), *by_condition.items()])
     report = EvaluationReport(
         overall,
         by_attack,
@@ -166,11 +166,11 @@ def _turned(rates: Rates, turn: str) -> list[str]:
     return [told]
 
 
-def _too_few(parts: Mapping[str, Rates | None]) -> list[str]:
+def _too_few(parts: Iterable[tuple[str, Rates | None]]) -> list[str]:
     """Parts without an interval, and how many recordings one needs."""
     few = [
         f"{name} ({item.bona_fide} bona fide, {item.spoof} spoof)"
-        for name, item in parts.items()
+        for name, item in parts
         if item is not None and not item.has_interval
     ]
     if not few:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -196,3 +198,11 @@ def test_all_together_are_resampled_once_for_the_eer_and_the_costs(monkeypatch):
     many = Joined(tuple(map(str, range(60))), rng.normal(np.where(real, 1, -1)), real, {})
     assert evaluate_scores(many, bootstrap=20).intervals is not None
     assert asked == [20, 1]  # the other is of the other reading of equal scores
+
+
+def test_an_attack_and_a_condition_of_one_name_are_told_apart():
+    joined = tied()
+    both = replace(joined, columns={"attack": ("-",) * 5 + ("x",) * 5, "condition": ("x",) * 10})
+    report = evaluate_scores(both, bootstrap=20)
+    (few,) = [remark for remark in report.remarks if "too few for an interval" in remark]
+    assert few.count("x (5 bona fide, 5 spoof)") == 2 and "all (5 bona fide" in few

@@ -31,6 +31,7 @@ _MOST_AXES, _FEWEST_PER_AXIS = 32, 8
 _SHRINKAGE = 0.1
 _CLIP = 6.0
 _FEWEST_SOURCES = 10
+_FEWEST_KNOWN = 19  # the p-values of fewer never come to 0.05
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,16 @@ class KnownSpeech:
 
 
 def known_distances(known: KnownSpeech) -> Floats:
-    """(N,) distances of known recordings from a space that was fitted without their sources."""
+    """(N,) distances of known recordings from a space that was fitted without their sources.
+
+    Raises:
+        DataError: there are too few recordings or sources.
+    """
+    if len(known.sources) < _FEWEST_KNOWN:
+        raise DataError(
+            f"{len(known.sources)} known recordings are too few to say what is new; expected {_FEWEST_KNOWN} or "
+            "more. Give labelled recordings of known domains by --known"
+        )
     fold, found, axes = known.fold, np.zeros(len(known.kinds)), axes_for(len(known.kinds))
     for at in range(_FOLDS):
         rest = known.pick(fold != at)
@@ -144,6 +154,21 @@ def p_values(distances: Floats, known: Floats) -> Floats:
     below = np.searchsorted(np.sort(known), distances, side="left")
     found: Floats = (1 + len(known) - below) / (len(known) + 1)
     return found
+
+
+def more_than_chance(new: int, count: int, known: int) -> float:
+    """The p-value of `new` among `count` p-values of at most 0.05, where all recordings are as the `known` ones.
+
+    What is further than all but 5 % of the known recordings is called new. Where those 5 % begin is itself estimated,
+    so the number is beta-binomial: its spread stays, however many recordings there are.
+
+    Source: own; the distribution of exceedances is that of Wilks (1941), "Determination of sample sizes for setting
+    tolerance limits".
+    """
+    from scipy.stats import betabinom
+
+    further = int(ALPHA * (known + 1))
+    return float(betabinom.sf(new - 1, count, further, known + 1 - further))
 
 
 def _joined(views: Sequence[Floats], centres: Sequence[Floats], spreads: Sequence[Floats]) -> Floats:

@@ -16,6 +16,7 @@ from molex_adapt.analysis.novelty import (
     KnownSpeech,
     Space,
     known_distances,
+    more_than_chance,
     p_values,
 )
 from molex_adapt.analysis.observe import Portion, decoded, longer, observe, observe_features
@@ -86,7 +87,7 @@ def novelty(
         recordings=len(paths),
         unlike=new,
         expected=ALPHA,
-        p=_more_than_chance(new, len(paths)),
+        p=more_than_chance(new, len(paths), len(known.kinds)),
         most_unlike=[Unlike(paths[at], float(p[at]), float(distances[at]), nearest[at]) for at in order],
         families=_families(space.place(heard), p, nearest, observed.gates, detector.mixture.names),
         left_out=areas,
@@ -111,12 +112,6 @@ def _cut(portions: Iterator[Portion], longest: int | None) -> Iterator[Portion]:
         else:
             frames = item.frames.clamp(max=longest)
             yield replace(item, features=item.features[:, : int(frames.max())], frames=frames)
-
-
-def _more_than_chance(new: int, count: int) -> float:
-    from scipy.stats import binomtest
-
-    return float(binomtest(new, count, ALPHA, alternative="greater").pvalue)
 
 
 def _families(

@@ -270,6 +270,7 @@ class Arrival:
             change=result.changes,
             real_speech=result.real_speech,
             novel=domain if result.before else None,
+            tolerance=recipe.gate.tolerance,
             remarks=remarks,
             refused=result.refused,
             not_measured=result.not_measured,

@@ -104,6 +104,7 @@ def write_generation(
         withdrawn=result.withdrawn,
         gain=result.gain,
         novel=next((domain for domain, _ in owners.values()), None) if result.before else None,
+        tolerance=recipe.gate.tolerance,
         seconds=result.seconds,
         failed=(*(failed for item in training.data for failed in item.failed), *training.failed),
         remarks=remarks,

@@ -154,7 +154,10 @@ def _chosen(real: list[UtteranceScore], refused: float, new_voices: bool) -> flo
 def _of_unheard(
     real: list[UtteranceScore], choose: Callable[[list[UtteranceScore]], float]
 ) -> UnheardRecord | None:
-    """What is refused of each voice by the threshold that others choose; None where nobody else is named."""
+    """What is refused of voices by the threshold that the others choose; None where nobody else is named.
+
+    Of many voices several are left out at a time.
+    """
     voices: dict[str, list[UtteranceScore]] = defaultdict(list)
     for item in real:
         if item.utterance.speaker:
@@ -167,7 +170,7 @@ def _of_unheard(
         others = [item for name in names if name not in group for item in voices[name]]
         refused += int((_scores(own) < choose(others)).sum())
     count = sum(map(len, voices.values()))
-    return UnheardRecord(refused=refused / count, recordings=count, voices=len(voices))
+    return UnheardRecord(refused=refused / count, recordings=count, voices=len(voices), in_turn=True)
 
 
 def _scores(items: Iterable[UtteranceScore]) -> NDArray[np.float64]:

@@ -38,7 +38,11 @@ def _catching(report: DemoReport) -> Table:
     table = empty_table(title, "recordings", *_CHANGES, whole=True)
     for words, voice in report.voices.items():
         after = voice.after[report.novel]
-        row = (eer_cell(voice.before[report.novel]), eer_cell(after), points_cell(voice.change[report.novel]))
+        row = (
+            eer_cell(voice.before[report.novel]),
+            eer_cell(after),
+            points_cell(voice.change[report.novel], after),
+        )
         table.add_row(f"{words}, {after.bona_fide} + {after.spoof}", *row)
     return table
 
@@ -51,10 +55,11 @@ def _forgetting(report: DemoReport) -> Table:
         table.add_row(Text(words, style="bold"))
         for domain, change in voice.change.items():
             if domain != report.novel:
-                row = (eer_cell(voice.before[domain]), eer_cell(voice.after[domain]), points_cell(change))
+                after = voice.after[domain]
+                row = (eer_cell(voice.before[domain]), eer_cell(after), points_cell(change, after))
                 table.add_row(f"  {domain}", *row)
-        before, after = voice.change[report.novel].miss
-        figures = (f"{100 * before:.1f}", f"{100 * after:.1f}", f"{100 * (after - before):+.1f}")
+        first, then = (100 * share for share in voice.change[report.novel].miss)
+        figures = (f"{first:.1f}", f"{then:.1f}", f"{then - first:+.1f}")
         table.add_row("  real speech refused", *figures)
     return table
 

@@ -151,10 +151,12 @@ def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
 def _tied(report: EvaluationReport) -> list[RenderableType]:
     """What a starred EER is by the other reading of equal scores."""
     other = report.other_ties
-    eers = other.by_attack | ({} if other.overall is None else {"all": other.overall}) | other.by_condition
+    overall = [] if other.overall is None else [("all", other.overall)]
+    conditions = [(f"condition {name}", eer) for name, eer in other.by_condition.items()]
+    eers = [*other.by_attack.items(), *overall, *conditions]
     if not eers:
         return []
-    named = [f"{name} {100 * eer:.2f} %" for name, eer in list(eers.items())[:MOST_LISTED]]
+    named = [f"{name} {100 * eer:.2f} %" for name, eer in eers[:MOST_LISTED]]
     more = f" and {len(eers) - len(named)} more" if len(eers) > len(named) else ""
     readings = {
         "asvspoof5": "one by one, as the ASVspoof 5 package does",

@@ -32,7 +32,7 @@ _MOST_STEPS = 12
 _TITLE_WIDTH = 78
 _STARRED = (
     "* measured on other recordings than now: a new domain is measured on its whole test split, later on the exemplars "
-    "kept of it. The last column is from changes on the same recordings."
+    "kept of it, or on what --check named. The last column is from changes on the same recordings."
 )
 
 
@@ -57,7 +57,7 @@ def comparison_table(
             domain,
             eer_cell(report.before.get(domain)),
             eer_cell(report.after.get(domain)),
-            points_cell(change),
+            points_cell(change, report.after.get(domain)),
             _verdict(domain, change, report, refused),
         )
     for domain in not_measured:
@@ -196,10 +196,12 @@ def reach(interval: tuple[float, float], unit: float = 1.0, places: int = 3) -> 
     return f"{unit * low:.{places}f}–{unit * high:.{places}f}"
 
 
-def points_cell(change: Change | None) -> Text:
-    """Change of an EER in points, with its interval; coloured where that is certain."""
+def points_cell(change: Change | None, rates: Rates | None) -> Text:
+    """Change of an EER in points, with its interval where recordings are enough; coloured where that is certain."""
     if change is None:
         return Text("-")
+    if rates is None or not rates.has_interval:
+        return Text(f"{100 * change.eer:+.1f}")
     low, high = change.interval
     style = "green" if high < 0 else "red" if low > 0 else ""
     return Text(f"{100 * change.eer:+.1f} ({100 * low:+.1f} {100 * high:+.1f})", style=style)
@@ -215,7 +217,10 @@ def _verdict(domain: str, change: Change | None, report: Comparison, refused: Se
     low, high = change.interval
     if high < 0:
         return Text("learnt" if domain == report.novel else "better", style="green")
-    return Text("worse", style="yellow") if low > 0 else Text("held")
+    if low > 0:
+        return Text("worse", style="yellow")
+    held = change.most_risen(report.after[domain]) <= report.tolerance
+    return Text("held") if held else Text("unclear", style="yellow")
 
 
 def drift_table(changes: Mapping[str, Change]) -> list[RenderableType]:

@@ -25,11 +25,10 @@ def threshold_tables(report: ThresholdReport) -> list[RenderableType]:
         },
     )
     table = empty_table("Bona fide speech refused, in % (95 %)", "speech", "recordings", "before", "after")
-    rows = {"all": report.refused, **dict(_worst_first(report.voices)[:MOST_LISTED])}
-    for name, both in rows.items():
+    for name, both in [("all", report.refused), *_worst_first(report.voices)[:MOST_LISTED]]:
         table.add_row(name, str(both[0].bona_fide), *map(_cell, both))
     parts: list[RenderableType] = [summary, table]
-    if len(rows) <= len(report.voices):
+    if len(report.voices) > MOST_LISTED:
         parts.append(f"... and {len(report.voices) - MOST_LISTED} more voices: --json lists all")
     if report.accepted:
         forged = empty_table("Forged recordings accepted, in %", "attack", "before", "after")
@@ -37,7 +36,7 @@ def threshold_tables(report: ThresholdReport) -> list[RenderableType]:
             forged.add_row(attack, *(f"{100 * share:.1f}" for share in shares))
         parts.append(forged)
     if report.unheard is not None:
-        parts.append(Text(f"Each voice at the threshold that the others choose: {report.unheard}."))
+        parts.append(Text(f"Of voices that it has not met: {report.unheard}."))
     return [*parts, *drift_table(report.change), *failures(report.failed)]
 
 

@@ -68,8 +68,12 @@ class Tested:
         after: Scores,
         novel: str,
         threshold: float,
+        tolerance: float,
     ) -> Comparison:
-        """Domain by domain, the novel one first and the control last; `threshold` is the frozen one, in nats."""
+        """Domain by domain, the novel one first and the control last.
+
+        `threshold` is the frozen one, in nats; an EER may rise by `tolerance`.
+        """
         names = [novel, *(name for name in tables if name not in (novel, NULL_DOMAIN)), NULL_DOMAIN]
         order = [name for name in names if name in tables]
         old, new = (
@@ -80,6 +84,7 @@ class Tested:
             after=rates(new),
             change=compare(old, new, threshold),
             novel=novel,
+            tolerance=tolerance,
             real_speech=compare_refused(old, new, threshold),
         )
 

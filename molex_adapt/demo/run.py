@@ -81,7 +81,7 @@ def run_demo(
     record = registry.store.generation()
     after, analysis = tested.scores_and_analysis(registry.detector(record.number, run=run), record, run.seed)
     voices = {
-        words: tested.compare(tables, before, after, recipe.novel, record.threshold)
+        words: tested.compare(tables, before, after, recipe.novel, record.threshold, options.gate.tolerance)
         for words, tables in _voices(data, recipe).items()
     }
     clock.lap("score after")

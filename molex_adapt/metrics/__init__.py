@@ -16,6 +16,7 @@ NaN, infinite or missing scores are errors; a figure is never invented.
 
 from __future__ import annotations
 
+from molex_adapt.conventions import FEWEST_FOR_INTERVAL
 from molex_adapt.metrics.bootstrap import (
     eer_interval,
     mean_eer_interval,
@@ -39,7 +40,6 @@ from molex_adapt.metrics.curve import (
 )
 from molex_adapt.metrics.evaluation_curves import EvaluationCurves, curves_of
 from molex_adapt.metrics.rates import (
-    FEWEST_FOR_INTERVAL,
     Breakdown,
     Rates,
     measure,

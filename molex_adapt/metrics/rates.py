@@ -13,6 +13,7 @@ from typing import Any, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from molex_adapt.conventions import FEWEST_FOR_INTERVAL
 from molex_adapt.errors import DataError
 from molex_adapt.metrics.bootstrap import eer_interval
 from molex_adapt.metrics.cost_intervals import CostIntervals, eer_and_cost_intervals
@@ -28,11 +29,6 @@ from molex_adapt.metrics.curve import (
     min_dcf,
 )
 from molex_adapt.metrics.resampling import Groups, Interval, split_groups
-
-FEWEST_FOR_INTERVAL = 10
-"""Recordings of each class. A bootstrap of fewer has few different resamples: of one and one recordings a single one,
-so that its interval is a point. With ten and no error, the true rate may still be 26 % (the rule of three)."""
-
 
 _Figures = TypeVar("_Figures")
 

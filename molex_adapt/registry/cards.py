@@ -7,6 +7,7 @@ from typing import Any
 
 from molex_adapt.pages import markup, render
 from molex_adapt.plain import dump_yaml
+from molex_adapt.registry.intervals import recorded_interval
 from molex_adapt.registry.records import ExpertRecord
 from molex_adapt.text import inert
 
@@ -29,7 +30,6 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]
     for domain, rates in metrics.items():
         if not isinstance(rates, dict) or not isinstance(rates.get("eer"), int | float):
             continue
-        pair = rates.get("eer_ci")
-        low, high = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, None)
+        low, high = recorded_interval(rates) or (None, None)
         rows.append((domain, rates, low, high))
     return rows

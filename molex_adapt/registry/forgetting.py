@@ -14,6 +14,7 @@ from typing import Any
 
 from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.registry.domains import labels, owners, trained
+from molex_adapt.registry.intervals import is_change, is_rate, recorded_interval
 from molex_adapt.registry.layout import HEAD, ROUTER, SUMMARIES
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord
 
@@ -255,33 +256,20 @@ def _changes(
     return {
         called[about[key]] if key in about else key: float(value["eer"])
         for key, value in record.changes.items()
-        if isinstance(value, dict) and _is_change(value.get("eer"))
+        if isinstance(value, dict) and is_change(value.get("eer"))
     }
 
 
 def _figure(generation: int, value: Any, test_split: bool) -> Figure | None:
     """None where that is no EER."""
-    if not isinstance(value, dict) or not _is_rate(value.get("eer")):
+    if not isinstance(value, dict) or not is_rate(value.get("eer")):
         return None
-    interval = value.get("eer_ci")
-    if isinstance(interval, list) and len(interval) == 2 and all(map(_is_rate, interval)):
-        eer_ci = float(interval[0]), float(interval[1])
-    else:
-        eer_ci = None
     bona_fide, spoof = (_count(value.get(key)) for key in ("bona_fide", "spoof"))
-    return Figure(generation, float(value["eer"]), eer_ci, bona_fide, spoof, test_split)
+    return Figure(generation, float(value["eer"]), recorded_interval(value), bona_fide, spoof, test_split)
 
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _is_rate(value: Any) -> bool:
-    return _is_change(value) and value >= 0
-
-
-def _is_change(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -1 <= value <= 1
 
 
 def _step(record: GenerationRecord, parent: GenerationRecord | None) -> GenerationStep:

@@ -233,6 +233,8 @@ class UnheardRecord(Record):
     """Share of the recordings."""
     recordings: Number
     voices: Number
+    in_turn: bool = False
+    """Whether these voices chose the threshold: each was then held against one that the others chose alike."""
 
 
 class GenerationRecord(Record):

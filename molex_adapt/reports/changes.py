@@ -32,6 +32,15 @@ class Change:
     voices: int | None = None
     """How many the interval was drawn over; None: over source recordings."""
 
+    def most_risen(self, rates: Rates) -> float:
+        """By how much the EER may have risen, of a domain that was measured on as many recordings as `rates` say.
+
+        Where no recording changes sides a bootstrap has nothing to draw. Three in all may still do.
+
+        Source: the interval's end, and Hanley & Lippman-Hand (1983), "If nothing goes wrong, is everything all right?".
+        """
+        return max(self.interval[1], 3 / min(rates.bona_fide, rates.spoof))
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {"eer": self.eer, "eer_ci": list(self.interval), **self.drift()}
@@ -99,6 +108,8 @@ class Comparison:
     change: dict[str, Change] = field(default_factory=dict)
     novel: str | None = None
     """The domain that an expert was added for; None where none was added to others."""
+    tolerance: float = 0.0
+    """By how much an EER may rise. A domain that may have risen by more has not held for certain."""
     real_speech: RefusalsChange | None = None
     """Bona fide speech of all these domains that the frozen threshold refuses; None where it was not measured."""
     voices: dict[str, RefusalsChange] = field(default_factory=dict)

@@ -21,6 +21,8 @@ class Unheard:
     voices: int
     generation: int
     """The one that it was measured with; later ones keep the threshold, and may refuse another share."""
+    in_turn: bool = False
+    """Whether these voices chose the threshold: each was then held against one that the others chose alike."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -28,7 +30,12 @@ class Unheard:
 
     def __str__(self) -> str:
         told = f"{100 * self.refused:.1f} % of {self.recordings:,} real recordings by {self.voices} voices"
-        return f"{told} that it was not chosen on were below it, measured with generation {self.generation}"
+        below = (
+            "were below a threshold that was chosen in the same way without them"
+            if self.in_turn
+            else "that it was not chosen on were below it"
+        )
+        return f"{told} {below}, measured with generation {self.generation}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,7 @@ class ThresholdReport:
     change: dict[str, Change]
     """Of the known domains, on the exemplars kept of them."""
     unheard: Unheard | None = None
-    """Each voice at the threshold that the others choose; None where fewer than two are named."""
+    """Voices at thresholds that the others choose; None where fewer than two are named."""
     failed: tuple[Failed, ...] = ()
     seconds: Seconds = 0.0
     """Wall-clock time."""

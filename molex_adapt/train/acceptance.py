@@ -37,6 +37,8 @@ FEWEST = 20
 """Bona fide recordings of a voice for which its refusals are judged by themselves."""
 FEWEST_VOICES = 4
 """Fewer tell nothing of others, and Student's quantile would ask for more than training brings: recordings count."""
+_SAME = 0.02
+"""Nats between two scores of one utterance at most; two takes of a source are further apart."""
 _Pair: TypeAlias = tuple[str, float, float]
 
 
@@ -120,7 +122,7 @@ def compare_refused(
 ) -> RefusalsChange | None:
     """How much bona fide speech of all domains the threshold refuses; None where there is none.
 
-    Domains share bona fide speech. Shared utterances have the same scores in each and count once.
+    Domains share bona fide speech, and a shared utterance counts once.
     """
     return _refused(_real_speech(before, after), threshold)
 
@@ -145,17 +147,26 @@ def refused_by_voice(
 
 
 def _real_speech(before: Mapping[str, DomainScores], after: Mapping[str, DomainScores]) -> list[_Pair]:
-    """Source, score before and score after of every bona fide utterance, once."""
-    return list(
-        dict.fromkeys(
-            (source, float(old), float(new))
-            for domain, item in before.items()
-            for source, old, new, real in zip(
-                item.sources, item.scores, after[domain].scores, item.bona_fide, strict=True
-            )
-            if real
-        )
-    )
+    """Source, score before and score after of every bona fide utterance, once.
+
+    One that an earlier domain had already has the same source and the same scores, but for what another batch and half
+    precision make of them.
+    """
+    found: dict[str, list[_Pair]] = {}
+    for domain, item in before.items():
+        columns = item.sources, item.scores, after[domain].scores, item.bona_fide
+        new = [
+            (source, float(first), float(then))
+            for source, first, then, real in zip(*columns, strict=True)
+            if real and not any(_same(pair, first, then) for pair in found.get(source, ()))
+        ]
+        for pair in new:
+            found.setdefault(pair[0], []).append(pair)
+    return [pair for pairs in found.values() for pair in pairs]
+
+
+def _same(pair: _Pair, before: float, after: float) -> bool:
+    return max(abs(pair[1] - before), abs(pair[2] - after)) < _SAME
 
 
 def _refused(pairs: Sequence[_Pair], threshold: float, together: int = 1) -> RefusalsChange | None:
@@ -255,10 +266,10 @@ def unknown(
 ) -> list[str]:
     """A remark on old domains that may have suffered beyond the tolerance: too few recordings are kept to tell."""
     may = {
-        domain: change.interval[1]
+        domain: change.most_risen(after[domain])
         for domain, change in changes.items()
         if domain not in new_domains
-        and change.interval[1] > options.tolerance
+        and change.most_risen(after[domain]) > options.tolerance
         and not any(why.startswith(f"{domain}: ") for why in refused)
     }
     if not may:

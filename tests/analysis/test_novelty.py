@@ -14,6 +14,7 @@ from molex_adapt.analysis.novelty import (
     KnownSpeech,
     Space,
     known_distances,
+    more_than_chance,
     p_values,
 )
 from molex_adapt.analysis.unlabelled import known_of_table, novelty
@@ -117,15 +118,28 @@ def test_where_one_attack_is_all_that_is_known_nothing_is_left_out():
 def test_too_little_known_is_said_before_anything_is_heard(count, detector_of):
     few = known(np.random.default_rng(0)).pick(np.arange(180) < count)
     nothing = Table((Utterance(Path("none.wav"), "bonafide"),), "new")
-    with pytest.raises(DataError, match=f"{count} known source recordings are too few"):
+    with pytest.raises(DataError, match=f"{count} known recordings are too few"):
         novelty(detector_of(), nothing, few, HOW)
 
 
 def test_few_known_sources_are_refused():
     rng = np.random.default_rng(0)
     few = known(rng, each=6)
-    with pytest.raises(DataError, match="6 known source recordings are too few.*--known"):
+    with pytest.raises(DataError, match="18 known recordings are too few.*19 or more.*--known"):
         known_distances(few)
+    many = known(rng, each=7)
+    with pytest.raises(DataError, match="7 known source recordings are too few.*--known"):
+        known_distances(many)
+
+
+@pytest.mark.parametrize(("known_count", "count"), [(60, 1000), (400, 3000), (19, 50)])
+def test_more_new_recordings_do_not_make_chance_a_finding(known_count, count):
+    rng, found, trials = np.random.default_rng(0), 0, 400
+    for _ in range(trials):
+        p = p_values(rng.normal(size=count), rng.normal(size=known_count))
+        found += more_than_chance(int((p <= 0.05).sum()), count, known_count) < 0.05
+    assert found / trials < 0.08
+    assert more_than_chance(count // 2, count, known_count) < 1e-3
 
 
 def test_without_a_spectrum_routing_speaks_alone():

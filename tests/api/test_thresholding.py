@@ -147,6 +147,8 @@ def test_what_it_refuses_of_unheard_voices_is_measured_by_leaving_each_out(regis
     assert (report.unheard.recordings, report.unheard.voices) == (len(real), 3)
     assert report.unheard.refused == refused / len(real)
     assert registry.store.generation().unheard.refused == report.unheard.refused
+    assert "below a threshold that was chosen in the same way without them" in str(report.unheard)
+    assert "that it was not chosen on were below it" in str(replace(report.unheard, in_turn=False))
 
 
 def test_scores_say_so_as_long_as_the_threshold_is_kept(registry, made, voices_of, tiny_recipe):

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from molex_adapt.cli import output
-from molex_adapt.cli.tables import eer_cell, plain_table, stage_table
+from molex_adapt.cli.tables import comparison_table, eer_cell, plain_table, stage_table
 from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.reports import Change, Comparison, StageReport
 
@@ -69,6 +69,24 @@ def test_wide_intervals_go_below_their_figures_and_break_no_name():
     (row,) = (at for at, line in enumerate(lines) if "+12.5 (+0.0 +32.3)" in line)
     assert lines[row].split()[0] == "neural_vocoder"
     assert "(17.7–50.0)" in lines[row] + lines[row + 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "high", "tolerance", "shown"),
+    [
+        (120, 0.02, 0.03, "+0.0 (-1.0 +2.0)  held"),
+        (120, 0.04, 0.03, "+0.0 (-1.0 +4.0)  unclear"),
+        (60, 0.02, 0.03, "+0.0 (-1.0 +2.0)  unclear"),  # three in sixty
+        (9, 0.02, 0.5, "+0.0              held"),
+    ],
+)
+def test_held_is_what_cannot_have_risen_by_more_than_it_may(count, high, tolerance, shown):
+    rates = {"a": Rates(0.02, (0.01, 0.04), 0.1, 0.2, 0.3, 200, count)}
+    change = {"a": Change(0.0, (-0.01, high), (0.0, 0.0), (0.0, 0.0), 0.0, 0.0)}
+    file = io.StringIO()
+    report = Comparison(before=rates, after=rates, change=change, tolerance=tolerance)
+    Console(file=file, width=80).print(*comparison_table(report))
+    assert " ".join(shown.split()) in " ".join(file.getvalue().split())
 
 
 @pytest.mark.parametrize(("count", "shown", "told"), [(9, "2.0", None), (10, "2.0 (1.0–4.0)", [0.01, 0.04])])

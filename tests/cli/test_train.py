@@ -249,6 +249,15 @@ def test_set_threshold_shows_the_worst_voice_first(run, api):
     assert max(len(line) for line in ran.out.splitlines()) <= 80
 
 
+def test_a_voice_that_is_called_all_is_no_total(run, api):
+    report = api.answers["set_threshold"]
+    api.answers["set_threshold"] = replace(report, voices={"all": report.voices["worst"]})
+    ran = run("set-threshold", "calls/")
+    rows = [line.split() for line in ran.out.splitlines() if line.strip().startswith("all ")]
+    assert [row[1] for row in rows] == ["10", "4"]
+    assert "more voices" not in ran.out
+
+
 @pytest.mark.parametrize("share", ["-0.1", "0.5", "much"])
 def test_a_share_that_makes_no_sense_is_wrong_usage(run, api, share):
     assert run("set-threshold", "calls/", "--refused", share).status == 2

@@ -40,6 +40,13 @@ def test_an_interval_that_is_none_is_not_shown(make_expert, interval):
     assert "| world | 20.0 (?–?) |" in expert_card(record)
 
 
+@pytest.mark.parametrize(("spoof", "shown"), [(9, "20.0 (?–?)"), (10, "20.0 (10.0–30.0)")])
+def test_of_too_few_recordings_a_card_has_no_interval(make_expert, spoof, shown):
+    figures = {"eer": 0.2, "eer_ci": [0.1, 0.3], "bona_fide": 40, "spoof": spoof}
+    record = make_expert("world").record.model_copy(update={"metrics": {"world": figures}})
+    assert f"| world | {shown} |" in expert_card(record)
+
+
 def test_names_from_the_data_cannot_break_the_card(make_expert):
     record = make_expert("world").record
     data = record.data.model_copy(

@@ -108,6 +108,12 @@ def test_a_sequence_by_hand(four):
     ]
 
 
+def test_of_too_few_recordings_no_interval_is_told(along):
+    few = {"eer": 0.2, "eer_ci": [0.0, 0.4], "bona_fide": 6, "spoof": 40}
+    (course,) = along(generation(1, "a", {"a": few})).courses
+    assert (course.present.eer, course.present.eer_ci) == (0.2, None)
+
+
 def test_figures_on_other_recordings_are_recognised(four):
     found = courses(four)
     assert [item.as_dict()["same_recordings"] for item in found.values()] == [False, True, True, None]

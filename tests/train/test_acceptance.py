@@ -99,6 +99,9 @@ def test_real_speech_must_not_be_refused_more(refused_now, reason):
     assert bool(reasons) == reason
     if reason:
         assert reasons[0].startswith("bona fide speech: 0.0 % of 60 recordings were refused")
+    # Another batch and half precision move a score a little.
+    near = {"a": before, "b": replace(before, scores=before.scores + 1e-3)}, {"a": after, "b": after}
+    assert compare_refused(*near, 0.0) == found
     only_spoof = scored([], [-1.0])
     assert compare_refused({"a": only_spoof}, {"a": only_spoof}, 0.0) is None
 
@@ -151,16 +154,24 @@ def test_many_small_steps_are_a_large_one():
 
 
 def test_what_too_few_recordings_leave_open_is_said():
-    options, measured = AcceptanceOptions(tolerance=0.03), rates({"world": GOOD, "new": GOOD, "gsm": GOOD})
+    options, many = AcceptanceOptions(tolerance=0.03), scored([2.0] * 100, [-2.0] * 120)
+    measured = rates({"world": many, "new": many, "gsm": many, "few": scored([2.0] * 100, [-2.0] * 16)})
     changes = {
         "world": change(0.0, -0.1, 0.1),
         "new": change(-0.2, -0.3, 0.3),
         "gsm": change(0.0, -0.01, 0.02),
+        "few": change(0.0, 0.0, 0.0),  # no error is no certainty: three of sixteen may hide
     }
     (text,) = unknown(changes, measured, ["new"], options, [])
-    assert "3.0 points: world (up to +10.0, of 4 and 4 recordings); --check DATA" in text
-    assert not unknown(changes, measured, ["new"], options, ["world: EER rose by 9 points"])
+    told = "world (up to +10.0, of 100 and 120 recordings), few (up to +18.8, of 100 and 16 recordings)"
+    assert f"3.0 points: {told}; --check DATA" in text
+    assert "world" not in unknown(changes, measured, ["new"], options, ["world: EER rose by 9 points"])[0]
     assert "as DATA" in unknown(changes, measured, [], options, [])[0]
+
+
+def test_takes_of_one_recording_that_score_alike_count_each():
+    takes = DomainScores(np.array([1.0, 1.0, 1.0, -1.0]), np.array([True] * 3 + [False]), ("s",) * 4)
+    assert compare_refused({"a": takes, "b": takes}, {"a": takes, "b": takes}, 0.0).bona_fide == 3
 
 
 @pytest.mark.parametrize(
