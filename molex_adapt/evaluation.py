@@ -191,7 +191,10 @@ def _unmeasured(by_condition: Mapping[str, Rates | None]) -> list[str]:
 
 def _control(by_attack: Mapping[str, Rates]) -> list[str]:
     rates = by_attack.get(NULL_DOMAIN)
-    return [] if rates is None else fault_of_control(rates.eer, rates.eer_ci)
+    if rates is None:
+        return []
+    pooled = f"the figures of all attacks together count the control {NULL_DOMAIN} as one: see each attack"
+    return [*fault_of_control(rates.eer, rates.eer_ci), *([pooled] if len(by_attack) > 1 else [])]
 
 
 def _other_eers(rates: Mapping[str, Rates | None], other: Mapping[str, Rates | None]) -> dict[str, float]:

@@ -96,6 +96,13 @@ def test_a_control_is_at_fault_where_its_interval_leaves_out_half(eer, interval,
     assert bool(fault_of_control(eer, interval)) is told
 
 
+def test_a_control_among_attacks_is_said_to_count_in_their_figures():
+    said = "together count the control null as one"
+    alone = evaluate_scores(joined(attack=("-", "-", "-", "null", "null", "null")), bootstrap=1)
+    among = evaluate_scores(joined(attack=("-", "-", "-", "null", "A01", "A01")), bootstrap=1)
+    assert [any(said in remark for remark in report.remarks) for report in (alone, among)] == [False, True]
+
+
 def test_a_control_away_from_half_is_told():
     report = evaluate_scores(joined(attack=("-", "-", "-", "null", "null", "null")), bootstrap=1)
     assert report.remarks[0].startswith(
