@@ -265,6 +265,22 @@ def test_ranpac_is_ridge_regression_on_all_domains_at_once(run_of, domains):
     assert np.allclose(method.scores(train), margin[: len(train.features)])
 
 
+def test_ranpac_chooses_its_ridge_on_a_fifth_of_the_domain_at_hand(run_of, monkeypatch):
+    method, _ = run_of("ranpac")
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(60, 12, generator=generator).double()
+    noise = 3 * torch.randn(60, 2, generator=generator).double()
+    classes = features @ torch.randn(12, 2, generator=generator).double() + noise
+    monkeypatch.setattr(method.random, "size", 12)
+    at = torch.randperm(60, generator=torch.Generator().manual_seed(method.random.seed))
+    errors = {}
+    for ridge in method.RIDGES:
+        fit = LeastSquares(alpha=ridge, fit_intercept=False).fit(features[at[:48]], classes[at[:48]])
+        errors[ridge] = ((fit.predict(features[at[48:]]) - classes[at[48:]].numpy()) ** 2).mean()
+    assert method._chosen(features, classes) == min(errors, key=errors.get)
+    assert 1e-8 < min(errors, key=errors.get) < 1e8
+
+
 def test_moments_are_the_same_in_every_order():
     generator = torch.Generator().manual_seed(0)
     features = [torch.randn(count, 12, generator=generator).double() for count in (5, 9, 7)]
