@@ -123,6 +123,9 @@ def _remarks(findings: Findings) -> list[str]:
     )
     if NULL_DOMAIN in findings.errors:
         lines += fault_of_control(findings.errors[NULL_DOMAIN].eer, findings.errors[NULL_DOMAIN].eer_ci)
+    if findings.ablation and not findings.errors:
+        lacking = "forged" if all(item.attack == BONA_FIDE for item in findings.ablation) else "bona fide"
+        lines.append(f"there is no {lacking} speech to measure against: no EER, and no verdict on who catches what")
     if findings.health is not None and findings.health.dead:
         lines.append(f"experts that never act: {', '.join(findings.health.dead)}")
     return lines

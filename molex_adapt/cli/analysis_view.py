@@ -160,8 +160,10 @@ def _ablation(report: Analysis) -> list[RenderableType]:
     rows = [name for name in report.attacks if any((name, expert) in of for expert in report.experts)]
     if not rows:
         return []
+    rated = any(item.eer_change is not None for item in of.values())
+    changed = "the EER in points (bonafide: of the score)" if rated else "the mean score in nats"
     tables = _paged(
-        "Without an expert: change of the EER in points (bonafide: of the score)",
+        f"Without an expert: change of {changed}",
         ("speech", rows),
         report.experts,
         lambda row, expert: _lost(of[row, expert]),

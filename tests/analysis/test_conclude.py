@@ -146,6 +146,20 @@ def test_the_whole_analysis_is_json_and_finds_the_odd_one():
     assert not report.remarks or "never act" in report.remarks[0]
 
 
+def test_without_bona_fide_speech_a_remark_says_what_there_is_nothing_to_measure_against():
+    observed, corpus = seen({"buzz": (3.0, 0.0, 3.0)})
+    kept = np.flatnonzero(~corpus.bona_fide)
+    forged = replace(
+        observed,
+        **{name: getattr(observed, name)[kept] for name in ("seen", "scores", "bare", "told", "gates", "without")},
+        **{name: np.arange(len(kept)) for name in ("profiled", "ablated")},
+        before=observed.before[kept],
+    )
+    report = conclude(forged, corpus.of(kept), EXPERTS)
+    assert report.findings.ablation and not report.findings.verdicts
+    assert report.remarks[0].startswith("there is no bona fide speech to measure against")
+
+
 def test_a_condition_that_is_routed_apart_is_remarked():
     observed, corpus = seen({"buzz": (0.0, 0.0, 0.0)})
     real = np.flatnonzero(corpus.bona_fide)

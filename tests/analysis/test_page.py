@@ -332,3 +332,9 @@ def test_a_page_without_tests_says_so():
     assert "channel effect" not in text
     assert "No expert was switched off" in text
     assert 'data-chart="usage"' in text and 'data-chart="errors"' not in text
+
+
+def test_a_page_does_not_deny_that_experts_were_switched_off():
+    report = analysed(2, 2)
+    told = replace(report, findings=replace(report.findings, verdicts=[]))
+    assert "No expert was switched off" not in page(told)
