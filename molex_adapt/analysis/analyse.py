@@ -121,11 +121,14 @@ def _remarks(findings: Findings) -> list[str]:
     lines = _told_apart(
         [item for item in findings.controls if item.p <= _BEYOND_CHANCE], len(findings.controls)
     )
-    if NULL_DOMAIN in findings.errors:
-        lines += fault_of_control(findings.errors[NULL_DOMAIN].eer, findings.errors[NULL_DOMAIN].eer_ci)
+    control = findings.errors.get(NULL_DOMAIN)
+    if control is not None and control.eer_ci is not None:
+        lines += fault_of_control(control.eer, control.eer_ci)
     if findings.ablation and not findings.errors:
         lacking = "forged" if all(item.attack == BONA_FIDE for item in findings.ablation) else "bona fide"
-        lines.append(f"there is no {lacking} speech to measure against: no EER, and no verdict on who catches what")
+        lines.append(
+            f"there is no {lacking} speech to measure against: no EER, and no verdict on who catches what"
+        )
     if findings.health is not None and findings.health.dead:
         lines.append(f"experts that never act: {', '.join(findings.health.dead)}")
     return lines

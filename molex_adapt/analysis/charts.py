@@ -74,7 +74,7 @@ def _errors(report: Analysis) -> Drawing | None:
     for name, item in report.findings.errors.items():
         rates = (item.eer, item.without_experts, item.readout_alone)
         for part, rate in zip(parts, rates, strict=True):
-            low, high = item.eer_ci if part == "whole" else (rate, rate)
+            low, high = item.eer_ci if part == "whole" and item.eer_ci else (rate, rate)
             if rate is not None:
                 values.append({"attack": name, "part": part, "eer": rate, "low": low, "high": high})
     if not values:
@@ -96,6 +96,8 @@ def _errors(report: Analysis) -> Drawing | None:
     says = (
         "The EER of the whole detector with its 95 % interval, without any expert, and of the readout alone."
     )
+    if any(item.eer_ci is None for item in report.findings.errors.values()):
+        says += " Where there is no line, recordings are too few for an interval."
     return Drawing("errors", "What catches each attack", says, chart, "errors")
 
 

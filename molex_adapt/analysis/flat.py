@@ -110,8 +110,9 @@ def _verdicts(report: Analysis) -> Iterable[Sequence[Value]]:
 
 def _errors(report: Analysis) -> Iterable[Sequence[Value]]:
     for name, item in report.findings.errors.items():
-        parts = item.without_experts, item.readout_alone, item.experts_change, *item.experts_ci
-        yield name, item.eer, *item.eer_ci, *parts, item.mean_score, item.bona_fide, item.spoof
+        own, change = (interval or (None, None) for interval in (item.eer_ci, item.experts_ci))
+        parts = item.without_experts, item.readout_alone, item.experts_change, *change
+        yield name, item.eer, *own, *parts, item.mean_score, item.bona_fide, item.spoof
 
 
 def _usage(report: Analysis) -> Iterable[Sequence[Value]]:

@@ -90,7 +90,7 @@
         row.map((gate, e) => ({ block: block + 1, expert: content.experts[e], gate })));
     }
     if (key === "ablation") {
-      return records("ablation").filter((row) => row.attack === attack && row.eer_change !== null).map((row) => ({
+      return records("ablation").filter((row) => row.attack === attack && row.eer_low !== null).map((row) => ({
         expert: row.expert, heirs: row.gates_to === "others" ? "others take over" : "nobody takes over",
         points: 100 * row.eer_change, low: 100 * row.eer_low, high: 100 * row.eer_high,
       }));

@@ -18,7 +18,7 @@ from molex_adapt.analysis.observe import HEIRS
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.findings import Ablation, Errors, Interval
-from molex_adapt.metrics import eer, eer_interval, paired_changes
+from molex_adapt.metrics import FEWEST_FOR_INTERVAL, eer, eer_interval, paired_changes
 from molex_adapt.metrics.resampling import Groups, draw_sources
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -102,13 +102,15 @@ class Parts:
             groups=groups,
         )
         speaks = bool(np.any(seen.told[fake] != 0))
+        enough = _enough(real, fake)
+        own = eer_interval(seen.scores[real], seen.scores[fake], bootstrap=_RESAMPLES, groups=groups)
         return Errors(
             eer(seen.scores[real], seen.scores[fake]),
-            eer_interval(seen.scores[real], seen.scores[fake], bootstrap=_RESAMPLES, groups=groups),
+            own if enough else None,
             eer(seen.bare[real], seen.bare[fake]),
             eer(seen.told[real], seen.told[fake]) if speaks else None,
             change,
-            interval,
+            interval if enough else None,
             float(seen.scores[fake].mean()),
             int(real.size),
             int(fake.size),
@@ -121,14 +123,14 @@ class Parts:
         pairs = [(expert, heirs) for expert in range(len(self.experts)) for heirs in range(len(HEIRS))]
         rates: list[tuple[float | None, Interval | None]] = [(None, None)] * len(pairs)
         if real is not None and real.size:
-            rates = list(
-                paired_changes(
-                    (scores[real], scores[rows]),
-                    [(without[(real, *pair)], without[(rows, *pair)]) for pair in pairs],
-                    bootstrap=_RESAMPLES,
-                    groups=self._groups(at[real], at[rows]),
-                )
+            changes = paired_changes(
+                (scores[real], scores[rows]),
+                [(without[(real, *pair)], without[(rows, *pair)]) for pair in pairs],
+                bootstrap=_RESAMPLES,
+                groups=self._groups(at[real], at[rows]),
             )
+            enough = _enough(real, rows)
+            rates = [(change, interval if enough else None) for change, interval in changes]
         moves = without[rows] - scores[rows, None, None]
         means = _drawn_means(moves.reshape(len(rows), -1), [self.corpus.sources[int(i)] for i in at[rows]])
         low, high = np.percentile(means, [2.5, 97.5], axis=0)
@@ -163,8 +165,16 @@ def paired_errors(older: Observed, newer: Observed, corpus: Corpus) -> dict[str,
         before, after = ((item.scores[real], item.scores[rows]) for item in (older, newer))
         groups = [corpus.sources[int(i)] for i in real], [corpus.sources[int(i)] for i in rows]
         ((_, interval),) = paired_changes(before, [after], bootstrap=_RESAMPLES, groups=groups)
-        found[name] |= {"eer": (eer(*before), eer(*after)), "eer_ci": interval}
+        found[name] |= {
+            "eer": (eer(*before), eer(*after)),
+            "eer_ci": interval if _enough(real, rows) else None,
+        }
     return found
+
+
+def _enough(real: Indices, fake: Indices) -> bool:
+    """Whether resamples of these recordings tell anything."""
+    return min(real.size, fake.size) >= FEWEST_FOR_INTERVAL
 
 
 def _drawn_means(values: Floats, sources: Sequence[str]) -> Floats:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from molex_adapt.conventions import NULL_DOMAIN
 from molex_adapt.findings import Ablation, AttackVerdict, Errors
+from molex_adapt.metrics import FEWEST_FOR_INTERVAL
 
 MISSED = 0.2
 """An attack with an EER of at least this is caught by nobody: one in five is taken for real."""
-_FEWEST = 10
-"""Recordings of an attack, below which nothing is said of it."""
 _NAMED = 3
 
 
@@ -53,11 +52,13 @@ def _needed(attack: str, ablation: Sequence[Ablation]) -> list[Ablation]:
 def _verdict(
     attack: str, errors: Errors, needed: list[Ablation], moved: Mapping[str, float]
 ) -> AttackVerdict:
+    if errors.eer_ci is None or errors.experts_ci is None:
+        heard = f"{errors.spoof} recording{'s' if errors.spoof > 1 else ''}"
+        said = f"cannot be told from {heard} against {errors.bona_fide} of bona fide speech"
+        needs = f"{FEWEST_FOR_INTERVAL} of each are needed"
+        return AttackVerdict(attack, "unclear", [], f"{attack}: {said}; {needs}")
     low, high = errors.eer_ci
     rate = f"EER {100 * errors.eer:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-    if errors.spoof < _FEWEST:
-        said = f"cannot be told from {errors.spoof} recording{'s' if errors.spoof > 1 else ''}"
-        return AttackVerdict(attack, "unclear", [], f"{attack}: {said}")
     if errors.eer >= MISSED:
         remedy = (
             "the expert of its name is not enough, learn more of it" if attack in moved else "add an expert"

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from molex_adapt.cli.tables import GAP, empty_table, failures, in_width
+from molex_adapt.cli.tables import GAP, empty_table, failures, in_width, reach
 
 if TYPE_CHECKING:
     from molex_adapt.findings import Ablation, Distance, Findings, Within
@@ -29,6 +29,8 @@ _READOUT = "the readout"
 _NO_EXPERT = "no expert"
 """Both beside experts, whose names have no spaces."""
 _MOST_LISTED = 8
+_TOO_FEW = "too few"
+"""Recordings for an interval."""
 
 
 def analysis_view(report: Analysis) -> list[RenderableType]:
@@ -143,10 +145,10 @@ def _errors(found: Findings) -> list[RenderableType]:
     table.add_column("change (95 %)", justify="right", no_wrap=True)
     table.add_column("readout", justify="right", no_wrap=True)
     for name, item in found.errors.items():
-        low, high = item.eer_ci
+        reached = reach(item.eer_ci, 100, 1) if item.eer_ci else _TOO_FEW
         table.add_row(
             whole_words(name),
-            f"{100 * item.eer:.1f} ({100 * low:.1f}–{100 * high:.1f})",
+            f"{100 * item.eer:.1f} ({reached})",
             f"{100 * item.without_experts:.1f}",
             _points(item.experts_change, item.experts_ci),
             "-" if item.readout_alone is None else f"{100 * item.readout_alone:.1f}",
@@ -178,14 +180,16 @@ def _ablation(report: Analysis) -> list[RenderableType]:
 
 
 def _lost(item: Ablation) -> Text:
-    if item.eer_change is None or item.eer_ci is None:
+    if item.eer_change is None:
         return Text(f"{item.score_change:+.2f}", style="grey50")
-    low, high = item.eer_ci
+    low, high = item.eer_ci or (0.0, 0.0)
     style = "bold red" if low > 0 else "green" if high < 0 else "grey50"
     return Text(f"{100 * item.eer_change:+.1f}", style=style)
 
 
-def _points(change: float, interval: tuple[float, float]) -> Text:
+def _points(change: float, interval: tuple[float, float] | None) -> Text:
+    if interval is None:
+        return Text(f"{100 * change:+.1f} ({_TOO_FEW})")
     low, high = interval
     style = "red" if low > 0 else "green" if high < 0 else ""
     return Text(f"{100 * change:+.1f} ({100 * low:+.1f} {100 * high:+.1f})", style=style)

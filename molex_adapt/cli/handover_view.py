@@ -42,9 +42,11 @@ def _from(item: Handover) -> str:
 
 
 def _rates(item: Handover) -> tuple[str, Text]:
-    if item.eer is None or item.eer_ci is None:
+    if item.eer is None:
         return "-", Text("-")
     before, after = (f"{100 * rate:.1f}" for rate in item.eer)
+    if item.eer_ci is None:
+        return f"{before} → {after}", Text(f"{100 * (item.eer[1] - item.eer[0]):+.1f} (too few)")
     low, high = item.eer_ci
     style = "green" if high < 0 else "red" if low > 0 else ""
     change = f"{100 * (item.eer[1] - item.eer[0]):+.1f} ({100 * low:+.1f} {100 * high:+.1f})"

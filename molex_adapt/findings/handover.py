@@ -21,7 +21,8 @@ class Handover:
     eer: tuple[float, float] | None = None
     """In the older and in the newer generation; None where no recordings were scored, and for bona fide speech."""
     eer_ci: Interval | None = None
-    """Of the newer one's minus the older one's, on the same recordings."""
+    """Of the newer one's minus the older one's, on the same recordings; None also where they are fewer than ten of
+    either class."""
     mean_score: tuple[float, float] | None = None
     """In the older and in the newer generation, nats."""
 

@@ -43,14 +43,16 @@ class Errors:
     """The EER of one attack against all bona fide speech: of the whole detector, and of parts of it."""
 
     eer: float
-    eer_ci: Interval
+    eer_ci: Interval | None
+    """None where there are fewer than ten recordings of either."""
     without_experts: float
     """The readout and the head on the frozen base."""
     readout_alone: float | None
     """None where there is no readout."""
     experts_change: float
     """What all experts together change: EER without them minus EER with them."""
-    experts_ci: Interval
+    experts_ci: Interval | None
+    """None as `eer_ci`."""
     mean_score: float
     bona_fide: int
     spoof: int
@@ -68,6 +70,7 @@ class Ablation:
     eer_change: float | None
     """EER without the expert minus EER with it: above 0, it is needed."""
     eer_ci: Interval | None
+    """None where there are fewer than ten recordings of the attack or of bona fide speech."""
     score_change: float
     """Of the mean score, nats."""
     score_ci: Interval
@@ -169,9 +172,11 @@ class Health:
     dead: list[str]
     """Experts that are in the top k of fewer than one decision in a hundred, for every attack and in every block."""
     unneeded: list[str]
-    """Experts that live, but without which no attack's EER rises beyond chance; empty where none was switched off."""
+    """Experts that live, but without which the EER of no attack with ten recordings rises beyond chance; empty where
+    none was switched off, or no attack has as many."""
     collapsed: list[int]
-    """Blocks, from 1, in which one expert has the largest gate in 95 of 100 decisions for every attack."""
+    """Blocks, from 1, in which one expert has the largest gate in 95 of 100 decisions for every kind of speech; empty
+    where there is one kind only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,16 @@ EXPERTS = ["one", "two"]
 EACH = 60
 
 
-def seen(lifts: dict[str, tuple[float, float, float]], apart: float = 3.0) -> tuple[Observed, Corpus]:
+def seen(
+    lifts: dict[str, tuple[float, float, float]], apart: float = 3.0, few: dict[str, int] | None = None
+) -> tuple[Observed, Corpus]:
     """A pass over bona fide speech at `apart` and attacks at 0, without any detector.
 
     Per attack, by how much the scores of its recordings rise without expert one, without expert two, and without both.
-    The readout knows the attack "known" alone.
+    The readout knows the attack "known" alone. Of each kind there are 60 recordings, or so `few`.
     """
     rng = np.random.default_rng(0)
-    names = [name for name in (*lifts, "bonafide") for _ in range(EACH)]
+    names = [name for name in (*lifts, "bonafide") for _ in range((few or {}).get(name, EACH))]
     real = np.array([name == "bonafide" for name in names])
     count = len(names)
     sources = tuple(str(at % EACH) for at in range(count))
@@ -116,12 +118,39 @@ def test_what_is_missed_is_nobodys():
     assert known.kind == "nobody" and "learn more of it" in known.sentence
 
 
-def test_the_control_gets_no_verdict_and_few_recordings_an_honest_one():
-    rates = Errors(0.1, (0.0, 0.2), 0.4, None, 0.3, (0.1, 0.5), -1.0, 100, 5)
-    lost = Ablation("few", "one", "others", 0.3, (0.1, 0.5), 1.0, (0.5, 1.5), 1.0, 5)
-    found = verdicts({"few": rates, "null": rates}, [lost], {"few": {"one": 1.0}, "null": {"one": 1.0}})
-    assert [(item.attack, item.kind) for item in found] == [("few", "unclear")]
+def test_the_control_gets_no_verdict():
+    rates = Errors(0.1, (0.0, 0.2), 0.4, None, 0.3, (0.1, 0.5), -1.0, 100, 50)
+    lost = Ablation("buzz", "one", "others", 0.3, (0.1, 0.5), 1.0, (0.5, 1.5), 1.0, 50)
+    found = verdicts({"buzz": rates, "null": rates}, [lost], {"buzz": {"one": 1.0}, "null": {"one": 1.0}})
+    assert [(item.attack, item.kind) for item in found] == [("buzz", "caught")]
     assert rates.eer < MISSED
+
+
+@pytest.mark.parametrize(
+    ("few", "said"),
+    [
+        (
+            {"buzz": 9},
+            "buzz: cannot be told from 9 recordings against 60 of bona fide speech; 10 of each are needed",
+        ),
+        ({"bonafide": 2}, "cannot be told from 60 recordings against 2 of bona fide speech"),
+        ({"buzz": 1}, "cannot be told from 1 recording against"),
+    ],
+)
+def test_too_few_recordings_of_either_class_have_no_interval_and_no_verdict(few, said):
+    report = conclude(*seen({"buzz": (3.0, 0.0, 3.0)}, few=few), EXPERTS)
+    found, rates = report.findings.verdict_on("buzz"), report.findings.errors["buzz"]
+    assert found.kind == "unclear" and said in found.sentence
+    assert (rates.eer_ci, rates.experts_ci) == (None, None)
+    assert {item.eer_ci for item in report.findings.ablation} == {None}
+    json.loads(to_json(report.as_dict()))
+    ten = conclude(*seen({"buzz": (3.0, 0.0, 3.0)}, few=dict.fromkeys(few, 10)), EXPERTS).findings
+    assert ten.errors["buzz"].eer_ci is not None and ten.verdict_on("buzz").kind == "caught"
+
+
+def test_a_control_of_few_recordings_is_no_fault():
+    report = conclude(*seen({"null": (0.0, 0.0, 0.0)}, apart=4.0, few={"null": 5}), EXPERTS)
+    assert not any("scores depend on the condition" in line for line in report.remarks)
 
 
 @pytest.mark.parametrize(("apart", "told"), [(0.0, False), (4.0, True)])
@@ -151,7 +180,10 @@ def test_without_bona_fide_speech_a_remark_says_what_there_is_nothing_to_measure
     kept = np.flatnonzero(~corpus.bona_fide)
     forged = replace(
         observed,
-        **{name: getattr(observed, name)[kept] for name in ("seen", "scores", "bare", "told", "gates", "without")},
+        **{
+            name: getattr(observed, name)[kept]
+            for name in ("seen", "scores", "bare", "told", "gates", "without")
+        },
         **{name: np.arange(len(kept)) for name in ("profiled", "ablated")},
         before=observed.before[kept],
     )

@@ -338,3 +338,10 @@ def test_a_page_does_not_deny_that_experts_were_switched_off():
     report = analysed(2, 2)
     told = replace(report, findings=replace(report.findings, verdicts=[]))
     assert "No expert was switched off" not in page(told)
+
+
+def test_a_page_says_where_recordings_are_too_few_for_an_interval():
+    few, enough = page(analysed(2, 2, each=6)), page(analysed(2, 2))
+    said = "Where there is no line, recordings are too few for an interval."
+    assert said in few and said not in enough
+    assert [row[2:4] for row in json.loads(content_of(few))["tables"]["errors"]["rows"]] == [[None, None]] * 3

@@ -98,3 +98,10 @@ def test_scores_are_not_called_eers():
     text = "\n".join(lines(replace(report, findings=found)))
     assert "Without an expert: change of the mean score in nats" in text and "EER" not in text
     assert "change of the EER in points (bonafide: of the score)" in "\n".join(lines(report))
+
+
+def test_figures_of_few_recordings_have_no_interval():
+    report = analysed(2, 2, each=6)
+    text = "\n".join(lines(report))
+    assert " (too few)" in text and "–" not in text
+    assert "10 of each are needed" in " ".join(text.split())

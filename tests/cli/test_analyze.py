@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from molex_adapt.findings import (
@@ -62,6 +63,8 @@ def test_analyze_compares_two_generations(run, api, tmp_path):
     assert ran.status == 0 and api.last("compare")["arguments"] == (4, Path("data"))
     assert "20.0 → 5.0  -15.0 (-20.0 -10.0)" in ran.out and "old_one 30" in ran.out
     assert run("analyze", "--compare", 4, "--json").json["attacks"][0]["took"] == 0.4
+    api.answers["compare"] = Handovers(4, 5, ["new"], [], [replace(row, eer_ci=None)])
+    assert "20.0 → 5.0  -15.0 (too few)" in run("analyze", "data/", "--compare", 4).out
     assert run("analyze", "data/", "--compare", 4, "--out", tmp_path / "out").status == 2
     assert run("analyze", "data/", "--compare", 0).status == 2
 
