@@ -53,7 +53,8 @@ def health(
     """Idle experts and blocks, from (attacks, L, E) how often an expert is chosen, and has the largest gate."""
     dead = [name for at, name in enumerate(experts) if float(chosen[:, :, at].max(initial=0)) < _DEAD]
     settled = first.min(0).max(-1) >= _COLLAPSED
-    blocks = [int(at) + 1 for at in np.flatnonzero(settled)] if len(experts) > 1 else []
+    compared = len(experts) > 1 and len(first) > 1  # one kind of speech may have an expert of its own
+    blocks = [int(at) + 1 for at in np.flatnonzero(settled)] if compared else []
     return Health(dead, [name for name in unneeded if name not in dead], blocks)
 
 

@@ -33,8 +33,15 @@ def verdicts(
 
 
 def unneeded(ablation: Iterable[Ablation], experts: Sequence[str]) -> list[str]:
-    """Experts without which the EER of no attack rises beyond chance; none where no expert was switched off."""
-    tried = [item for item in ablation if item.heirs == "others" and item.eer_ci is not None]
+    """Experts without which the EER of no attack rises beyond chance; none where no attack could tell.
+
+    An attack tells where it has an interval; the null control is none.
+    """
+    tried = [
+        item
+        for item in ablation
+        if item.heirs == "others" and item.eer_ci is not None and item.attack != NULL_DOMAIN
+    ]
     needed = {item.expert for item in tried if item.eer_ci is not None and item.eer_ci[0] > 0}
     return [name for name in experts if name not in needed] if tried else []
 

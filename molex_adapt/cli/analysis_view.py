@@ -286,7 +286,7 @@ def _closing(found: Findings) -> list[RenderableType]:
             )
         )
     if found.health is not None:
-        parts = {"dead": found.health.dead, "needed by no attack": found.health.unneeded}
+        parts = {"dead": found.health.dead, "that no attack measured here needs": found.health.unneeded}
         lines += [Text(f"Experts {what}: {', '.join(names)}") for what, names in parts.items() if names]
         if found.health.collapsed:
             lines.append(

@@ -11,6 +11,7 @@ import torch
 
 from molex_adapt import metrics
 from molex_adapt.analysis import Corpus, Observed, Tally, conclude
+from molex_adapt.analysis.depth import health
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.verdict import MISSED, unneeded, verdicts
 from molex_adapt.cli.output import to_json
@@ -146,6 +147,21 @@ def test_too_few_recordings_of_either_class_have_no_interval_and_no_verdict(few,
     json.loads(to_json(report.as_dict()))
     ten = conclude(*seen({"buzz": (3.0, 0.0, 3.0)}, few=dict.fromkeys(few, 10)), EXPERTS).findings
     assert ten.errors["buzz"].eer_ci is not None and ten.verdict_on("buzz").kind == "caught"
+
+
+def test_only_attacks_that_can_tell_say_which_experts_are_unneeded():
+    def found(name: str, count: int) -> list[str]:
+        observed, corpus = seen({name: (0.0, 0.0, 0.0)}, few={name: count})
+        return unneeded(Parts(observed, corpus, EXPERTS).ablation(), EXPERTS)
+
+    assert found("buzz", 10) == EXPERTS
+    assert found("buzz", 9) == found("null", 60) == []
+
+
+def test_a_block_with_one_expert_for_one_kind_of_speech_has_not_collapsed():
+    always = np.array([[[1.0, 0.0]]])
+    assert health(always, always, EXPERTS, []).collapsed == []
+    assert health(np.tile(always, (2, 1, 1)), np.tile(always, (2, 1, 1)), EXPERTS, []).collapsed == [1]
 
 
 def test_a_control_of_few_recordings_is_no_fault():

@@ -105,3 +105,11 @@ def test_figures_of_few_recordings_have_no_interval():
     text = "\n".join(lines(report))
     assert " (too few)" in text and "–" not in text
     assert "10 of each are needed" in " ".join(text.split())
+
+
+def test_what_no_attack_needs_is_said_of_those_that_were_measured():
+    report = analysed(3, 2)
+    assert report.findings.health.unneeded == ["expert_02"]
+    assert "Experts that no attack measured here needs: expert_02" in " ".join(
+        " ".join(lines(report)).split()
+    )
