@@ -119,7 +119,7 @@ def _must_not_differ(observed: Observed, corpus: Corpus) -> dict[str, tuple[Kept
 
 def _remarks(findings: Findings) -> list[str]:
     lines = _told_apart(
-        [item for item in findings.controls if item.p <= _BEYOND_CHANCE], len(findings.controls)
+        [item for item in findings.controls if item.p_corrected < _BEYOND_CHANCE], len(findings.controls)
     )
     control = findings.errors.get(NULL_DOMAIN)
     if control is not None and control.eer_ci is not None:
@@ -138,12 +138,12 @@ def _told_apart(found: Sequence[Distance], tested: int) -> list[str]:
     """A line for each of a few; of many one line, which names the furthest."""
     if len(found) > _MOST_NAMED:
         most = max(found, key=lambda item: item.distance)
-        furthest = f"{most.one} furthest (distance {most.distance:.3f}, p = {most.p:.3f})"
+        furthest = f"{most.one} furthest (distance {most.distance:.3f}, p = {most.p_corrected:.3f})"
         return [
             f"{len(found)} of {tested} controls are told apart, {furthest}: experts listen to the condition"
         ]
     return [
-        f"{item.one} is routed differently from {item.other} (distance {item.distance:.3f}, p = {item.p:.3f}): "
-        "experts listen to the condition"
+        f"{item.one} is routed differently from {item.other} (distance {item.distance:.3f}, "
+        f"p = {item.p_corrected:.3f}): experts listen to the condition"
         for item in found
     ]

@@ -197,7 +197,8 @@ def _points(change: float, interval: tuple[float, float] | None) -> Text:
 
 def _alike(found: Findings) -> list[RenderableType]:
     lines: list[RenderableType] = []
-    same = sorted((item for item in found.distances if item.p_corrected > _ALIKE), key=lambda item: -item.p)
+    same = [item for item in found.distances if item.p_corrected >= _ALIKE]
+    same.sort(key=lambda item: (-item.p_corrected, -item.p))
     if found.distances:
         told = len(found.distances) - len(same)
         pooled = ", all conditions together" if found.within else ""
@@ -210,21 +211,18 @@ def _alike(found: Findings) -> list[RenderableType]:
 
 
 def _pair(what: str, item: Distance) -> Text:
-    style = "red" if what == "control" and item.p <= _ALIKE else ""
-    return Text(
-        f"{what}: {item.one} and {item.other}, distance {item.distance:.2f}, p = {item.p:.3f}", style=style
-    )
+    style = "red" if what == "control" and item.p_corrected < _ALIKE else ""
+    return Text(f"{what}: {item.one} and {item.other}, {_distance(item)}", style=style)
 
 
 def _controls(found: Sequence[Distance]) -> list[RenderableType]:
     """What must not differ: all of a few; of many, as conditions drawn at random make, how many do, and which most."""
     if len(found) <= _MOST_LISTED:
         return [_pair("control", item) for item in found]
-    apart = sorted((item for item in found if item.p <= _ALIKE), key=lambda item: (item.p, -item.distance))
-    said = (
-        f"Controls told apart: {len(apart)} of {len(found)} (p < 0.05; by chance {_ALIKE * len(found):.0f})"
-    )
-    return [Text(said), *_first([_pair("control", item) for item in apart])]
+    apart = [item for item in found if item.p_corrected < _ALIKE]
+    apart.sort(key=lambda item: (item.p_corrected, -item.distance))
+    said = Text(f"Controls told apart: {len(apart)} of {len(found)} (p < 0.05, corrected)")
+    return [said, *_first([_pair("control", item) for item in apart])]
 
 
 def _first(found: Sequence[Text]) -> list[RenderableType]:
@@ -248,16 +246,21 @@ def _within(found: Sequence[Within]) -> list[RenderableType]:
         lines.append(
             Text(f"Further apart than conditions are (channel effect {found[0].channel:.2f}): {beyond}")
         )
-    small = sorted((item for item in found if not item.beyond_channel), key=lambda item: -item.p)
+    small = [item for item in found if not item.beyond_channel]
+    small.sort(key=lambda item: (-item.p_corrected, -item.p))
     if found[0].channel is None:
         small = [item for item in small if item not in apart]
     words = ["no further" if item in apart else "not apart" for item in small]
     return lines + _first(
         [
-            Text(f"{word}: {item.attack}, {item.condition}, distance {item.distance:.2f}, p = {item.p:.3f}")
+            Text(f"{word}: {item.attack}, {item.condition}, {_distance(item)}")
             for word, item in zip(words, small, strict=True)
         ]
     )
+
+
+def _distance(item: Distance | Within) -> str:
+    return f"distance {item.distance:.2f}, p = {item.p_corrected:.3f}"
 
 
 def _by_block(report: Analysis) -> list[RenderableType]:

@@ -11,6 +11,7 @@ import torch
 
 from molex_adapt import metrics
 from molex_adapt.analysis import Corpus, Observed, Tally, conclude
+from molex_adapt.analysis.analyse import _remarks
 from molex_adapt.analysis.depth import health
 from molex_adapt.analysis.parts import Parts
 from molex_adapt.analysis.verdict import MISSED, unneeded, verdicts
@@ -162,6 +163,15 @@ def test_a_block_with_one_expert_for_one_kind_of_speech_has_not_collapsed():
     always = np.array([[[1.0, 0.0]]])
     assert health(always, always, EXPERTS, []).collapsed == []
     assert health(np.tile(always, (2, 1, 1)), np.tile(always, (2, 1, 1)), EXPERTS, []).collapsed == [1]
+
+
+def test_a_control_is_told_apart_by_the_corrected_p_value():
+    findings = conclude(*seen({"null": (0.0, 0.0, 0.0)}), EXPERTS).findings
+    (control,) = findings.controls
+    by_chance = replace(findings, controls=[replace(control, p=0.04, p_corrected=0.08)])
+    assert not any("routed differently" in line for line in _remarks(by_chance))
+    apart = replace(findings, controls=[replace(control, p=0.02, p_corrected=0.04)])
+    assert "p = 0.040): experts listen" in _remarks(apart)[0]
 
 
 def test_a_control_of_few_recordings_is_no_fault():

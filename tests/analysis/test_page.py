@@ -345,3 +345,10 @@ def test_a_page_says_where_recordings_are_too_few_for_an_interval():
     said = "Where there is no line, recordings are too few for an interval."
     assert said in few and said not in enough
     assert [row[2:4] for row in json.loads(content_of(few))["tables"]["errors"]["rows"]] == [[None, None]] * 3
+
+
+def test_a_control_has_the_corrected_p_value():
+    report = analysed(2, 2)
+    (control, *_) = report.findings.controls
+    found = replace(report.findings, controls=[replace(control, p=0.04, p_corrected=0.08)])
+    assert "p = 0.080 (corrected)." in page(replace(report, findings=found))

@@ -95,11 +95,12 @@ def test_what_only_the_condition_changes_is_no_difference_of_an_attack(channel):
 def test_many_controls_that_are_told_apart_have_one_remark(channel):
     (control,) = channel.findings.controls[:1]
     few, many = (
-        [replace(control, one=f"c{at}", distance=at / 10, p=0.01) for at in range(n)] for n in (3, 4)
+        [replace(control, one=f"c{at}", distance=at / 10, p_corrected=0.01) for at in range(n)]
+        for n in (3, 4)
     )
-    said = _remarks(replace(channel.findings, controls=[*few, replace(control, p=0.5)]))
+    said = _remarks(replace(channel.findings, controls=[*few, replace(control, p_corrected=0.5)]))
     assert [line.split()[0] for line in said[:3]] == ["c0", "c1", "c2"]
-    said = _remarks(replace(channel.findings, controls=[*many, replace(control, p=0.5)]))
+    said = _remarks(replace(channel.findings, controls=[*many, replace(control, p_corrected=0.5)]))
     assert said[0].startswith("4 of 5 controls are told apart, c3 furthest (distance 0.300, p = 0.010)")
     assert not any("is routed differently" in line for line in said)
 

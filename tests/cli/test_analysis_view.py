@@ -74,16 +74,17 @@ def test_what_matters_is_told_in_sentences():
 def test_of_many_controls_those_told_apart_are_listed():
     report = analysed(3, 4)
     (control,) = report.findings.controls[:1]
-    many = [replace(control, one=f"bonafide, c{at}", distance=at / 100, p=0.9) for at in range(60)]
-    many[7] = replace(many[7], p=0.001)
-    many[9] = replace(many[9], p=0.04)
+    many = [replace(control, one=f"bonafide, c{at}", distance=at / 100, p_corrected=0.9) for at in range(60)]
+    many[5] = replace(many[5], p=0.02, p_corrected=0.3)
+    many[7] = replace(many[7], p=0.001, p_corrected=0.01)
+    many[9] = replace(many[9], p=0.001, p_corrected=0.04)
     shown = " ".join(
         " ".join(lines(replace(report, findings=replace(report.findings, controls=many)))).split()
     )
-    assert "Controls told apart: 2 of 60 (p < 0.05; by chance 3)" in shown
-    assert "control: bonafide, c7 and bonafide, distance 0.07, p = 0.001 control: bonafide, c9 and" in shown
+    assert "Controls told apart: 2 of 60 (p < 0.05, corrected)" in shown
+    assert "control: bonafide, c7 and bonafide, distance 0.07, p = 0.010 control: bonafide, c9 and" in shown
     assert shown.count("control:") == 2
-    all_apart = [replace(item, p=0.01) for item in many]
+    all_apart = [replace(item, p_corrected=0.01) for item in many]
     shown = " ".join(
         " ".join(lines(replace(report, findings=replace(report.findings, controls=all_apart)))).split()
     )
@@ -113,3 +114,16 @@ def test_what_no_attack_needs_is_said_of_those_that_were_measured():
     assert "Experts that no attack measured here needs: expert_02" in " ".join(
         " ".join(lines(report)).split()
     )
+
+
+def test_every_p_value_is_the_corrected_one():
+    report = analysed(3, 4)
+    found = report.findings
+    tests = {
+        name: [replace(item, p=0.0412, p_corrected=0.0824) for item in getattr(found, name)]
+        for name in ("distances", "controls", "within")
+    }
+    shown = "\n".join(lines(replace(report, findings=replace(found, **tests))))
+    assert "p = 0.041" not in shown and "Routed apart: 0 of 15 pairs (p < 0.05, corrected)" in shown
+    assert all(f"{word}: " in shown for word in ("not apart", "control"))
+    assert shown.count("p = 0.082") >= 10
