@@ -109,22 +109,27 @@ def _ablation_map(report: Analysis, data: Any) -> Drawing | None:
         return None
     most = max(0.01, *(abs(item.eer_change or 0.0) for item in changes))
     scale = alt.Scale(scheme="blueorange", domain=[-most, most], domainMid=0)
-    chart = (
+    base = (
         alt.Chart(data)
         .transform_filter("datum.gates_to == 'others' && isValid(datum.eer_change)")
-        .mark_rect()
         .encode(
             x=alt.X("expert:N", sort=report.experts, title="expert", axis=alt.Axis(labelAngle=-60)),
             y=alt.Y("attack:N", sort=report.attacks, title=None),
-            color=alt.Color("eer_change:Q", scale=scale, title="EER", legend=alt.Legend(format="+.0%")),
-            tooltip=["attack:N", "expert:N", alt.Tooltip("eer_change:Q", format="+.1%")],
-        )
-        .properties(
-            width=_wide(len(report.experts)), height=height_of(len({item.attack for item in changes}))
+            tooltip=["attack:N", "expert:N", alt.Tooltip("eer_change:Q", format="+.1%"), "certain:N"],
         )
     )
-    says = "How much the EER rises (orange) or falls (blue) when an expert is switched off and the others take over."
-    return Drawing("needed", "Which experts are needed", says, chart, "ablation")
+    colour = alt.Color("eer_change:Q", scale=scale, title="EER", legend=alt.Legend(format="+.0%"))
+    stars = base.transform_filter("isValid(datum.certain)").mark_text(
+        text="*", color="white", stroke="black", strokeWidth=0.7, fontSize=22, dy=6
+    )
+    chart = alt.layer(base.mark_rect().encode(color=colour), stars).properties(
+        width=_wide(len(report.experts)), height=height_of(len({item.attack for item in changes}))
+    )
+    says = (
+        "How much the EER rises (orange) or falls (blue) when an expert is switched off and the others take over. A * "
+        "marks what is certain among all attacks and experts; the rest can be chance."
+    )
+    return Drawing("needed", "EER without each expert", says, chart, "ablation")
 
 
 def _tree(report: Analysis) -> Drawing | None:

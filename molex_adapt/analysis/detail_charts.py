@@ -16,7 +16,8 @@ _HEIRS = ["others take over", "nobody takes over"]
 
 _SAYS = {
     "blocks": "The brighter, the larger the mean gate.",
-    "ablation": "Bars to the right: the EER rises without the expert, so it is needed. Lines are 95 % intervals.",
+    "ablation": "Bars to the right: the EER rises without the expert. Lines are 95 % intervals of each bar by itself: "
+    "an expert may be needed only where its line stays right of 0; a * marks what is certain among all.",
     "scores": "Where the two overlap, recordings are taken for the wrong kind. The dashed line is the threshold.",
     "det": "Bona fide speech refused against spoofed speech accepted, at every threshold; lower is better.",
 }
@@ -83,7 +84,8 @@ def ablation_bars(report: Analysis, data: Any) -> Any:
         tooltip=["expert:N", "heirs:N", "points:Q", "low:Q", "high:Q"],
     )
     lines = base.mark_rule(strokeWidth=1.5, color=GREY).encode(x="low:Q", x2="high:Q")
-    return alt.layer(bars, lines).properties(width=260, height=max(80, 18 * len(report.experts)))
+    stars = base.mark_text(fontSize=16, dx=8, dy=4).encode(x="high:Q", text="star:N")
+    return alt.layer(bars, lines, stars).properties(width=260, height=max(80, 18 * len(report.experts)))
 
 
 def score_histogram(report: Analysis, data: Any) -> Any:

@@ -71,7 +71,7 @@ _ERRORS = (
 _USAGE = ("attack", "expert", "gate", "before_top_k", "selected", "top_1", "utterances")
 _ABLATION = (
     *("attack", "expert", "gates_to", "eer_change", "eer_low", "eer_high", "score_change", "score_low"),
-    *("score_high", "moved", "utterances"),
+    *("score_high", "moved", "utterances", "together_low", "together_high", "certain"),
 )
 _DISTANCE = (
     "one",
@@ -133,7 +133,9 @@ def _ablation(report: Analysis) -> Iterable[Sequence[Value]]:
     for item in report.findings.ablation:
         rates = item.eer_change, *(item.eer_ci or (None, None))
         scores = item.score_change, *item.score_ci, item.moved
-        yield item.attack, item.expert, item.heirs, *rates, *scores, item.utterances
+        together = item.eer_ci_together or (None, None)
+        certain = "rises" if item.is_needed else "falls" if item.is_harmful else None
+        yield item.attack, item.expert, item.heirs, *rates, *scores, item.utterances, *together, certain
 
 
 def _moved(report: Analysis) -> Iterable[Sequence[Value]]:

@@ -92,7 +92,7 @@
     if (key === "ablation") {
       return records("ablation").filter((row) => row.attack === attack && row.eer_low !== null).map((row) => ({
         expert: row.expert, heirs: row.gates_to === "others" ? "others take over" : "nobody takes over",
-        points: 100 * row.eer_change, low: 100 * row.eer_low, high: 100 * row.eer_high,
+        points: 100 * row.eer_change, low: 100 * row.eer_low, high: 100 * row.eer_high, star: row.certain === null ? "" : "*",
       }));
     }
     return content[key][attack] || [];

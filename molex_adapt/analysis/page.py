@@ -28,7 +28,7 @@ _PERCENT = {
     *("eer", "eer_low", "eer_high", "without_experts", "readout_alone", "experts_change", "change_low"),
     *("change_high", "gate", "before_top_k", "selected", "top_1", "share", "eer_change", "before", "after"),
 }
-_LEFT_OUT = {"score_low", "score_high", "moved", "utterances", "sentence"}
+_LEFT_OUT = {"score_low", "score_high", "moved", "utterances", "sentence", "together_low", "together_high"}
 """Columns that the files have and the page does without, for its weight and width."""
 
 

@@ -6,8 +6,9 @@ Shapes: N recordings, S of them with every expert switched off, R resamples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,8 @@ from molex_adapt.metrics.resampling import Groups, draw_sources
 
 Floats: TypeAlias = NDArray[np.float64]
 
+_TAIL = 0.025
+"""Of a distribution on either side of an interval."""
 _RESAMPLES = 300
 """Fewer than for an evaluation: there are as many intervals as attacks times experts, and their ends need no third
 digit."""
@@ -51,7 +54,7 @@ class Parts:
             rows = np.flatnonzero(self._is(name)[at])
             if rows.size:
                 found += self._switched_off(name, rows, real if name != BONA_FIDE else None)
-        return found
+        return held_together(found)
 
     def moved(self) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Shares of the movement of each attack's scores: by expert, and by the readout."""
@@ -147,6 +150,26 @@ class Parts:
             )
             for number, ((expert, heirs), rate) in enumerate(zip(pairs, rates, strict=True))
         ]
+
+
+def held_together(found: Sequence[Ablation]) -> list[Ablation]:
+    """The same with intervals that hold for all attacks and experts together.
+
+    Intervals of 95 % are stretched to Bonferroni's level as those of a normal distribution are: resamples are too few
+    to have such tails.
+    """
+    pairs = sum(item.eer_ci is not None and item.heirs == HEIRS[0] for item in found)
+    normal = NormalDist()
+    stretch = normal.inv_cdf(1 - _TAIL / max(1, pairs)) / normal.inv_cdf(1 - _TAIL)
+    return [replace(item, eer_ci_together=_stretched(item, stretch)) for item in found]
+
+
+def _stretched(item: Ablation, stretch: float) -> Interval | None:
+    if item.eer_change is None or item.eer_ci is None:
+        return None
+    low, high = item.eer_ci
+    reach = stretch * (high - low) / 2
+    return min(low, item.eer_change - reach), max(high, item.eer_change + reach)
 
 
 def paired_errors(older: Observed, newer: Observed, corpus: Corpus) -> dict[str, dict[str, Any]]:

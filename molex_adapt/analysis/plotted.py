@@ -31,7 +31,8 @@ def ablation_rows(report: Analysis, name: str) -> Records:
             points, low, high = (round(100 * rate, 2) for rate in (item.eer_change, *item.eer_ci))
             heirs = "others take over" if item.heirs == "others" else "nobody takes over"
             row: dict[str, str | float] = {"speech": name, "expert": item.expert, "heirs": heirs}
-            found.append(row | {"points": points, "low": low, "high": high})
+            star = "*" if item.is_needed or item.is_harmful else ""
+            found.append(row | {"points": points, "low": low, "high": high, "star": star})
     return found
 
 

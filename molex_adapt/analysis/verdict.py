@@ -42,17 +42,13 @@ def unneeded(ablation: Iterable[Ablation], experts: Sequence[str]) -> list[str]:
         for item in ablation
         if item.heirs == "others" and item.eer_ci is not None and item.attack != NULL_DOMAIN
     ]
-    needed = {item.expert for item in tried if item.eer_ci is not None and item.eer_ci[0] > 0}
+    needed = {item.expert for item in tried if item.is_needed}
     return [name for name in experts if name not in needed] if tried else []
 
 
 def _needed(attack: str, ablation: Sequence[Ablation]) -> list[Ablation]:
     """Experts that the others cannot stand in for, the one that is missed most first."""
-    found = [
-        item
-        for item in ablation
-        if item.attack == attack and item.heirs == "others" and item.eer_ci is not None and item.eer_ci[0] > 0
-    ]
+    found = [item for item in ablation if item.attack == attack and item.heirs == "others" and item.is_needed]
     return sorted(found, key=lambda item: -(item.eer_change or 0.0))
 
 
@@ -80,7 +76,7 @@ def _verdict(
         return AttackVerdict(attack, "shared", names, f"{attack}: shared by {_listed(names)}, {rate}")
     if errors.experts_ci[0] > 0:
         most = sorted(moved, key=lambda name: -moved[name])[:2]
-        said = f"shared by {_listed(most)}, {rate}; any one of them can be missing"
+        said = f"shared by {_listed(most)}, {rate}; no single one is certainly needed"
         return AttackVerdict(attack, "shared", most, f"{attack}: {said}")
     if errors.readout_alone is not None and errors.readout_alone < MISSED:
         first, last = (f"{100 * end:+.1f}" for end in errors.experts_ci)

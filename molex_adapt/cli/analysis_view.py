@@ -29,6 +29,7 @@ _READOUT = "the readout"
 _NO_EXPERT = "no expert"
 """Both beside experts, whose names have no spaces."""
 _MOST_LISTED = 8
+_STARRED = "* certain among all attacks and experts; other changes can be chance"
 _TOO_FEW = "too few"
 """Recordings for an interval."""
 
@@ -176,15 +177,17 @@ def _ablation(report: Analysis) -> list[RenderableType]:
         [_READOUT, *report.experts],
         lambda row, part: share_cell((found.moved[row] | {_READOUT: found.moved_by_readout[row]})[part]),
     )
-    return [*tables, *moved]
+    starred = any(item.is_needed or item.is_harmful for item in of.values())
+    note = [Text(_STARRED), Text()] if starred else []
+    return [*tables, *note, *moved]
 
 
 def _lost(item: Ablation) -> Text:
     if item.eer_change is None:
         return Text(f"{item.score_change:+.2f}", style="grey50")
-    low, high = item.eer_ci or (0.0, 0.0)
-    style = "bold red" if low > 0 else "green" if high < 0 else "grey50"
-    return Text(f"{100 * item.eer_change:+.1f}", style=style)
+    style = "bold red" if item.is_needed else "green" if item.is_harmful else "grey50"
+    star = "*" if item.is_needed or item.is_harmful else ""
+    return Text(f"{100 * item.eer_change:+.1f}{star}", style=style)
 
 
 def _points(change: float, interval: tuple[float, float] | None) -> Text:

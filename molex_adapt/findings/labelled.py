@@ -77,6 +77,19 @@ class Ablation:
     moved: float
     """Mean size of the change of a score, nats."""
     utterances: int
+    eer_ci_together: Interval | None = None
+    """Wider than `eer_ci`, so that in 95 of 100 analyses it holds for all attacks and experts together: of many
+    intervals, some lie beyond 0 by chance."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the EER rises without the expert, for certain among all that were switched off."""
+        return self.eer_ci_together is not None and self.eer_ci_together[0] > 0
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether it falls, as certainly."""
+        return self.eer_ci_together is not None and self.eer_ci_together[1] < 0
 
 
 @dataclass(frozen=True, slots=True)

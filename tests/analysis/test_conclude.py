@@ -13,7 +13,7 @@ from molex_adapt import metrics
 from molex_adapt.analysis import Corpus, Observed, Tally, conclude
 from molex_adapt.analysis.analyse import _remarks
 from molex_adapt.analysis.depth import health
-from molex_adapt.analysis.parts import Parts
+from molex_adapt.analysis.parts import Parts, held_together
 from molex_adapt.analysis.verdict import MISSED, unneeded, verdicts
 from molex_adapt.cli.output import to_json
 from molex_adapt.findings import Ablation, Errors
@@ -122,10 +122,26 @@ def test_what_is_missed_is_nobodys():
 
 def test_the_control_gets_no_verdict():
     rates = Errors(0.1, (0.0, 0.2), 0.4, None, 0.3, (0.1, 0.5), -1.0, 100, 50)
-    lost = Ablation("buzz", "one", "others", 0.3, (0.1, 0.5), 1.0, (0.5, 1.5), 1.0, 50)
+    lost = Ablation("buzz", "one", "others", 0.3, (0.1, 0.5), 1.0, (0.5, 1.5), 1.0, 50, (0.05, 0.55))
     found = verdicts({"buzz": rates, "null": rates}, [lost], {"buzz": {"one": 1.0}, "null": {"one": 1.0}})
     assert [(item.attack, item.kind) for item in found] == [("buzz", "caught")]
     assert rates.eer < MISSED
+
+
+def test_an_expert_is_needed_where_that_holds_for_all_attacks_and_experts_together():
+    weak = Ablation("buzz", "one", "others", 0.05, (0.005, 0.095), 1.0, (0.5, 1.5), 1.0, 50)
+    strong = replace(weak, eer_change=0.2, eer_ci=(0.1, 0.3))
+    unknown = replace(weak, eer_change=None, eer_ci=None)
+    (alone,) = held_together([weak])
+    assert alone.eer_ci_together == pytest.approx((0.005, 0.095)) and alone.is_needed
+    first, second, last, *_ = held_together([weak, strong, unknown, *[weak] * 70])
+    low, high = first.eer_ci_together
+    assert low < 0 < 0.095 < high and high - low == pytest.approx(0.09 * 3.39 / 1.96, rel=0.01)
+    assert (first.is_needed, second.is_needed, last.is_needed) == (False, True, False)
+    assert last.eer_ci_together is None
+    assert unneeded([first], EXPERTS) == EXPERTS and unneeded([second], EXPERTS) == ["two"]
+    (harmful,) = held_together([replace(weak, eer_change=-0.2, eer_ci=(-0.3, -0.1))])
+    assert harmful.is_harmful and not harmful.is_needed
 
 
 @pytest.mark.parametrize(

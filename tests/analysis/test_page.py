@@ -14,6 +14,7 @@ import pytest
 from molex_adapt.analysis import parts, probe, profiles
 from molex_adapt.analysis.flat import DomainChange
 from molex_adapt.analysis.page import LARGEST_BYTES, page
+from molex_adapt.analysis.plotted import ablation_rows
 from molex_adapt.analysis.preface import Preface, Statement
 from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.reports import Change, Comparison
@@ -352,3 +353,16 @@ def test_a_control_has_the_corrected_p_value():
     (control, *_) = report.findings.controls
     found = replace(report.findings, controls=[replace(control, p=0.04, p_corrected=0.08)])
     assert "p = 0.080 (corrected)." in page(replace(report, findings=found))
+
+
+def test_a_star_marks_what_is_certain_of_an_expert():
+    report = analysed(2, 2)
+    text = page(report)
+    table = json.loads(content_of(text))["tables"]["ablation"]
+    certain = table["columns"].index("certain")
+    assert {row[1] for row in table["rows"] if row[0] == "attack_00" and row[certain] == "rises"} == {
+        "expert_00"
+    }
+    assert "EER without each expert" in text and "Which experts are needed" not in text
+    assert "so it is needed" not in text and "holds for all attacks and experts together" in text
+    assert [row["star"] for row in ablation_rows(report, "attack_00")] == ["*", "", "", ""]

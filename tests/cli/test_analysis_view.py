@@ -127,3 +127,14 @@ def test_every_p_value_is_the_corrected_one():
     assert "p = 0.041" not in shown and "Routed apart: 0 of 15 pairs (p < 0.05, corrected)" in shown
     assert all(f"{word}: " in shown for word in ("not apart", "control"))
     assert shown.count("p = 0.082") >= 10
+
+
+def test_what_is_certain_of_an_expert_has_a_star_and_not_colour_alone():
+    report = analysed(2, 2)
+    shown = lines(report)
+    row = next(line for line in shown if line.split()[:1] == ["attack_00"] and "*" in line)
+    assert row.split()[1].endswith("*") and not row.split()[2].endswith("*")
+    assert any(line.startswith("* certain among all attacks and experts") for line in shown)
+    chance = [replace(item, eer_ci_together=(-1.0, 1.0)) for item in report.findings.ablation]
+    shown = lines(replace(report, findings=replace(report.findings, ablation=chance)))
+    assert not any("*" in line for line in shown)
