@@ -18,7 +18,8 @@ _SAYS = {
     "blocks": "The brighter, the larger the mean gate.",
     "ablation": "Bars to the right: the EER rises without the expert. Lines are 95 % intervals of each bar by itself: "
     "an expert may be needed only where its line stays right of 0; a * marks what is certain among all.",
-    "scores": "Where the two overlap, recordings are taken for the wrong kind. The dashed line is the threshold.",
+    "scores": "The dashed line is the threshold: spoofed speech right of it passes, real speech left of it is refused. "
+    "The outermost bins hold all beyond.",
     "det": "Bona fide speech refused against spoofed speech accepted, at every threshold; lower is better.",
 }
 

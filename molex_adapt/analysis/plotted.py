@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias
 
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.findings import Clustering
+from molex_adapt.plots.drawing import outlined
 from molex_adapt.reports import Analysis
 
 Records: TypeAlias = list[dict[str, str | float]]
@@ -43,12 +45,15 @@ def score_rows(report: Analysis, name: str) -> Records:
         return []
     found: Records = []
     for kind, label in ((name, "this attack"), (BONA_FIDE, "bona fide")):
-        counts = curves.counts.get(kind, [])
+        counts = curves.counts.get(kind)
+        if counts is None:
+            continue
         total = sum(counts) or 1
-        for low, high, count in zip(curves.edges, curves.edges[1:], counts, strict=False):
-            share = round(count / total / (high - low), 4)
+        widths = [high - low for low, high in pairwise(curves.edges)]
+        shares = [count / total / width for count, width in zip(counts, widths, strict=True)]
+        for score, share in outlined(curves.edges, shares):
             found.append(
-                {"speech": name, "kind": label, "score": round((low + high) / 2, 3), "density": share}
+                {"speech": name, "kind": label, "score": round(score, 3), "density": round(share, 4)}
             )
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,16 @@ class Drawing:
 
 _SCALE = 2.0
 """Pixels of a picture for one of the page."""
+
+
+def outlined(edges: Sequence[float], heights: Sequence[float]) -> list[tuple[float, float]]:
+    """The middles of a histogram's bins with their heights, and its two ends.
+
+    Steps change half-way between two points, so that without the ends the outermost bins are half as wide.
+    """
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
+    points = list(zip(middles, heights, strict=True))
+    return [(edges[0], heights[0]), *points, (edges[-1], heights[-1])] if points else []
 
 
 def height_of(rows: int) -> int:

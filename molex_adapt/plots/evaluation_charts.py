@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from molex_adapt.metrics import ASVSPOOF5, EvaluationCurves
-from molex_adapt.plots.drawing import BLUE, DASHES, GREY, ORANGE, PALETTE, deviate_axis
+from molex_adapt.plots.drawing import BLUE, DASHES, GREY, ORANGE, PALETTE, deviate_axis, outlined
 from molex_adapt.reports import EvaluationReport
 
 _SIZE = 420
@@ -169,9 +169,12 @@ def _scores(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
     bins = list(zip(curves.edges, curves.edges[1:], strict=False))
     counts = {"bona fide": curves.bona_fide, "spoofed": curves.spoof}
     values = [
-        {"kind": kind, "score": (low + high) / 2, "density": count / sum(own) / (high - low)}
+        {"kind": kind, "score": score, "density": density}
         for kind, own in counts.items()
-        for (low, high), count in zip(bins, own, strict=True)
+        for score, density in outlined(
+            curves.edges,
+            [count / sum(own) / (high - low) for (low, high), count in zip(bins, own, strict=True)],
+        )
     ]
     colour = alt.Color("kind:N", title=None, scale=alt.Scale(domain=list(counts), range=[BLUE, ORANGE]))
     base = alt.Chart(alt.Data(values=values)).encode(

@@ -14,7 +14,7 @@ import pytest
 from molex_adapt.analysis import parts, probe, profiles
 from molex_adapt.analysis.flat import DomainChange
 from molex_adapt.analysis.page import LARGEST_BYTES, page
-from molex_adapt.analysis.plotted import ablation_rows
+from molex_adapt.analysis.plotted import ablation_rows, score_rows
 from molex_adapt.analysis.preface import Preface, Statement
 from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.reports import Change, Comparison
@@ -366,3 +366,20 @@ def test_a_star_marks_what_is_certain_of_an_expert():
     assert "EER without each expert" in text and "Which experts are needed" not in text
     assert "so it is needed" not in text and "holds for all attacks and experts together" in text
     assert [row["star"] for row in ablation_rows(report, "attack_00")] == ["*", "", "", ""]
+
+
+def test_a_histogram_reaches_its_ends_and_its_caption_says_what_the_threshold_does():
+    report = analysed(2, 2)
+    curves = report.findings.curves
+    rows = [row for row in score_rows(report, "attack_00") if row["kind"] == "this attack"]
+    assert [row["score"] for row in (rows[0], rows[-1])] == [
+        round(edge, 3) for edge in (curves.edges[0], curves.edges[-1])
+    ]
+    assert [rows[0]["density"], rows[-1]["density"]] == [rows[1]["density"], rows[-2]["density"]]
+    assert len(rows) == len(curves.counts["attack_00"]) + 2
+    lone = replace(curves, counts={"attack_00": curves.counts["attack_00"]})
+    of_one = score_rows(replace(report, findings=replace(report.findings, curves=lone)), "attack_00")
+    assert {row["kind"] for row in of_one} == {"this attack"}
+    text = page(report)
+    assert "spoofed speech right of it passes, real speech left of it is refused" in text
+    assert "recordings are taken for the wrong kind" not in text

@@ -114,3 +114,12 @@ def test_what_is_not_installed_is_said_with_the_option(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RecipeError, match=r"altair and vl_convert.*or leave out --plots"):
         check_plots_folder(tmp_path / "out")
+
+
+def test_the_outermost_bins_of_a_histogram_are_as_wide_as_the_others(report):
+    curves = report.curves
+    scores = next(plot for plot in evaluation_plots(report, curves) if plot.name == "scores")
+    drawn = scores.chart.to_dict()["layer"][0]["data"]["values"]
+    own = [row for row in drawn if row["kind"] == "bona fide"]
+    assert (own[0]["score"], own[-1]["score"]) == (curves.edges[0], curves.edges[-1])
+    assert (own[0]["density"], own[-1]["density"]) == (own[1]["density"], own[-2]["density"])
