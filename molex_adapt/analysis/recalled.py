@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.observe import held
@@ -21,6 +24,8 @@ from molex_adapt.reports import Analysis
 
 DRAWS = 64
 """Of each class of a domain."""
+_SAME = 0.02
+"""Distance of two copies of one recording at most, as a share of their norm."""
 
 
 @torch.no_grad()
@@ -33,11 +38,12 @@ def analyse_recalled(
 
     Args:
         detector: with experts.
-        features: as they are; may be empty.
+        features: as they are; may be empty. What several domains keep of one recording counts once.
         remembered: by domain.
         seed: decides the draws.
     """
     drawn = [(name, each) for domain, item in remembered.items() for name, each in _classes(domain, item)]
+    features = features.pick(_once(features))
     corpus = _corpus(features, [name for name, _ in drawn])
     mixture, device = detector.mixture, detector.device
     tally = Tally.empty(len(corpus.rows), len(mixture.routers), len(mixture.names), device)
@@ -53,7 +59,27 @@ def analyse_recalled(
         mask = torch.ones(DRAWS, 1, dtype=torch.bool, device=device)
         tally.add(routings, mask, send(rows[at : at + DRAWS], device))
         at += DRAWS
-    return shares(tally, corpus, mixture.names)
+    found = shares(tally, corpus, mixture.names)
+    draws = {name: DRAWS * count for name, count in Counter(name for name, _ in drawn).items()}
+    heard = {name: count - draws.get(name, 0) for name, count in found.utterances.items()}
+    return replace(found, utterances=heard, drawn=draws)
+
+
+def _once(features: Features) -> list[int]:
+    """Indices of all recordings, each once: domains keep the same bona fide speech.
+
+    Such copies differ by what other batches and half precision make of them; two takes of a source differ by far more.
+    """
+    found: dict[tuple[str, str | None, int], list[int]] = {}
+    for at, clip in enumerate(features.clips):
+        alike = found.setdefault((features.sources[at], features.attacks[at], len(clip)), [])
+        if not any(_is_same(clip, features.clips[other]) for other in alike):
+            alike.append(at)
+    return sorted(at for kept in found.values() for at in kept)
+
+
+def _is_same(clip: Tensor, other: Tensor) -> bool:
+    return bool((clip.float() - other.float()).norm() <= _SAME * clip.float().norm())
 
 
 def _classes(domain: str, remembered: Remembered) -> list[tuple[str, Gaussian]]:

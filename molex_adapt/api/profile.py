@@ -23,6 +23,8 @@ def profile_of(report: Analysis) -> dict[str, Any]:
         "entropy_bits": report.entropy_bits,
         "utterances": report.utterances,
     }
+    if report.drawn:
+        parts["drawn"] = report.drawn
     if len(report.attacks) * report.blocks * len(report.experts) <= MOST_FIGURES:
         parts["usage_by_block"] = report.usage_by_block
     found: dict[str, Any] = _rounded(parts)
@@ -44,8 +46,15 @@ def stored_analysis(record: GenerationRecord) -> Analysis | None:
         blocks=len(by_block[attacks[0]]),
         generation=record.number,
         threshold=record.threshold,
+        drawn=_counts(profile.get("drawn")),
         **parts,
     )
+
+
+def _counts(kept: Any) -> dict[str, int]:
+    """Empty where a record keeps none, or something else."""
+    known = isinstance(kept, Mapping) and all(type(count) is int for count in kept.values())
+    return dict(kept) if known else {}
 
 
 _PARTS = (

@@ -54,7 +54,7 @@ def share_tables(title: str, report: Analysis) -> list[Table]:
 
     One more column has what the frozen base keeps, where that is anything.
     """
-    counts = {name: str(count) for name, count in report.utterances.items()}
+    counts = {name: _counted(report, name) for name in report.utterances}
     kept = report.frozen_base
     return _paged(
         title,
@@ -63,6 +63,13 @@ def share_tables(title: str, report: Analysis) -> list[Table]:
         lambda row, part: share_cell(kept[row] if part == _NO_EXPERT else report.usage[row][part]),
         ("n", counts),
     )
+
+
+def _counted(report: Analysis, name: str) -> str:
+    """How many recordings, and draws where there are none or beside them."""
+    count, drawn = report.utterances[name], report.drawn.get(name, 0)
+    parts = [str(count)] if count or not drawn else []
+    return " + ".join([*parts, *([f"{drawn} drawn"] if drawn else [])])
 
 
 def share_cell(share: float) -> Text:

@@ -33,7 +33,9 @@ class Analysis:
     """How often each expert is among the top k."""
     entropy_bits: dict[str, float] = field(default_factory=dict)
     utterances: dict[str, int] = field(default_factory=dict)
-    """How many each row was averaged over."""
+    """How many recordings each row was averaged over."""
+    drawn: dict[str, int] = field(default_factory=dict)
+    """Beside them, draws from the routing statistics of domains of which no recordings are kept."""
     generation: int | None = None
     failed: tuple[Failed, ...] = ()
     remarks: list[str] = field(default_factory=list)

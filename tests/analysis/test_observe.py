@@ -10,10 +10,17 @@ import pytest
 import soundfile
 import torch
 
-from molex_adapt.analysis import Corpus, analyse_table, corpus, observe_features, observe_table
+from molex_adapt.analysis import (
+    Corpus,
+    analyse_recalled,
+    analyse_table,
+    corpus,
+    observe_features,
+    observe_table,
+)
 from molex_adapt.data import read
 from molex_adapt.errors import ExpertError
-from molex_adapt.features import extract, logits_of
+from molex_adapt.features import concatenate, extract, logits_of
 from molex_adapt.routing import collect
 from molex_adapt.run import Run
 
@@ -160,3 +167,15 @@ def test_rows_are_attacks_in_conditions_with_bona_fide_speech_last():
     assert found.row_of.tolist() == [1, 2, 0, 3]
     assert found.names == ["buzz", "bonafide"]
     assert replace(found, attacks=("x", "bonafide", "buzz", "bonafide")).names == ["buzz", "x", "bonafide"]
+
+
+def test_a_recording_that_several_domains_keep_counts_once(detector_of, kept):
+    detector = detector_of()
+    alone = analyse_recalled(detector, kept, {})
+    noisy = replace(kept, clips=tuple((1.001 * clip.float()).half() for clip in kept.clips))
+    twice = analyse_recalled(detector, concatenate([kept, noisy]), {})
+    assert twice.utterances == alone.utterances == {"buzz": 3, "hum": 3, "bonafide": 6}
+    assert (twice.usage, twice.drawn) == (alone.usage, {})
+    other = replace(kept, clips=tuple(clip.flip(0) for clip in kept.clips))  # another take of each
+    both = analyse_recalled(detector, concatenate([kept, other]), {})
+    assert sum(both.utterances.values()) == 24

@@ -66,6 +66,14 @@ def test_a_record_of_other_experts_or_of_another_form_keeps_nothing(kept):
     assert stored_analysis(record(kept | {"usage_by_block": odd})) is None
 
 
+def test_a_record_keeps_how_many_were_drawn_and_needs_not(kept):
+    assert "drawn" not in kept and stored_analysis(record(kept)).drawn == {}
+    drawn = {"attack_00": 64}
+    found = stored_analysis(record(profile_of(replace(analysed(3, 2, tested=False), drawn=drawn))))
+    assert found.drawn == drawn
+    assert stored_analysis(record(kept | {"drawn": {"attack_00": "many"}})).drawn == {}
+
+
 def test_a_record_of_very_many_keeps_no_blocks(monkeypatch):
     report = analysed(3, 2, tested=False)
     monkeypatch.setattr(profile, "MOST_FIGURES", 4 * 2 * 3)
@@ -107,7 +115,8 @@ def test_a_domain_without_recordings_is_shown_by_what_routers_read_of_it(made):
     assert known["hum"].exemplars is None
     recalled = analyse_known(detector, {"hum": known["hum"]})
     heard = analyse_table(detector, read(made.hum), HOW)
-    assert recalled.utterances == {"hum": 64, "bonafide": 64}
+    assert recalled.utterances == {"hum": 0, "bonafide": 0}
+    assert recalled.drawn == {"hum": 64, "bonafide": 64}
     for attack in ("hum", "bonafide"):
         assert sum(recalled.usage[attack].values()) == pytest.approx(1.0)
         assert recalled.usage[attack]["hum"] == pytest.approx(heard.usage[attack]["hum"], abs=0.15)

@@ -138,3 +138,11 @@ def test_what_is_certain_of_an_expert_has_a_star_and_not_colour_alone():
     chance = [replace(item, eer_ci_together=(-1.0, 1.0)) for item in report.findings.ablation]
     shown = lines(replace(report, findings=replace(report.findings, ablation=chance)))
     assert not any("*" in line for line in shown)
+
+
+def test_draws_are_not_called_recordings():
+    report = analysed(2, 2, tested=False)
+    counts = report.utterances | {"attack_00": 0}
+    shown = lines(replace(report, utterances=counts, drawn={"attack_00": 64, "bonafide": 64}))
+    ends = {line.split()[0]: line.split("%")[-1].strip() for line in shown if "%" in line}
+    assert (ends["attack_00"], ends["attack_01"], ends["bonafide"]) == ("64 drawn", "12", "12 + 64 drawn")
