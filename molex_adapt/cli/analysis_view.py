@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, chop_cells
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from molex_adapt.cli.tables import GAP, empty_table, failures, in_width, reach
+from molex_adapt.cli.tables import GAP, empty_table, failures, in_width, one_line, reach
+from molex_adapt.text import visible
 
 if TYPE_CHECKING:
     from molex_adapt.findings import Ablation, Distance, Findings, Within
@@ -23,7 +25,7 @@ _SHARE = 8
 """Characters of a share with its bar, and of a column at least."""
 _NAME = 16
 """Characters of a name, beyond which it goes on in a further line."""
-_LONGEST_WORD = 24
+_LONGEST_WORD = 16
 _ALIKE = 0.05
 _READOUT = "the readout"
 _NO_EXPERT = "no expert"
@@ -81,17 +83,23 @@ def share_cell(share: float) -> Text:
 
 
 def whole_words(name: str, width: int = _NAME) -> str:
-    """A name in lines of at most `width` characters, broken between its words; a word that is longer stays whole.
+    """A name in lines of at most `width` cells, broken between its words; a word that is longer stays whole.
 
-    Only a word of more than 24 characters is cut, and ends in an ellipsis.
+    Only a word of more than 16 cells is broken itself. Nothing is left out: names may differ at their ends alone.
     """
     lines = [""]
-    for part in re.findall(r".+?(?:[-_./+, ]|$)", name):
-        word = part if len(part) <= _LONGEST_WORD else f"{part[: _LONGEST_WORD - 1]}…"
-        if lines[-1] and len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += word
+    for part in re.findall(r".+?(?:[-_./+, ]|$)", one_line(visible(name))):
+        for word in chop_cells(part, _LONGEST_WORD):
+            if lines[-1] and cell_len(lines[-1]) + cell_len(word) > width:
+                lines.append("")
+            lines[-1] += word
     return "\n".join(lines)
+
+
+def add_figures(table: Table, *names: str) -> None:
+    """Columns of figures, which go on in a further line where there is no room: one that is cut is a wrong one."""
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
 
 
 def _paged(
@@ -105,18 +113,15 @@ def _paged(
     names = {name: whole_words(name) for name in rows[1]}
     beside = max(map(_width, [rows[0], *names.values()])) + GAP
     if last[1]:
-        beside += max(map(len, [last[0], *last[1].values()])) + GAP
+        beside += max(map(_width, [last[0], *last[1].values()])) + GAP
     shown, pages = _laid_out({name: name for name in columns}, beside)
     if len(pages) > 1:
         shown, pages = _laid_out({name: whole_words(name, _SHARE + 2) for name in columns}, beside)
     tables: list[Table] = []
     for at, page in enumerate(pages):
         table = empty_table(title if at == 0 else "The same, further experts")
-        table.add_column(rows[0], no_wrap=True)
-        for name in page:
-            table.add_column(shown[name], justify="right", no_wrap=True)
-        if last[1]:
-            table.add_column(last[0], justify="right", no_wrap=True)
+        table.add_column(rows[0], overflow="fold")
+        add_figures(table, *(shown[name] for name in page), *([last[0]] if last[1] else []))
         for name, text in names.items():
             ends = [last[1].get(name, "")] if last[1] else []
             table.add_row(text, *(cell(name, expert) for expert in page), *ends)
@@ -130,7 +135,7 @@ def _laid_out(shown: dict[str, str], beside: int) -> tuple[dict[str, str], list[
 
 
 def _width(text: str) -> int:
-    return max(map(len, text.split("\n")))
+    return max(map(cell_len, text.split("\n")))
 
 
 def _sentences(found: Findings) -> list[RenderableType]:
@@ -146,12 +151,8 @@ def _sentences(found: Findings) -> list[RenderableType]:
 def _errors(found: Findings) -> list[RenderableType]:
     if not found.errors:
         return []
-    title = "EER in %: of the whole, without any expert, of the readout alone"
-    table = empty_table(title)
-    for name, justify in (("attack", "left"), ("whole (95 %)", "right"), ("no experts", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("change (95 %)", justify="right", no_wrap=True)
-    table.add_column("readout", justify="right", no_wrap=True)
+    table = empty_table("EER in %: of the whole, without any expert, of the readout alone", "attack")
+    add_figures(table, "whole (95 %)", "no experts", "change (95 %)", "readout")
     for name, item in found.errors.items():
         reached = reach(item.eer_ci, 100, 1) if item.eer_ci else _TOO_FEW
         table.add_row(
@@ -278,10 +279,9 @@ def _by_block(report: Analysis) -> list[RenderableType]:
     if not depth:
         return []
     table = empty_table("By block: what routing says of the attack, and the busiest expert")
-    for name in ("block", "bits", "distance", "entropy"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("busiest", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True)
+    add_figures(table, "block", "bits", "distance", "entropy")
+    table.add_column("busiest", overflow="fold")
+    add_figures(table, "share")
     for item in depth:
         figures = (f"{item.information_bits:.2f}", f"{item.distance:.2f}", f"{item.entropy_bits:.2f}")
         table.add_row(str(item.block), *figures, whole_words(item.busiest, 24), f"{100 * item.share:.0f} %")

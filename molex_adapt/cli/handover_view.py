@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
-from molex_adapt.cli.analysis_view import whole_words
+from molex_adapt.cli.analysis_view import add_figures, whole_words
 from molex_adapt.cli.tables import empty_table, failures
 
 if TYPE_CHECKING:
@@ -20,12 +20,10 @@ _NAMED = 2
 
 def handover_view(report: Handovers) -> list[RenderableType]:
     """What new experts took over, from whom, and what became of the EER."""
-    table = empty_table(f"Generation {report.older} and {report.newer}: what new experts took over")
-    table.add_column("attack", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("from", no_wrap=True)
-    table.add_column("EER in %", justify="right", no_wrap=True)
-    table.add_column("change (95 %)", justify="right", no_wrap=True)
+    table = empty_table(f"Generation {report.older} and {report.newer}: what new experts took over", "attack")
+    add_figures(table, "took")
+    table.add_column("from", overflow="fold")
+    add_figures(table, "EER in %", "change (95 %)")
     for item in report.attacks:
         table.add_row(whole_words(item.attack), f"{100 * item.took:.0f} %", _from(item), *_rates(item))
     parts = {"added": report.added, "removed": report.removed}

@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console, Group
 
 from molex_adapt.cli.analysis_view import analysis_view, whole_words
@@ -51,7 +52,9 @@ def test_names_break_between_words_only():
     assert whole_words("neural_vocoder", 8) == "neural_\nvocoder"
     assert whole_words("one-two.three four", 7) == "one-\ntwo.\nthree \nfour"
     assert whole_words("synthesiser", 4) == "synthesiser"
-    assert whole_words("x" * 30, 8) == "x" * 23 + "…"
+    assert whole_words("x" * 30, 8) == "x" * 16 + "\n" + "x" * 14
+    assert whole_words("声码器攻击一号二号三号四") == "声码器攻击一号二\n号三号四"
+    assert whole_words("\u202evil\nrow") == "\\u202evil\\nrow"
     assert whole_words("", 8) == ""
 
 
@@ -146,3 +149,43 @@ def test_draws_are_not_called_recordings():
     shown = lines(replace(report, utterances=counts, drawn={"attack_00": 64, "bonafide": 64}))
     ends = {line.split()[0]: line.split("%")[-1].strip() for line in shown if "%" in line}
     assert (ends["attack_00"], ends["attack_01"], ends["bonafide"]) == ("64 drawn", "12", "12 + 64 drawn")
+
+
+LONG = {
+    "attack_00": "supercalifragilisticexpialidocious_ONE",
+    "attack_01": "supercalifragilisticexpialidocious_TWO",
+    "null": "声码器攻击一号二号三号四号五号六",
+}
+
+
+def renamed(report):
+    """The same with attacks whose names are hard to lay out."""
+
+    def names(rows):
+        return {LONG.get(name, name): row for name, row in rows.items()}
+
+    found = report.findings
+    findings = replace(
+        found,
+        errors=names(found.errors),
+        ablation=[replace(item, attack=LONG.get(item.attack, item.attack)) for item in found.ablation],
+        **{name: names(getattr(found, name)) for name in ("moved", "moved_by_readout")},
+    )
+    rows = {name: names(getattr(report, name)) for name in ("usage", "utterances")}
+    return replace(
+        report, attacks=[LONG.get(name, name) for name in report.attacks], findings=findings, **rows
+    )
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_no_name_and_no_figure_is_cut_off(width):
+    report = renamed(analysed(6, 3))
+    file = io.StringIO()
+    Console(file=file, width=width).print(Group(*analysis_view(report)), crop=False)
+    text = file.getvalue()
+    assert "…" not in text and max(map(cell_len, text.splitlines())) <= width
+    assert "ONE" in text and "TWO" in text and "号六" in text
+    if width == 80:
+        for item in report.findings.errors.values():
+            low, high = item.eer_ci
+            assert f" {100 * item.eer:.1f} ({100 * low:.1f}–{100 * high:.1f}) " in text
