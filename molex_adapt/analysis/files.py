@@ -11,6 +11,7 @@ from molex_adapt.analysis.charts import overview
 from molex_adapt.analysis.detail_charts import details
 from molex_adapt.analysis.flat import DomainChange, FlatTable, flat_tables
 from molex_adapt.analysis.page import page
+from molex_adapt.analysis.readable import readable
 from molex_adapt.atomic import write_output
 from molex_adapt.data.formats import has_parquet, write_rows
 from molex_adapt.errors import DataError
@@ -54,6 +55,7 @@ def write_report(report: Analysis, out: Path, last: Sequence[DomainChange] = ())
     try:
         _claim(out)
         write_output(out / NUMBERS, json.dumps(report.as_dict(), indent=1) + "\n")
+        report, last = readable(report), readable(last)
         for table in flat_tables(report, last):
             _write_table(out / TABLES, table)
         _draw(report, last, out / FIGURES)

@@ -12,6 +12,7 @@ from molex_adapt.analysis.detail_charts import details_of_one
 from molex_adapt.analysis.flat import DomainChange, FlatTable, Value, flat_tables
 from molex_adapt.analysis.plotted import det_rows, score_rows
 from molex_adapt.analysis.preface import PLAIN, Preface, change_drawings
+from molex_adapt.analysis.readable import readable
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN
 from molex_adapt.pages import markup, render
 from molex_adapt.reports import Analysis
@@ -42,6 +43,7 @@ def page(report: Analysis, last: Sequence[DomainChange] = (), preface: Preface =
     """
     import vl_convert
 
+    report, last, preface = readable(report), readable(last), readable(preface)
     tables = [table for table in flat_tables(report, last) if table.name in _SHOWN]
     figures, detail = overview(report, last, apart=True), details_of_one(report)
     changes = change_drawings(preface)

@@ -16,6 +16,7 @@ from molex_adapt.analysis.flat import DomainChange
 from molex_adapt.analysis.page import LARGEST_BYTES, page
 from molex_adapt.analysis.plotted import ablation_rows, score_rows
 from molex_adapt.analysis.preface import Preface, Statement
+from molex_adapt.findings import AttackVerdict
 from molex_adapt.metrics import Rates, RefusalsChange
 from molex_adapt.reports import Change, Comparison
 from tests.analysis.browser import CHROMIUM, Browser
@@ -383,3 +384,23 @@ def test_a_histogram_reaches_its_ends_and_its_caption_says_what_the_threshold_do
     text = page(report)
     assert "spoofed speech right of it passes, real speech left of it is refused" in text
     assert "recordings are taken for the wrong kind" not in text
+
+
+def test_no_name_turns_the_page_around(tmp_path):
+    name = "\u202evil"
+    plain = analysed(2, 2)
+    usage = {name if row == "attack_00" else row: shares for row, shares in plain.usage.items()}
+    blocks = {name if row == "attack_00" else row: grid for row, grid in plain.usage_by_block.items()}
+    report = replace(
+        plain,
+        attacks=[name, *plain.attacks[1:]],
+        usage=usage,
+        usage_by_block=blocks,
+        remarks=[f"{name} is odd"],
+        findings=replace(plain.findings, verdicts=[AttackVerdict(name, "unclear", [], f"{name}: who knows")]),
+    )
+    text = page(report, preface=Preface(f"About {name}"))
+    assert "\u202e" not in text and "\\u202e" not in content_of(text).replace("\\\\", "")
+    assert "<bdi>\\u202evil</bdi>: who knows" in text and "<title>About \\u202evil</title>" in text
+    assert json.loads(content_of(text))["attacks"][0] == "\\u202evil"
+    assert report.attacks[0] == name
