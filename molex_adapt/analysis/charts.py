@@ -46,7 +46,7 @@ def _usage(report: Analysis, data: Any) -> Drawing:
     import altair as alt
 
     # Among many experts no gate comes near 1.
-    most = max(share for row in report.usage.values() for share in row.values())
+    most = max(share for row in report.usage.values() for share in row.values()) or 1.0
     chart = (
         alt.Chart(data)
         .mark_rect()
@@ -165,6 +165,7 @@ def _depth(report: Analysis) -> Drawing | None:
         {"block": item.block, "part": part, "value": round(value, 4)}
         for item in report.findings.depth
         for part, value in zip(parts, (item.information_bits, item.distance, item.entropy_bits), strict=True)
+        if value is not None
     ]
     if not values:
         return None

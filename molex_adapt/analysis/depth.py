@@ -34,14 +34,15 @@ def depth_profile(
         information = float(bits(middle)) - float(bits(rows).mean())
         apart = [float(js_distance(one[None], other[None])) for one, other in combinations(rows, 2)]
         most = int(middle.argmax())
+        share = float(middle[most])
         found.append(
             Depth(
                 block + 1,
-                max(0.0, information),
-                float(np.mean(apart)) if apart else 0.0,
+                max(0.0, information) if apart else None,
+                float(np.mean(apart)) if apart else None,
                 float(np.mean([before_bits[name][block] for name in attacks])),
-                report.experts[most],
-                float(middle[most]),
+                report.experts[most] if share > 0 else None,
+                share,
             )
         )
     return found

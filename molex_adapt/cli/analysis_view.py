@@ -283,8 +283,10 @@ def _by_block(report: Analysis) -> list[RenderableType]:
     table.add_column("busiest", overflow="fold")
     add_figures(table, "share")
     for item in depth:
-        figures = (f"{item.information_bits:.2f}", f"{item.distance:.2f}", f"{item.entropy_bits:.2f}")
-        table.add_row(str(item.block), *figures, whole_words(item.busiest, 24), f"{100 * item.share:.0f} %")
+        values = item.information_bits, item.distance, item.entropy_bits
+        figures = ["-" if value is None else f"{value:.2f}" for value in values]
+        busiest = "-" if item.busiest is None else whole_words(item.busiest, 24)
+        table.add_row(str(item.block), *figures, busiest, f"{100 * item.share:.0f} %")
     return [table]
 
 

@@ -167,14 +167,14 @@ class Depth:
 
     block: int
     """From 1."""
-    information_bits: float
-    """Between attack and expert: 0 where all attacks are routed alike."""
-    distance: float
-    """Mean Jensen-Shannon distance between attacks."""
+    information_bits: float | None
+    """Between attack and expert: 0 where all attacks are routed alike. None where there is one kind of speech only."""
+    distance: float | None
+    """Mean Jensen-Shannon distance between attacks; None as above."""
     entropy_bits: float
     """Mean over attacks, before top-k."""
-    busiest: str
-    """The expert with the largest mean gate over attacks."""
+    busiest: str | None
+    """The expert with the largest mean gate over attacks; None where all gates are closed."""
     share: float
 
 

@@ -248,3 +248,22 @@ def test_a_condition_that_is_routed_apart_is_remarked():
     (found,) = report.findings.controls
     assert (found.one, found.p < 0.01) == ("bonafide, opus", True)
     assert "experts listen to the condition" in report.remarks[0]
+
+
+def test_closed_gates_have_no_busiest_expert_and_nothing_is_read_from_them():
+    observed, corpus = seen({"buzz": (0.0, 0.0, 0.0), "hum": (0.0, 0.0, 0.0)})
+    closed = (1e-18 * np.random.default_rng(0).random(observed.gates.shape)).astype(np.float32)
+    tally = Tally.empty(len(corpus.rows), 1, 2)
+    tally.counts += EACH
+    found = conclude(
+        replace(observed, gates=0 * closed, before=closed, tally=tally), corpus, EXPERTS
+    ).findings
+    assert [(item.busiest, item.share, item.information_bits) for item in found.depth] == [(None, 0.0, 0.0)]
+    assert found.probe is None
+    assert conclude(*seen({"odd": (0.0, 0.0, 0.0)}), EXPERTS).findings.probe is not None
+
+
+def test_one_kind_of_speech_has_no_distance_to_others():
+    observed, corpus = seen({"buzz": (0.0, 0.0, 0.0)}, few={"bonafide": 0})
+    (block,) = conclude(observed, corpus, EXPERTS).findings.depth
+    assert (block.information_bits, block.distance, block.busiest) == (None, None, "one")

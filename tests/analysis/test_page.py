@@ -404,3 +404,15 @@ def test_no_name_turns_the_page_around(tmp_path):
     assert "<bdi>\\u202evil</bdi>: who knows" in text and "<title>About \\u202evil</title>" in text
     assert json.loads(content_of(text))["attacks"][0] == "\\u202evil"
     assert report.attacks[0] == name
+
+
+def test_closed_gates_are_dark_on_the_map():
+    plain = analysed(2, 2)
+    usage = {name: dict.fromkeys(plain.experts, 0.0) for name in plain.attacks}
+    bare = [
+        replace(item, information_bits=None, distance=None, busiest=None) for item in plain.findings.depth
+    ]
+    text = page(replace(plain, usage=usage, findings=replace(plain.findings, depth=bare)))
+    charts = json.loads(content_of(text))["charts"]
+    assert charts["usage"]["encoding"]["color"]["scale"]["domain"] == [0, 1.0]
+    assert {row["part"] for row in charts["depth"]["data"]["values"]} == {"entropy"}

@@ -189,3 +189,14 @@ def test_no_name_and_no_figure_is_cut_off(width):
         for item in report.findings.errors.values():
             low, high = item.eer_ci
             assert f" {100 * item.eer:.1f} ({100 * low:.1f}–{100 * high:.1f}) " in text
+
+
+def test_what_a_block_cannot_show_is_a_dash():
+    report = analysed(2, 2)
+    bare = [
+        replace(item, information_bits=None, distance=None, busiest=None) for item in report.findings.depth
+    ]
+    shown = lines(replace(report, findings=replace(report.findings, depth=bare)))
+    assert [line.split()[1:3] + line.split()[4:5] for line in shown if line.split()[:1] == ["1"]] == [
+        ["-", "-", "-"]
+    ]
