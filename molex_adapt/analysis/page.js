@@ -3,7 +3,7 @@
   const content = JSON.parse(document.getElementById("content").textContent);
   const root = document.documentElement;
   const views = {};
-  const PAGE = 20;
+  const PAGE = 20, ON_PAPER = 500;
 
   // Tables: sorted, filtered and shown page by page, so that thousands of rows answer at once.
   function cellText(value, kind) {
@@ -15,7 +15,7 @@
 
   function makeTable(place) {
     const table = content.tables[place.dataset.table];
-    const state = { rows: table.rows, sorted: -1, falling: false, page: 0 };
+    const state = { rows: table.rows, sorted: -1, falling: false, page: 0, size: PAGE };
     const texts = table.rows.map((row) => row.map((v, i) => cellText(v, table.kinds[i])).join(" ").toLowerCase());
     const head = place.querySelector("thead tr"), body = place.querySelector("tbody");
     const said = place.querySelector("[role=status]"), filter = place.querySelector("input");
@@ -23,9 +23,9 @@
     const isText = table.columns.map((_, i) => table.rows.some((row) => typeof row[i] === "string"));
 
     function show() {
-      const pages = Math.max(1, Math.ceil(state.rows.length / PAGE));
+      const pages = Math.max(1, Math.ceil(state.rows.length / state.size));
       state.page = Math.min(state.page, pages - 1);
-      const first = state.page * PAGE, part = state.rows.slice(first, first + PAGE);
+      const first = state.page * state.size, part = state.rows.slice(first, first + state.size);
       body.replaceChildren(...part.map((row) => {
         const line = document.createElement("tr");
         row.forEach((value, i) => {
@@ -75,6 +75,10 @@
     filter.addEventListener("input", () => { state.page = 0; arrange(); });
     back.addEventListener("click", () => { state.page -= 1; show(); });
     on.addEventListener("click", () => { state.page += 1; show(); });
+    // Paper has no buttons: it gets all rows of what a reader has filtered, or of very many the first.
+    let left = 0;
+    addEventListener("beforeprint", () => { left = state.page; state.page = 0; state.size = ON_PAPER; show(); });
+    addEventListener("afterprint", () => { state.page = left; state.size = PAGE; show(); });
     show();
   }
 

@@ -128,6 +128,24 @@ def test_a_long_table_has_pages(small, browser):
 
 
 @needs_chromium
+def test_a_printed_table_has_all_rows_or_says_which(small, browser):
+    browser.open(small)
+    browser.value("[...document.querySelectorAll('[data-table=usage] .tools button')][1].click()")
+    second = rows(browser, "usage")
+    browser.value("dispatchEvent(new Event('beforeprint'))")
+    browser.call("Emulation.setEmulatedMedia", {"media": "print"})
+    assert len(rows(browser, "usage")) == 66
+    shown = "getComputedStyle(document.querySelector('[data-table=usage] .tools %s')).display"
+    assert browser.value(shown % "button") == browser.value(shown % "label") == "none"
+    assert browser.value(shown % "span") != "none"
+    status = "document.querySelector('[data-table=usage] [role=status]')"
+    assert browser.value(f"[{status}.textContent, {status}.offsetHeight > 0]") == ["rows 1 to 66 of 66", True]
+    assert browser.value("document.querySelector('.choice').innerText.trim()") == "Shown: attack_08"
+    browser.value("dispatchEvent(new Event('afterprint'))")
+    assert rows(browser, "usage") == second
+
+
+@needs_chromium
 def test_the_keyboard_reaches_everything_and_charts_are_described(small, browser):
     browser.open(small)
     names = """[...document.querySelectorAll('a[href], button, select, input, [tabindex]')].filter(
