@@ -48,6 +48,7 @@ def compare_on(
     from molex_adapt.analysis import Corpus, shares
     from molex_adapt.analysis.parts import paired_errors
     from molex_adapt.analysis.several import observe_together
+    from molex_adapt.data.remarks import on_length, on_table
     from molex_adapt.registry.assemble import build_detector
 
     corpus, seen, usages = Corpus.of_table(table), [], []
@@ -59,9 +60,9 @@ def compare_on(
         usages.append(shares(observed.tally, corpus, detector.mixture.names).usage)
     if not usages[1]:
         raise DataError("none of the recordings can be used for the comparison; give a folder of recordings")
-    return replace(
-        _beside(older, newer, usages[0], usages[1], paired_errors(seen[0], seen[1], corpus)), failed=failed
-    )
+    found = _beside(older, newer, usages[0], usages[1], paired_errors(seen[0], seen[1], corpus))
+    longer = on_length(observed.longer, detector.recipe.data.window_seconds)
+    return replace(found, failed=failed, remarks=[*found.remarks, *longer, *on_table(table)])
 
 
 def _beside(

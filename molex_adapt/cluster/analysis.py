@@ -12,7 +12,7 @@ from molex_adapt.api import Registry
 from molex_adapt.cluster.pool import Cluster, answers
 from molex_adapt.cluster.reach import is_address, read_for_workers
 from molex_adapt.data import Failed, Table
-from molex_adapt.data.remarks import on_table
+from molex_adapt.data.remarks import on_length, on_table
 from molex_adapt.errors import DataError
 from molex_adapt.reports import Analysis
 from molex_adapt.run import Run
@@ -93,18 +93,20 @@ def analyse_manifest(
     run.progress.stop()
     order = {str(item.path): at for at, item in enumerate(table)}
     lost = sorted((item for _, failed in seen.values() for item in failed), key=lambda item: order[item.path])
+    observed = reduce(Observed.merge, [seen[number][0] for number in range(parts)])
     found = conclude(
-        reduce(Observed.merge, [seen[number][0] for number in range(parts)]),
+        observed,
         Corpus.of_table(table),
         record.names,
         seed=run.seed,
     )
     if not found.attacks:
         raise DataError(f"none of the recordings of {manifest} can be used. Look at why: {lost[0].reason}")
+    remarks = on_length(observed.longer, Registry.open(registry).recipe().data.window_seconds)
     return replace(
         found,
         failed=tuple(lost),
-        remarks=[*found.remarks, *on_table(table)],
+        remarks=[*found.remarks, *remarks, *on_table(table)],
         generation=record.number,
         threshold=record.threshold,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import numpy as np
 import pytest
+import soundfile
 from rich.console import Console, Group
 
 from molex_adapt import metrics
@@ -96,3 +98,17 @@ def test_what_cannot_be_compared_is_refused(registry):
         registry.compare(1, run=HOW)
     with pytest.raises(RegistryError):
         registry.compare(9, run=HOW)
+
+
+def test_of_long_recordings_the_first_window_is_compared_and_that_is_said(made, registry, tiny_recipe):
+    registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(), accept=True, run=HOW)
+    folder = shutil.copytree(made.hum, made.path.parent / "long")
+    for path in sorted(folder.rglob("*.wav"))[:2]:
+        wave, rate = soundfile.read(path)
+        times = int(registry.recipe().data.window_seconds * rate / len(wave)) + 2
+        soundfile.write(path, np.tile(wave, times), rate)
+    assert not any("longer than" in line for line in registry.compare(1, made.hum, run=HOW).remarks)
+    (said,) = [line for line in registry.compare(1, folder, run=HOW).remarks if "longer than" in line]
+    assert (
+        said.startswith("2 recordings are longer than") and "the first window alone of each was heard" in said
+    )

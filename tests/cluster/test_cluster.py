@@ -159,7 +159,8 @@ def alone(monkeypatch) -> list[dict[str, Any]]:
     return given
 
 
-def test_parts_of_an_analysis_become_what_one_command_says(made, ray_here, alone, capsys):
+def test_parts_of_an_analysis_become_what_one_command_says(made, ray_here, alone, capsys, monkeypatch):
+    monkeypatch.setattr(analysis, "on_length", lambda longer, window: [f"{longer} go on after {window:g} s"])
     status, told = command_line(
         capsys, "cluster", "analyze", made.manifest, "--registry", made.registry, "--ablate"
     )
@@ -167,6 +168,7 @@ def test_parts_of_an_analysis_become_what_one_command_says(made, ray_here, alone
     _, plain = command_line(capsys, "analyze", made.manifest, "--registry", made.registry, "--ablate")
     assert told["utterances"] == plain["utterances"] and told["failed"] == plain["failed"]
     assert sum(told["utterances"].values()) == 23
+    assert any(line.startswith("0 go on after") for line in told["remarks"])
     for attack, shares in plain["usage"].items():
         assert told["usage"][attack] == pytest.approx(shares, abs=1e-6)
     ablated = [(item["attack"], item["expert"]) for item in plain["findings"]["ablation"]]
