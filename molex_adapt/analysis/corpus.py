@@ -26,9 +26,9 @@ Row: TypeAlias = tuple[str, str, Label]
 PROFILED, ABLATED = 4000, 1000
 """Most recordings whose gates are kept one by one, and that every expert is switched off for; they bound memory and
 time whatever the size of the corpus."""
-_PROFILED_EACH, _ABLATED_EACH = 250, 40
+PROFILED_EACH, ABLATED_EACH = 250, 40
 """The same of one attack; bona fide speech has several times as many, since every attack is compared with it."""
-_BONA_FIDE_SHARES = 4
+BONA_FIDE_SHARES = 4
 _EVERYONE = 20_000
 
 
@@ -98,12 +98,12 @@ class Corpus:
         """Recordings whose gates are kept one by one, in rising order."""
         if self.everyone:
             return np.array(sorted(self._order[:_EVERYONE]), dtype=np.intp)
-        return self._sample(PROFILED, _PROFILED_EACH)
+        return self._sample(PROFILED, PROFILED_EACH)
 
     @cached_property
     def ablated(self) -> Indices:
         """Recordings that every expert is switched off for; they are among `profiled`."""
-        return self._sample(ABLATED, _ABLATED_EACH)
+        return self._sample(ABLATED, ABLATED_EACH)
 
     def whole(self) -> Corpus:
         """The same, with everyone profiled."""
@@ -131,7 +131,7 @@ class Corpus:
         return sorted(range(len(self)), key=lambda i: (place[self.sources[i]], sha256(self.keys[i])))
 
     def _sample(self, most: int, each: int) -> Indices:
-        shares = {name: _BONA_FIDE_SHARES if name == BONA_FIDE else 1 for name in self.names}
+        shares = {name: BONA_FIDE_SHARES if name == BONA_FIDE else 1 for name in self.names}
         each = max(1, min(each, most // max(1, sum(shares.values()))))
         left = {name: each * share for name, share in shares.items()}
         kept = []

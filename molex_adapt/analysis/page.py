@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from molex_adapt.analysis.charts import overview
+from molex_adapt.analysis.corpus import ABLATED_EACH, BONA_FIDE_SHARES, PROFILED_EACH
 from molex_adapt.analysis.detail_charts import details_of_one
 from molex_adapt.analysis.flat import DomainChange, FlatTable, Value, flat_tables
 from molex_adapt.analysis.plotted import det_rows, score_rows
@@ -70,6 +71,10 @@ def page(report: Analysis, last: Sequence[DomainChange] = (), preface: Preface =
         figures=figures,
         detail=detail,
         first=_first(report, preface),
+        samples={
+            name: (each, each * BONA_FIDE_SHARES)
+            for name, each in (("ablated", ABLATED_EACH), ("profiled", PROFILED_EACH))
+        },
         content=markup(_embedded(content)),
         library=markup(library),
         style=markup((parts / "page.css").read_text(encoding="utf-8")),

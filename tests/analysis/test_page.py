@@ -434,3 +434,9 @@ def test_closed_gates_are_dark_on_the_map():
     charts = json.loads(content_of(text))["charts"]
     assert charts["usage"]["encoding"]["color"]["scale"]["domain"] == [0, 1.0]
     assert {row["part"] for row in charts["depth"]["data"]["values"]} == {"entropy"}
+
+
+def test_the_page_says_how_large_its_samples_are():
+    text = page(analysed(2, 2))
+    assert "at most 40 recordings of each attack and 160 of bona fide speech" in text
+    assert "distances and tests use at most 250 and 1,000." in text
