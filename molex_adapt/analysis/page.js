@@ -3,7 +3,7 @@
   const content = JSON.parse(document.getElementById("content").textContent);
   const root = document.documentElement;
   const views = {};
-  const PAGE = 20, ON_PAPER = 500;
+  const PAGE = 20, ON_PAPER = 500, NARROWEST = 140;
 
   // Tables: sorted, filtered and shown page by page, so that thousands of rows answer at once.
   function cellText(value, kind) {
@@ -117,15 +117,26 @@
   // Vega makes the place itself as wide as what it drew, so that only what is around it tells the room there is.
   const fits = (place) => !["usage", "needed", "blocks"].includes(place.dataset.chart);
 
+  // How wide labels are is known once they are drawn; what is too wide still, the keyboard can scroll.
+  async function settle(place, view) {
+    const room = place.parentElement, canvas = place.querySelector("canvas");
+    const beyond = room.clientWidth && canvas ? canvas.offsetWidth - room.clientWidth : 0;
+    if (fits(place) && beyond > 0) await view.width(Math.max(NARROWEST, view.width() - beyond)).runAsync();
+    if (room.scrollWidth > room.clientWidth) room.tabIndex = 0;
+    else room.removeAttribute("tabindex");
+  }
+
   async function draw(place) {
     const key = place.dataset.chart, detail = place.dataset.detail === "yes";
+    if (detail && !chosenRows(key, chosen()).length) return;
     const spec = structuredClone((detail ? content.detail : content.charts)[key]);
-    if (fits(place)) spec.width = Math.max(140, Math.min(spec.width, place.parentElement.clientWidth - 130));
+    if (fits(place)) spec.width = Math.max(NARROWEST, Math.min(spec.width, place.parentElement.clientWidth - 130));
     if (detail) spec.datasets = { chosen: chosenRows(key, chosen()) };
     else if (spec.data && spec.data.name && !spec.datasets) spec.datasets = { [spec.data.name]: records(spec.data.name) };
     const made = await vegaEmbed(place, spec, { actions: false, renderer: "canvas", config: config() });
     if (views[place.id]) views[place.id].finalize();
     views[place.id] = made.view;
+    await settle(place, made.view);
     made.view.addEventListener("click", (_, item) => {
       const attack = item && item.datum && item.datum.attack;
       if (!detail && content.attacks.includes(attack)) choose(attack);
@@ -137,12 +148,14 @@
 
   async function choose(attack) {
     select.value = attack;
-    const detail = [...document.querySelectorAll("[data-detail=yes]")].filter((place) => views[place.id]);
-    await Promise.all(detail.map((place) => views[place.id].data("chosen", chosenRows(place.dataset.chart, attack)).runAsync()));
+    await Promise.all([...document.querySelectorAll("[data-detail=yes]")].map((place) => {
+      const figure = place.closest("figure"), former = figure.hidden, rows = chosenRows(place.dataset.chart, attack);
+      figure.hidden = !rows.length;
+      if (figure.hidden || !views[place.id]) return null;
+      // While it was hidden, the colours of the page may have changed.
+      return former ? draw(place) : views[place.id].data("chosen", rows).runAsync();
+    }));
     document.getElementById("chosen").textContent = attack;
-    for (const place of document.querySelectorAll("[data-detail=yes]")) {
-      place.hidden = !chosenRows(place.dataset.chart, attack).length;
-    }
   }
 
   const places = [...document.querySelectorAll("[data-chart]")];

@@ -18,7 +18,7 @@ from molex_adapt.analysis.plotted import ablation_rows, score_rows
 from molex_adapt.analysis.preface import Preface, Statement
 from molex_adapt.findings import AttackVerdict
 from molex_adapt.metrics import Rates, RefusalsChange
-from molex_adapt.reports import Change, Comparison
+from molex_adapt.reports import Analysis, Change, Comparison
 from tests.analysis.browser import CHROMIUM, Browser
 from tests.analysis.reports import analysed
 
@@ -54,11 +54,29 @@ def rows(browser: Browser, table: str) -> list[list[str]]:
     )
 
 
+def renamed(report: Analysis, names: dict[str, str]) -> Analysis:
+    """The same with other names for some attacks, in what charts are drawn from."""
+
+    def rows(given: Any) -> Any:
+        return {names.get(name, name): row for name, row in given.items()}
+
+    found, tree = report.findings, report.findings.clustering
+    leaves = {part: [names.get(name, name) for name in getattr(tree, part)] for part in ("names", "order")}
+    findings = replace(found, errors=rows(found.errors), clustering=replace(tree, **leaves))
+    attacks = [names.get(name, name) for name in report.attacks]
+    return replace(
+        report,
+        attacks=attacks,
+        usage=rows(report.usage),
+        usage_by_block=rows(report.usage_by_block),
+        findings=findings,
+    )
+
+
 def draw_all(browser: Browser) -> None:
     """Have all charts in sight at once, for only those that are seen are drawn: what is drawn makes the page longer."""
-    condition = (
-        "[...document.querySelectorAll('[data-chart]')].every(p => p.hidden || p.querySelector('canvas'))"
-    )
+    drawn = "p.closest('[hidden]') || p.querySelector('canvas')"
+    condition = f"[...document.querySelectorAll('[data-chart]')].every(p => {drawn})"
     browser.value("window.scrollTo(0, 0)")
     browser.resize(1280, browser.value("document.documentElement.scrollHeight") + 9000)
     browser.wait(condition)
@@ -185,6 +203,44 @@ def test_a_narrow_page_does_not_scroll_sideways(small, browser):
     browser.resize(400, 800)
     browser.open(small)
     assert browser.value("document.documentElement.scrollWidth") <= 400
+
+
+@needs_chromium
+def test_long_names_take_room_from_the_chart_and_not_from_the_page(tmp_path, browser):
+    report = analysed(6, 3)
+    names = {name: f"{name}_of_a_very_long_name_that_goes_on_and_on" for name in report.attacks[:3]}
+    path = tmp_path / "report.html"
+    path.write_text(page(renamed(report, names)), encoding="utf-8")
+    browser.open(path)
+    draw_all(browser)
+    size = "[c.firstElementChild.dataset.chart, c.scrollWidth - c.clientWidth, c.tabIndex]"
+    found = browser.value(f"[...document.querySelectorAll('.chart')].map(c => {size})")
+    beyond = {name: (more, tab) for name, more, tab in found}
+    assert {beyond[name][0] for name in ("errors", "families", "depth", "ablation", "scores", "det")} == {0}
+    assert all(tab == (0 if more > 0 else -1) for more, tab in beyond.values())
+    assert browser.complaints == []
+
+
+@needs_chromium
+def test_kinds_of_speech_without_a_figure_have_no_caption_either(small, browser):
+    browser.open(small)
+    draw_all(browser)
+    captions = (
+        "[...document.querySelectorAll('#one ~ .pair figcaption h3')].filter(h => h.offsetHeight).length"
+    )
+    assert browser.value(captions) == 4
+    choose = (
+        "const s = document.getElementById('attack'); s.value = '%s'; s.dispatchEvent(new Event('change'))"
+    )
+    choose = f"(() => {{ {choose} }})()"
+    browser.value(choose % "bonafide")
+    browser.wait("document.getElementById('chosen').textContent === 'bonafide'")
+    browser.wait(f"{captions} === 1")
+    browser.value("document.getElementById('theme').click()")
+    browser.value(choose % "attack_02")
+    browser.wait(f"{captions} === 4")
+    browser.wait("document.querySelector('#chart-scores-one canvas').offsetWidth > 250")
+    assert browser.complaints == []
 
 
 @needs_chromium
@@ -440,3 +496,9 @@ def test_the_page_says_how_large_its_samples_are():
     text = page(analysed(2, 2))
     assert "at most 40 recordings of each attack and 160 of bona fide speech" in text
     assert "distances and tests use at most 250 and 1,000." in text
+
+
+def test_one_is_no_plural():
+    plain = analysed(1, 1, blocks=1, tested=False)
+    alone = replace(plain, attacks=["bonafide"], utterances={"bonafide": 1})
+    assert "1 recording, 1 kind of speech, 1 expert in 1 block." in page(alone)
