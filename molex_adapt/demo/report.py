@@ -86,16 +86,23 @@ def preface_of(report: DemoReport) -> Preface:
         )
     if NULL_DOMAIN in known.after:
         remarks.append(f"{NULL_DOMAIN} is processing without an attack: it must stay near 50.")
-    remarks.append(
-        "What follows is measured on all these recordings together, after the new expert was added."
-    )
+    state = "after the new expert was added" if report.added.activated else "by the detector as it was"
+    remarks.append(f"What follows is measured on all these recordings together, {state}.")
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.seconds.items())
     return Preface(
         title=f"molex-adapt meets {report.novel}",
-        lead=f"The shipped detector had never met {report.novel}. The readout learnt it in closed form, and one new "
-        "expert was trained on what that left; the base, the head and every old expert stayed frozen.",
+        lead=_lead(report),
         statements=tuple(map(Statement, report.questions, report.verdict.sentences)),
         changes=report.voices,
         attack=report.attack,
         remarks=(" ".join(remarks), f"It took: {took}."),
     )
+
+
+def _lead(report: DemoReport) -> str:
+    done = "The readout learnt it in closed form, and one new expert was trained on what that left; "
+    if report.added.activated:
+        came = "the base, the head and every old expert stayed frozen."
+    else:
+        came = "but acceptance refused both, and the detector is as it was."
+    return f"The shipped detector had never met {report.novel}. {done}{came}"

@@ -16,8 +16,14 @@ CAUGHT = 0.05
 ALIKE = 0.05
 """Shares of an expert that differ by less count as the same."""
 
-Caught = Literal["yes", "before already", "partly", "no"]
+Caught = Literal["yes", "before already", "partly", "no", "cannot tell"]
 Forgot = Literal["no", "a little", "yes", "cannot tell"]
+
+
+_AS_IT_WAS: tuple[Forgot, str] = (
+    "no",
+    "It forgot nothing: the new generation was refused, and the detector is as it was.",
+)
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,9 @@ class Verdict:
     """What the demonstration came to."""
 
     caught: Caught
+    """"cannot tell" where the EER fell to what counts as caught, and that could be chance."""
     forgot: Forgot
-    """"cannot tell" where the recordings are too few for either."""
+    """"cannot tell" where the recordings are too few to rule out more than the tolerance."""
     sentences: tuple[str, str, str]
     """On the new attack, on the old ones, on the experts."""
 
@@ -48,7 +55,7 @@ def judge(
         tolerance: rise of an old domain's EER that is accepted, a fraction.
     """
     caught, first = _catching(added, voices)
-    forgot, second = _forgetting(voices, tolerance)
+    forgot, second = _forgetting(voices, tolerance) if added.activated else _AS_IT_WAS
     return Verdict(caught, forgot, (first, second, _working(added, analysis, attack)))
 
 
@@ -72,13 +79,13 @@ def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Cau
         f"{100 * change.false_alarm[0]:.0f} to {100 * change.false_alarm[1]:.0f} % for {words}"
         for words, (_, _, change) in rates.items()
     )
-    found = {_caught(*item) for item in rates.values()}
-    caught: Caught = found.pop() if len(found) == 1 else "partly"
+    caught = _together({_caught(*item) for item in rates.values()})
     said = {
         "yes": f"It catches {novel} now",
         "before already": f"It caught {novel} before already",
         "partly": f"It catches {novel} only in part",
         "no": f"It does not catch {novel}",
+        "cannot tell": f"Whether it catches {novel} now cannot be told from so few recordings",
     }
     return (
         caught,
@@ -86,11 +93,22 @@ def _catching(added: StageReport, voices: Mapping[str, Comparison]) -> tuple[Cau
     )
 
 
+def _together(found: set[Caught]) -> Caught:
+    """Of all voices: where each has it caught at last, one for which that is certainly new is enough."""
+    if len(found) == 1:
+        return next(iter(found))
+    if found and found <= {"yes", "before already", "cannot tell"}:
+        return "yes" if "yes" in found else "cannot tell"
+    return "partly"
+
+
 def _caught(before: float, after: float, change: Change) -> Caught:
     better = change.interval[1] < 0
-    if after <= CAUGHT:
-        return "yes" if better and before > CAUGHT else "before already"
-    return "partly" if better else "no"
+    if after > CAUGHT:
+        return "partly" if better else "no"
+    if before <= CAUGHT:
+        return "before already"
+    return "yes" if better else "cannot tell"
 
 
 def _forgetting(voices: Mapping[str, Comparison], tolerance: float) -> tuple[Forgot, str]:
@@ -104,15 +122,20 @@ def _forgetting(voices: Mapping[str, Comparison], tolerance: float) -> tuple[For
     changes = [known, *others]
     certain = [change for found in changes for change in found.values() if change.interval[0] > 0]
     first = next(iter(voices.values()))
-    # No error at all gives a bootstrap nothing to draw: three in all recordings would then still be likely.
-    highest = max(max(change.interval[1], 3 / first.after[name].spoof) for name, change in known.items())
+    highest = max(change.most_risen(first.after[name]) for name, change in known.items())
     seen = any(change.eer > tolerance for found in others for change in found.values())
+    may_be_more = highest > tolerance or seen
     forgot: Forgot
     if any(change.eer > tolerance for change in certain):
         forgot, said = "yes", "It forgot something"
+    elif certain and may_be_more:
+        more = (
+            f"whether more than the {100 * tolerance:.0f} points it may cannot be told from so few recordings"
+        )
+        forgot, said = "cannot tell", f"It forgot something; {more}"
     elif certain:
         forgot, said = "a little", f"It forgot a little, no more than the {100 * tolerance:.0f} points it may"
-    elif highest > tolerance or seen:
+    elif may_be_more:
         forgot, said = "cannot tell", "Whether it forgot anything cannot be told from so few recordings"
     else:
         forgot, said = "no", f"It forgot none of the {len(known)} old attacks"

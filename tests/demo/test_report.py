@@ -79,3 +79,13 @@ def test_without_what_draws_it_there_is_no_page_but_a_line_that_says_how_to_get_
     assert report.as_dict()["report"] is None
     assert f"{drawing.INSTALL}," in report.as_dict()["remarks"][0]
     assert told(report_of, "novel").as_dict()["remarks"] == []
+
+
+def test_what_was_refused_is_not_said_to_be_measured(report_of):
+    voices = {"known voices": compared("novel", novel=(0.24, 0.24), old=(0.0, 0.0))}
+    shares = analysed(novel={"old": 1.0})
+    refused = preface_of(report_of(voices, shares, refused=["old: EER rose by 9.0 points"]))
+    assert "acceptance refused both, and the detector is as it was" in refused.lead
+    assert "by the detector as it was." in refused.remarks[0] and "was added" not in refused.remarks[0]
+    added = preface_of(report_of(voices, shares))
+    assert "stayed frozen." in added.lead and "after the new expert was added." in added.remarks[0]

@@ -50,7 +50,16 @@ def verdict_of(
         ),
         ({"novel": (0.24, 0.31)}, "no", "It does not catch novel"),
         ({"novel": (0.03, 0.01)}, "before already", "It caught novel before already"),
-        ({"novel": (0.07, 0.04), "spread": 0.05}, "before already", "It caught novel before already"),
+        (
+            {"novel": (0.2, 0.05), "spread": 0.155},
+            "cannot tell",
+            "Whether it catches novel now cannot be told from so few recordings: the EER went from 20.0 to 5.0 %",
+        ),
+        (
+            {"novel": (0.1, 0.0), "unheard": (0.04, 0.02)},
+            "yes",
+            "It catches novel now: the EER went from 10.0 to 0.0 % for known voices and 4.0 to 2.0 % for june",
+        ),
         (
             {"novel": (0.24, 0.24), "refused": ["old: EER rose by 9.0 points"]},
             "no",
@@ -78,6 +87,11 @@ def test_is_the_new_attack_caught(report_of, figures, caught, said):
             "It forgot something: the EER changed at worst by +5.0 points (old, +4.0 to ",
         ),
         ({"old": (0.01, 0.03)}, "a little", "It forgot a little, no more than the 3 points it may"),
+        (
+            {"old": (0.01, 0.03), "spread": 0.015},
+            "cannot tell",
+            "It forgot something; whether more than the 3 points it may cannot be told from so few recordings",
+        ),
         ({"old": (0.01, 0.03), "spread": 0.05}, "cannot tell", "cannot be told from so few recordings"),
         ({"old": (0.01, 0.06), "spread": 0.06}, "cannot tell", "cannot be told from so few recordings"),
         (
@@ -163,3 +177,10 @@ def test_an_expert_that_was_withdrawn_is_not_said_to_work(report_of):
     said = report_of(voices, shares, withdrawn=True).verdict.sentences[2]
     assert "would not help and is withdrawn, its gates closed; what the readout learnt of novel stays" in said
     assert said.endswith("old 100 %, novel 0 %.")
+
+
+def test_a_detector_that_stayed_as_it_was_forgot_nothing(report_of):
+    found = verdict_of(report_of, novel=(0.24, 0.24), old=(0.0, 0.0), refused=["old: EER rose"], spread=0.0)
+    assert found.forgot == "no" and found.sentences[1].startswith(
+        "It forgot nothing: the new generation was refused"
+    )
