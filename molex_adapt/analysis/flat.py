@@ -35,7 +35,12 @@ def flat_tables(report: Analysis, last_expert: Sequence[DomainChange] = ()) -> l
         _table("errors", "EER of the whole and of its parts", _ERRORS, _errors(report)),
         _table("usage", "Mean gate, before and after top-k", _USAGE, _usage(report)),
         _table("ablation", "Each expert switched off", _ABLATION, _ablation(report)),
-        _table("moved", "Share of all movement of the scores", ("attack", "part", "share"), _moved(report)),
+        _table(
+            "moved",
+            "Share of all movement of the scores; of the readout, all that it adds",
+            ("attack", "part", "share"),
+            _moved(report),
+        ),
         _table(
             "distances", "Distance between routing profiles", _DISTANCE, _pairs(report.findings.distances)
         ),

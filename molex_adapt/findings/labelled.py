@@ -226,6 +226,8 @@ class Findings:
     moved: dict[str, dict[str, float]] = field(default_factory=dict)
     """Share of all movement of an attack's scores by expert; with `moved_by_readout` a row sums to 1."""
     moved_by_readout: dict[str, float] = field(default_factory=dict)
+    """An expert's part is how much scores change without it; the readout's all that it adds, also what is the same for
+    every recording and decides nothing."""
     distances: list[Distance] = field(default_factory=list)
     """Between all attacks, and bona fide speech; all conditions together, so that conditions can be what differs."""
     controls: list[Distance] = field(default_factory=list)
