@@ -140,7 +140,7 @@ def _width(text: str) -> int:
 
 def _sentences(found: Findings) -> list[RenderableType]:
     styles = {"nobody": "red", "unclear": "yellow"}
-    lines = [Text(item.sentence, style=styles.get(item.kind, "")) for item in found.verdicts]
+    lines = [Text(visible(item.sentence), style=styles.get(item.kind, "")) for item in found.verdicts]
     return (
         [Text("Who catches what", style="bold"), *(Padding(line, (0, 1)) for line in lines), Text()]
         if lines
@@ -223,7 +223,7 @@ def _alike(found: Findings) -> list[RenderableType]:
 
 def _pair(what: str, item: Distance) -> Text:
     style = "red" if what == "control" and item.p_corrected < _ALIKE else ""
-    return Text(f"{what}: {item.one} and {item.other}, {_distance(item)}", style=style)
+    return Text(visible(f"{what}: {item.one} and {item.other}, {_distance(item)}"), style=style)
 
 
 def _controls(found: Sequence[Distance]) -> list[RenderableType]:
@@ -264,7 +264,7 @@ def _within(found: Sequence[Within]) -> list[RenderableType]:
     words = ["no further" if item in apart else "not apart" for item in small]
     return lines + _first(
         [
-            Text(f"{word}: {item.attack}, {item.condition}, {_distance(item)}")
+            Text(visible(f"{word}: {item.attack}, {item.condition}, {_distance(item)}"))
             for word, item in zip(words, small, strict=True)
         ]
     )

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console, Group
 
 from molex_adapt.cli.analysis_view import analysis_view, whole_words
+from molex_adapt.cli.terminal import terminal
 from tests.analysis.reports import analysed
 
 
@@ -200,3 +201,12 @@ def test_what_a_block_cannot_show_is_a_dash():
     assert [line.split()[1:3] + line.split()[4:5] for line in shown if line.split()[:1] == ["1"]] == [
         ["-", "-", "-"]
     ]
+
+
+def test_a_sentence_is_broken_by_what_is_shown_of_a_name():
+    report = analysed(2, 2)
+    hidden = [replace(item, sentence="\u202e" * 30 + item.sentence) for item in report.findings.verdicts]
+    told = replace(report, findings=replace(report.findings, verdicts=hidden))
+    file = io.StringIO()
+    terminal(file=file, width=80).print(Group(*analysis_view(told)), crop=False)
+    assert max(map(cell_len, file.getvalue().splitlines())) <= 80
