@@ -83,10 +83,12 @@ def page(report: Analysis, last: Sequence[DomainChange] = (), preface: Preface =
 
 
 def _first(report: Analysis, preface: Preface) -> str:
-    """The attack that is shown first: the preface's, or the one with the highest EER; the null control is none."""
+    """The attack that is shown first: the preface's, or the one with the highest EER that is no chance; no control."""
     if preface.attack in report.attacks:
         return preface.attack
-    rates = {name: item.eer for name, item in report.findings.errors.items() if name != NULL_DOMAIN}
+    attacks = {name: item for name, item in report.findings.errors.items() if name != NULL_DOMAIN}
+    enough = {name: item for name, item in attacks.items() if item.eer_ci is not None}
+    rates = {name: item.eer for name, item in (enough or attacks).items()}
     return max(rates, key=lambda name: rates[name]) if rates else report.attacks[0]
 
 

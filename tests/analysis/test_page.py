@@ -216,6 +216,7 @@ def test_long_names_take_room_from_the_chart_and_not_from_the_page(tmp_path, bro
     size = "[c.firstElementChild.dataset.chart, c.scrollWidth - c.clientWidth, c.tabIndex]"
     found = browser.value(f"[...document.querySelectorAll('.chart')].map(c => {size})")
     beyond = {name: (more, tab) for name, more, tab in found}
+    assert browser.value("document.documentElement.scrollWidth") <= 1280
     assert {beyond[name][0] for name in ("errors", "families", "depth", "ablation", "scores", "det")} == {0}
     assert all(tab == (0 if more > 0 else -1) for more, tab in beyond.values())
     assert browser.complaints == []
@@ -390,6 +391,9 @@ def test_a_plain_page_has_no_preface_and_shows_an_attack_before_the_control():
     worst = replace(errors["null"], eer=0.9)
     found = replace(report, findings=replace(report.findings, errors=errors | {"null": worst}))
     assert '<option value="attack_01" selected>' in page(found)
+    few = replace(errors["attack_01"], eer_ci=None, experts_ci=None)
+    found = replace(report, findings=replace(report.findings, errors=errors | {"attack_01": few}))
+    assert '<option value="attack_00" selected>' in page(found)
 
 
 def test_the_channel_effect_stands_beside_the_distances():
