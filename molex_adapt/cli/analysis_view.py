@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len, chop_cells
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from molex_adapt.cli.tables import GAP, empty_table, failures, in_width, one_line, reach
+from molex_adapt.cli.paged import add_figures, paged, whole_words
+from molex_adapt.cli.tables import empty_table, failures, reach
 from molex_adapt.text import visible
 
 if TYPE_CHECKING:
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _HEAT = ("grey50", "blue", "cyan", "green", "yellow", "bold red")
-_SHARE = 8
-"""Characters of a share with its bar, and of a column at least."""
-_NAME = 16
-"""Characters of a name, beyond which it goes on in a further line."""
-_LONGEST_WORD = 16
 _ALIKE = 0.05
 _READOUT = "the readout"
 _NO_EXPERT = "no expert"
@@ -58,7 +52,7 @@ def share_tables(title: str, report: Analysis) -> list[Table]:
     """
     counts = {name: _counted(report, name) for name in report.utterances}
     kept = report.frozen_base
-    return _paged(
+    return paged(
         title,
         ("speech", report.attacks),
         [_NO_EXPERT, *report.experts] if kept else report.experts,
@@ -80,62 +74,6 @@ def share_cell(share: float) -> Text:
     bar = "█" * (eighths // 8) + (_BLOCKS[eighths % 8] if eighths % 8 else "")
     style = _HEAT[min(len(_HEAT) - 1, int(share * len(_HEAT)))]
     return Text(f"{bar:<2}{100 * share:4.0f} %", style=style)
-
-
-def whole_words(name: str, width: int = _NAME) -> str:
-    """A name in lines of at most `width` cells, broken between its words; a word that is longer stays whole.
-
-    Only a word of more than 16 cells is broken itself. Nothing is left out: names may differ at their ends alone.
-    """
-    lines = [""]
-    for part in re.findall(r".+?(?:[-_./+, ]|$)", one_line(visible(name))):
-        for word in chop_cells(part, _LONGEST_WORD):
-            if lines[-1] and cell_len(lines[-1]) + cell_len(word) > width:
-                lines.append("")
-            lines[-1] += word
-    return "\n".join(lines)
-
-
-def add_figures(table: Table, *names: str) -> None:
-    """Columns of figures, which go on in a further line where there is no room: one that is cut is a wrong one."""
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold")
-
-
-def _paged(
-    title: str,
-    rows: tuple[str, Sequence[str]],
-    columns: Sequence[str],
-    cell: Callable[[str, str], Text],
-    last: tuple[str, Mapping[str, str]] = ("", {}),
-) -> list[Table]:
-    """A table, or several of 80 columns; `rows` are their heading and names, `last` a column of all of them."""
-    names = {name: whole_words(name) for name in rows[1]}
-    beside = max(map(_width, [rows[0], *names.values()])) + GAP
-    if last[1]:
-        beside += max(map(_width, [last[0], *last[1].values()])) + GAP
-    shown, pages = _laid_out({name: name for name in columns}, beside)
-    if len(pages) > 1:
-        shown, pages = _laid_out({name: whole_words(name, _SHARE + 2) for name in columns}, beside)
-    tables: list[Table] = []
-    for at, page in enumerate(pages):
-        table = empty_table(title if at == 0 else "The same, further experts")
-        table.add_column(rows[0], overflow="fold")
-        add_figures(table, *(shown[name] for name in page), *([last[0]] if last[1] else []))
-        for name, text in names.items():
-            ends = [last[1].get(name, "")] if last[1] else []
-            table.add_row(text, *(cell(name, expert) for expert in page), *ends)
-        tables.append(table)
-    return tables
-
-
-def _laid_out(shown: dict[str, str], beside: int) -> tuple[dict[str, str], list[list[str]]]:
-    widths = {name: max(_SHARE, _width(text)) for name, text in shown.items()}
-    return shown, in_width(widths, beside)
-
-
-def _width(text: str) -> int:
-    return max(map(cell_len, text.split("\n")))
 
 
 def _sentences(found: Findings) -> list[RenderableType]:
@@ -173,13 +111,13 @@ def _ablation(report: Analysis) -> list[RenderableType]:
         return []
     rated = any(item.eer_change is not None for item in of.values())
     changed = "the EER in points (bonafide: of the score)" if rated else "the mean score in nats"
-    tables = _paged(
+    tables = paged(
         f"Without an expert: change of {changed}",
         ("speech", rows),
         report.experts,
         lambda row, expert: _lost(of[row, expert]),
     )
-    moved = _paged(
+    moved = paged(
         "What moves the scores: share of all movement",
         ("speech", rows),
         [_READOUT, *report.experts],

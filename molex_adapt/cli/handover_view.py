@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
-from molex_adapt.cli.analysis_view import add_figures, whole_words
+from molex_adapt.cli.paged import add_figures, whole_words
 from molex_adapt.cli.tables import empty_table, failures
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group
 
-from molex_adapt.cli.analysis_view import analysis_view, whole_words
+from molex_adapt.cli.analysis_view import analysis_view
+from molex_adapt.cli.paged import whole_words
 from molex_adapt.cli.terminal import terminal
 from tests.analysis.reports import analysed
 
