@@ -12,19 +12,17 @@ from benchmarks.report.tables import table
 Methods = dict[str, dict[Cell, Figures]]
 
 SEQUENTIAL = (
-    *(
-        "averaged",
-        "naive",
-        "replay",
-        "replay_readout",
-        "der",
-        "ewc",
-        "lwf",
-        "rwm",
-        "arrow",
-        "any_ssr",
-        "ranpac",
-    ),
+    "averaged",
+    "naive",
+    "replay",
+    "replay_readout",
+    "der",
+    "ewc",
+    "lwf",
+    "rwm",
+    "arrow",
+    "any_ssr",
+    "ranpac",
     "head",
 )
 """Peers that learn one domain after the other, as ours does; the readout alone, a part of ours, is named apart."""
