@@ -12,6 +12,7 @@ from molex_adapt.api.fitting import choose_rows, exemplars_of
 from molex_adapt.api.inputs import recipe_on
 from molex_adapt.api.known import old_domains
 from molex_adapt.api.outcome import routing_profile
+from molex_adapt.api.trying import require_sound
 from molex_adapt.calibration import Calibration
 from molex_adapt.detector import Detector, head_for
 from molex_adapt.errors import ExpertError, RecipeError, RegistryError
@@ -241,6 +242,8 @@ class Arrival:
             recipe,
             {key: torch.from_numpy(array) for key, array in draft.head.items()},
             withdrawn=pulled.router is not None and is_withdrawn(pulled.router),
+            # An empty registry, or one with a published detector alone, takes the head as well.
+            tried=lambda: require_sound(detector, [pulled.new], str(origin), whole=not old),
         )
         remarks = [*remarks, *result.remarks]
         number = self.store.add_generation(

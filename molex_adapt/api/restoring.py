@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from molex_adapt.api.fitting import exemplars_of
+from molex_adapt.api.trying import require_sound
 from molex_adapt.errors import HubError, MolexError
 from molex_adapt.hub.pull import FetchedMixture
 from molex_adapt.registry import GenerationDraft, Store
@@ -37,6 +38,7 @@ def restore(fetched: FetchedMixture, path: Path, run: Run) -> None:
             detector = build_detector(store, number, run.find_device())
             for new in fetched.mixture.experts:
                 exemplars_of(new, detector, str(fetched.origin))
+            require_sound(detector, fetched.mixture.experts, str(fetched.origin), whole=True)
         except HubError:
             raise
         except MolexError as error:

@@ -15,11 +15,12 @@ from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, S
 from molex_adapt.registry import checks, files, layout
 from molex_adapt.registry.draft import NewExpert, check_adapter_config
 from molex_adapt.registry.files import Arrays
-from molex_adapt.registry.records import ExpertRecord
+from molex_adapt.registry.records import CalibrationRecord, ExpertRecord
 from molex_adapt.text import short, shown
 
 _FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
 _MOST = 10**12
+_MOST_NATS = 1e6
 _LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
 """What helps in a registry of one's own does not help with a stranger's repository."""
 
@@ -57,6 +58,7 @@ def expert_contents(content: bytes, source: str) -> ExpertContents:
         found = _parsed(content, layout.EXPERT)
         record = files.validate_record(ExpertContents, found, Path(layout.EXPERT))
         _check_figures(record.expert)
+        _check_scale(record.mixture.calibration, record.mixture.threshold, layout.EXPERT)
         return record
 
 
@@ -67,6 +69,7 @@ def mixture_contents(content: bytes, source: str) -> MixtureContents:
         _check_metrics(record.generation.metrics, MIXTURE)
         for value in _leaves(record.generation.profile):
             _check_number(value, MIXTURE)
+        _check_scale(record.generation.calibration, record.generation.threshold, MIXTURE)
         return record
 
 
@@ -212,6 +215,15 @@ def _check_figures(record: ExpertRecord) -> None:
     _check_metrics(record.metrics, layout.EXPERT)
     for value in _leaves(record.data.counts):
         _check_number(value, layout.EXPERT)
+
+
+def _check_scale(calibration: CalibrationRecord, threshold: float, where: str) -> None:
+    found = {"scale": calibration.scale, "offset": calibration.offset, "threshold": threshold}
+    for name, value in found.items():
+        if abs(value) > _MOST_NATS:
+            raise RegistryError(
+                f"{where} has a {name} of {value:g} for its scores; at most {_MOST_NATS:g} is believable there."
+            )
 
 
 def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ def adopt_expert(
     head: Mapping[str, Tensor] | None = None,
     *,
     withdrawn: bool = False,
+    tried: Callable[[], None] = lambda: None,
 ) -> Adapted:
     """Add the expert with its router rows, and judge. Nothing is trained.
 
@@ -46,6 +47,7 @@ def adopt_expert(
         old, threshold, recipe: as for `add_expert`; the recipe is the active generation's.
         head: the state that the head is to have, with what the expert brings to it; None: as it is.
         withdrawn: whether it is withdrawn where it comes from.
+        tried: looks at the detector with all that came, before anything is measured, and raises where it is not sound.
 
     Raises:
         ExpertError: the weights do not fit this mixture, or have no effect on this base.
@@ -59,6 +61,9 @@ def adopt_expert(
     before = score_sets(detector, sets) if measurable else {}
     held = score_development(detector, development_sets(old)) if detector.mixture.names else None
     detector.mixture.add(spec, weights, list(rows))
+    if head is not None:
+        detector.head.load_state_dict(dict(head))
+    tried()
     check_attached(detector.mixture, spec.name)
     untrained = detector.mixture.is_untrained(spec.name)
     if untrained or withdrawn:
@@ -67,8 +72,6 @@ def adopt_expert(
             detector.mixture.withdraw(spec.name)
         why = "was never trained" if untrained else "is withdrawn where it comes from"
         result.remarks.append(f"expert {spec.name} {why}: its gates stay closed")
-    if head is not None:
-        detector.head.load_state_dict(dict(head))
     if held is not None:  # what comes to an empty mixture brings its calibration
         spare(detector, held, threshold)
     after = score_sets(detector, sets) if sets else {}

@@ -211,6 +211,40 @@ def lab(_labs: dict[str, Path], tmp_path: Path) -> Callable[[str], Registry]:
     return copy
 
 
+@pytest.fixture(scope="session")
+def _readouts(_labs: dict[str, Path], tmp_path_factory: Any, tiny_folder_of: Any, tiny_recipe: Any) -> Path:
+    """With a readout: `first` has learnt buzz, `ours` the same and then hum, `apart` tick; `bare` nothing."""
+    folder = tmp_path_factory.mktemp("readouts")
+    nothing = {"replay": 0, "check": 0}
+    recipe = tiny_recipe(head={"readout": True}, gate={"tolerance": 1.0, "refused": 1.0}, exemplars=nothing)
+    for name, domain in (("ours", "buzz"), ("apart", "tick")):
+        made = Registry.create(folder / name, str(tiny_folder_of()))
+        made.add_expert(_labs[domain], accept=True, domain=domain, recipe=recipe, run=CPU)
+    shutil.copytree(folder / "ours", folder / "first")
+    ours = Registry.open(folder / "ours")
+    ours.add_expert(_labs["hum"], accept=True, domain="hum", recipe=recipe, run=CPU)
+    Registry.create(folder / "bare", str(tiny_folder_of()))
+    return folder
+
+
+@pytest.fixture
+def readout_lab(_readouts: Path, tmp_path: Path) -> Callable[[str], Registry]:
+    """A copy of one lab's registry with a readout."""
+
+    def copy(name: str) -> Registry:
+        shutil.copytree(_readouts / name, tmp_path / "readouts" / name)
+        return Registry.open(tmp_path / "readouts" / name)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def good_readout(_readouts: Path) -> dict[str, bytes]:
+    """What a push of expert hum with a readout uploads, by path."""
+    store = Registry.open(_readouts / "ours").store
+    return {path: bytes(body) for path, body in pack_expert(store, "hum", "lab/hum", True).files.items()}  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def data(_labs: dict[str, Path]) -> Callable[[str], Path]:
     """A lab's recordings of one domain."""

@@ -16,6 +16,8 @@ def changed(content, path, body, record=EXPERT):
     """Files with another content, and the record's hash of it mended."""
     found = yaml.safe_load(content[record])
     found["files"][path] = hashlib.sha256(body).hexdigest()
+    if record != EXPERT and path in found["generation"]["files"]:
+        found["generation"]["files"][path] = found["files"][path]
     if record == EXPERT and path == ADAPTER:
         found["expert"]["weights_sha256"] = found["files"][path]
         found["mixture"]["experts"][0] = found["files"][path]
