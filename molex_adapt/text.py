@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import string
+import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,11 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in _KEPT else ascii(sign).strip("'") for sign in text)
+
+
+def is_open(text: str) -> bool:
+    """Whether nothing in a text steers a terminal or hides: letters, signs, and spaces of any width."""
+    return all(sign.isprintable() or sign in _KEPT or unicodedata.category(sign) == "Zs" for sign in text)
 
 
 def short(text: Any, most: int = 80) -> str:

@@ -26,7 +26,12 @@ _ALWAYS = (layout.ADAPTER_CONFIG, layout.ADAPTER, layout.EXEMPLARS, layout.ROUTI
 EXPERT_FILES = (*_ALWAYS, layout.ROUTER, layout.HEAD)
 """What may lie beside an expert's expert.yaml."""
 _OF_EXPERT = (*_ALWAYS, layout.EXPERT)
-_OF_BASE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(json|safetensors|yaml|md)"
+_OF_BASE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(json|safetensors|yaml|md)|LICENSE[A-Za-z0-9_.-]{0,93}"
+
+
+def is_of_base(name: str) -> bool:
+    """Whether a file of an embedded base travels with a mixture."""
+    return re.fullmatch(_OF_BASE, name) is not None
 
 
 class Surroundings(Record):
@@ -77,7 +82,7 @@ class MixtureContents(Record):
     def _is_known(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
         if folder == layout.BASE:
-            return self.base.embedded and re.fullmatch(_OF_BASE, name) is not None
+            return self.base.embedded and is_of_base(name)
         above, _, expert = folder.partition("/")
         if above == layout.EXPERTS:
             named = re.fullmatch(NAME_PATTERN, expert) is not None and expert in self.generation.names

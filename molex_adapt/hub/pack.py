@@ -10,7 +10,7 @@ import numpy as np
 from molex_adapt.digest import sha256, sha256_of_file
 from molex_adapt.errors import ExpertError
 from molex_adapt.hub import cards
-from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
+from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings, is_of_base
 from molex_adapt.registry import files, layout
 from molex_adapt.registry.draft import adapter_config
 from molex_adapt.registry.files import Arrays
@@ -43,17 +43,19 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
         RegistryError: a file of it is damaged.
     """
     generation = store.generation()
-    record, kept = _travelling(store, store.expert(name), exemplars)
-    store.expert_weights(name)  # says what is wrong, before anything is sent
+    number = generation.number  # another process may activate another one meanwhile
+    record, kept = _travelling(store, number, name, exemplars)
+    store.expert_weights(name, number)  # says what is wrong, before anything is sent
+    router = store.router_tensors(number)
     content: dict[str, bytes | Path] = {
         layout.ADAPTER_CONFIG: adapter_config(record),
-        layout.ADAPTER: (store.expert_folder(name) / layout.ADAPTER).read_bytes(),
-        layout.ROUTER: files.dump_tensors(_rows_first(store.router_tensors(), generation.names.index(name))),
-        layout.HEAD: files.dump_tensors(store.head_tensors()),
+        layout.ADAPTER: (layout.expert_folder(store.path, name) / layout.ADAPTER).read_bytes(),
+        layout.ROUTER: files.dump_tensors(_rows_first(router, generation.names.index(name))),
+        layout.HEAD: files.dump_tensors(store.head_tensors(number)),
     }
     if kept is not None:
         content[layout.EXEMPLARS] = files.dump_tensors(kept)
-    routing = store.routing_tensors(name)
+    routing = store.routing_tensors(name, number)
     if routing is not None:
         content[layout.ROUTING] = files.dump_tensors(routing)
     content[layout.CARD] = cards.expert_card(record, repository, generation, kept).encode()
@@ -64,7 +66,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
         expert=record,
         mixture=Surroundings(
             experts=[own, *others],
-            recipe=store.recipe() or "",
+            recipe=store.recipe(number) or "",
             calibration=generation.calibration,
             threshold=generation.threshold,
         ),
@@ -88,21 +90,24 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
             f"generation {generation.number} of {store.path} has no experts, so there is nothing of its own to push. "
             "Add one: molex-adapt add-expert"
         )
+    number = generation.number
     content: dict[str, bytes | Path] = {
-        layout.ROUTER: files.dump_tensors(store.router_tensors()),
-        layout.HEAD: files.dump_tensors(store.head_tensors()),
-        layout.RECIPE: (store.recipe() or "").encode(),
+        layout.ROUTER: files.dump_tensors(store.router_tensors(number)),
+        layout.HEAD: files.dump_tensors(store.head_tensors(number)),
+        layout.RECIPE: (store.recipe(number) or "").encode(),
     }
     digests: dict[str, str] = {}
     records, kept = [], []
     for name in generation.names:
-        record, arrays = _travelling(store, store.expert(name), exemplars)
-        _add_expert(store, record, arrays, content, digests)
+        record, arrays = _travelling(store, number, name, exemplars)
+        _add_expert(store, number, record, arrays, content, digests)
         records.append(record)
         kept.append(arrays)
     if store.base_folder is not None:
         for path in sorted(store.base_folder.iterdir()):
             files.require_plain(path, store.path)
+            if not is_of_base(path.name):
+                continue
             content[f"{layout.BASE}/{path.name}"] = path
             digests[f"{layout.BASE}/{path.name}"] = sha256_of_file(path)
     content[layout.CARD] = cards.mixture_card(records, repository, generation, kept).encode()
@@ -117,13 +122,14 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
 
 def _add_expert(
     store: Store,
+    number: int,
     record: ExpertRecord,
     exemplars: Arrays | None,
     content: dict[str, bytes | Path],
     digests: dict[str, str],
 ) -> None:
-    folder, prefix = store.expert_folder(record.name), f"{layout.EXPERTS}/{record.name}"
-    store.expert_weights(record.name)
+    folder, prefix = layout.expert_folder(store.path, record.name), f"{layout.EXPERTS}/{record.name}"
+    store.expert_weights(record.name, number)
     content[f"{prefix}/{layout.ADAPTER}"] = folder / layout.ADAPTER
     digests[f"{prefix}/{layout.ADAPTER}"] = str(record.weights_sha256)
     content[f"{prefix}/{layout.ADAPTER_CONFIG}"] = adapter_config(record)
@@ -131,14 +137,14 @@ def _add_expert(
     if exemplars is not None:
         content[f"{prefix}/{layout.EXEMPLARS}"] = folder / layout.EXEMPLARS
         digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
-    if store.routing_tensors(record.name) is not None:
+    if store.routing_tensors(record.name, number) is not None:
         content[f"{prefix}/{layout.ROUTING}"] = folder / layout.ROUTING
         digests[f"{prefix}/{layout.ROUTING}"] = str(record.routing_sha256)
 
 
-def _travelling(store: Store, record: ExpertRecord, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:
-    """The record and the exemplars that may leave this registry."""
-    kept = store.exemplar_tensors(record.name)
+def _travelling(store: Store, number: int, name: str, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:
+    """The record and the exemplars of an expert of a generation that may leave this registry."""
+    record, kept = store.expert(name, number), store.exemplar_tensors(name, number)
     if kept is None or exemplars:
         return record, kept
     return record.model_copy(update={"exemplars_sha256": None}), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from molex_adapt.errors import HubError
@@ -11,7 +12,7 @@ from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE
 from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
 from molex_adapt.hub.reference import Reference, parse_reference
 from molex_adapt.hub.streams import size_of
-from molex_adapt.hub.unpack import expert_contents
+from molex_adapt.hub.unpack import Refused, expert_contents, mixture_contents, read_expert, read_mixture
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import OriginRecord
 from molex_adapt.registry.store import Store
@@ -57,13 +58,15 @@ class Hub:
         Raises:
             ExpertError: there is no such expert.
             RegistryError: there is no generation.
-            HubError: not allowed, cut off, the repository holds something else, or somebody else was first.
+            HubError: nobody could pull it, not allowed, cut off, the repository holds something else, or somebody
+                else was first.
         """
         target = _target(repository, revision)
         if name is None:
             package = pack_mixture(self.store, target.repository, exemplars)
         else:
             package = pack_expert(self.store, name, target.repository, exemplars)
+        _require_readable(package, target)
         if dry_run:
             return _report(target, package, None, changed=False)
         client = Client(token, run.progress)
@@ -102,6 +105,32 @@ def _target(repository: str, revision: str | None) -> Reference:
             f"{repository!r} names a revision; a push takes a branch by --revision {found.revision}"
         )
     return found
+
+
+def _require_readable(package: Package, target: Reference) -> None:
+    """Refuse to send what a pull would refuse."""
+    content = {
+        path: body if isinstance(body, bytes) else body.read_bytes()
+        for path, body in package.files.items()
+        if not path.startswith(f"{layout.BASE}/")
+    }
+    try:
+        if MIXTURE in content:
+            read_mixture(mixture_contents(content[MIXTURE], MIXTURE), _listed(content), MIXTURE)
+        else:
+            contents = expert_contents(content[layout.EXPERT], layout.EXPERT)
+            read_expert(contents, _listed(content), layout.EXPERT)
+    except Refused as error:
+        raise HubError(
+            f"push to {target} failed: nobody could pull it. {error.reason} Nothing was sent. molex-adapt verify names "
+            "what is damaged; a name of a class or an attack is changed by training again from renamed folders"
+        ) from None
+
+
+def _listed(content: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What the record of a repository lists, but cards."""
+    own = (layout.EXPERT, MIXTURE, layout.CARD)
+    return {path: body for path, body in content.items() if path not in own}
 
 
 def _prepared(client: Client, target: Reference, private: bool) -> Listing:

@@ -16,13 +16,24 @@ from molex_adapt.registry import checks, files, layout
 from molex_adapt.registry.draft import NewExpert, check_adapter_config
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import CalibrationRecord, ExpertRecord
-from molex_adapt.text import short, shown
+from molex_adapt.text import is_open, short, shown
 
 _FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
 _MOST = 10**12
 _MOST_NATS = 1e6
 _LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
 """What helps in a registry of one's own does not help with a stranger's repository."""
+
+
+class Refused(HubError):
+    """A repository whose content is not taken, and the `reason`."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"{source} was refused: {reason} The registry is as it was. Ask the repository's owner to push it again, "
+            "or pull another revision: ORG/REPO@REV"
+        )
 
 
 @dataclass(frozen=True)
@@ -122,17 +133,14 @@ def refusing(source: str) -> Iterator[None]:
     """What a file of a repository is accused of, as the Hub's error with the Hub's remedy.
 
     Raises:
-        HubError: in place of the registry's own errors.
+        Refused: in place of the registry's own errors.
     """
     try:
         yield
     except (RegistryError, ExpertError) as error:
         said = _LOCAL_REMEDY.sub("", str(error))
         reason = "; ".join(short(line, 400) for line in said.splitlines() if line.strip())
-        raise HubError(
-            f"{source} was refused: {reason} The registry is as it was. Ask the repository's owner to push it again, "
-            "or pull another revision: ORG/REPO@REV"
-        ) from None
+        raise Refused(source, reason) from None
 
 
 def _read_listed(
@@ -195,7 +203,7 @@ def _parsed(content: bytes, where: str) -> dict[str, Any]:
 def _check_text(value: Any, where: str) -> None:
     """Signs that steer a terminal or hide what is written have no place in a record."""
     for item in _leaves(value):
-        if isinstance(item, str) and not all(sign.isprintable() or sign in "\n\t" for sign in item):
+        if isinstance(item, str) and not is_open(item):
             raise RegistryError(f"{where} holds control signs in {shown(item, 40)}.")
 
 
