@@ -123,17 +123,18 @@ def only_those_of(
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """The arrays of a head with the witnesses of one expert, called `name` here, and that for any attack.
 
-    Of real speech it has then what the expert's domain brought, where its statistics, `kept`, have it; else all stays.
+    Of real speech it has then what the expert's domain brought, where its statistics, `kept`, have it; else all stays,
+    or nothing does where the expert has no witness: nothing in it is the expert's then.
 
     Returns:
         The arrays, and how many witnesses of other experts they are without.
     """
-    places = of_expert(head, expert)
-    if not places:  # published, or nobody knows whose they are
+    places, known = of_expert(head, expert), names_of(head.get(f"{PREFIX}names", np.zeros(0, np.uint8)))
+    others = [at for at, own in enumerate(known) if own.split(BETWEEN)[0] not in ("", expert)]
+    if not places and not others:  # published, or nothing was learnt
         return dict(head), 0
     chosen = [*of_expert(head, ""), *places]
     found = {**head, **{f"{PREFIX}{part}": head[f"{PREFIX}{part}"][chosen] for part in _OF_EACH}}
-    known = names_of(head[f"{PREFIX}names"])
     own = [
         BETWEEN.join([name, *known[at].split(BETWEEN)[1:]]) if at in places else known[at] for at in chosen
     ]
@@ -141,7 +142,10 @@ def only_those_of(
     if kept is not None and brought_speech(head, kept):
         found[_DOMAINS] = np.ones(1, np.float32)
         found |= {_moments(view): kept[f"{SPEECH}{view}"].astype(np.float32) for view in _VIEWS}
-    return found, len(known) - len(chosen)
+    elif not places:
+        found[_DOMAINS] = np.zeros(1, np.float32)
+        found |= {_moments(view): np.zeros_like(head[_moments(view)]) for view in _VIEWS}
+    return found, len(others)
 
 
 def _with_speech(

@@ -145,10 +145,15 @@ class Arrival:
         if self.found.contents is None or pulled.head is None:
             return head, []
         expert = self.found.contents.expert.name
-        count = len(of_expert(pulled.head, expert))
+        count, name = len(of_expert(pulled.head, expert)), pulled.new.record.name
         if not count:
             return head, []
-        found = with_those_of(head, pulled.head, expert, pulled.new.record.name, pulled.new.routing)
+        if of_expert(head, name):
+            raise RegistryError(
+                f"the readout of registry {self.store.path} has witnesses of an expert {name!r} already, which is not "
+                "among its experts. Pull it under another name: --as NAME"
+            )
+        found = with_those_of(head, pulled.head, expert, name, pulled.new.routing)
         if found is None:
             return head, [_WITNESSES_STAY]
         return found, [f"{count} witness(es) of its attacks came along for the readout, to the bit"]
