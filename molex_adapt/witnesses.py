@@ -148,6 +148,11 @@ def only_those_of(
     return found, len(others)
 
 
+def has_moments_of_others(head: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether a head's moments of real speech are those of several domains."""
+    return _DOMAINS in head and float(head[_DOMAINS][0]) > 1
+
+
 def _with_speech(
     head: Mapping[str, NDArray[Any]], kept: Mapping[str, NDArray[Any]] | None, sign: int
 ) -> dict[str, NDArray[Any]]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from molex_adapt.hub.leaving import Leaving, kept_of
 from molex_adapt.pages import markup, render
 from molex_adapt.registry.cards import figure_rows
-from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord
 from molex_adapt.text import inert
 
@@ -36,10 +36,9 @@ _LICENCES = frozenset(
 """Identifiers that the Hub knows; anything else is `other` with a name."""
 
 
-def expert_card(
-    record: ExpertRecord, repository: str, generation: GenerationRecord, exemplars: Arrays | None
-) -> str:
+def expert_card(expert: Leaving, repository: str, generation: GenerationRecord) -> str:
     """README.md of a repository with one expert. Names no path of the training machine."""
+    record = expert.record
     return render(
         "hub/expert.md.j2",
         record=record,
@@ -47,17 +46,13 @@ def expert_card(
         metadata=_metadata(repository, [record], record.metrics),
         figures=figure_rows(record.metrics),
         others=len(generation.experts) - 1,
-        heard=heard([exemplars]),
+        kept=kept_of([expert]),
     )
 
 
-def mixture_card(
-    records: Sequence[ExpertRecord],
-    repository: str,
-    generation: GenerationRecord,
-    kept: Sequence[Arrays | None],
-) -> str:
+def mixture_card(experts: Sequence[Leaving], repository: str, generation: GenerationRecord) -> str:
     """README.md of a repository with a whole mixture."""
+    records = [expert.record for expert in experts]
     return render(
         "hub/mixture.md.j2",
         records=records,
@@ -65,21 +60,7 @@ def mixture_card(
         generation=generation,
         metadata=_metadata(repository, records, generation.metrics),
         figures=figure_rows(generation.metrics),
-        heard=heard(kept),
-    )
-
-
-def heard(kept: Sequence[Arrays | None]) -> int:
-    """Of how many recordings features travel along."""
-    return sum(
-        len(array) for arrays in kept for name, array in (arrays or {}).items() if name.endswith(".lengths")
-    )
-
-
-def fingerprints(kept: Sequence[Arrays | None]) -> int:
-    """By how many recordings' fingerprints what was heard in training can be told."""
-    return sum(
-        len(array) for arrays in kept for name, array in (arrays or {}).items() if name.startswith("heard.")
+        kept=kept_of(experts),
     )
 
 

@@ -11,11 +11,13 @@ from molex_adapt.digest import sha256, sha256_of_file
 from molex_adapt.errors import ExpertError
 from molex_adapt.hub import cards
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings, is_of_base
+from molex_adapt.hub.leaving import Leaving, leaving, remarks, without_places
 from molex_adapt.registry import files, layout
 from molex_adapt.registry.draft import adapter_config
 from molex_adapt.registry.files import Arrays
-from molex_adapt.registry.records import FORMAT, ExpertRecord, GenerationRecord
+from molex_adapt.registry.records import FORMAT
 from molex_adapt.registry.store import Store
+from molex_adapt.witnesses import has_moments_of_others, only_those_of
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class Package:
 def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Package:
     """One expert of the active generation, with its rows of the router, its head, calibration and exemplars.
 
+    Of the readout in the head there are its own witnesses alone, and that for any attack.
+
     Args:
         store, name: the registry and the expert.
         repository: ORG/REPO, for the card.
-        exemplars: whether features of recordings, and digests of which were heard, may travel. What routers read of
-            the domain, which has no recording in it, travels all the same.
+        exemplars: whether features of recordings, and digests of which were heard, may travel. What routers and the
+            readout read of the domain, which has no recording in it, travels all the same.
 
     Raises:
         ExpertError: there is no such expert.
@@ -44,21 +48,22 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     """
     generation = store.generation()
     number = generation.number  # another process may activate another one meanwhile
-    record, kept = _travelling(store, number, name, exemplars)
+    expert = leaving(store, number, name, repository, exemplars)
+    record, kept, routing = expert.record, expert.exemplars, expert.routing
     store.expert_weights(name, number)  # says what is wrong, before anything is sent
-    router = store.router_tensors(number)
+    router, whole = store.router_tensors(number), store.head_tensors(number)
+    head, _ = only_those_of(whole, name, name, routing)
     content: dict[str, bytes | Path] = {
         layout.ADAPTER_CONFIG: adapter_config(record),
         layout.ADAPTER: (layout.expert_folder(store.path, name) / layout.ADAPTER).read_bytes(),
         layout.ROUTER: files.dump_tensors(_rows_first(router, generation.names.index(name))),
-        layout.HEAD: files.dump_tensors(store.head_tensors(number)),
+        layout.HEAD: files.dump_tensors(head),
     }
     if kept is not None:
         content[layout.EXEMPLARS] = files.dump_tensors(kept)
-    routing = store.routing_tensors(name, number)
     if routing is not None:
         content[layout.ROUTING] = files.dump_tensors(routing)
-    content[layout.CARD] = cards.expert_card(record, repository, generation, kept).encode()
+    content[layout.CARD] = cards.expert_card(expert, repository, generation).encode()
     own = next(entry.sha256 for entry in generation.experts if entry.name == name)
     others = [entry.sha256 for entry in generation.experts if entry.name != name]
     contents = ExpertContents(
@@ -74,7 +79,8 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     )
     content[layout.EXPERT] = files.dump_record(contents)
     summary = f"Expert {name} for {record.domain}, {cards.shown_eer(record.metrics, record.domain)}"
-    return Package(content, summary, cards.description([record]), _remarks([record], [kept], exemplars))
+    told = remarks([expert], exemplars, of_all=has_moments_of_others(head))
+    return Package(content, summary, cards.description([record]), told)
 
 
 def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
@@ -97,12 +103,9 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
         layout.RECIPE: (store.recipe(number) or "").encode(),
     }
     digests: dict[str, str] = {}
-    records, kept = [], []
-    for name in generation.names:
-        record, arrays = _travelling(store, number, name, exemplars)
-        _add_expert(store, number, record, arrays, content, digests)
-        records.append(record)
-        kept.append(arrays)
+    experts = [leaving(store, number, name, repository, exemplars) for name in generation.names]
+    for expert in experts:
+        _add_expert(store, number, expert, content, digests)
     if store.base_folder is not None:
         for path in sorted(store.base_folder.iterdir()):
             files.require_plain(path, store.path)
@@ -110,44 +113,40 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
                 continue
             content[f"{layout.BASE}/{path.name}"] = path
             digests[f"{layout.BASE}/{path.name}"] = sha256_of_file(path)
-    content[layout.CARD] = cards.mixture_card(records, repository, generation, kept).encode()
+    content[layout.CARD] = cards.mixture_card(experts, repository, generation).encode()
     digests |= {path: sha256(body) for path, body in content.items() if isinstance(body, bytes)}
     contents = MixtureContents(
-        format=FORMAT, base=store.base, generation=_without_paths(generation), files=digests
+        format=FORMAT,
+        base=store.base,
+        generation=without_places(generation, repository),
+        files=digests,
     )
     content[MIXTURE] = files.dump_record(contents)
-    summary = f"Mixture of {len(records)} experts: {', '.join(generation.names)}"[:72]
-    return Package(content, summary, cards.description(records), _remarks(records, kept, exemplars))
+    summary = f"Mixture of {len(experts)} experts: {', '.join(generation.names)}"[:72]
+    description = cards.description([expert.record for expert in experts])
+    return Package(content, summary, description, remarks(experts, exemplars))
 
 
 def _add_expert(
     store: Store,
     number: int,
-    record: ExpertRecord,
-    exemplars: Arrays | None,
+    expert: Leaving,
     content: dict[str, bytes | Path],
     digests: dict[str, str],
 ) -> None:
+    record = expert.record
     folder, prefix = layout.expert_folder(store.path, record.name), f"{layout.EXPERTS}/{record.name}"
     store.expert_weights(record.name, number)
     content[f"{prefix}/{layout.ADAPTER}"] = folder / layout.ADAPTER
     digests[f"{prefix}/{layout.ADAPTER}"] = str(record.weights_sha256)
     content[f"{prefix}/{layout.ADAPTER_CONFIG}"] = adapter_config(record)
     content[f"{prefix}/{layout.EXPERT}"] = files.dump_record(record)
-    if exemplars is not None:
+    if expert.exemplars is not None:
         content[f"{prefix}/{layout.EXEMPLARS}"] = folder / layout.EXEMPLARS
         digests[f"{prefix}/{layout.EXEMPLARS}"] = str(record.exemplars_sha256)
-    if store.routing_tensors(record.name, number) is not None:
+    if expert.routing is not None:
         content[f"{prefix}/{layout.ROUTING}"] = folder / layout.ROUTING
         digests[f"{prefix}/{layout.ROUTING}"] = str(record.routing_sha256)
-
-
-def _travelling(store: Store, number: int, name: str, exemplars: bool) -> tuple[ExpertRecord, Arrays | None]:
-    """The record and the exemplars of an expert of a generation that may leave this registry."""
-    record, kept = store.expert(name, number), store.exemplar_tensors(name, number)
-    if kept is None or exemplars:
-        return record, kept
-    return record.model_copy(update={"exemplars_sha256": None}), None
 
 
 def _rows_first(router: Arrays, index: int) -> Arrays:
@@ -158,29 +157,3 @@ def _rows_first(router: Arrays, index: int) -> Arrays:
             array = np.concatenate([array[index : index + 1], np.delete(array, index, axis=0)])
         found[name] = array
     return found
-
-
-def _without_paths(generation: GenerationRecord) -> GenerationRecord:
-    """What was typed and remarked may name folders of this machine: neither travels."""
-    return generation.model_copy(update={"command": "", "remarks": []})
-
-
-def _remarks(records: list[ExpertRecord], kept: list[Arrays | None], asked: bool) -> list[str]:
-    heard = cards.heard(kept)
-    if heard:
-        features = (
-            f"features of {heard} recordings travel along as exemplars, so that later experts elsewhere learn not to "
-            "forget. They are no audio, but come from somebody's voice: --no-exemplars keeps them here"
-        )
-        return [features]
-    told: list[str] = []
-    if asked and records:
-        told.append(
-            "no exemplars were kept, so none travel: whoever pulls this cannot measure it without data of its own"
-        )
-    if prints := cards.fingerprints(kept):
-        told.append(
-            f"fingerprints of {prints} recordings travel along: whoever has one of these recordings can tell that it "
-            "was heard. --no-exemplars keeps them here"
-        )
-    return told

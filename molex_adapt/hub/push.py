@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from molex_adapt.errors import HubError
@@ -12,7 +12,7 @@ from molex_adapt.hub.contents import EXPERT_FILES, MIXTURE
 from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
 from molex_adapt.hub.reference import Reference, parse_reference
 from molex_adapt.hub.streams import size_of
-from molex_adapt.hub.unpack import Refused, expert_contents, mixture_contents, read_expert, read_mixture
+from molex_adapt.hub.unpack import RefusedError, expert_contents, mixture_contents, read_expert, read_mixture
 from molex_adapt.registry import layout
 from molex_adapt.registry.records import OriginRecord
 from molex_adapt.registry.store import Store
@@ -53,7 +53,7 @@ class Hub:
             token: None for HF_TOKEN, or what `hf auth login` left.
             exemplars: whether features of recordings travel along.
             dry_run: only say what would be uploaded; the Hub is not asked.
-            run: hears of bytes sent.
+            run: hears of bytes sent, and of the report's remarks before the first of them.
 
         Raises:
             ExpertError: there is no such expert.
@@ -77,6 +77,9 @@ class Hub:
             _require_same_expert(client, former, self.store.expert(name).domain)
             ours = set(EXPERT_FILES)
         obsolete = sorted(path for path in ours & set(former.files) if path not in package.files)
+        package.remarks.extend(_left_in_history(former, obsolete))
+        for line in package.remarks:
+            run.progress.note(line)  # before anything leaves
         commit = client.commit(target, package.files, former, package.summary, package.description, obsolete)
         return _report(target, package, commit, changed=commit != former.commit)
 
@@ -120,7 +123,7 @@ def _require_readable(package: Package, target: Reference) -> None:
         else:
             contents = expert_contents(content[layout.EXPERT], layout.EXPERT)
             read_expert(contents, _listed(content), layout.EXPERT)
-    except Refused as error:
+    except RefusedError as error:
         raise HubError(
             f"push to {target} failed: nobody could pull it. {error.reason} Nothing was sent. molex-adapt verify names "
             "what is damaged; a name of a class or an attack is changed by training again from renamed folders"
@@ -187,6 +190,17 @@ def _require_same_expert(client: Client, former: Listing, domain: str) -> None:
             f"push to {former.reference} failed: it holds expert {there.name!r} for domain {there.domain!r}, not one "
             f"for {domain!r}. Choose another repository, or delete that one on the Hub first"
         )
+
+
+def _left_in_history(former: Listing, obsolete: Sequence[str]) -> list[str]:
+    if not any(path.endswith(layout.EXEMPLARS) for path in obsolete):
+        return []
+    repository = former.reference.repository
+    told = (
+        f"the history of {repository} keeps the exemplars and fingerprints that were pushed before: whoever may read "
+        "it can have them. To take them back, delete the repository on the Hub and push again"
+    )
+    return [told]
 
 
 def _report(target: Reference, package: Package, commit: str | None, *, changed: bool) -> PushReport:

@@ -25,7 +25,7 @@ _LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
 """What helps in a registry of one's own does not help with a stranger's repository."""
 
 
-class Refused(HubError):
+class RefusedError(HubError):
     """A repository whose content is not taken, and the `reason`."""
 
     def __init__(self, source: str, reason: str) -> None:
@@ -133,14 +133,14 @@ def refusing(source: str) -> Iterator[None]:
     """What a file of a repository is accused of, as the Hub's error with the Hub's remedy.
 
     Raises:
-        Refused: in place of the registry's own errors.
+        RefusedError: in place of the registry's own errors.
     """
     try:
         yield
     except (RegistryError, ExpertError) as error:
         said = _LOCAL_REMEDY.sub("", str(error))
         reason = "; ".join(short(line, 400) for line in said.splitlines() if line.strip())
-        raise Refused(source, reason) from None
+        raise RefusedError(source, reason) from None
 
 
 def _read_listed(

@@ -1,4 +1,4 @@
-"""What is pushed can be pulled: bases with any files, names in any script, one generation whatever happens meanwhile."""
+"""What is pushed can be pulled: bases with any files, names in any script, one generation throughout."""
 
 from __future__ import annotations
 

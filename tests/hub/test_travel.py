@@ -146,13 +146,16 @@ def test_the_card(hub, lab, tmp_path):
 
 def test_the_base_of_an_adapter_is_named_where_it_is_on_a_hub(lab, tmp_path):
     from molex_adapt.hub.cards import expert_card
+    from molex_adapt.hub.leaving import Leaving
     from molex_adapt.registry.draft import adapter_config
 
     store = lab("ours").store
     record = store.expert("buzz")
     base = record.base.model_copy(update={"id": "lab/speech", "revision": "c1423ed0", "embedded": False})
     record = record.model_copy(update={"base": base})
-    fields = yaml.safe_load(expert_card(record, "lab/buzz", store.generation(), None).split("---")[1])
+    fields = yaml.safe_load(
+        expert_card(Leaving(record, None, None, None), "lab/buzz", store.generation()).split("---")[1]
+    )
     assert (fields["base_model"], fields["base_model_relation"]) == ("lab/speech", "adapter")
     assert b'"base_model_name_or_path": "lab/speech"' in adapter_config(record)
 

@@ -94,7 +94,9 @@ def push(
     view: list[Any] = [plain_table(title, ("file", "size"), rows)]
     if report.commit is not None:
         view.append(f"{'Commit' if report.changed else 'Nothing had changed; commit'} {report.commit}")
-    emit(Answer(report.as_dict(), view, report.remarks), as_json=as_json, quiet=quiet)
+    # Those of a push were told before anything left.
+    told = report.remarks if dry_run else ()
+    emit(Answer(report.as_dict(), view, told), as_json=as_json, quiet=quiet)
 
 
 def pull(
