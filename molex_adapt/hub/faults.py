@@ -90,7 +90,10 @@ def _explain_status(error: BaseException, endpoint: str) -> str:
             f"{_LOG_IN}"
         )
     if status in (409, 412):
-        return f"somebody else changed the repository meanwhile ({said}). {_AGAIN}, on top of the new state"
+        return (
+            f"somebody else changed the repository meanwhile ({said}). Look at what it holds now; to push on top of "
+            "that, run the same command again"
+        )
     if status == 413:
         return f"{endpoint} finds it too large ({said}). Push fewer experts, or --no-exemplars"
     if status == 416:

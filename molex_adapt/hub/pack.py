@@ -15,7 +15,7 @@ from molex_adapt.hub.leaving import Leaving, leaving, remarks, without_places
 from molex_adapt.registry import files, layout
 from molex_adapt.registry.draft import adapter_config
 from molex_adapt.registry.files import Arrays
-from molex_adapt.registry.records import FORMAT
+from molex_adapt.registry.records import FORMAT, ExpertRecord
 from molex_adapt.registry.store import Store
 from molex_adapt.witnesses import has_moments_of_others, only_those_of
 
@@ -29,6 +29,8 @@ class Package:
     summary: str
     description: str
     remarks: list[str] = field(default_factory=list)
+    expert: ExpertRecord | None = None
+    """As it travels; None for a mixture."""
 
 
 def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Package:
@@ -80,7 +82,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     content[layout.EXPERT] = files.dump_record(contents)
     summary = f"Expert {name} for {record.domain}, {cards.shown_eer(record.metrics, record.domain)}"
     told = remarks([expert], exemplars, of_all=has_moments_of_others(head))
-    return Package(content, summary, cards.description([record]), told)
+    return Package(content, summary, cards.description([record]), told, record)
 
 
 def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:

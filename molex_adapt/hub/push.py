@@ -1,10 +1,8 @@
-"""From a registry to the Hub, in one commit, repeated safely; and what is newer there."""
+"""From a registry to the Hub, in one commit, repeated safely."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 from molex_adapt.errors import HubError
 from molex_adapt.hub.client import Client, Listing
@@ -13,14 +11,12 @@ from molex_adapt.hub.pack import Package, pack_expert, pack_mixture
 from molex_adapt.hub.reference import Reference, parse_reference
 from molex_adapt.hub.streams import size_of
 from molex_adapt.hub.unpack import RefusedError, expert_contents, mixture_contents, read_expert, read_mixture
+from molex_adapt.hub.upstream import recorded, upstream
 from molex_adapt.registry import layout
-from molex_adapt.registry.records import OriginRecord
+from molex_adapt.registry.records import ExpertRecord
 from molex_adapt.registry.store import Store
-from molex_adapt.reports import PushReport, Upstream
+from molex_adapt.reports import PushReport, Replaced, Upstream
 from molex_adapt.run import Run
-
-_Answers: TypeAlias = dict[tuple[str, str | None], tuple[str, str | None] | HubError]
-"""Commit and time of change of repositories at revisions, or why they are not known."""
 
 _OF_A_MODEL = ("config.json", "model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 
@@ -41,6 +37,7 @@ class Hub:
         token: str | None = None,
         exemplars: bool = True,
         dry_run: bool = False,
+        replace: bool = False,
         run: Run = Run(),
     ) -> PushReport:
         """Upload one expert of the active generation as a repository that stock PEFT loads, or the whole generation.
@@ -53,13 +50,14 @@ class Hub:
             token: None for HF_TOKEN, or what `hf auth login` left.
             exemplars: whether features of recordings travel along.
             dry_run: only say what would be uploaded; the Hub is not asked.
+            replace: put one expert in the place of another one of its domain, which is refused otherwise.
             run: hears of bytes sent, and of the report's remarks before the first of them.
 
         Raises:
             ExpertError: there is no such expert.
             RegistryError: there is no generation.
-            HubError: nobody could pull it, not allowed, cut off, the repository holds something else, or somebody
-                else was first.
+            HubError: nobody could pull it, not allowed, cut off, the repository holds something else, another expert
+                and `replace` was not asked for, or somebody else was first.
         """
         target = _target(repository, revision)
         if name is None:
@@ -71,17 +69,20 @@ class Hub:
             return _report(target, package, None, changed=False)
         client = Client(token, run.progress)
         former = _prepared(client, target, private)
-        if name is None:
+        replaced = None
+        if package.expert is None:
             ours = _files_of_a_mixture(former)
         else:
-            _require_same_expert(client, former, self.store.expert(name).domain)
+            replaced = _replaced(client, former, package.expert, replace)
             ours = set(EXPERT_FILES)
         obsolete = sorted(path for path in ours & set(former.files) if path not in package.files)
+        if replaced is not None:
+            package.remarks.append(f"this replaces {replaced}")
         package.remarks.extend(_left_in_history(former, obsolete))
         for line in package.remarks:
             run.progress.note(line)  # before anything leaves
         commit = client.commit(target, package.files, former, package.summary, package.description, obsolete)
-        return _report(target, package, commit, changed=commit != former.commit)
+        return _report(target, package, commit, changed=commit != former.commit, replaced=replaced)
 
     def outdated(self, *, token: str | None = None) -> list[Upstream]:
         """Every pulled expert of the active generation, and the mixture where it came whole, beside what is there now.
@@ -92,13 +93,7 @@ class Hub:
         Raises:
             HubError: no repository could be asked.
         """
-        client = Client(token)
-        asked: _Answers = {}
-        found = [_compare(client, what, origin, asked) for what, origin in _origins(self.store)]
-        failures = [answer for answer in asked.values() if isinstance(answer, HubError)]
-        if failures and len(failures) == len(asked):
-            raise failures[0]
-        return found
+        return upstream(self.store, Client(token))
 
 
 def _target(repository: str, revision: str | None) -> Reference:
@@ -169,8 +164,8 @@ def _files_of_a_mixture(former: Listing) -> set[str]:
     return {path for path in former.files if path.startswith((f"{layout.EXPERTS}/", f"{layout.BASE}/"))}
 
 
-def _require_same_expert(client: Client, former: Listing, domain: str) -> None:
-    """A repository is one expert's: only the same domain replaces what is there."""
+def _replaced(client: Client, former: Listing, ours: ExpertRecord, replace: bool) -> Replaced | None:
+    """The expert that a push puts ours in the place of; None where there is none, or ours is there."""
     if MIXTURE in former.files:
         raise HubError(
             f"push to {former.reference} failed: it holds a whole mixture. Choose another repository for the expert, "
@@ -182,14 +177,23 @@ def _require_same_expert(client: Client, former: Listing, domain: str) -> None:
                 f"push to {former.reference} failed: it holds an adapter that molex-adapt did not make. Choose another "
                 "repository, or delete that one on the Hub first"
             )
-        return
-    path = client.fetch(former, [layout.EXPERT])[layout.EXPERT]
-    there = expert_contents(path.read_bytes(), str(former)).expert
-    if there.domain != domain:
+        return None
+    there = recorded(client, former)
+    if there.domain != ours.domain:
         raise HubError(
             f"push to {former.reference} failed: it holds expert {there.name!r} for domain {there.domain!r}, not one "
-            f"for {domain!r}. Choose another repository, or delete that one on the Hub first"
+            f"for {ours.domain!r}. Choose another repository, or delete that one on the Hub first"
         )
+    if ours.is_the_same(there):
+        return None
+    found = Replaced(there.name, str(there.weights_sha256), former.commit)
+    if not replace:
+        raise HubError(
+            f"push to {former.reference} failed: it holds {found}, which is not the one here (weights "
+            f"{str(ours.weights_sha256)[:8]}): somebody may have pushed it, or trained it anew. Look at it there, "
+            "choose another repository, or put yours in its place by --replace"
+        )
+    return found
 
 
 def _left_in_history(former: Listing, obsolete: Sequence[str]) -> list[str]:
@@ -203,32 +207,13 @@ def _left_in_history(former: Listing, obsolete: Sequence[str]) -> list[str]:
     return [told]
 
 
-def _report(target: Reference, package: Package, commit: str | None, *, changed: bool) -> PushReport:
+def _report(
+    target: Reference,
+    package: Package,
+    commit: str | None,
+    *,
+    changed: bool,
+    replaced: Replaced | None = None,
+) -> PushReport:
     sizes = {path: size_of(content) for path, content in package.files.items()}
-    return PushReport(target.repository, target.revision, commit, changed, sizes, package.remarks)
-
-
-def _origins(store: Store) -> list[tuple[str, OriginRecord]]:
-    active = store.active
-    if active is None:
-        return []
-    found = [(record.name, record.origin) for record in store.experts() if record.origin is not None]
-    # Whatever was added since, the mixture still began as the one that was pulled.
-    whole = [generation.origin for generation in store.history() if generation.origin is not None]
-    return [*(("mixture", origin) for origin in whole[-1:]), *found]
-
-
-def _compare(client: Client, what: str, origin: OriginRecord, asked: _Answers) -> Upstream:
-    pinned = origin.revision is None or re.fullmatch(r"[0-9a-f]{7,40}", origin.revision)
-    reference = Reference(origin.repository, None if pinned else origin.revision)
-    key = (reference.repository, reference.revision)
-    if key not in asked:
-        try:
-            listing = client.look(reference, "look at")
-            asked[key] = listing.commit, listing.modified
-        except HubError as error:
-            asked[key] = error
-    answer = asked[key]
-    if isinstance(answer, HubError):
-        return Upstream(what, *key, origin.commit, None, problem=str(answer))
-    return Upstream(what, *key, origin.commit, *answer)
+    return PushReport(target.repository, target.revision, commit, changed, sizes, package.remarks, replaced)

@@ -191,6 +191,10 @@ class ExpertRecord(Record):
     origin: OriginRecord | None = None
     """Where it was pulled from; None for an expert trained here."""
 
+    def is_the_same(self, other: ExpertRecord) -> bool:
+        """Whether two records are of one expert: those that were not trained all have the same weights."""
+        return (self.weights_sha256, self.data.digest) == (other.weights_sha256, other.data.digest)
+
 
 class ExpertEntry(Record):
     """One expert of a generation, in router order."""

@@ -10,7 +10,7 @@ from molex_adapt.reports.evaluations import EvaluationReport, HeardInTraining, O
 from molex_adapt.reports.exports import ExportReport
 from molex_adapt.reports.scores import RecordingScore, ScoreReport
 from molex_adapt.reports.thresholds import ThresholdReport, Unheard
-from molex_adapt.reports.transfers import PullReport, PushReport, Upstream
+from molex_adapt.reports.transfers import PullReport, PushReport, Replaced, Upstream
 
 __all__ = [
     "Analysis",
@@ -26,6 +26,7 @@ __all__ = [
     "PullReport",
     "PushReport",
     "RecordingScore",
+    "Replaced",
     "ScoreReport",
     "StageReport",
     "ThresholdReport",

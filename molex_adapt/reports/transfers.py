@@ -9,6 +9,19 @@ from molex_adapt.reports.changes import Comparison
 
 
 @dataclass(frozen=True)
+class Replaced:
+    """The expert of a repository that a push put another one in the place of."""
+
+    expert: str
+    weights_sha256: str
+    commit: str
+    """At which it can still be pulled."""
+
+    def __str__(self) -> str:
+        return f"expert {self.expert!r} (weights {self.weights_sha256[:8]}, commit {self.commit[:7]})"
+
+
+@dataclass(frozen=True)
 class PushReport:
     """What was, or would be, uploaded."""
 
@@ -23,6 +36,7 @@ class PushReport:
     files: dict[str, int]
     """Bytes by path."""
     remarks: list[str] = field(default_factory=list)
+    replaced: Replaced | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -34,6 +48,7 @@ class PushReport:
             "dry_run": self.commit is None,
             "files": [{"path": path, "bytes": size} for path, size in self.files.items()],
             "bytes": sum(self.files.values()),
+            "replaced": None if self.replaced is None else asdict(self.replaced),
             "remarks": list(self.remarks),
         }
 
@@ -85,6 +100,8 @@ class Upstream:
     modified: str | None = None
     problem: str | None = None
     """Why the Hub could not say."""
+    another_expert: bool | None = None
+    """Of another commit, whether its expert is another one; None where that is not known, and of a mixture."""
 
     @property
     def outdated(self) -> bool:

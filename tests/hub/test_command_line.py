@@ -69,6 +69,10 @@ def test_push_pull_and_outdated(hub, lab, molex, tmp_path):
 
     status, out, _ = molex("outdated", "--registry", theirs, "--json")
     assert (status, json.loads(out)["outdated"]) == (0, 0)
+    hub.upload(name, {"README.md": b"edited there"})
+    status, out, err = molex("outdated", "--registry", theirs, "--json")
+    assert (json.loads(out)["outdated"], json.loads(out)["pulled"][0]["another_expert"]) == (1, False)
+    assert "there is nothing to pull" in err and "--as" not in err
     status, out, _ = molex("show", "buzz", "--registry", theirs)
     assert f"{name} at" in out
 

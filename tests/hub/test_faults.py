@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from molex_adapt import Registry
 from molex_adapt.errors import HubError
 from molex_adapt.hub import read_token
+from molex_adapt.registry import files
+from tests.hub.forging import ADAPTER, arrays, changed
 from tests.hub.repositories import CPU, User
 
 pytestmark = pytest.mark.hub
@@ -282,6 +285,23 @@ def test_somebody_else_was_first(loopback, lab, hub):
         ours.hub.push("buzz", name, exemplars=False)
     assert ours.hub.push("buzz", name, exemplars=False).changed
     assert "notes.md" in repository.files()
+
+
+def test_of_two_who_push_at_once_neither_is_replaced_unseen(loopback, lab, hub, put, good):
+    ours, name = lab("ours"), hub.name("buzz")
+    other = {key: array + np.float16(0.01) for key, array in arrays(good, ADAPTER).items()}
+    theirs = changed(good, ADAPTER, files.dump_tensors(other))
+
+    def meanwhile(body):
+        loopback.state.model(name).put(**theirs)
+        return body
+
+    loopback.fail("POST", "/preupload/", change=meanwhile)
+    with pytest.raises(HubError, match="Look at what it holds now"):
+        ours.hub.push("buzz", name)
+    with pytest.raises(HubError, match=r"holds expert 'buzz' \(weights .*--replace"):
+        ours.hub.push("buzz", name)
+    assert loopback.state.model(name).files()[ADAPTER].content == theirs[ADAPTER]
 
 
 def test_one_repository_of_several_that_cannot_be_asked(loopback, lab, hub):

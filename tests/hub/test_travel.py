@@ -11,7 +11,8 @@ import yaml
 
 from molex_adapt import Registry, Run
 from molex_adapt.errors import ExpertError, HubError, RegistryError
-from molex_adapt.registry import layout
+from molex_adapt.registry import files, layout
+from tests.hub.forging import ADAPTER, arrays, changed
 from tests.hub.repositories import CPU
 
 pytestmark = pytest.mark.hub
@@ -184,9 +185,9 @@ def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
     ours, name = lab("ours"), hub.name("mixture")
     pushed = ours.hub.push(None, name)
     made = Registry.pull_mixture(name, tmp_path / "new registry", run=Run(command="molex-adapt pull"))
-    files = [path for domain in ("buzz", "hum") for path in sorted(data(domain).rglob("*.wav"))][:50]
-    assert len(files) == 50
-    left, right = (item.score(files, run=CPU).scores for item in (ours, made))
+    recordings = [path for domain in ("buzz", "hum") for path in sorted(data(domain).rglob("*.wav"))][:50]
+    assert len(recordings) == 50
+    left, right = (item.score(recordings, run=CPU).scores for item in (ours, made))
     assert [item.score for item in left] == [item.score for item in right]
     assert made.store.verify() == []
     origin = made.store.generation().origin
@@ -320,3 +321,32 @@ def made_by_peft(folder, out, task):
     model.save_pretrained(out)
     inner = model.base_model.model if task is None else getattr(model.base_model.model, task)
     return lambda wave: inner(wave).last_hidden_state
+
+
+def test_another_expert_is_replaced_only_where_that_is_asked_for(hub, lab, put, good):
+    ours, name = lab("ours"), hub.name("buzz")
+    other = {key: array + np.float16(0.01) for key, array in arrays(good, ADAPTER).items()}
+    put(name, changed(good, ADAPTER, files.dump_tensors(other)))
+    former = hub.api.model_info(name).sha
+    with pytest.raises(HubError, match=r"holds expert 'buzz' .*, which is not the one here .*--replace"):
+        ours.hub.push("buzz", name)
+    assert hub.api.model_info(name).sha == former
+    report = ours.hub.push("buzz", name, replace=True)
+    assert report.replaced.commit == former != report.commit
+    assert report.as_dict()["replaced"]["expert"] == "buzz"
+    assert any("this replaces expert 'buzz'" in line for line in report.remarks)
+    again = ours.hub.push("buzz", name)
+    assert (again.changed, again.replaced) == (False, None)
+
+
+def test_another_commit_with_the_same_expert_is_nothing_to_pull(hub, lab, good):
+    ours, theirs, name = lab("ours"), lab("theirs"), hub.name("buzz")
+    ours.hub.push("buzz", name)
+    theirs.pull(name, run=CPU)
+    hub.upload(name, {"README.md": b"---\nlicense: mit\n---\n"})
+    (item,) = theirs.hub.outdated()
+    assert (item.outdated, item.another_expert) == (True, False)
+    other = {key: array + np.float16(0.01) for key, array in arrays(good, ADAPTER).items()}
+    hub.upload(name, changed(good, ADAPTER, files.dump_tensors(other)))
+    (item,) = theirs.hub.outdated()
+    assert (item.outdated, item.another_expert) == (True, True)

@@ -51,6 +51,12 @@ def push(
     exemplars: Annotated[
         bool, typer.Option("--exemplars/--no-exemplars", help="Whether features of recordings travel along.")
     ] = True,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Put the expert in the place of another one, which stays in the history."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list files and sizes; the Hub is not asked.")
     ] = False,
@@ -74,6 +80,8 @@ def push(
         raise typer.BadParameter("--mixture takes ORG/REPO alone: the whole generation goes there")
     if not mixture and repository is None:
         raise typer.BadParameter("name the expert and ORG/REPO; or --mixture and ORG/REPO")
+    if mixture and replace:
+        raise typer.BadParameter("--replace is for one expert: a mixture takes the place of the former one")
     from molex_adapt.api import Registry, read_token
 
     token = read_token(token_file)
@@ -86,6 +94,7 @@ def push(
             token=token,
             exemplars=exemplars,
             dry_run=dry_run,
+            replace=replace,
             run=run,
         )
     rows = [(path, _bytes(size)) for path, size in sorted(report.files.items())]
@@ -205,7 +214,12 @@ def outdated(
     remarks += [
         f"{item.what}: molex-adapt pull {item.repository} --as NEW_NAME takes the newer one beside this one"
         for item in newer
-        if item.what != "mixture"
+        if item.what != "mixture" and item.another_expert is not False
+    ]
+    remarks += [
+        f"{item.what}: the same expert is there, beside what else was changed; there is nothing to pull"
+        for item in newer
+        if item.another_expert is False
     ]
     emit(Answer(data, view, remarks, ok=not any(item.problem for item in found)), as_json=as_json)
 
