@@ -165,7 +165,10 @@ def check_adapter_config(record: ExpertRecord, found: Mapping[str, Any], where: 
 
 
 def generation_files(
-    draft: GenerationDraft, number: int, experts: list[ExpertRecord]
+    draft: GenerationDraft,
+    number: int,
+    experts: list[ExpertRecord],
+    raised: Mapping[str, float] | None = None,
 ) -> tuple[GenerationRecord, dict[str, bytes]]:
     """The record, and every file of the generation's folder; experts in router order, with their hashes."""
     content = {
@@ -186,6 +189,7 @@ def generation_files(
         experts=[ExpertEntry(name=item.name, sha256=str(item.weights_sha256)) for item in experts],
         calibration=CalibrationRecord(scale=float(scale), offset=float(offset)),
         threshold=float(draft.threshold),
+        raised=None if raised is None else dict(raised),
         unheard=draft.unheard,
         metrics=for_yaml(draft.metrics),
         changes=for_yaml(draft.changes),

@@ -259,6 +259,9 @@ class GenerationRecord(Record):
     calibration: CalibrationRecord
     threshold: Finite
     """Decision threshold in nats; frozen when the mixture changes."""
+    raised: dict[Name, Finite] | None = None
+    """By how much the calibration's offset rose when each expert came, nats; those are left out of which that is not
+    known. None in generations from before this was kept: their ancestors tell."""
     unheard: UnheardRecord | None = None
     """Of the threshold, when it was chosen; None where it was not measured, as in generations that only keep it."""
     metrics: Figures = {}

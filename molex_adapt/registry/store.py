@@ -249,13 +249,18 @@ class Store:
         return verify.verify(self.path, repair, self.lock_seconds)
 
     def _parent(self) -> int:
-        parent = self.generation().parent
-        if parent is None:
+        active = self.generation()
+        if active.parent is None or active.parent not in self.record().generations:
+            why = (
+                "is the first and has no parent"
+                if active.parent is None
+                else f"was made from generation {active.parent}, which was purged"
+            )
             raise RegistryError(
-                f"generation {self.generation().number} of {self.path} is the first and has no parent. "
+                f"generation {active.number} of {self.path} {why}. "
                 f"Name one: molex-adapt rollback N; molex-adapt history --registry {self.path} lists them."
             )
-        return parent
+        return active.parent
 
     def _entry(self, name: str, number: int | None) -> ExpertEntry:
         found = self.generation(number)

@@ -13,8 +13,14 @@ from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry import checks, draft, files, layout, verify
 from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
+from molex_adapt.registry.raises import raises_after, raises_of
 from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
 from molex_adapt.witnesses import brought_speech, of_expert, without
+
+_RAISE_UNKNOWN = (
+    "the calibration stays as it was: by how much it was raised when the expert came is not known any more, for the "
+    "generation before it was purged"
+)
 
 
 def add_generation(root: Path, new: GenerationDraft, activate: bool, lock_seconds: float) -> int:
@@ -44,7 +50,8 @@ def remove(root: Path, name: str, purge: bool, command: str, lock_seconds: float
         active = layout.find_generation(root, record) if record.active is not None else None
         number = None
         if active is not None and name in active.names:
-            number = _add(root, record, _without(root, active, name, command), activate=True)
+            left = _without(root, record, active, name, command)
+            number = _add(root, record, left, activate=True)
         elif not purge or not _naming(root, record, name):
             where = "active generation" if not purge else "any generation"
             raise ExpertError(
@@ -78,7 +85,8 @@ def _add(root: Path, record: RegistryRecord, new: GenerationDraft, activate: boo
         experts = [
             fresh.get(name) or layout.read_expert(root, known[name], record.base) for name in new.experts
         ]
-        _, content = draft.generation_files(new, number, experts)
+        raised = raises_after(root, record, new)
+        _, content = draft.generation_files(new, number, experts, raised)
         _publish(layout.generation_folder(root, number), content, published)
         _replace(root, record, active=number if activate else record.active, added=number)
     finally:
@@ -125,7 +133,9 @@ def _publish(target: Path, content: dict[str, bytes], published: list[Path]) -> 
             atomic.put(staged, name, body)
 
 
-def _without(root: Path, active: GenerationRecord, name: str, command: str) -> GenerationDraft:
+def _without(
+    root: Path, record: RegistryRecord, active: GenerationRecord, name: str, command: str
+) -> GenerationDraft:
     index = active.names.index(name)
     router = layout.read_router(root, active)
     for key, rows in router.items():
@@ -133,30 +143,18 @@ def _without(root: Path, active: GenerationRecord, name: str, command: str) -> G
             router[key] = np.delete(rows, index, axis=0)
     kept = layout.read_routing(root, _record_of(root, active, name))
     head = layout.read_head(root, active)
+    raised = raises_of(root, record, active).get(name)
     return GenerationDraft(
         parent=active.number,
         experts=[other for other in active.names if other != name],
         router=router,
         head=without(head, name, kept),
         recipe=layout.read_recipe(root, active),
-        calibration=(active.calibration.scale, active.calibration.offset - _raised_for(root, active, name)),
+        calibration=(active.calibration.scale, active.calibration.offset - (raised or 0.0)),
         threshold=active.threshold,
         command=command,
-        remarks=_remarks(head, name, kept),
+        remarks=[*_remarks(head, name, kept), *([] if raised is not None else [_RAISE_UNKNOWN])],
     )
-
-
-def _raised_for(root: Path, active: GenerationRecord, name: str) -> float:
-    """By how much the offset of the calibration was raised when an expert came; 0 where nobody knows."""
-    record = layout.read_registry(root)
-    known = {found.number: found for found in layout.readable_generations(root, record)}
-    came, before = active, known.get(active.parent or 0)
-    while before is not None and name in before.names:
-        came, before = before, known.get(before.parent or 0)
-    if before is None or [*before.names, name] != came.names:
-        return 0.0
-    scales = {found.calibration.scale for found in (before, came, active)}
-    return came.calibration.offset - before.calibration.offset if len(scales) == 1 else 0.0
 
 
 def _remarks(head: files.Arrays, name: str, kept: files.Arrays | None) -> list[str]:

@@ -350,3 +350,54 @@ def test_remove_keeps_a_calibration_that_was_fitted_anew(store, make_expert, mak
     store.add_generation(draft, activate=True)
     store.remove("gsm")
     assert store.active.calibration == store.generation(2).calibration
+
+
+@pytest.fixture
+def risen(store, make_expert, make_draft):
+    """`gsm` raised the calibration by 0.25 when it came, `mp3` by 0.5."""
+    known, offset = "world opus", -0.5
+    for name, rise in (("gsm", 0.25), ("mp3", 0.5)):
+        known, offset = f"{known} {name}", offset + rise
+        draft = make_draft(store.active.number, known, make_expert(name), calibration=(2.0, offset))
+        store.add_generation(draft, activate=True)
+    return store
+
+
+@pytest.mark.parametrize(("first", "second", "between"), [("mp3", "gsm", -0.25), ("gsm", "mp3", 0.0)])
+def test_after_a_purge_a_removal_still_lowers_the_calibration(risen, first, second, between):
+    risen.remove(first, purge=True)
+    assert risen.active.calibration.offset == between
+    risen.remove(second)
+    assert risen.active.calibration == risen.generation(1).calibration
+    assert not any("calibration stays" in line for line in risen.active.remarks)
+
+
+def test_a_generation_of_before_says_what_its_ancestors_say(risen):
+    for number in (1, 2, 3):
+        path = risen.path / "generations" / str(number) / "generation.yaml"
+        record = yaml.safe_load(path.read_text())
+        assert set(record.pop("raised")) == set(risen.generation(number).names)
+        path.write_text(yaml.safe_dump(record))
+    again = Store.open(risen.path)
+    assert again.active.raised is None
+    again.remove("gsm")
+    assert again.active.calibration.offset == 0.0
+    assert again.active.raised == {"world": 0.0, "opus": 0.0, "mp3": 0.5}
+    again.remove("mp3")
+    assert again.active.calibration == again.generation(1).calibration
+    assert not any("calibration stays" in line for line in again.active.remarks)
+
+
+def test_where_nobody_knows_what_the_calibration_was_raised_by_that_is_said(risen):
+    path = risen.path / "generations" / "3" / "generation.yaml"
+    record = yaml.safe_load(path.read_text())
+    del record["raised"]
+    path.write_text(yaml.safe_dump(record | {"parent": 2}))
+    listing = risen.path / "registry.yaml"
+    kept = yaml.safe_load(listing.read_text())
+    listing.write_text(yaml.safe_dump(kept | {"generations": [1, 3]}))
+    with pytest.raises(RegistryError, match="was made from generation 2, which was purged. Name one"):
+        risen.rollback()
+    risen.remove("mp3")
+    assert any("the calibration stays as it was" in line for line in risen.active.remarks)
+    assert risen.active.calibration.offset == risen.generation(3).calibration.offset
