@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from molex_adapt.analysis import analyse_recalled
@@ -10,6 +10,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import RegistryError
 from molex_adapt.features import concatenate
 from molex_adapt.registry import Store
+from molex_adapt.registry.domains import trained_together
 from molex_adapt.registry.exemplars import arrays_to_features, arrays_to_remembered
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import Analysis
@@ -20,14 +21,14 @@ from molex_adapt.train.old import OldDomain
 def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
     """What is known of every domain of a generation.
 
-    Experts that were trained together on one domain keep the same exemplars and have one entry, which belongs to none
-    of them alone; a second expert that came later, with data of its own, has a second entry.
+    Experts that were trained together on one domain have one entry, which belongs to none of them alone; a second
+    expert that came later, with data of its own, has a second entry.
     """
     found: dict[str, OldDomain] = {}
     risen = _risen(store, generation)
-    kept: dict[tuple[str, str | None], str] = {}
+    kept: dict[Hashable, str] = {}
     for record in store.experts(generation):
-        together = (record.domain, record.exemplars_sha256)
+        together = trained_together(record)
         if together in kept:
             key = kept[together]
             found[key] = replace(found[key], expert=None)

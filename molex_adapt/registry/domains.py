@@ -6,7 +6,7 @@ while `add-expert` adds one, the new one has the bare name and the old one is "d
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord
 
@@ -16,11 +16,11 @@ Experts = Mapping[str, ExpertRecord]
 def labels(names: Iterable[str], experts: Experts) -> dict[str, str]:
     """Experts, oldest first, to what their domain is called throughout; those trained together on one share it."""
     found: dict[str, str] = {}
-    called: dict[tuple[str, str | None], str] = {}
+    called: dict[Hashable, str] = {}
     for name in names:
         domain = experts[name].domain
         label = f"{domain} ({name})" if domain in called.values() else domain
-        found[name] = called.setdefault(_trained_together(experts[name]), label)
+        found[name] = called.setdefault(trained_together(experts[name]), label)
     return found
 
 
@@ -34,12 +34,12 @@ def trained(record: GenerationRecord, parent: GenerationRecord | None, experts: 
 
 def owners(record: GenerationRecord, new: Collection[str], experts: Experts) -> dict[str, str]:
     """Keys that the generation's metrics may have to the expert that each is about; `new` were trained for it."""
-    firsts: dict[tuple[str, str | None], str] = {}
+    firsts: dict[Hashable, str] = {}
     for name in record.names:
-        firsts.setdefault(_trained_together(experts[name]), name)
+        firsts.setdefault(trained_together(experts[name]), name)
     by_domain: dict[str, list[str]] = {}
-    for (domain, _), name in firsts.items():
-        by_domain.setdefault(domain, []).append(name)
+    for name in firsts.values():
+        by_domain.setdefault(experts[name].domain, []).append(name)
     found: dict[str, str] = {}
     for domain, names in by_domain.items():
         first, newest = names[0], names[-1]
@@ -50,6 +50,9 @@ def owners(record: GenerationRecord, new: Collection[str], experts: Experts) -> 
     return found
 
 
-def _trained_together(expert: ExpertRecord) -> tuple[str, str | None]:
-    """What experts that were trained together on one domain have in common, and no others."""
-    return expert.domain, expert.exemplars_sha256
+def trained_together(expert: ExpertRecord) -> Hashable:
+    """What experts that were trained together on one domain have in common, and no others.
+
+    The exemplars alone do not say it: of those that came without, none is known.
+    """
+    return expert.domain, expert.exemplars_sha256, expert.data.digest, expert.seed

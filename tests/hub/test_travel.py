@@ -350,3 +350,20 @@ def test_another_commit_with_the_same_expert_is_nothing_to_pull(hub, lab, good):
     hub.upload(name, changed(good, ADAPTER, files.dump_tensors(other)))
     (item,) = theirs.hub.outdated()
     assert (item.outdated, item.another_expert) == (True, True)
+
+
+def test_two_experts_of_one_domain_that_came_without_exemplars_are_not_one(hub, lab, data, tiny_recipe):
+    from molex_adapt.api.known import old_domains
+
+    ours, theirs, bare = lab("ours"), lab("theirs"), lab("bare")
+    recipe = tiny_recipe(gate={"tolerance": 1.0})
+    theirs.add_expert(data("hum"), accept=True, domain="buzz", name="buzz_too", recipe=recipe, run=CPU)
+    for registry, expert in ((ours, "buzz"), (theirs, "buzz_too")):
+        name = hub.name(expert.replace("_", "-"))
+        registry.hub.push(expert, name, exemplars=False)
+        bare.pull(name, run=CPU)
+    found = old_domains(bare.store, bare.store.generation().number)
+    assert {key: item.expert for key, item in found.items()} == {
+        "buzz": "buzz",
+        "buzz (buzz_too)": "buzz_too",
+    }

@@ -331,3 +331,14 @@ def test_a_store_follows_parents_from_the_active_generation(store, make_draft, m
 def test_a_registry_without_experts_has_nothing_to_forget(empty):
     with pytest.raises(RegistryError, match="no active generation.*add-expert"):
         empty.forgetting()
+
+
+def test_experts_that_came_without_exemplars_are_two_domains_where_their_data_are(along, expert):
+    other = DataRecord(digest="ef" * 32, counts={"train": {"bonafide": 3, "spoof": 5}})
+    pulled = {
+        "a-1": expert("a-1", "a", exemplars_sha256=None, origin=ORIGIN),
+        "a-2": expert("a-2", "a", exemplars_sha256=None, origin=ORIGIN, data=other),
+        "a-3": expert("a-3", "a", exemplars_sha256=None, origin=ORIGIN, data=other),
+    }
+    found = along(generation(1, "a-1 a-2 a-3", {"a": measured(0.1)}), **pulled)
+    assert list(courses(found)) == ["a", "a (a-2)"]
