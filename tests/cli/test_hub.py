@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,14 @@ def test_a_refused_pull_is_status_1(run, api, registry):
     assert ran.status == 1
     assert "molex-adapt rollback 3" in " ".join(ran.out.split())
     assert "world: EER rose by 9.0 points" in ran.out
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_what_a_pull_did_not_measure_is_said(run, api, registry, measured):
+    report = pulled(api.answers["add_expert"])
+    api.answers["pull"] = report if measured else replace(report, before={}, after={}, change={})
+    ran = " ".join(run("pull", "lab/codec_x", "--registry", registry).out.split())
+    assert "Not measured, no recordings kept: griffin_lim. The threshold was not checked there either" in ran
 
 
 def test_nothing_was_pulled(run, registry):

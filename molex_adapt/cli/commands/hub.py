@@ -235,6 +235,11 @@ def _pull_view(report: Any) -> list[Any]:
         )
     ]
     lines += report.refused
+    if report.not_measured:
+        lines.append(
+            f"Not measured, no recordings kept: {', '.join(report.not_measured)}. The threshold was not checked there "
+            "either: molex-adapt evaluate does both, on recordings of yours"
+        )
     if not report.after:
         return lines
     return [*comparison_table(report, report.refused, report.not_measured), *lines]
