@@ -37,6 +37,19 @@ def speech_arrays(
     return kept | {f"{SPEECH}features": _features_of(head)}
 
 
+def trained_part(head: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What of a head experts are trained under: all but its readout."""
+    return {key: array for key, array in head.items() if not key.startswith(PREFIX)}
+
+
+def head_digest(head: Mapping[str, NDArray[Any]]) -> str:
+    """The sha256 of what of a head experts are trained under."""
+    parts = sorted(trained_part(head).items())
+    return sha256(
+        *(part for key, array in parts for part in (f"{key} {array.shape} ", array.astype("<f4", order="C")))
+    )
+
+
 def names_of(content: NDArray[np.uint8]) -> tuple[str, ...]:
     """EXPERT/ATTACK of each, from the bytes that hold them, one a line."""
     return tuple(bytes(content.tolist()).decode(errors="replace").split("\n")) if content.size else ()

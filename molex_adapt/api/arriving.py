@@ -41,7 +41,7 @@ from molex_adapt.reports import PullReport
 from molex_adapt.run import Run
 from molex_adapt.train.adopt import adopt_expert
 from molex_adapt.train.old import OldDomain
-from molex_adapt.witnesses import PREFIX, of_expert, only_those_of, with_those_of
+from molex_adapt.witnesses import PREFIX, head_digest, of_expert, only_those_of, trained_part, with_those_of
 
 _ROWS = {
     "carried": "its router rows are those it was trained with",
@@ -55,7 +55,7 @@ _ROWS = {
     "retrain-router DATA teaches the routers when to choose it",
 }
 _OTHER_HEAD = (
-    "it was trained under another head than the one here, which stays: it may serve worse than its card says. "
+    "it was trained under another head than the one that it has here: it may serve worse than its card says. "
     "Measure it on recordings of its domain (molex-adapt evaluate) before relying on it"
 )
 _WITNESSES_STAY = (
@@ -63,6 +63,10 @@ _WITNESSES_STAY = (
     "make. Recordings of the domain teach it: molex-adapt add-expert"
 )
 _OTHERS_STAY = "{count} witness(es) of other experts' attacks stayed behind: they come with these experts"
+_NO_WITNESSES = (
+    "it brings no witnesses: the readout here learns nothing of its attacks from it. Recordings of the domain teach "
+    "it: molex-adapt add-expert"
+)
 _NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
 _FIRST = "the registry was empty: head, routers, calibration and threshold came with the expert"
 _ON_PUBLISHED = "the detector was as published: routers, calibration and threshold came with the expert"
@@ -124,12 +128,8 @@ class Arrival:
         exemplars = exemplars_of(pulled.new, detector, str(origin))
         rows = choose_rows(pulled, exemplars, detector, own, [entry.sha256 for entry in active.experts])
         remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
-        if pulled.head is None:
-            remarks.append(_NO_HEAD)
-        elif not _same(_trained(pulled.head), _trained(head_arrays(detector))):
-            remarks.append(_OTHER_HEAD)
         head, told = self._with_witnesses(pulled, head_arrays(detector))
-        remarks += told
+        remarks += [*_about_head(pulled.new.record, head), *told]
         draft = GenerationDraft(
             parent=active.number,
             experts=[],
@@ -142,18 +142,17 @@ class Arrival:
 
     def _with_witnesses(self, pulled: PulledExpert, head: Arrays) -> tuple[Arrays, list[str]]:
         """The head with what the expert's readout knows of its domain, and remarks."""
-        if self.found.contents is None or pulled.head is None:
-            return head, []
-        expert = self.found.contents.expert.name
-        count, name = len(of_expert(pulled.head, expert)), pulled.new.record.name
+        expert = "" if self.found.contents is None else self.found.contents.expert.name
+        sent, name = pulled.head or {}, pulled.new.record.name
+        count = len(of_expert(sent, expert)) if expert else 0
         if not count:
-            return head, []
+            return head, [_NO_WITNESSES] if _has_readout(head) else []
         if of_expert(head, name):
             raise RegistryError(
                 f"the readout of registry {self.store.path} has witnesses of an expert {name!r} already, which is not "
                 "among its experts. Pull it under another name: --as NAME"
             )
-        found = with_those_of(head, pulled.head, expert, name, pulled.new.routing)
+        found = with_those_of(head, sent, expert, name, pulled.new.routing)
         if found is None:
             return head, [_WITNESSES_STAY]
         return found, [f"{count} witness(es) of its attacks came along for the readout, to the bit"]
@@ -171,7 +170,7 @@ class Arrival:
         mixture, router = found.contents.mixture, pulled.router or {}
         own = found.contents.expert.name
         head, left = only_those_of(pulled.head or {}, own, pulled.new.record.name, pulled.new.routing)
-        if active is not None and not _same(_trained(head), self.store.head_tensors(active.number)):
+        if active is not None and not _same(trained_part(head), self.store.head_tensors(active.number)):
             return self._join(active)
         with refusing(str(found.origin)):
             recipe = _recipe(mixture.recipe)
@@ -193,6 +192,9 @@ class Arrival:
             threshold=mixture.threshold,
         )
         remarks = [*pulled.remarks, _FIRST if active is None else _ON_PUBLISHED]
+        remarks += _about_head(pulled.new.record, head)
+        if _has_readout(head) and not of_expert(head, pulled.new.record.name):
+            remarks.append(_NO_WITNESSES)
         if left:
             remarks.append(_OTHERS_STAY.format(count=left))
         return self._adopt(pulled, detector, rows, recipe, draft, remarks)
@@ -213,9 +215,14 @@ class Arrival:
         )
 
     def _named(self, pulled: PulledExpert) -> PulledExpert:
-        name = self.name or pulled.new.record.name
-        update = {"name": name, "base": self.store.base, "origin": self.found.origin}
-        record = pulled.new.record.model_copy(update=update)
+        sent = pulled.new.record
+        update = {
+            "name": self.name or sent.name,
+            "base": self.store.base,
+            "origin": self.found.origin,
+            "head_sha256": _trained_under(sent, pulled.head),
+        }
+        record = sent.model_copy(update=update)
         return replace(pulled, new=replace(pulled.new, record=record))
 
     def _adopt(
@@ -315,9 +322,24 @@ def _set_up(detector: Detector, router: Arrays, head: Arrays, mixture: Surroundi
     detector.calibration = Calibration(mixture.calibration.scale, mixture.calibration.offset)
 
 
-def _trained(head: Arrays) -> Arrays:
-    """What of a head experts are trained under: all but its readout."""
-    return {key: array for key, array in head.items() if not key.startswith(PREFIX)}
+def _trained_under(sent: ExpertRecord, head: Arrays | None) -> str | None:
+    """The digest of the head that an expert was trained under; None where nobody knows.
+
+    Before records said it, what had not been pulled before came with that head; a stock adapter has no recipe.
+    """
+    if sent.head_sha256 is not None or head is None or sent.origin is not None or not sent.recipe:
+        return sent.head_sha256
+    return head_digest(head)
+
+
+def _about_head(record: ExpertRecord, head: Arrays) -> list[str]:
+    if record.head_sha256 is None:
+        return [_NO_HEAD]
+    return [] if record.head_sha256 == head_digest(head) else [_OTHER_HEAD]
+
+
+def _has_readout(head: Arrays) -> bool:
+    return any(key.startswith(PREFIX) for key in head)
 
 
 def _same(left: Arrays, right: Arrays) -> bool:

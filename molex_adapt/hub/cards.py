@@ -46,6 +46,7 @@ def expert_card(expert: Leaving, repository: str, generation: GenerationRecord) 
         metadata=_metadata(repository, [record], record.metrics),
         figures=figure_rows(record.metrics),
         others=len(generation.experts) - 1,
+        pulled=expert.origin is not None,
         kept=kept_of([expert]),
     )
 

@@ -188,6 +188,8 @@ class ExpertRecord(Record):
     weights_sha256: Sha256 | None = None
     exemplars_sha256: Sha256 | None = None
     routing_sha256: Sha256 | None = None
+    head_sha256: Sha256 | None = None
+    """Of the head that it was trained under, as `witnesses.head_digest`; None where nobody knows."""
     origin: OriginRecord | None = None
     """Where it was pulled from; None for an expert trained here."""
 

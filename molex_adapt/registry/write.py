@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from molex_adapt.registry.draft import GenerationDraft, NewExpert
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.raises import raises_after, raises_of
 from molex_adapt.registry.records import ExpertEntry, ExpertRecord, GenerationRecord, RegistryRecord
-from molex_adapt.witnesses import brought_speech, of_expert, without
+from molex_adapt.witnesses import brought_speech, head_digest, of_expert, without
 
 _RAISE_UNKNOWN = (
     "the calibration stays as it was: by how much it was raised when the expert came is not known any more, for the "
@@ -81,7 +82,7 @@ def _add(root: Path, record: RegistryRecord, new: GenerationDraft, activate: boo
     fresh: dict[str, ExpertRecord] = {}
     try:
         for item in new.new_experts:
-            fresh[item.record.name] = _publish_expert(root, item, published)
+            fresh[item.record.name] = _publish_expert(root, _under(new.head, item), published)
         experts = [
             fresh.get(name) or layout.read_expert(root, known[name], record.base) for name in new.experts
         ]
@@ -116,6 +117,13 @@ def _check_names(root: Path, record: RegistryRecord, new: GenerationDraft) -> di
     if missing:
         raise ExpertError(f"registry {root} has no expert {missing[0]!r} to build a generation from")
     return known
+
+
+def _under(head: files.Arrays, item: NewExpert) -> NewExpert:
+    """The same, with the head that it was trained under on record; what was pulled says that itself, if it knows."""
+    if item.record.origin is not None:
+        return item
+    return replace(item, record=item.record.model_copy(update={"head_sha256": head_digest(head)}))
 
 
 def _publish_expert(root: Path, item: NewExpert, published: list[Path]) -> ExpertRecord:

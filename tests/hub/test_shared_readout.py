@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from molex_adapt.errors import RegistryError
 from molex_adapt.registry import GenerationDraft, files, layout
@@ -78,3 +79,45 @@ def test_witnesses_of_a_name_that_has_some_are_refused(hub, readout_lab, unchang
     with pytest.raises(RegistryError, match=r"witnesses of an expert 'hum' already.*--as NAME"):
         first.pull(name, run=CPU)
     same()
+
+
+def test_what_is_pushed_again_claims_no_other_head_for_its_own(hub, lab):
+    ours, theirs, bare = lab("ours"), lab("theirs"), lab("bare")
+    first, again = hub.name("buzz"), hub.name("again")
+    ours.hub.push("buzz", first)
+    assert "trained beside 1 other expert." in card(hub, first)
+    theirs.pull(first, run=CPU)
+    theirs.hub.push("buzz", again)
+    text = card(hub, again)
+    assert "trained beside" not in text and "and not what it was trained with" in text
+    report = bare.pull(again, run=CPU)
+    assert any("trained under another head" in line for line in report.remarks)
+    bare.store.remove("buzz", purge=True)
+    report = bare.pull(first, run=CPU)  # the head that stayed there is that of `theirs`
+    assert any("trained under another head" in line for line in report.remarks)
+    ours.store.remove("buzz", purge=True)
+    assert not any("another head" in line for line in ours.pull(again, run=CPU).remarks)
+
+
+def test_a_stock_adapter_that_is_pushed_again_was_trained_for_no_head(hub, readout_lab, stock):
+    ours, again = readout_lab("ours"), hub.name("again")
+    report = ours.pull(stock, name="s2", assume_base=True, run=CPU)
+    ours.hub.push("s2", again)
+    for found in (report, *(readout_lab(name).pull(again, run=CPU) for name in ("first", "bare"))):
+        assert any("was not trained for this head" in line for line in found.remarks)
+        assert any("brings no witnesses" in line for line in found.remarks)
+
+
+def test_of_a_record_of_before_the_head_that_came_with_it_counts(hub, put, lab, good):
+    record = yaml.safe_load(good[layout.EXPERT])
+    assert record["expert"].pop("head_sha256")
+    put(hub.name("old"), {**good, layout.EXPERT: yaml.safe_dump(record).encode()})
+    for name, other in (("theirs", True), ("bare", False)):
+        registry = lab(name)
+        report = registry.pull(hub.made[-1], run=CPU)
+        assert any("another head" in line for line in report.remarks) == other
+        assert registry.store.expert("buzz").head_sha256 is not None
+
+
+def card(hub, name):
+    return Path(hub.api.hf_hub_download(name, layout.CARD)).read_text()
