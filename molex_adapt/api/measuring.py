@@ -12,7 +12,7 @@ from molex_adapt.analysis import analyse_table
 from molex_adapt.analysis.unlabelled import known_of_features, known_of_table, novelty
 from molex_adapt.api.inputs import Data, recordings, table_of
 from molex_adapt.api.known import analyse_known, old_domains
-from molex_adapt.api.trained import Trained, find_trained
+from molex_adapt.api.trained import Trained, find_trained, pulled_in_silence
 from molex_adapt.conventions import BONA_FIDE
 from molex_adapt.data import Table, Utterance
 from molex_adapt.data.manifest import CONDITION_COLUMNS
@@ -31,6 +31,10 @@ from molex_adapt.scorefile import Joined
 from molex_adapt.trialfile import Trials
 
 _NOTHING = "no utterances to analyse: {}; give a folder of recordings"
+_UNSAID = (
+    "nothing says whether these recordings were heard in training by: {}. They were pulled without the fingerprints "
+    "that tell it; these figures may flatter them"
+)
 _UNHEARD = (
     "no recordings are kept of {}: only the other domains are compared with; --known gives labelled ones"
 )
@@ -74,6 +78,10 @@ def evaluate(
     )
     report = replace(report, failed=failed, remarks=[*report.remarks, *on_table(table)])
     trained = find_trained(store, record.number, table, usable)
+    named = trained.by_expert if trained is not None else {}
+    unsaid = [name for name in pulled_in_silence(store, record.number) if name not in named]
+    if unsaid:
+        report = replace(report, remarks=[*report.remarks, _UNSAID.format(", ".join(unsaid))])
     report = report if trained is None else _told(report, trained, joined, items, ties)
     return _warned(report, store.base, table)
 

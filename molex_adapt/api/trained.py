@@ -3,18 +3,20 @@
 An expert keeps a digest of the decoded audio of every recording that it was trained or chosen on: such a recording is
 found again under any name, in any container and beside any others. Experts that were made before that was kept, and
 retrained routers, have one digest of their whole data set, over paths, sizes, classes, sources and splits: that very
-data set is recognised, also when it was moved, and divided as training divided it.
+data set is recognised, also when it was moved, and divided as training divided it. So it is with experts that were
+pulled without these digests, by what their own records say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from molex_adapt.data import Table, Utterance, assign_splits
-from molex_adapt.errors import DataError
+from molex_adapt.errors import DataError, MolexError
 from molex_adapt.recipe import Recipe, validate
-from molex_adapt.registry import DataRecord, GenerationRecord, Store
+from molex_adapt.registry import DataRecord, ExpertRecord, GenerationRecord, Store
 from molex_adapt.registry.exemplars import HEARD, arrays_to_heard
 from molex_adapt.registry.files import parse_yaml
 
@@ -39,8 +41,49 @@ def find_trained(store: Store, generation: int, table: Table, usable: Table) -> 
         table: as it was read.
         usable: those of it that were scored, as training's audit left others out, too; with their `audio`.
     """
-    by_recording = _by_recording(store, generation, usable)
-    return by_recording or _by_data_set(store, generation, table, usable)
+    found = _by_recording(store, generation, usable) or _by_data_set(store, generation, table, usable)
+    parts = [found, *_by_own_data(store, generation, (table, usable))]
+    return _together([part for part in parts if part is not None])
+
+
+def pulled_in_silence(store: Store, generation: int) -> list[str]:
+    """Experts from elsewhere that do not say which recordings they heard."""
+    whole = {
+        name for record in store.ancestry(generation) if record.origin is not None for name in record.names
+    }
+    silent = _silent(store, generation)
+    return [record.name for record in silent if record.origin is not None or record.name in whole]
+
+
+def _silent(store: Store, generation: int) -> list[ExpertRecord]:
+    kept = ((record, store.exemplar_tensors(record.name, generation)) for record in store.experts(generation))
+    return [record for record, arrays in kept if not arrays_to_heard(arrays or {}, HEARD[0])]
+
+
+def _by_own_data(store: Store, generation: int, tables: tuple[Table, ...]) -> Iterator[Trained]:
+    for expert in _silent(store, generation):
+        try:
+            divided = _divided(expert.recipe, expert.data, tables)
+        except MolexError:  # a stranger's recipe may be of another version
+            continue
+        if divided is not None:
+            train = divided.select(split="train")
+            count = sum(_is_for(item, expert.data.attacks) for item in train)
+            yield Trained({expert.name: count}, *_heard(divided))
+
+
+def _together(parts: Sequence[Trained]) -> Trained | None:
+    """Where two parts say what an expert heard, the first is right: it is of the recordings themselves."""
+    if not parts:
+        return None
+    by_expert: dict[str, int] = {}
+    for part in parts:
+        by_expert = {**part.by_expert, **by_expert}
+    return Trained(
+        by_expert,
+        frozenset().union(*(part.heard for part in parts)),
+        frozenset().union(*(part.chosen_on for part in parts)),
+    )
 
 
 def _by_recording(store: Store, generation: int, usable: Table) -> Trained | None:
@@ -69,22 +112,17 @@ def _by_data_set(store: Store, generation: int, table: Table, usable: Table) -> 
     chain = list(store.ancestry(generation))
     for record, parent in zip(chain, [*chain[1:], None], strict=True):
         for known in record.data:
-            divided = _divided(store, record, known, (table, usable))
+            divided = _divided(store.recipe(record.number) or "", known, (table, usable))
             if divided is not None:
                 return _of(store, record, parent, divided)
     return None
 
 
-def _divided(
-    store: Store, record: GenerationRecord, known: DataRecord, tables: tuple[Table, ...]
-) -> Table | None:
-    """The table divided as training did, if its digest is then that of the record."""
+def _divided(text: str, known: DataRecord, tables: tuple[Table, ...]) -> Table | None:
+    """The table divided as training did by that recipe, if its digest is then that of the record."""
     if not sum(known.counts.get("train", {}).values()):
         return None  # a threshold was chosen on it; nothing learnt from it
-    text = store.recipe(record.number) or ""
-    options = validate(
-        Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "a generation's recipe", stored=True
-    ).data
+    options = validate(Recipe, parse_yaml(text.encode(), Path("recipe.yaml")), "its recipe", stored=True).data
     for table in tables:
         if len(table) != sum(sum(counts.values()) for counts in known.counts.values()):
             continue
@@ -105,11 +143,13 @@ def _of(store: Store, record: GenerationRecord, parent: GenerationRecord | None,
         for name in record.names
         if name not in before
     }
-    return Trained(
-        counts,
-        frozenset(item.path for item in train),
-        frozenset(item.path for item in divided.select(split="dev")),
-    )
+    return Trained(counts, *_heard(divided))
+
+
+def _heard(divided: Table) -> tuple[frozenset[Path], frozenset[Path]]:
+    """Of the train split, and of the development split."""
+    train, chosen = (frozenset(item.path for item in divided.select(split=name)) for name in ("train", "dev"))
+    return train, chosen
 
 
 def _is_for(item: Utterance, attacks: list[str]) -> bool:

@@ -367,3 +367,24 @@ def test_two_experts_of_one_domain_that_came_without_exemplars_are_not_one(hub, 
         "buzz": "buzz",
         "buzz (buzz_too)": "buzz_too",
     }
+
+
+@pytest.mark.parametrize("exemplars", [True, False])
+def test_what_a_pulled_expert_heard_in_training_is_told(hub, lab, data, exemplars, tmp_path):
+    ours, theirs, name, whole = lab("ours"), lab("theirs"), hub.name("buzz"), hub.name("whole")
+    ours.hub.push("buzz", name, exemplars=exemplars)
+    theirs.pull(name, run=CPU)
+    learnt = sum(ours.store.expert("buzz").data.counts["train"].values())
+    report = theirs.evaluate(data("buzz"), run=CPU)
+    assert (report.heard_in_training.recordings, report.heard_in_training.by_expert) == (
+        learnt,
+        {"buzz": learnt},
+    )
+    report = theirs.evaluate(data("hum"), run=CPU)
+    assert report.heard_in_training is None
+    assert any("heard in training by: buzz" in line for line in report.remarks) == (not exemplars)
+    ours.hub.push(None, whole, exemplars=exemplars)
+    made = Registry.pull_mixture(whole, tmp_path / "new", run=CPU)
+    report = made.evaluate(data("hum"), run=CPU)
+    assert list(report.heard_in_training.by_expert) == ["hum"]
+    assert any("heard in training by: buzz" in line for line in report.remarks) == (not exemplars)
