@@ -289,6 +289,7 @@ class Arrival:
             remarks=remarks,
             refused=result.refused,
             not_measured=result.not_measured,
+            withdrawn=detector.mixture.has_withdrawn(record.name),
         )
 
 

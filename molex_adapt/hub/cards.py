@@ -47,6 +47,7 @@ def expert_card(expert: Leaving, repository: str, generation: GenerationRecord) 
         figures=figure_rows(record.metrics),
         others=len(generation.experts) - 1,
         pulled=expert.origin is not None,
+        withdrawn=expert.withdrawn,
         kept=kept_of([expert]),
     )
 
@@ -57,6 +58,7 @@ def mixture_card(experts: Sequence[Leaving], repository: str, generation: Genera
     return render(
         "hub/mixture.md.j2",
         records=records,
+        withdrawn=[expert.record.name for expert in experts if expert.withdrawn],
         repository=repository,
         generation=generation,
         metadata=_metadata(repository, records, generation.metrics),

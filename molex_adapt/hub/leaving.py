@@ -34,6 +34,8 @@ class Leaving:
     routing: Arrays | None
     origin: OriginRecord | None
     """Where it was pulled from, which travels only back to there: the name of a repository may be nobody's business."""
+    withdrawn: bool = False
+    """Whether its gates are closed here."""
 
     @property
     def hides_origin(self) -> bool:
@@ -56,7 +58,8 @@ def leaving(store: Store, number: int, name: str, repository: str, exemplars: bo
         kept, changes = None, {"exemplars_sha256": None}
     if origin is not None and origin.repository != repository:
         changes |= {"origin": None}
-    return Leaving(record.model_copy(update=changes), kept, routing, origin)
+    withdrawn = name in store.withdrawn(number)
+    return Leaving(record.model_copy(update=changes), kept, routing, origin, withdrawn)
 
 
 def without_places(generation: GenerationRecord, repository: str) -> GenerationRecord:
@@ -106,6 +109,11 @@ def remarks(experts: Sequence[Leaving], asked: bool, of_all: bool = False) -> li
             "the readout's moments of real speech travel along whole, those of other experts' domains with them: "
             "nothing tells this expert's part apart"
         )
+    told += [
+        f"expert {item.record.name} is withdrawn here: it travels with closed gates and changes no score elsewhere"
+        for item in experts
+        if item.withdrawn
+    ]
     told += [
         f"expert {item.record.name} was pulled from {item.origin}; what is pushed does not say so"
         for item in experts

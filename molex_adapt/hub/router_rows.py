@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from molex_adapt.conventions import CLOSED_GATE
 from molex_adapt.registry.files import Arrays
+from molex_adapt.registry.withdrawn import closed
 
 Source = Literal["carried", "aligned", "heard", "centred", "mean"]
 """carried: to the bit, or to rounding, as where it came from. aligned: the same, but rows of shared experts have been
@@ -66,7 +66,7 @@ def brought_rows(
         for at, digest in enumerate(sent_experts)
         if at > 0 and digest in own_experts
     ]
-    closed_here, closed_there = (_closed(router["blocks.0.rows"]) for router in (own, sent))
+    closed_here, closed_there = (closed(router["blocks.0.rows"]) for router in (own, sent))
     # One that is withdrawn has no level to settle, and one that was never trained is like any other.
     pairs = [(mine, theirs) for mine, theirs in pairs if not closed_here[mine] and not closed_there[theirs]]
     values, apart = [], 0.0
@@ -123,19 +123,13 @@ def mean_rows(own: Arrays) -> Rows:
 
 def is_withdrawn(sent: Arrays) -> bool:
     """Whether the expert whose rows come first in a router is withdrawn there."""
-    return bool(_closed(sent["blocks.0.rows"])[0])
+    return bool(closed(sent["blocks.0.rows"])[0])
 
 
 def _middle(rows: NDArray[Any]) -> NDArray[np.float64]:
     """The mean of the rows (E, D + 1) of experts that act; zero without, as beside a published detector's first one."""
-    acting = rows[~_closed(rows)]
+    acting = rows[~closed(rows)]
     return acting.mean(0, dtype=np.float64) if len(acting) else np.zeros(rows.shape[1])
-
-
-def _closed(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """(E,) which of the rows (E, D + 1) are of experts that are withdrawn, as `Router.withdrawn` says."""
-    closed: NDArray[np.bool_] = rows[:, -1] < -CLOSED_GATE / 2 * np.sqrt(rows.shape[1] - 1)
-    return closed
 
 
 def _standard(router: Arrays, name: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,8 +169,16 @@ def generation_files(
     number: int,
     experts: list[ExpertRecord],
     raised: Mapping[str, float] | None = None,
+    pulled: Collection[str] = (),
 ) -> tuple[GenerationRecord, dict[str, bytes]]:
-    """The record, and every file of the generation's folder; experts in router order, with their hashes."""
+    """The record, and every file of the generation's folder.
+
+    Args:
+        draft, number: what is to be written.
+        experts: in router order, with their hashes.
+        raised: as in the record.
+        pulled: those of which the parent says that they were.
+    """
     content = {
         SUMMARIES: summaries(experts),
         RECIPE: draft.recipe.encode(),
@@ -191,6 +199,8 @@ def generation_files(
         threshold=float(draft.threshold),
         raised=None if raised is None else dict(raised),
         unheard=draft.unheard,
+        withdrawn=_withdrawn(draft),
+        pulled=[item.name for item in experts if draft.origin or item.origin or item.name in pulled],
         metrics=for_yaml(draft.metrics),
         changes=for_yaml(draft.changes),
         profile=for_yaml(draft.profile),
@@ -199,6 +209,13 @@ def generation_files(
         files={name: sha256(body) for name, body in content.items()},
     )
     return record, content | {GENERATION: files.dump_record(record)}
+
+
+def _withdrawn(draft: GenerationDraft) -> list[str]:
+    from molex_adapt.registry.withdrawn import closed
+
+    rows = draft.router["blocks.0.rows"]
+    return [name for name, shut in zip(draft.experts, closed(rows), strict=True) if shut]
 
 
 def summaries(experts: list[ExpertRecord]) -> bytes:

@@ -266,6 +266,10 @@ class GenerationRecord(Record):
     known. None in generations from before this was kept: their ancestors tell."""
     unheard: UnheardRecord | None = None
     """Of the threshold, when it was chosen; None where it was not measured, as in generations that only keep it."""
+    withdrawn: list[Name] | None = None
+    """Experts whose gates are closed; None in generations from before this was kept."""
+    pulled: list[Name] | None = None
+    """Experts that came from elsewhere, alone or with the mixture; None as for `withdrawn`."""
     metrics: Figures = {}
     changes: Figures = {}
     """Per domain, what this generation changed against its parent, on the same recordings before and after."""

@@ -186,6 +186,16 @@ class Store:
         """`blocks.{l}.rows` (E, D + 1), `.centre` (D,), `.spread` (D,), float32."""
         return layout.read_router(self.path, self.generation(number))
 
+    def withdrawn(self, number: int | None = None) -> list[str]:
+        """Experts whose gates are closed, also in generations whose records do not say it."""
+        generation = self.generation(number)
+        if generation.withdrawn is not None:
+            return list(generation.withdrawn)
+        from molex_adapt.registry.withdrawn import closed
+
+        rows = self.router_tensors(generation.number)["blocks.0.rows"]
+        return [name for name, shut in zip(generation.names, closed(rows), strict=True) if shut]
+
     def head_tensors(self, number: int | None = None) -> Arrays:
         """The head's state."""
         return layout.read_head(self.path, self.generation(number))

@@ -86,8 +86,9 @@ def _add(root: Path, record: RegistryRecord, new: GenerationDraft, activate: boo
         experts = [
             fresh.get(name) or layout.read_expert(root, known[name], record.base) for name in new.experts
         ]
+        pulled = () if new.parent is None else layout.read_generation(root, new.parent).pulled or ()
         raised = raises_after(root, record, new)
-        _, content = draft.generation_files(new, number, experts, raised)
+        _, content = draft.generation_files(new, number, experts, raised, pulled)
         _publish(layout.generation_folder(root, number), content, published)
         _replace(root, record, active=number if activate else record.active, added=number)
     finally:

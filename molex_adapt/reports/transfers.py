@@ -69,6 +69,8 @@ class PullReport(Comparison):
     remarks: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     not_measured: list[str] = field(default_factory=list)
+    withdrawn: bool = False
+    """Whether its gates are closed, as where it comes from."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -83,6 +85,7 @@ class PullReport(Comparison):
             "remarks": list(self.remarks),
             "refused": list(self.refused),
             "not_measured": list(self.not_measured),
+            "withdrawn": self.withdrawn,
         }
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from molex_adapt.registry import Store
 
@@ -14,11 +15,32 @@ def test_list_prints_the_contract(run, registry):
     stated = {"id": "tiny/base", "revision": "0123456789abcdef", "sha256": "ab" * 32}
     assert ran.json["base"] == stated | {"published": None}
     assert ran.json["generation"] == 2
-    assert [set(item) for item in ran.json["experts"]] == [{"name", "domain", "rank", "sha256"}] * 2
+    keys = {"name", "domain", "rank", "sha256", "withdrawn", "pulled"}
+    assert [set(item) for item in ran.json["experts"]] == [keys] * 2
+    assert [(item["withdrawn"], item["pulled"]) for item in ran.json["experts"]] == [(False, False)] * 2
     assert [item["name"] for item in ran.json["experts"]] == ["world", "codec_x"]
     text = run("list", "--registry", registry).out
     assert "1.2 %" in text
     assert "generation 2" in text
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_list_and_show_mark_what_is_withdrawn_or_was_pulled(run, registry, said):
+    path = registry / "generations" / "2" / "generation.yaml"
+    record = yaml.safe_load(path.read_text())
+    marks = (
+        {"withdrawn": ["codec_x"], "pulled": ["world", "codec_x"]}
+        if said
+        else {"withdrawn": None, "pulled": None}
+    )
+    path.write_text(yaml.safe_dump(record | marks))
+    world, codec_x = run("list", "--registry", registry, "--json").json["experts"]
+    expected = [(False, True), (True, True)] if said else [(None, None)] * 2
+    assert [(item["withdrawn"], item["pulled"]) for item in (world, codec_x)] == expected
+    text = run("list", "--registry", registry).out
+    assert ("withdrawn, pulled" in text) == ("state" in text) == said
+    assert ("its gates are closed" in run("show", "codec_x", "--registry", registry).out) == said
+    assert run("show", "world", "--registry", registry, "--json").json["withdrawn"] is False
 
 
 def test_show_an_expert_and_a_generation(run, registry):

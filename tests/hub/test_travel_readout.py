@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,8 +165,16 @@ def test_an_expert_that_is_withdrawn_where_it_comes_from_stays_so(
         threshold=active.threshold,
     )
     ours.store.add_generation(draft, activate=True)
-    name = hub.name("hum")
-    ours.hub.push("hum", name)
+    name, whole = hub.name("hum"), hub.name("whole")
+    for what, repository in (("hum", name), (None, whole)):
+        pushed = ours.hub.push(what, repository)
+        assert any("expert hum is withdrawn here" in line for line in pushed.remarks)
+        card = Path(hub.api.hf_hub_download(repository, "README.md")).read_text()
+        assert "**It is withdrawn**" in card or "hum. They change no score" in card
     report = theirs.pull(name, run=CPU)
     assert theirs.detector(run=CPU).mixture.has_withdrawn("hum")
+    assert report.withdrawn and report.as_dict()["withdrawn"]
+    assert "hum" in theirs.store.generation().withdrawn
+    assert theirs.store.generation().pulled == ["hum"]
+    assert ours.store.generation().pulled == []
     assert any("is withdrawn where it comes from: its gates stay closed" in line for line in report.remarks)

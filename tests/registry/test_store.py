@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from molex_adapt.conventions import CLOSED_GATE
 from molex_adapt.errors import ExpertError, RegistryError
-from molex_adapt.registry import BaseRecord, Store
+from molex_adapt.registry import BaseRecord, OriginRecord, Store
 
 
 def same(left, right):
@@ -401,3 +403,29 @@ def test_where_nobody_knows_what_the_calibration_was_raised_by_that_is_said(rise
     risen.remove("mp3")
     assert any("the calibration stays as it was" in line for line in risen.active.remarks)
     assert risen.active.calibration.offset == risen.generation(3).calibration.offset
+
+
+def test_a_generation_says_which_experts_are_withdrawn_and_which_were_pulled(store, make_draft, make_expert):
+    assert (store.active.withdrawn, store.active.pulled) == ([], [])
+    origin = OriginRecord(repository="lab/gsm", commit="12" * 20)
+    new = make_expert("gsm")
+    draft = make_draft(
+        1, "world opus gsm", replace(new, record=new.record.model_copy(update={"origin": origin}))
+    )
+    for block in (0, 1):
+        draft.router[f"blocks.{block}.rows"][1, -1] = -CLOSED_GATE * 8
+    store.add_generation(draft, activate=True)
+    assert (store.active.withdrawn, store.active.pulled) == (["opus"], ["gsm"])
+    path = store.path / "generations" / "2" / "generation.yaml"
+    record = yaml.safe_load(path.read_text())
+    del record["withdrawn"], record["pulled"]
+    path.write_text(yaml.safe_dump(record))
+    assert Store.open(store.path).active.withdrawn is None
+    assert Store.open(store.path).withdrawn() == ["opus"]
+
+
+def test_what_came_with_a_whole_mixture_stays_pulled(empty, make_draft, make_expert):
+    origin = OriginRecord(repository="lab/mixture", commit="12" * 20)
+    empty.add_generation(make_draft(None, "world", make_expert("world"), origin=origin), activate=True)
+    empty.add_generation(make_draft(1, "world opus", make_expert("opus")), activate=True)
+    assert empty.active.pulled == ["world"]

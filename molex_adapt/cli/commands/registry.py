@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _IN_HISTORY = {"number", "parent", "created", "command", "metrics", "changes", "remarks"}
 
+_LISTED = ("expert", "domain", "rank", "EER when made", "made on", "state")
+
 ExpertName = Annotated[str, typer.Argument(metavar="NAME", help="Of the expert.", show_default=False)]
 
 
@@ -36,17 +38,31 @@ def list_experts(registry: RegistryFolder = DEFAULT_REGISTRY, as_json: Json = Fa
         "generation": None if active is None else active.number,
         "experts": [
             {"name": item.name, "domain": item.domain, "rank": item.rank, "sha256": entry.sha256}
+            | _state(active, item.name)
             for item, entry in zip(experts, [] if active is None else active.experts, strict=True)
         ],
     }
+    states = [_marks(_state(active, item.name)) for item in experts]
     rows = [
-        (item.name, item.domain, str(item.rank), _percent(item.eer), item.created[:10]) for item in experts
+        (item.name, item.domain, str(item.rank), _percent(item.eer), item.created[:10], state)
+        for item, state in zip(experts, states, strict=True)
     ]
+    shown = len(_LISTED) if any(states) else len(_LISTED) - 1
     title = f"{store.base}, " + ("no generation yet" if active is None else f"generation {active.number}")
-    view = [plain_table(title, ("expert", "domain", "rank", "EER when made", "made on"), rows)]
+    view = [plain_table(title, _LISTED[:shown], [row[:shown] for row in rows])]
     if store.base.published is not None:
         view.insert(0, pairs("Published detector", published_rows(store.base)))
     emit(Answer(data, view), as_json=as_json)
+
+
+def _state(active: GenerationRecord | None, name: str) -> dict[str, bool | None]:
+    """Whether an expert is withdrawn and whether it was pulled; None where the generation does not say."""
+    said = {} if active is None else {"withdrawn": active.withdrawn, "pulled": active.pulled}
+    return {key: None if names is None else name in names for key, names in said.items()}
+
+
+def _marks(state: dict[str, bool | None]) -> str:
+    return ", ".join(key for key, is_so in state.items() if is_so)
 
 
 def show(
@@ -78,7 +94,7 @@ def show(
         emit(Answer(data, [_generation_view(record, store.base)]), as_json=as_json)
         return
     expert = store.expert(name, generation)
-    origin = expert.origin
+    origin, withdrawn = expert.origin, name in store.withdrawn(generation)
     counts = "; ".join(
         f"{split}: " + ", ".join(f"{count} {label}" for label, count in found.items())
         for split, found in expert.data.counts.items()
@@ -87,6 +103,7 @@ def show(
         f"Expert {expert.name}",
         {
             "domain": expert.domain,
+            **({"state": "withdrawn: its gates are closed, and it says nothing"} if withdrawn else {}),
             "made": f"{expert.created}, seed {expert.seed}",
             "base": str(expert.base),
             **published_rows(expert.base),
@@ -101,7 +118,7 @@ def show(
             "versions": _joined(expert.versions),
         },
     )
-    emit(Answer(expert.model_dump(mode="json"), [view]), as_json=as_json)
+    emit(Answer(expert.model_dump(mode="json") | {"withdrawn": withdrawn}, [view]), as_json=as_json)
 
 
 def history(
