@@ -134,9 +134,12 @@ def refusing(source: str) -> Iterator[None]:
 
     Raises:
         RefusedError: in place of the registry's own errors.
+        HubError: where a newer version of molex-adapt is all that it takes.
     """
     try:
         yield
+    except files.NewerError as error:
+        raise HubError(f"{source} cannot be read: {error}. The registry is as it was") from None
     except (RegistryError, ExpertError) as error:
         said = _LOCAL_REMEDY.sub("", str(error))
         reason = "; ".join(short(line, 400) for line in said.splitlines() if line.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import struct
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from molex_adapt.errors import RegistryError
 from molex_adapt.plain import dump_yaml, load_json, load_yaml
 from molex_adapt.registry.records import FORMAT, ExpertSummary, Record
 from molex_adapt.text import short, shown
+from molex_adapt.version import __version__
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,6 +40,10 @@ _NUMPY_TYPES = {
     "BOOL": "|b1",
 }
 RESTORE = "Run molex-adapt verify, then restore the file from a copy or roll back to a whole generation."
+
+
+class NewerError(RegistryError):
+    """A record of a newer version of molex-adapt than this one."""
 
 
 def read_bytes(path: Path, root: Path, most: int | None = None) -> bytes:
@@ -92,6 +98,13 @@ def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
+        newer = _newer(content)
+        if newer is not None and any(fault["type"] == "extra_forbidden" for fault in error.errors()):
+            unknown = next(fault for fault in error.errors() if fault["type"] == "extra_forbidden")
+            raise NewerError(
+                f"{path} was written by molex-adapt {newer} and holds {_place(unknown['loc'])}, which this one "
+                f"({__version__}) does not know. Take a newer one: pip install --upgrade molex-adapt"
+            ) from None
         faults = [
             f"  {_place(fault['loc'])} = {short(fault['input'])}: {short(fault['msg'], 300)}"
             for fault in error.errors()[:10]
@@ -99,6 +112,22 @@ def validate_record(kind: type[R], content: dict[str, Any], path: Path) -> R:
         raise RegistryError(
             f"{path} has {error.error_count()} wrong value(s):\n" + "\n".join(faults) + f"\n{RESTORE}"
         ) from None
+
+
+def _newer(content: dict[str, Any]) -> str | None:
+    """The version of molex-adapt that a record says it was written by, where that is newer than this one."""
+    for part in (content, content.get("expert"), content.get("generation")):
+        versions = part.get("versions") if isinstance(part, dict) else None
+        said = versions.get("molex-adapt") if isinstance(versions, dict) else None
+        if isinstance(said, str) and _ordered(said) > _ordered(__version__):
+            return short(said, 40)
+    return None
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    """Of 1.2.3 the three numbers; of what is none, nothing, which is older than everything."""
+    found = re.match(r"\d{1,6}(\.\d{1,6}){0,3}", version)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def parse_summaries(content: bytes, path: Path) -> list[ExpertSummary]:

@@ -153,3 +153,15 @@ def test_configs_that_are_none(refuses, good):
     refuses(changed(good, path, b"\xff"), "not plain JSON")
     refuses(changed(good, path, b"[" * 100_000), "not plain JSON")
     refuses(changed(good, path, b"[]"), "a mapping of keys is expected")
+
+
+def test_a_record_of_a_newer_version_is_nobodys_fault(refuses, good):
+    refuses(
+        recorded(good, expert__surprise=1, expert__versions={"molex-adapt": "99.0.1"}),
+        r"written by molex-adapt 99.0.1 and holds expert.surprise, .*pip install --upgrade molex-adapt",
+    )
+    for said in ("0.0.1", "new", 7, None):
+        refuses(
+            recorded(good, expert__surprise=1, expert__versions={"molex-adapt": said}),
+            "was refused: .*wrong value",
+        )

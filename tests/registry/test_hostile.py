@@ -396,3 +396,14 @@ def test_a_target_of_absurd_length_is_refused_in_few_words(store):
     with pytest.raises(ExpertError, match="must hold lora_A and lora_B of x+\\.\\.\\. in") as caught:
         checks.check_expert(record, {}, "experts/world")
     assert len(str(caught.value)) < 1_000
+
+
+def test_a_record_of_a_newer_version_asks_for_that_version(store):
+    path = store.path / "generations" / "1" / "generation.yaml"
+    record = yaml.safe_load(path.read_text())
+    versions = {**record["versions"], "molex-adapt": "99.0.1"}
+    path.write_text(yaml.safe_dump(record | {"surprise": 1, "versions": versions}))
+    with pytest.raises(
+        RegistryError, match=r"written by molex-adapt 99.0.1 and holds surprise.*pip install --upgrade"
+    ):
+        store.generation()
