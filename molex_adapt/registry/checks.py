@@ -11,7 +11,7 @@ from molex_adapt.conventions import SPEECH
 from molex_adapt.errors import ExpertError, RegistryError
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import BaseRecord, ExpertRecord
-from molex_adapt.text import short
+from molex_adapt.text import command_line, short, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PEFT_PREFIX = "base_model.model."
 
 _LARGEST_HALF = 65504.0
+_SHIPPED = "embedded"
+"""What the base that comes with the package is called."""
 _PARTS = ("replay", "check")
 _OF_TRAINING = ("train", "dev")
 _OF_GAUSSIANS = {"mean": 2, "directions": 3, "rest": 2, "utterances": 1}
@@ -36,8 +38,22 @@ def check_base(record: ExpertRecord, base: BaseRecord) -> None:
     if record.base.sha256 != base.sha256:
         raise ExpertError(
             f"Expert {record.name!r} was trained on {record.base}; this registry's base is {base}. "
-            f"Start a registry on the expert's base: molex-adapt init {record.base.id} --registry other/"
+            f"{_registry_on(record.base)}"
         )
+
+
+def _registry_on(base: BaseRecord) -> str:
+    """How to begin a registry on a base; of an embedded one, the name is that of a folder somewhere."""
+    if not base.embedded:
+        where = command_line(["molex-adapt", "init", base.id, "--revision", base.revision])
+        return f"Start a registry on the expert's base: {where} --registry other/"
+    if base.id == _SHIPPED:
+        return f"Start a registry on the expert's base: molex-adapt init {_SHIPPED} --registry other/"
+    return (
+        f"Its base is no model on the Hub, but came from a folder called {shown(base.id)}: with that folder, "
+        "molex-adapt init FOLDER --registry other/; or pull the mixture that it was trained in, which holds the base: "
+        "molex-adapt pull --mixture ORG/REPO --registry other/"
+    )
 
 
 def check_expert(record: ExpertRecord, weights: Arrays, where: str) -> None:

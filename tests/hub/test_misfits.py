@@ -21,7 +21,7 @@ pytestmark = pytest.mark.hub
 
 def test_another_base(refuses, good):
     content = recorded(good, expert__base__sha256="cd" * 32)
-    refuses(content, "was trained on .* this registry's base is", ExpertError)
+    refuses(content, "was trained on .* this registry's base is .*pull --mixture ORG/REPO", ExpertError)
 
 
 def test_routers_and_heads(refuses, good):

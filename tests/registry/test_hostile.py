@@ -11,6 +11,7 @@ import yaml
 from molex_adapt.digest import sha256
 from molex_adapt.errors import ExpertError, MolexError, RegistryError
 from molex_adapt.registry import Store, checks, files
+from molex_adapt.registry.checks import check_base
 from molex_adapt.registry.draft import generation_files
 from molex_adapt.registry.records import ExpertEntry
 
@@ -407,3 +408,21 @@ def test_a_record_of_a_newer_version_asks_for_that_version(store):
         RegistryError, match=r"written by molex-adapt 99.0.1 and holds surprise.*pip install --upgrade"
     ):
         store.generation()
+
+
+@pytest.mark.parametrize(
+    ("base", "remedy"),
+    [
+        (
+            {"id": "lab/speech", "embedded": False},
+            "molex-adapt init lab/speech --revision c1423ed0 --registry other/",
+        ),
+        ({"id": "embedded", "embedded": True}, "molex-adapt init embedded --registry other/"),
+        ({"id": "tiny", "embedded": True}, "a folder called 'tiny'.*molex-adapt init FOLDER"),
+    ],
+)
+def test_an_expert_of_another_base_names_a_command_that_works(make_expert, base, remedy):
+    record = make_expert("gsm").record
+    other = record.base.model_copy(update=base | {"sha256": "ef" * 32})
+    with pytest.raises(ExpertError, match=remedy):
+        check_base(record.model_copy(update={"base": other}), record.base)
