@@ -12,6 +12,7 @@ from typing import Any
 
 from molex_adapt.errors import ExpertError, HubError, RegistryError
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
+from molex_adapt.hub.readouts import check_readout
 from molex_adapt.registry import checks, files, layout
 from molex_adapt.registry.draft import NewExpert, check_adapter_config
 from molex_adapt.registry.files import Arrays
@@ -125,6 +126,7 @@ def _read_shared(
     checks.check_router(router, experts, layout.ROUTER)
     head = files.parse_tensors(content[layout.HEAD], Path(layout.HEAD))
     checks.check_head(head, layout.HEAD)
+    check_readout(head, layout.HEAD)
     return router, head
 
 

@@ -57,6 +57,28 @@ def test_an_expert_whose_scores_are_none(spoils, good_readout):
     spoils(changed(good_readout, ADAPTER, files.dump_tensors(weights)), "gives noise a score of")
 
 
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("weights", lambda array: np.float32(1.0)),
+        ("scales", lambda array: array[:, 0]),
+        ("scales", lambda array: array[:0]),
+        ("names", lambda array: np.uint8(65)),
+        ("names", None),
+        ("of_states.moments", None),
+        ("domains", lambda array: np.zeros(2, np.float32)),
+        ("surprise", lambda array: np.zeros(2, np.float32)),
+    ],
+)
+def test_a_readout_that_is_not_whole(spoils, good_readout, part, change):
+    head = arrays(good_readout, layout.HEAD)
+    former = head.pop(f"readout.{part}", None)
+    if change is not None:
+        head[f"readout.{part}"] = np.asarray(change(former))
+    content = changed(good_readout, layout.HEAD, files.dump_tensors(head))
+    spoils(content, "was refused: head.safetensors: ")
+
+
 def test_moments_that_no_recordings_have(spoils, good_readout):
     kept = arrays(good_readout, layout.ROUTING)
     for part, value in (("speech.spectrum", -60000), ("speech.states", 60000)):
