@@ -34,6 +34,7 @@ from molex_adapt.registry.assemble import (
     router_arrays,
 )
 from molex_adapt.registry.checks import check_base
+from molex_adapt.registry.draft import expert_files
 from molex_adapt.registry.exemplars import arrays_to_remembered
 from molex_adapt.registry.files import Arrays, parse_yaml
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER
@@ -93,11 +94,7 @@ class Arrival:
     def _require_new(self, active: GenerationRecord | None) -> None:
         found = self.found
         own = found.contents.expert if found.contents is not None else None
-        for entry in active.experts if active is not None and own is not None else ():
-            if own is not None and entry.sha256 == own.weights_sha256 and self._learnt_as(entry.name, own):
-                raise RegistryError(
-                    f"{found.origin} is here already: expert {entry.name!r} has the same weights. Nothing was changed"
-                )
+        self._require_other(active, own)
         wanted = self.name or (own.name if own is not None else name_from(found.origin.repository))
         if wanted in self.store.taken_names():
             raise RegistryError(
@@ -108,9 +105,19 @@ class Arrival:
         if own is not None:
             check_base(own, self.store.base)
 
-    def _learnt_as(self, name: str, sent: ExpertRecord) -> bool:
-        """Whether an expert here learnt what the sent one did: those that were not trained have the same weights."""
-        return self.store.expert(name).data.digest == sent.data.digest
+    def _require_other(self, active: GenerationRecord | None, sent: ExpertRecord | None) -> None:
+        """Refuse what is here already, by its weights and what it learnt, or by the commit that it comes from."""
+        origin = self.found.origin
+        for here in [] if active is None else self.store.experts(active.number):
+            pulled = here.origin
+            again = pulled is not None and (pulled.repository, pulled.commit) == (
+                origin.repository,
+                origin.commit,
+            )
+            if again or (sent is not None and here.is_the_same(sent)):
+                raise RegistryError(
+                    f"{origin} is here already: expert {here.name!r} has the same weights. Nothing was changed"
+                )
 
     def _join(self, active: GenerationRecord) -> PullReport:
         """Beside the experts of the active generation, under its head."""
@@ -120,6 +127,7 @@ class Arrival:
             self.store, active.number, self.run.find_device(), precision=self.run.precision
         )
         pulled = self._named(self._fetch(detector))
+        self._require_other(active, expert_files(pulled.new)[0])
         _require_targets(pulled, recipe, detector, origin)
         if pulled.router is not None:
             with refusing(str(origin)):

@@ -298,6 +298,11 @@ def test_a_stock_adapter(hub, lab, tiny_folder_of, tmp_path, task):
     assert (report.rows, report.activated) == ("mean", True)
     assert any("taken for one of" in line for line in report.remarks)
     assert "stock" in report.not_measured
+    with pytest.raises(RegistryError, match="is here already: expert 'stock' has the same weights"):
+        ours.pull(name, name="again", assume_base=True, run=CPU)
+    hub.upload(name, {"README.md": b"edited"})
+    with pytest.raises(RegistryError, match="is here already: expert 'stock' has the same weights"):
+        ours.pull(name, name="again", assume_base=True, run=CPU)
     detector = ours.detector(run=Run(device="cpu", precision="fp32"))
     wave, lengths = torch.randn(1, 8_000), torch.tensor([8_000])
     with torch.no_grad(), detector.mixture.forcing("stock"):
