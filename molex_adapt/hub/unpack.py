@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import CalibrationRecord, ExpertRecord
 from molex_adapt.text import is_open, short, shown
 
-_FIGURES = {"eer", "eer_ci", "min_dcf", "act_dcf", "cllr", "bona_fide", "spoof"}
 _MOST = 10**12
+_RANGES = {
+    **dict.fromkeys(("eer", "eer_ci"), (0, 1, False)),
+    **dict.fromkeys(("min_dcf", "act_dcf", "cllr"), (0, _MOST, False)),
+    **dict.fromkeys(("bona_fide", "spoof"), (0, 10**8, True)),
+}
+"""Of every figure that molex-adapt writes: the least and the most that it can be, and whether it counts."""
 _MOST_NATS = 1e6
+_ROUNDING = 1e-9
 _LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
 """What helps in a registry of one's own does not help with a stranger's repository."""
 
@@ -79,6 +86,7 @@ def mixture_contents(content: bytes, source: str) -> MixtureContents:
     with refusing(source):
         record = files.validate_record(MixtureContents, _parsed(content, MIXTURE), Path(MIXTURE))
         _check_metrics(record.generation.metrics, MIXTURE)
+        _check_time(record.generation.created, MIXTURE)
         for value in _leaves(record.generation.profile):
             _check_number(value, MIXTURE)
         _check_scale(record.generation.calibration, record.generation.threshold, MIXTURE)
@@ -226,8 +234,18 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def _check_figures(record: ExpertRecord) -> None:
     _check_metrics(record.metrics, layout.EXPERT)
+    _check_time(record.created, layout.EXPERT)
     for value in _leaves(record.data.counts):
         _check_number(value, layout.EXPERT)
+
+
+def _check_time(said: str, where: str) -> None:
+    try:
+        datetime.fromisoformat(said)
+    except ValueError:
+        raise RegistryError(
+            f"{where} says that it was created {shown(said, 40)}, which is no time; ISO 8601 is expected."
+        ) from None
 
 
 def _check_scale(calibration: CalibrationRecord, threshold: float, where: str) -> None:
@@ -241,7 +259,7 @@ def _check_scale(calibration: CalibrationRecord, threshold: float, where: str) -
 
 def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
     for domain, rates in metrics.items():
-        if not isinstance(rates, dict) or not set(rates) <= _FIGURES:
+        if not isinstance(rates, dict) or not set(rates) <= set(_RANGES):
             raise RegistryError(f"{where}: the figures of {shown(domain)} are none that molex-adapt writes.")
         for key, value in rates.items():
             pair = isinstance(value, list) and key == "eer_ci" and len(value) == 2
@@ -249,6 +267,19 @@ def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
                 if not (item is None or (isinstance(item, int | float) and not isinstance(item, bool))):
                     raise RegistryError(f"{where}: {key} of {shown(domain)} is no number.")
                 _check_number(item, where)
+                _check_figure(item, key, domain, where)
+
+
+def _check_figure(value: float | None, key: str, domain: str, where: str) -> None:
+    """Shares lie between 0 and 1, costs and nats are not negative, and recordings are counted."""
+    least, most, whole = _RANGES[key]
+    if value is not None and not (
+        least - _ROUNDING <= value <= most + _ROUNDING and (not whole or isinstance(value, int))
+    ):
+        raise RegistryError(
+            f"{where}: {key} of {shown(domain)} is {value:g}; from {least} to {most:g}"
+            f"{', in whole numbers,' if whole else ''} is expected."
+        )
 
 
 def _check_number(value: Any, where: str) -> None:
