@@ -11,6 +11,13 @@ from molex_adapt.hub.reference import Reference
 from molex_adapt.text import short
 
 _LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or give --token-file FILE"
+_NO_PLACE = frozenset(
+    (
+        *(errno.EACCES, errno.EROFS, errno.EPERM),
+        *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+    )
+)
+"""What the system says where a folder cannot be made, or what is in its place is none."""
 _AGAIN = "Run the same command again; what arrived whole is not sent again"
 
 
@@ -83,7 +90,10 @@ def _explain_status(error: BaseException, endpoint: str) -> str:
     status = int(getattr(response, "status_code", 0) or 0)
     said = short(getattr(error, "server_message", None) or "no reason given", 300)
     if status == 401:
-        return f"{endpoint} does not accept the token ({said}). Make a new one, then {_LOG_IN}"
+        return (
+            f"{endpoint} does not accept the token ({said}). What is public needs none: unset HF_TOKEN, and `hf auth "
+            f"logout`. For what is private or to be written, make a new one, then {_LOG_IN}"
+        )
     if status == 403:
         return (
             f"the token does not allow it ({said}). Use one with write access to this namespace, or another ORG: "
@@ -111,8 +121,10 @@ def _explain_transport(error: BaseException, endpoint: str) -> str:
         return (
             "the disk of the Hub's cache is full. Make room, or set HF_HOME to another place, and run again"
         )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
         return f"the Hub's cache cannot be written ({said}). Set HF_HOME to a folder that you may write to"
+    if isinstance(error, UnicodeEncodeError):
+        return "the token holds letters that no token has. Copy it anew: into HF_TOKEN, or the file of --token-file"
     if "Timeout" in kind:
         return f"{endpoint} did not answer in time. Try again, with more patience: HF_HUB_DOWNLOAD_TIMEOUT=60"
     if (

@@ -86,7 +86,9 @@ def test_tokens(loopback, pushed, tmp_path, unchanged):
     name, bare = pushed
     ours = Registry.open(bare.store.path.parent / "ours")
     check = unchanged(bare)
-    with pytest.raises(HubError, match=r"does not accept the token \(Invalid credentials.*Make a new one"):
+    with pytest.raises(
+        HubError, match=r"does not accept the token \(Invalid credentials.*public needs none.*make a new one"
+    ):
         bare.pull(name, token="hf_stale")
     with pytest.raises(HubError, match=r"token does not allow it.*write access to this namespace"):
         ours.hub.push("buzz", "somebody/else")
@@ -238,6 +240,32 @@ def test_a_full_disk(hub, pushed, monkeypatch, unchanged):
         bare.pull(name)
     check()
     assert not list(Path(bare.store.path).rglob(".staging-*"))
+
+
+@pytest.mark.parametrize("kind", ["below a file", "below nothing that can be made"])
+def test_a_cache_that_has_no_place(hub, pushed, monkeypatch, unchanged, tmp_path, kind):
+    from huggingface_hub import constants
+
+    name, bare = pushed
+    (tmp_path / "file").touch()
+    place = {
+        "below a file": tmp_path / "file" / "hub",
+        "below nothing that can be made": Path("/proc/none/hub"),
+    }
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(place[kind]))
+    check = unchanged(bare)
+    with pytest.raises(HubError, match=r"cache cannot be written .*Set HF_HOME"):
+        bare.pull(name)
+    check()
+
+
+def test_a_token_of_other_letters(hub, pushed, monkeypatch, unchanged):
+    name, bare = pushed
+    monkeypatch.setenv("HF_TOKEN", "hf_schl\u00fcssel")
+    check = unchanged(bare)
+    with pytest.raises(HubError, match=r"the token holds letters that no token has. Copy it anew"):
+        bare.pull(name)
+    check()
 
 
 def test_uploads_survive_a_stumble(loopback, lab, hub):
