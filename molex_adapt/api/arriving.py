@@ -69,6 +69,10 @@ _NO_WITNESSES = (
     "it: molex-adapt add-expert"
 )
 _NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
+_NOTHING_ACTS = (
+    "no expert acts here and there is no readout: every score is what the head makes of the frozen base, which was "
+    "measured by nobody. Pull or train an expert that acts"
+)
 _FIRST = "the registry was empty: head, routers, calibration and threshold came with the expert"
 _ON_PUBLISHED = "the detector was as published: routers, calibration and threshold came with the expert"
 
@@ -266,6 +270,9 @@ class Arrival:
             tried=lambda: require_sound(detector, [pulled.new], str(origin), whole=not old),
         )
         remarks = [*remarks, *result.remarks]
+        mixture = detector.mixture
+        if not detector.head.relative and all(mixture.has_withdrawn(name) for name in mixture.names):
+            remarks.append(_NOTHING_ACTS)
         number = self.store.add_generation(
             replace(
                 draft,

@@ -265,6 +265,7 @@ class Learning(OpenRegistry):
 
         if name is not None:
             check_name(name, "expert")
+        self.store.require_writable()  # before anything is downloaded
         found = find_expert(reference, token=token, skip_pickled=skip_pickled, progress=run.progress)
         return Arrival(self.store, found, name, assume_base, run).pull()
 

@@ -12,8 +12,8 @@ from molex_adapt.registry.store import Store
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What of recordings travels with experts."""
+class Disclosure:
+    """What experts that travel tell of recordings."""
 
     features: int
     """Recordings whose features do."""
@@ -69,11 +69,11 @@ def without_places(generation: GenerationRecord, repository: str) -> GenerationR
     return generation.model_copy(update={"command": "", "remarks": [], "origin": origin if back else None})
 
 
-def kept_of(experts: Sequence[Leaving]) -> Kept:
-    """What of recordings travels with experts."""
+def kept_of(experts: Sequence[Leaving]) -> Disclosure:
+    """What experts that travel tell of recordings."""
     arrays = [(name, array) for expert in experts for name, array in (expert.exemplars or {}).items()]
     routing = [expert.routing for expert in experts if expert.routing is not None]
-    return Kept(
+    return Disclosure(
         sum(len(array) for name, array in arrays if name.endswith(".lengths")),
         sum(len(array) for name, array in arrays if name.startswith("heard.")),
         any(name.startswith(SPEECH) for found in routing for name in found),

@@ -393,3 +393,13 @@ def test_what_a_pulled_expert_heard_in_training_is_told(hub, lab, data, exemplar
     report = made.evaluate(data("hum"), run=CPU)
     assert list(report.heard_in_training.by_expert) == ["hum"]
     assert any("heard in training by: buzz" in line for line in report.remarks) == (not exemplars)
+
+
+def test_a_registry_that_may_only_be_read_downloads_nothing(hub, loopback, lab, monkeypatch):
+    ours, bare, name = lab("ours"), lab("bare"), hub.name("buzz")
+    ours.hub.push("buzz", name)
+    loopback.asked.clear()
+    monkeypatch.setattr("os.access", lambda *_arguments: False)
+    with pytest.raises(RegistryError, match="may only be read"):
+        bare.pull(name, run=CPU)
+    assert loopback.asked == []

@@ -153,18 +153,7 @@ def test_an_expert_that_is_withdrawn_where_it_comes_from_stays_so(
     for registry, domains in ((ours, ["buzz", "hum"]), (theirs, ["tick"])):
         for domain in domains:
             registry.add_expert(data(domain), accept=True, domain=domain, recipe=recipe, run=CPU)
-    detector = ours.detector(run=CPU)
-    detector.mixture.withdraw("hum")
-    active = ours.store.generation()
-    draft = GenerationDraft(
-        parent=active.number,
-        experts=active.names,
-        router=router_arrays(detector),
-        head=ours.store.head_tensors(),
-        recipe=ours.store.recipe() or "",
-        threshold=active.threshold,
-    )
-    ours.store.add_generation(draft, activate=True)
+    withdraw(ours, "hum")
     name, whole = hub.name("hum"), hub.name("whole")
     for what, repository in (("hum", name), (None, whole)):
         pushed = ours.hub.push(what, repository)
@@ -178,3 +167,26 @@ def test_an_expert_that_is_withdrawn_where_it_comes_from_stays_so(
     assert theirs.store.generation().pulled == ["hum"]
     assert ours.store.generation().pulled == []
     assert any("is withdrawn where it comes from: its gates stay closed" in line for line in report.remarks)
+
+
+def test_where_nothing_acts_a_pull_says_so(hub, lab):
+    ours, bare, name = lab("ours"), lab("bare"), hub.name("hum")
+    withdraw(ours, "hum")
+    ours.hub.push("hum", name)
+    assert any("no expert acts here" in line for line in bare.pull(name, run=CPU).remarks)
+
+
+def withdraw(registry, name):
+    """Close the gates of an expert of the active generation."""
+    detector = registry.detector(run=CPU)
+    detector.mixture.withdraw(name)
+    active = registry.store.generation()
+    draft = GenerationDraft(
+        parent=active.number,
+        experts=active.names,
+        router=router_arrays(detector),
+        head=registry.store.head_tensors(),
+        recipe=registry.store.recipe() or "",
+        threshold=active.threshold,
+    )
+    registry.store.add_generation(draft, activate=True)
