@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from molex_adapt.api.fitting import choose_rows, exemplars_of
+from molex_adapt.api.heads import about_head, about_witnesses, trained_under
 from molex_adapt.api.inputs import recipe_on
 from molex_adapt.api.known import old_domains
 from molex_adapt.api.outcome import routing_profile
@@ -42,7 +43,7 @@ from molex_adapt.reports import PullReport
 from molex_adapt.run import Run
 from molex_adapt.train.adopt import adopt_expert
 from molex_adapt.train.old import OldDomain
-from molex_adapt.witnesses import PREFIX, head_digest, of_expert, only_those_of, trained_part, with_those_of
+from molex_adapt.witnesses import of_expert, only_those_of, trained_part, with_those_of
 
 _ROWS = {
     "carried": "its router rows are those it was trained with",
@@ -55,20 +56,11 @@ _ROWS = {
     "mean": "nothing is known of where it should act: its router rows are the mean of those here; molex-adapt "
     "retrain-router DATA teaches the routers when to choose it",
 }
-_OTHER_HEAD = (
-    "it was trained under another head than the one that it has here: it may serve worse than its card says. "
-    "Measure it on recordings of its domain (molex-adapt evaluate) before relying on it"
-)
 _WITNESSES_STAY = (
     "what the readout knows of its attacks stayed behind: it was learnt from features that the readout here does not "
     "make. Recordings of the domain teach it: molex-adapt add-expert"
 )
 _OTHERS_STAY = "{count} witness(es) of other experts' attacks stayed behind: they come with these experts"
-_NO_WITNESSES = (
-    "it brings no witnesses: the readout here learns nothing of its attacks from it. Recordings of the domain teach "
-    "it: molex-adapt add-expert"
-)
-_NO_HEAD = "it was not trained for this head: measure it on recordings of its domain before relying on it"
 _NOTHING_ACTS = (
     "no expert acts here and there is no readout: every score is what the head makes of the frozen base, which was "
     "measured by nobody. Pull or train an expert that acts"
@@ -141,7 +133,7 @@ class Arrival:
         rows = choose_rows(pulled, exemplars, detector, own, [entry.sha256 for entry in active.experts])
         remarks = [*pulled.remarks, _ROWS[rows.source].format(shared=rows.shared)]
         head, told = self._with_witnesses(pulled, head_arrays(detector))
-        remarks += [*_about_head(pulled.new.record, head), *told]
+        remarks += [*about_head(pulled.new.record, head), *told]
         draft = GenerationDraft(
             parent=active.number,
             experts=[],
@@ -158,7 +150,7 @@ class Arrival:
         sent, name = pulled.head or {}, pulled.new.record.name
         count = len(of_expert(sent, expert)) if expert else 0
         if not count:
-            return head, [_NO_WITNESSES] if _has_readout(head) else []
+            return head, about_witnesses(name, head)
         if of_expert(head, name):
             raise RegistryError(
                 f"the readout of registry {self.store.path} has witnesses of an expert {name!r} already, which is not "
@@ -204,9 +196,7 @@ class Arrival:
             threshold=mixture.threshold,
         )
         remarks = [*pulled.remarks, _FIRST if active is None else _ON_PUBLISHED]
-        remarks += _about_head(pulled.new.record, head)
-        if _has_readout(head) and not of_expert(head, pulled.new.record.name):
-            remarks.append(_NO_WITNESSES)
+        remarks += [*about_head(pulled.new.record, head), *about_witnesses(pulled.new.record.name, head)]
         if left:
             remarks.append(_OTHERS_STAY.format(count=left))
         return self._adopt(pulled, detector, rows, recipe, draft, remarks)
@@ -232,7 +222,7 @@ class Arrival:
             "name": self.name or sent.name,
             "base": self.store.base,
             "origin": self.found.origin,
-            "head_sha256": _trained_under(sent, pulled.head),
+            "head_sha256": trained_under(sent, pulled.head),
         }
         record = sent.model_copy(update=update)
         return replace(pulled, new=replace(pulled.new, record=record))
@@ -336,26 +326,6 @@ def _set_up(detector: Detector, router: Arrays, head: Arrays, mixture: Surroundi
         {key: torch.from_numpy(array.astype(np.float32)) for key, array in head.items()}
     )
     detector.calibration = Calibration(mixture.calibration.scale, mixture.calibration.offset)
-
-
-def _trained_under(sent: ExpertRecord, head: Arrays | None) -> str | None:
-    """The digest of the head that an expert was trained under; None where nobody knows.
-
-    Before records said it, what had not been pulled before came with that head; a stock adapter has no recipe.
-    """
-    if sent.head_sha256 is not None or head is None or sent.origin is not None or not sent.recipe:
-        return sent.head_sha256
-    return head_digest(head)
-
-
-def _about_head(record: ExpertRecord, head: Arrays) -> list[str]:
-    if record.head_sha256 is None:
-        return [_NO_HEAD]
-    return [] if record.head_sha256 == head_digest(head) else [_OTHER_HEAD]
-
-
-def _has_readout(head: Arrays) -> bool:
-    return any(key.startswith(PREFIX) for key in head)
 
 
 def _same(left: Arrays, right: Arrays) -> bool:

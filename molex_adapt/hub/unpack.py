@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from molex_adapt.errors import ExpertError, HubError, RegistryError
+from molex_adapt.hub.believable import check_figures, check_generation, check_scale, check_text
 from molex_adapt.hub.contents import MIXTURE, ExpertContents, MixtureContents, Surroundings
 from molex_adapt.hub.readouts import check_readout
 from molex_adapt.registry import checks, files, layout
 from molex_adapt.registry.draft import NewExpert, check_adapter_config
 from molex_adapt.registry.files import Arrays
-from molex_adapt.registry.records import CalibrationRecord, ExpertRecord
-from molex_adapt.text import is_open, short, shown
+from molex_adapt.registry.records import ExpertRecord
+from molex_adapt.text import short
 
-_MOST = 10**12
-_RANGES = {
-    **dict.fromkeys(("eer", "eer_ci"), (0, 1, False)),
-    **dict.fromkeys(("min_dcf", "act_dcf", "cllr"), (0, _MOST, False)),
-    **dict.fromkeys(("bona_fide", "spoof"), (0, 10**8, True)),
-}
-"""Of every figure that molex-adapt writes: the least and the most that it can be, and whether it counts."""
-_MOST_NATS = 1e6
-_ROUNDING = 1e-9
 _LOCAL_REMEDY = re.compile(r"\s+(?:Run|Restore|Train|Convert)\b[^.]*\.\s*$")
 """What helps in a registry of one's own does not help with a stranger's repository."""
 
@@ -76,8 +66,8 @@ def expert_contents(content: bytes, source: str) -> ExpertContents:
     with refusing(source):
         found = _parsed(content, layout.EXPERT)
         record = files.validate_record(ExpertContents, found, Path(layout.EXPERT))
-        _check_figures(record.expert)
-        _check_scale(record.mixture.calibration, record.mixture.threshold, layout.EXPERT)
+        check_figures(record.expert)
+        check_scale(record.mixture.calibration, record.mixture.threshold, layout.EXPERT)
         return record
 
 
@@ -85,11 +75,7 @@ def mixture_contents(content: bytes, source: str) -> MixtureContents:
     """mixture.yaml of a repository; errors as `expert_contents`."""
     with refusing(source):
         record = files.validate_record(MixtureContents, _parsed(content, MIXTURE), Path(MIXTURE))
-        _check_metrics(record.generation.metrics, MIXTURE)
-        _check_time(record.generation.created, MIXTURE)
-        for value in _leaves(record.generation.profile):
-            _check_number(value, MIXTURE)
-        _check_scale(record.generation.calibration, record.generation.threshold, MIXTURE)
+        check_generation(record.generation, MIXTURE)
         return record
 
 
@@ -165,7 +151,7 @@ def _read_listed(
     )
     found = _parsed(content[prefix + layout.EXPERT], prefix + layout.EXPERT)
     record = files.validate_record(ExpertRecord, found, Path(prefix + layout.EXPERT))
-    _check_figures(record)
+    check_figures(record)
     if (record.name, record.weights_sha256) != (name, digest):
         raise ExpertError(
             f"{prefix}{layout.EXPERT} describes expert {record.name!r} with weights "
@@ -203,88 +189,14 @@ def parse_config(content: bytes, where: str) -> dict[str, Any]:
         RegistryError: it is none.
     """
     found = files.parse_json(content, Path(where))
-    _check_text(found, where)
+    check_text(found, where)
     return found
 
 
 def _parsed(content: bytes, where: str) -> dict[str, Any]:
     found = files.parse_yaml(content, Path(where))
-    _check_text(found, where)
+    check_text(found, where)
     return found
-
-
-def _check_text(value: Any, where: str) -> None:
-    """Signs that steer a terminal or hide what is written have no place in a record."""
-    for item in _leaves(value):
-        if isinstance(item, str) and not is_open(item):
-            raise RegistryError(f"{where} holds control signs in {shown(item, 40)}.")
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            pending += item
-        else:
-            yield item
-
-
-def _check_figures(record: ExpertRecord) -> None:
-    _check_metrics(record.metrics, layout.EXPERT)
-    _check_time(record.created, layout.EXPERT)
-    for value in _leaves(record.data.counts):
-        _check_number(value, layout.EXPERT)
-
-
-def _check_time(said: str, where: str) -> None:
-    try:
-        datetime.fromisoformat(said)
-    except ValueError:
-        raise RegistryError(
-            f"{where} says that it was created {shown(said, 40)}, which is no time; ISO 8601 is expected."
-        ) from None
-
-
-def _check_scale(calibration: CalibrationRecord, threshold: float, where: str) -> None:
-    found = {"scale": calibration.scale, "offset": calibration.offset, "threshold": threshold}
-    for name, value in found.items():
-        if abs(value) > _MOST_NATS:
-            raise RegistryError(
-                f"{where} has a {name} of {value:g} for its scores; at most {_MOST_NATS:g} is believable there."
-            )
-
-
-def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:
-    for domain, rates in metrics.items():
-        if not isinstance(rates, dict) or not set(rates) <= set(_RANGES):
-            raise RegistryError(f"{where}: the figures of {shown(domain)} are none that molex-adapt writes.")
-        for key, value in rates.items():
-            pair = isinstance(value, list) and key == "eer_ci" and len(value) == 2
-            for item in value if pair else [value]:
-                if not (item is None or (isinstance(item, int | float) and not isinstance(item, bool))):
-                    raise RegistryError(f"{where}: {key} of {shown(domain)} is no number.")
-                _check_number(item, where)
-                _check_figure(item, key, domain, where)
-
-
-def _check_figure(value: float | None, key: str, domain: str, where: str) -> None:
-    """Shares lie between 0 and 1, costs and nats are not negative, and recordings are counted."""
-    least, most, whole = _RANGES[key]
-    if value is not None and not (
-        least - _ROUNDING <= value <= most + _ROUNDING and (not whole or isinstance(value, int))
-    ):
-        raise RegistryError(
-            f"{where}: {key} of {shown(domain)} is {value:g}; from {least} to {most:g}"
-            f"{', in whole numbers,' if whole else ''} is expected."
-        )
-
-
-def _check_number(value: Any, where: str) -> None:
-    if isinstance(value, int | float) and not (abs(value) < _MOST and math.isfinite(value)):
-        raise RegistryError(f"{where} holds a figure that nothing has: {short(value, 40)}.")
 
 
 def _require_files(content: Mapping[str, bytes], paths: Any) -> None:
