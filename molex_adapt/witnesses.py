@@ -161,9 +161,9 @@ def only_those_of(
     return found, len(others)
 
 
-def has_moments_of_others(head: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether a head's moments of real speech are those of several domains."""
-    return _DOMAINS in head and float(head[_DOMAINS][0]) > 1
+def domains_of(head: Mapping[str, NDArray[Any]]) -> int:
+    """Of how many domains' real speech a head has the moments; 0 without a readout."""
+    return int(head[_DOMAINS][0]) if _DOMAINS in head else 0
 
 
 def _with_speech(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from molex_adapt.hub.leaving import Leaving, kept_of
 from molex_adapt.pages import markup, render
 from molex_adapt.registry.cards import figure_rows
+from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord
 from molex_adapt.text import inert
 
@@ -36,7 +37,7 @@ _LICENCES = frozenset(
 """Identifiers that the Hub knows; anything else is `other` with a name."""
 
 
-def expert_card(expert: Leaving, repository: str, generation: GenerationRecord) -> str:
+def expert_card(expert: Leaving, repository: str, generation: GenerationRecord, head: Arrays) -> str:
     """README.md of a repository with one expert. Names no path of the training machine."""
     record = expert.record
     return render(
@@ -48,11 +49,13 @@ def expert_card(expert: Leaving, repository: str, generation: GenerationRecord) 
         others=len(generation.experts) - 1,
         pulled=expert.origin is not None,
         withdrawn=expert.withdrawn,
-        kept=kept_of([expert]),
+        kept=kept_of([expert], head),
     )
 
 
-def mixture_card(experts: Sequence[Leaving], repository: str, generation: GenerationRecord) -> str:
+def mixture_card(
+    experts: Sequence[Leaving], repository: str, generation: GenerationRecord, head: Arrays
+) -> str:
     """README.md of a repository with a whole mixture."""
     records = [expert.record for expert in experts]
     return render(
@@ -63,7 +66,7 @@ def mixture_card(experts: Sequence[Leaving], repository: str, generation: Genera
         generation=generation,
         metadata=_metadata(repository, records, generation.metrics),
         figures=figure_rows(generation.metrics),
-        kept=kept_of(experts),
+        kept=kept_of(experts, head),
     )
 
 

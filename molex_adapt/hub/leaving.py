@@ -9,6 +9,7 @@ from molex_adapt.conventions import SPEECH
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord, OriginRecord
 from molex_adapt.registry.store import Store
+from molex_adapt.witnesses import domains_of
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ def without_places(generation: GenerationRecord, repository: str) -> GenerationR
     return generation.model_copy(update={"command": "", "remarks": [], "origin": origin if back else None})
 
 
-def kept_of(experts: Sequence[Leaving]) -> Disclosure:
-    """What experts that travel tell of recordings."""
+def kept_of(experts: Sequence[Leaving], head: Arrays | None = None) -> Disclosure:
+    """What experts that travel tell of recordings, and the head that travels with them."""
     arrays = [(name, array) for expert in experts for name, array in (expert.exemplars or {}).items()]
     routing = [expert.routing for expert in experts if expert.routing is not None]
     return Disclosure(
         sum(len(array) for name, array in arrays if name.endswith(".lengths")),
         sum(len(array) for name, array in arrays if name.startswith("heard.")),
-        any(name.startswith(SPEECH) for found in routing for name in found),
+        domains_of(head or {}) > 0 or any(name.startswith(SPEECH) for found in routing for name in found),
         bool(routing),
     )
 

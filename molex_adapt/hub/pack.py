@@ -17,7 +17,7 @@ from molex_adapt.registry.draft import adapter_config
 from molex_adapt.registry.files import Arrays
 from molex_adapt.registry.records import FORMAT, ExpertRecord
 from molex_adapt.registry.store import Store
-from molex_adapt.witnesses import has_moments_of_others, only_those_of
+from molex_adapt.witnesses import domains_of, only_those_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
         content[layout.EXEMPLARS] = files.dump_tensors(kept)
     if routing is not None:
         content[layout.ROUTING] = files.dump_tensors(routing)
-    content[layout.CARD] = cards.expert_card(expert, repository, generation).encode()
+    content[layout.CARD] = cards.expert_card(expert, repository, generation, head).encode()
     own = next(entry.sha256 for entry in generation.experts if entry.name == name)
     others = [entry.sha256 for entry in generation.experts if entry.name != name]
     contents = ExpertContents(
@@ -81,7 +81,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     )
     content[layout.EXPERT] = files.dump_record(contents)
     summary = f"Expert {name} for {record.domain}, {cards.shown_eer(record.metrics, record.domain)}"
-    told = remarks([expert], exemplars, of_all=has_moments_of_others(head))
+    told = remarks([expert], exemplars, of_all=domains_of(head) > 1)
     return Package(content, summary, cards.description([record]), told, record)
 
 
@@ -99,9 +99,10 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
             "Add one: molex-adapt add-expert"
         )
     number = generation.number
+    head = store.head_tensors(number)
     content: dict[str, bytes | Path] = {
         layout.ROUTER: files.dump_tensors(store.router_tensors(number)),
-        layout.HEAD: files.dump_tensors(store.head_tensors(number)),
+        layout.HEAD: files.dump_tensors(head),
         layout.RECIPE: (store.recipe(number) or "").encode(),
     }
     digests: dict[str, str] = {}
@@ -115,7 +116,7 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
                 continue
             content[f"{layout.BASE}/{path.name}"] = path
             digests[f"{layout.BASE}/{path.name}"] = sha256_of_file(path)
-    content[layout.CARD] = cards.mixture_card(experts, repository, generation).encode()
+    content[layout.CARD] = cards.mixture_card(experts, repository, generation, head).encode()
     digests |= {path: sha256(body) for path, body in content.items() if isinstance(body, bytes)}
     contents = MixtureContents(
         format=FORMAT,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from molex_adapt import Registry, Run
+from molex_adapt.hub.pack import pack_expert
 from molex_adapt.registry import files, layout
 from molex_adapt.witnesses import names_of
 from tests.hub.repositories import CPU
@@ -37,6 +38,8 @@ def test_where_no_part_of_real_speech_is_the_experts_own_that_is_said(tmp_path):
     store = Store.copy(registry_path(), tmp_path / "registry")
     report = Registry(store).hub.push("world", "lab/world", dry_run=True)
     assert any("those of other experts' domains with them" in line for line in report.remarks)
+    card = pack_expert(store, "world", "lab/world", False).files[layout.CARD].decode()
+    assert "Second moments of what the readout read of real speech" in card
 
 
 @pytest.mark.parametrize("exemplars", [True, False])

@@ -155,7 +155,7 @@ def test_the_base_of_an_adapter_is_named_where_it_is_on_a_hub(lab, tmp_path):
     base = record.base.model_copy(update={"id": "lab/speech", "revision": "c1423ed0", "embedded": False})
     record = record.model_copy(update={"base": base})
     fields = yaml.safe_load(
-        expert_card(Leaving(record, None, None, None), "lab/buzz", store.generation()).split("---")[1]
+        expert_card(Leaving(record, None, None, None), "lab/buzz", store.generation(), {}).split("---")[1]
     )
     assert (fields["base_model"], fields["base_model_relation"]) == ("lab/speech", "adapter")
     assert b'"base_model_name_or_path": "lab/speech"' in adapter_config(record)

@@ -49,7 +49,11 @@ def push(
         ),
     ] = None,
     exemplars: Annotated[
-        bool, typer.Option("--exemplars/--no-exemplars", help="Whether features of recordings travel along.")
+        bool,
+        typer.Option(
+            "--exemplars/--no-exemplars",
+            help="Whether features of recordings travel along, and fingerprints of those that were heard.",
+        ),
     ] = True,
     replace: Annotated[
         bool,
