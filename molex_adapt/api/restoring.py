@@ -63,6 +63,7 @@ def _draft(fetched: FetchedMixture, command: str) -> GenerationDraft:
         profile=generation.profile,
         remarks=[f"pulled whole from {fetched.origin}"],
         origin=fetched.origin,
+        raised=generation.raised,
     )
 
 

@@ -43,6 +43,8 @@ def check_generation(record: GenerationRecord, where: str) -> None:
     _check_metrics(record.metrics, where)
     _check_time(record.created, where)
     check_scale(record.calibration, record.threshold, where)
+    for name, raised in (record.raised or {}).items():
+        _check_nats(f"raise for {name}", raised, where)
     for value in _leaves(record.profile):
         _check_number(value, where)
 
@@ -60,10 +62,14 @@ def check_scale(calibration: CalibrationRecord, threshold: float, where: str) ->
     """Refuse, by a RegistryError, a calibration or a threshold beyond what scores are."""
     found = {"scale": calibration.scale, "offset": calibration.offset, "threshold": threshold}
     for name, value in found.items():
-        if abs(value) > _MOST_NATS:
-            raise RegistryError(
-                f"{where} has a {name} of {value:g} for its scores; at most {_MOST_NATS:g} is believable there."
-            )
+        _check_nats(name, value, where)
+
+
+def _check_nats(name: str, value: float, where: str) -> None:
+    if abs(value) > _MOST_NATS:
+        raise RegistryError(
+            f"{where} has a {name} of {value:g} for its scores; at most {_MOST_NATS:g} is believable there."
+        )
 
 
 def _check_metrics(metrics: Mapping[str, Any], where: str) -> None:

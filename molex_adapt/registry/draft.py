@@ -72,6 +72,7 @@ class GenerationDraft:
         metrics, changes: by domain, figures and what changed against the parent on the same recordings.
         profile: routing shares.
         origin: where the whole mixture was pulled from; None for one made here.
+        raised: as in the record, of a mixture that was pulled whole; None where the parent tells.
     """
 
     parent: int | None
@@ -92,6 +93,7 @@ class GenerationDraft:
     profile: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     origin: OriginRecord | None = None
+    raised: Mapping[str, float] | None = None
 
     def check(self) -> None:
         """Everything that can be known without the disk; RegistryError or ExpertError where it does not fit."""

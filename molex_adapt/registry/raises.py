@@ -35,6 +35,8 @@ def _walked(known: dict[int, GenerationRecord], generation: GenerationRecord, na
 
 def raises_after(root: Path, record: RegistryRecord, new: GenerationDraft) -> dict[str, float]:
     """Those of a generation that is to be written."""
+    if new.raised is not None:
+        return {name: raised for name, raised in new.raised.items() if name in new.experts}
     if new.parent is None:
         return dict.fromkeys(new.experts, 0.0)
     parent = layout.read_generation(root, new.parent)

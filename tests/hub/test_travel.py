@@ -11,8 +11,9 @@ import yaml
 
 from molex_adapt import Registry, Run
 from molex_adapt.errors import ExpertError, HubError, RegistryError
+from molex_adapt.hub.contents import MIXTURE
 from molex_adapt.registry import files, layout
-from tests.hub.forging import ADAPTER, arrays, changed
+from tests.hub.forging import ADAPTER, arrays, changed, recorded
 from tests.hub.repositories import CPU
 
 pytestmark = pytest.mark.hub
@@ -403,3 +404,14 @@ def test_a_registry_that_may_only_be_read_downloads_nothing(hub, loopback, lab, 
     with pytest.raises(RegistryError, match="may only be read"):
         bare.pull(name, run=CPU)
     assert loopback.asked == []
+
+
+def test_what_the_calibration_was_raised_for_an_expert_travels_with_a_mixture(hub, put, whole, tmp_path):
+    put(hub.name("risen"), recorded(whole, MIXTURE, generation__raised={"buzz": 0.0, "hum": 0.5}))
+    store = Registry.pull_mixture(hub.made[-1], tmp_path / "new", run=CPU).store
+    before = store.generation().calibration
+    store.remove("hum")
+    assert store.generation().calibration.offset == pytest.approx(before.offset - 0.5)
+    put(hub.name("far"), recorded(whole, MIXTURE, generation__raised={"hum": 1e300}))
+    with pytest.raises(HubError, match="is believable there"):
+        Registry.pull_mixture(hub.made[-1], tmp_path / "other", run=CPU)
