@@ -70,21 +70,21 @@ def without_places(generation: GenerationRecord, repository: str) -> GenerationR
     return generation.model_copy(update={"command": "", "remarks": [], "origin": origin if back else None})
 
 
-def kept_of(experts: Sequence[Leaving], head: Arrays | None = None) -> Disclosure:
+def kept_of(experts: Sequence[Leaving], head: Arrays) -> Disclosure:
     """What experts that travel tell of recordings, and the head that travels with them."""
     arrays = [(name, array) for expert in experts for name, array in (expert.exemplars or {}).items()]
     routing = [expert.routing for expert in experts if expert.routing is not None]
     return Disclosure(
         sum(len(array) for name, array in arrays if name.endswith(".lengths")),
         sum(len(array) for name, array in arrays if name.startswith("heard.")),
-        domains_of(head or {}) > 0 or any(name.startswith(SPEECH) for found in routing for name in found),
+        domains_of(head) > 0 or any(name.startswith(SPEECH) for found in routing for name in found),
         bool(routing),
     )
 
 
-def remarks(experts: Sequence[Leaving], asked: bool, of_all: bool = False) -> list[str]:
+def remarks(experts: Sequence[Leaving], head: Arrays, asked: bool, of_all: bool = False) -> list[str]:
     """What whoever pushes is to know; `of_all` says that a head's moments are those of experts that stay here too."""
-    kept = kept_of(experts)
+    kept = kept_of(experts, head)
     told: list[str] = []
     if kept.features:
         told.append(

@@ -81,7 +81,7 @@ def pack_expert(store: Store, name: str, repository: str, exemplars: bool) -> Pa
     )
     content[layout.EXPERT] = files.dump_record(contents)
     summary = f"Expert {name} for {record.domain}, {cards.shown_eer(record.metrics, record.domain)}"
-    told = remarks([expert], exemplars, of_all=domains_of(head) > 1)
+    told = remarks([expert], head, exemplars, of_all=domains_of(head) > 1)
     return Package(content, summary, cards.description([record]), told, record)
 
 
@@ -127,7 +127,7 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
     content[MIXTURE] = files.dump_record(contents)
     summary = f"Mixture of {len(experts)} experts: {', '.join(generation.names)}"[:72]
     description = cards.description([expert.record for expert in experts])
-    return Package(content, summary, description, remarks(experts, exemplars))
+    return Package(content, summary, description, remarks(experts, head, exemplars))
 
 
 def _add_expert(

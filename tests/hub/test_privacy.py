@@ -40,6 +40,9 @@ def test_where_no_part_of_real_speech_is_the_experts_own_that_is_said(tmp_path):
     assert any("those of other experts' domains with them" in line for line in report.remarks)
     card = pack_expert(store, "world", "lab/world", False).files[layout.CARD].decode()
     assert "Second moments of what the readout read of real speech" in card
+    whole = Registry(store).hub.push(None, "lab/all", exemplars=False, dry_run=True)
+    for told in (report, whole):
+        assert any("second moments of what the readout read" in line for line in told.remarks)
 
 
 @pytest.mark.parametrize("exemplars", [True, False])
