@@ -28,7 +28,7 @@ from molex_adapt.reports import EvaluationReport, OtherTies
 from molex_adapt.scorefile import Joined, join, read_scores
 from molex_adapt.scoretable import is_table, read_table
 from molex_adapt.tandem import evaluate_tandem
-from molex_adapt.text import command_line
+from molex_adapt.text import all_of, command_line
 from molex_adapt.trialfile import Trials
 from molex_adapt.truth import read_truth
 
@@ -112,7 +112,7 @@ def evaluate_scores(
     found, by_condition = read(ties, bootstrap)
     overall, by_attack = found["overall"], found["by_attack"]
     of_other, by_other_condition = read(other, 1)  # its intervals are not read
-    few = _too_few([("all", overall), *by_attack.items(), *by_condition.items()])
+    few = _too_few([(all_of(by_attack), overall), *by_attack.items(), *by_condition.items()])
     report = EvaluationReport(
         overall,
         by_attack,

@@ -12,7 +12,7 @@ import re
 import shlex
 import string
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,11 @@ _PLAIN = frozenset(f"{string.ascii_letters}{string.digits}/._-")
 """What a shell takes as it is."""
 _OPENING = str.maketrans(dict.fromkeys("`|<>", " "))
 _LINKING = str.maketrans(dict.fromkeys("[]{}", " "))
+
+
+def all_of(names: Container[str]) -> str:
+    """What all of these together are called; an attack, a condition or a voice may be called "all"."""
+    return "all" if "all" not in names else "all together"
 
 
 def visible(text: str) -> str:

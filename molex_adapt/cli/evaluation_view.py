@@ -12,6 +12,7 @@ from rich.table import Table
 from molex_adapt.cli.pivots import pivot_tables
 from molex_adapt.cli.tables import MOST_LISTED, eer_cell, empty_table, failures, reach
 from molex_adapt.cli.tandem_view import add_tandem, tandem_tables
+from molex_adapt.text import all_of
 
 if TYPE_CHECKING:  # as in tables.py
     from collections.abc import Callable
@@ -28,7 +29,9 @@ def evaluation_tables(report: EvaluationReport) -> list[RenderableType]:
     title = "Detection by attack, each against all bona fide speech"
     table = _detection(title, "attack", report.by_attack, other.by_attack)
     table.add_section()
-    table.add_row("all", *_figures(report.overall, starred=other.overall is not None), style="bold")
+    table.add_row(
+        all_of(report.by_attack), *_figures(report.overall, starred=other.overall is not None), style="bold"
+    )
     parts: list[RenderableType] = [table]
     shown = _most_heard(report.by_condition)
     if shown:
@@ -116,7 +119,7 @@ def _refused(report: EvaluationReport, conditions: Sequence[str]) -> list[Table]
         if name in conditions:
             table.add_row(name, *_refusals(item))
     table.add_section()
-    table.add_row("all", *_refusals(report.refused), style="bold")
+    table.add_row(all_of(report.refused_by_condition), *_refusals(report.refused), style="bold")
     return [table]
 
 
@@ -151,7 +154,7 @@ def _figures(rates: Rates, *, starred: bool = False) -> list[str]:
 def _tied(report: EvaluationReport) -> list[RenderableType]:
     """What a starred EER is by the other reading of equal scores."""
     other = report.other_ties
-    overall = [] if other.overall is None else [("all", other.overall)]
+    overall = [] if other.overall is None else [(all_of(report.by_attack), other.overall)]
     conditions = [(f"condition {name}", eer) for name, eer in other.by_condition.items()]
     eers = [*other.by_attack.items(), *overall, *conditions]
     if not eers:

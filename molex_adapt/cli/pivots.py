@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from molex_adapt.cli.tables import GAP, empty_table, in_width
+from molex_adapt.text import all_of
 
 
 def pivot_tables(
@@ -24,8 +25,8 @@ def pivot_tables(
         cell: what stands for an attack in a condition; None for either is all of them.
         last: what the row below is called, and what stands there for a condition.
     """
-    columns: dict[str, str | None] = {**{name: name for name in conditions}, _all_of(conditions): None}
-    rows: dict[str, str | None] = {**{name: name for name in attacks}, _all_of(attacks): None}
+    columns: dict[str, str | None] = {**{name: name for name in conditions}, all_of(conditions): None}
+    rows: dict[str, str | None] = {**{name: name for name in attacks}, all_of(attacks): None}
     cells = {
         row: {name: cell(attack, place) for name, place in columns.items()} for row, attack in rows.items()
     }
@@ -44,8 +45,3 @@ def pivot_tables(
         table.add_row(label, *(ends[name] for name in names))
         tables.append(table)
     return tables
-
-
-def _all_of(names: Sequence[str]) -> str:
-    """What all of them together are called; an attack or a condition may be called "all"."""
-    return "all" if "all" not in names else "all together"

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from molex_adapt.cli.tables import MOST_LISTED, drift_table, empty_table, failures, pairs
+from molex_adapt.text import all_of
 
 if TYPE_CHECKING:  # as in tables.py
     from molex_adapt.metrics import Refusals
@@ -25,7 +26,7 @@ def threshold_tables(report: ThresholdReport) -> list[RenderableType]:
         },
     )
     table = empty_table("Bona fide speech refused, in % (95 %)", "speech", "recordings", "before", "after")
-    for name, both in [("all", report.refused), *_worst_first(report.voices)[:MOST_LISTED]]:
+    for name, both in [(all_of(report.voices), report.refused), *_worst_first(report.voices)[:MOST_LISTED]]:
         table.add_row(name, str(both[0].bona_fide), *map(_cell, both))
     parts: list[RenderableType] = [summary, table]
     if len(report.voices) > MOST_LISTED:

@@ -9,6 +9,7 @@ from typing import Any
 from molex_adapt.metrics import ASVSPOOF5, EvaluationCurves
 from molex_adapt.plots.drawing import BLUE, DASHES, GREY, ORANGE, PALETTE, deviate_axis, outlined
 from molex_adapt.reports import EvaluationReport
+from molex_adapt.text import all_of
 
 _SIZE = 420
 _RATES = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -39,7 +40,8 @@ def _det(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
 
     rates = {"": report.overall, **report.by_attack}
     hardest = sorted(report.by_attack, key=lambda name: -rates[name].eer)[:_MOST_CURVES]
-    named = {name: f"{name or 'all'}  {100 * rates[name].eer:.1f} %" for name in ("", *hardest)}
+    together = all_of(report.by_attack)
+    named = {name: f"{name or together}  {100 * rates[name].eer:.1f} %" for name in ("", *hardest)}
     lines = {
         label: [(_deviate(false_alarm), _deviate(miss)) for false_alarm, miss in curves.det[name]]
         for name, label in named.items()
@@ -98,7 +100,7 @@ def _det(report: EvaluationReport, curves: EvaluationCurves) -> Plot:
         "Detection error trade-off",
         f"{report.overall.bona_fide} bona fide, {report.overall.spoof} spoofed; dots are EERs, lower left is better",
     ).properties(width=_SIZE, height=_SIZE)
-    rows = [[name or "all", *pair] for name, pairs in curves.det.items() for pair in pairs]
+    rows = [[name or together, *pair] for name, pairs in curves.det.items() for pair in pairs]
     return Plot("det", chart, ("attack", "false_alarm", "miss"), rows)
 
 

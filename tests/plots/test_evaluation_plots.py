@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,16 @@ def test_curves_hold_every_attack_and_all_of_them():
     assert list(curves.det) == ["", "A00", "A01"]
     assert (curves.det[""][0], curves.det[""][-1]) == ((1.0, 0.0), (0.0, 1.0))
     assert (sum(curves.bona_fide), sum(curves.spoof)) == (40, 80)
+
+
+def test_an_attack_of_the_name_all_has_a_curve_of_its_own():
+    given = joined()
+    attacks = np.where(np.asarray(given.columns["attack"]) == "A01", "all", given.columns["attack"])
+    report = evaluate_scores(
+        replace(given, columns={**given.columns, "attack": attacks}), bootstrap=2, curves=True
+    )
+    det = evaluation_plots(report, report.curves)[0]
+    assert {row[0] for row in det.rows} == {"all together", "A00", "all"}
 
 
 @pytest.mark.parametrize("size", [0.0, 1e300])
