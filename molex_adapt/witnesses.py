@@ -55,6 +55,21 @@ def names_of(content: NDArray[np.uint8]) -> tuple[str, ...]:
     return tuple(bytes(content.tolist()).decode(errors="replace").split("\n")) if content.size else ()
 
 
+def attack_of(witness: str) -> str | None:
+    """The attack that a witness knows, in lower case; None for the one that knows any."""
+    expert, _, attack = witness.partition(BETWEEN)
+    return attack.lower() if expert else None
+
+
+def labels_of(witnesses: Sequence[str]) -> list[str]:
+    """What witnesses are called where they stand side by side: by their attack alone where no two share its name."""
+    attacks = [name.partition(BETWEEN)[2] for name in witnesses]
+    return [
+        "any attack" if attack_of(name) is None else attack if attacks.count(attack) == 1 else name
+        for name, attack in zip(witnesses, attacks, strict=True)
+    ]
+
+
 def bytes_of(names: list[str]) -> NDArray[np.uint8]:
     """The other way round; a line break in a name becomes a space."""
     lines = (name.replace("\n", " ") for name in names)

@@ -17,6 +17,7 @@ from molex_adapt.analysis.profiles import Kept, controls, distances
 from molex_adapt.analysis.several import observe_together
 from molex_adapt.analysis.shares import cells, co_firing, shares
 from molex_adapt.analysis.tally import Averages
+from molex_adapt.analysis.testimony import Witnesses
 from molex_adapt.analysis.verdict import unneeded, verdicts
 from molex_adapt.analysis.within import within_conditions
 from molex_adapt.control import fault_of_control
@@ -61,6 +62,8 @@ def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: in
     parts = Parts(observed, corpus, experts)
     errors, ablation = parts.errors(), parts.ablation()
     moved, by_readout = parts.moved()
+    witnesses = Witnesses(observed, corpus)
+    silenced = witnesses.without_each()
     kept = _kept(observed, corpus)
     apart = distances({name: kept[name] for name in report.attacks if name in kept}, seed=seed)
     same = controls(_must_not_differ(observed, corpus), seed=seed)
@@ -72,6 +75,8 @@ def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: in
         ablation=ablation,
         moved=moved,
         moved_by_readout=by_readout,
+        testimony=witnesses.testimonies(),
+        without_witness=silenced,
         distances=apart,
         controls=same,
         within=within_conditions(Kept(observed.gates, profiled.sources), profiled, same, seed=seed),
@@ -79,7 +84,7 @@ def conclude(observed: Observed, corpus: Corpus, experts: list[str], *, seed: in
         probe=probe(observed.before, profiled.attacks, profiled.sources, seed=seed),
         depth=depth_profile(report, _before_bits(report, averages), report.attacks),
         health=health(averages.chosen.numpy(), averages.first.numpy(), experts, unneeded(ablation, experts)),
-        verdicts=verdicts(errors, ablation, moved),
+        verdicts=verdicts(errors, ablation, moved, silenced),
         curves=score_curves(observed.scores, observed.seen, corpus),
     )
     return replace(report, findings=findings, remarks=_remarks(findings))

@@ -34,6 +34,7 @@ def overview(report: Analysis, last: Sequence[DomainChange] = (), *, apart: bool
     makers: list[Callable[[], Drawing | None]] = [
         lambda: _usage(report, data("usage")),
         lambda: _errors(report),
+        lambda: _witnesses(report, data("witnesses")) if report.findings.testimony else None,
         lambda: _ablation_map(report, data("ablation")) if "ablation" in tables else None,
         lambda: _tree(report),
         lambda: _depth(report),
@@ -47,23 +48,48 @@ def _usage(report: Analysis, data: Any) -> Drawing:
 
     # Among many experts no gate comes near 1.
     most = max(share for row in report.usage.values() for share in row.values()) or 1.0
-    chart = (
-        alt.Chart(data)
-        .mark_rect()
-        .encode(
-            x=alt.X("expert:N", sort=report.experts, title="expert", axis=alt.Axis(labelAngle=-60)),
-            y=alt.Y("attack:N", sort=report.attacks, title=None),
-            color=alt.Color("gate:Q", scale=alt.Scale(scheme="cividis", domain=[0, most]), title="mean gate"),
-            tooltip=["attack:N", "expert:N", alt.Tooltip("gate:Q", format=".1%")],
-        )
-        .properties(width=_wide(len(report.experts)), height=height_of(len(report.attacks)))
-    )
+    colour = alt.Color("gate:Q", scale=alt.Scale(scheme="cividis", domain=[0, most]), title="mean gate")
+    chart = _heat_map(data, report.attacks, ("expert", report.experts), colour)
     says = (
         "Rows are kinds of speech, columns experts; the brighter, the larger the mean gate over all blocks."
     )
     if report.frozen_base:
         says += " What a row lacks of 100 % the frozen base keeps, without an expert."
     return Drawing("usage", "Which experts act for which attack", says, chart, "usage")
+
+
+def _witnesses(report: Analysis, data: Any) -> Drawing:
+    import altair as alt
+
+    found = report.findings.testimony
+    colour = alt.Color(
+        "blamed:Q", scale=alt.Scale(scheme="cividis", domain=[0, 1]), title="likely its attack"
+    )
+    chart = _heat_map(data, [item.attack for item in found], ("witness", list(found[0].blamed)), colour)
+    chart = chart.transform_filter("isValid(datum.blamed)")  # one witness accuses of no attack by name
+    says = (
+        "Rows are kinds of speech, columns the attacks that the readout's witnesses know; the brighter, the likelier a "
+        "recording is by that attack, were it by one of these, all with the same prior."
+    )
+    return Drawing("witnesses", "Whose attack it would be", says, chart, "witnesses")
+
+
+def _heat_map(data: Any, rows: Sequence[str], columns: tuple[str, Sequence[str]], colour: Any) -> Any:
+    """A row per kind of speech, and a column per name of a field; the field that is coloured is a share."""
+    import altair as alt
+
+    field, names = columns
+    return (
+        alt.Chart(data)
+        .mark_rect()
+        .encode(
+            x=alt.X(f"{field}:N", sort=list(names), title=field, axis=alt.Axis(labelAngle=-60)),
+            y=alt.Y("attack:N", sort=list(rows), title=None),
+            color=colour,
+            tooltip=["attack:N", f"{field}:N", alt.Tooltip(colour.shorthand, format=".1%")],
+        )
+        .properties(width=_wide(len(names)), height=height_of(len(rows)))
+    )
 
 
 def _errors(report: Analysis) -> Drawing | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from molex_adapt.findings import Distance
+from molex_adapt.findings import Ablation, Distance, WithoutWitness
 from molex_adapt.reports import Analysis
 
 Value: TypeAlias = str | int | float | None
@@ -33,6 +33,13 @@ def flat_tables(report: Analysis, last_expert: Sequence[DomainChange] = ()) -> l
             "verdicts", "Who catches what", ("attack", "verdict", "experts", "sentence"), _verdicts(report)
         ),
         _table("errors", "EER of the whole and of its parts", _ERRORS, _errors(report)),
+        _table(
+            "witnesses",
+            "The readout's witnesses: whose attack, and the EER without each",
+            _WITNESS,
+            _witnesses(report),
+        ),
+        _table("named", "Recordings whose own witness is the likeliest", _NAMED, _named(report)),
         _table("usage", "Mean gate, before and after top-k", _USAGE, _usage(report)),
         _table("ablation", "Each expert switched off", _ABLATION, _ablation(report)),
         _table(
@@ -78,6 +85,11 @@ _ABLATION = (
     *("attack", "expert", "gates_to", "eer_change", "eer_low", "eer_high", "score_change", "score_low"),
     *("score_high", "moved", "utterances", "together_low", "together_high", "certain"),
 )
+_WITNESS = (
+    *("attack", "witness", "blamed", "eer_change", "eer_low", "eer_high", "together_low", "together_high"),
+    "certain",
+)
+_NAMED = ("attack", "named", "named_low", "named_high", "utterances")
 _DISTANCE = (
     "one",
     "other",
@@ -139,8 +151,41 @@ def _ablation(report: Analysis) -> Iterable[Sequence[Value]]:
         rates = item.eer_change, *(item.eer_ci or (None, None))
         scores = item.score_change, *item.score_ci, item.moved
         together = item.eer_ci_together or (None, None)
-        certain = "rises" if item.is_needed else "falls" if item.is_harmful else None
-        yield item.attack, item.expert, item.heirs, *rates, *scores, item.utterances, *together, certain
+        yield (
+            item.attack,
+            item.expert,
+            item.heirs,
+            *rates,
+            *scores,
+            item.utterances,
+            *together,
+            _certain(item),
+        )
+
+
+def _witnesses(report: Analysis) -> Iterable[Sequence[Value]]:
+    without = {(item.attack, item.witness): item for item in report.findings.without_witness}
+    blamed = {
+        (item.attack, name): share
+        for item in report.findings.testimony
+        for name, share in item.blamed.items()
+    }
+    for attack, witness in dict.fromkeys([*blamed, *without]):
+        item = without.get((attack, witness))
+        own, together = (item.eer_ci, item.eer_ci_together) if item else (None, None)
+        change = None if item is None else item.eer_change
+        ends = (*(own or (None, None)), *(together or (None, None)))
+        yield attack, witness, blamed.get((attack, witness)), change, *ends, _certain(item) if item else None
+
+
+def _named(report: Analysis) -> Iterable[Sequence[Value]]:
+    for item in report.findings.testimony:
+        if item.named is not None:
+            yield item.attack, item.named, *(item.named_ci or (None, None)), item.utterances
+
+
+def _certain(item: Ablation | WithoutWitness) -> str | None:
+    return "rises" if item.is_needed else "falls" if item.is_harmful else None
 
 
 def _moved(report: Analysis) -> Iterable[Sequence[Value]]:

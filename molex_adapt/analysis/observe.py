@@ -18,6 +18,7 @@ from torch import Tensor
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.tally import Tally
+from molex_adapt.analysis.witnessed import names_of, witnessed
 from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table
@@ -87,6 +88,23 @@ def observe_features(detector: Detector, features: Features, *, ablate: bool = F
     return observe(detector, Corpus.of_features(features), held(detector, features), ablate=ablate)
 
 
+@dataclass(frozen=True)
+class ScoreParts:
+    """What the scores of B recordings are made of.
+
+    Attributes:
+        logit: (B,) of the head.
+        bare: (B,) the same on the frozen base, which is left without experts.
+        told: (B,) what the readout adds to either.
+        frozen: L + 1 tensors (B, F, D) of the frozen base.
+    """
+
+    logit: Tensor
+    bare: Tensor
+    told: Tensor
+    frozen: list[Tensor]
+
+
 @torch.no_grad()
 def observe(
     detector: Detector, corpus: Corpus, portions: Iterable[Portion], *, ablate: bool = False
@@ -104,24 +122,19 @@ def observe(
     return notes.close()
 
 
-def parts_of_score(
-    detector: Detector, features: Tensor, frames: Tensor, heard: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def parts_of_score(detector: Detector, features: Tensor, frames: Tensor, heard: Tensor | None) -> ScoreParts:
     """What scores are made of, from one pass with the experts and one of the frozen base.
 
     Args:
         detector: whose head and readout hear it.
         features, frames: (B, F, C) and (B,) as for `Detector.logit`.
         heard: (B, statistics) of the low-level view; None where there is no readout.
-
-    Returns:
-        (B,) logits of the head; (B,) those on the frozen base, which are left without experts; (B,) what the readout
-        adds to either.
     """
     mask = frame_mask(frames, features)
     frozen = detector.frozen_states(features, frames)
     bare: Tensor = detector.head(frozen, mask, frozen).float()
-    return detector.logit(features, frames, frozen), bare, detector.told(frozen, mask, heard)
+    told = detector.told(frozen, mask, heard)
+    return ScoreParts(detector.logit(features, frames, frozen), bare, told, frozen)
 
 
 class _Notes:
@@ -138,6 +151,9 @@ class _Notes:
         shape = (len(self.profiled), blocks, experts)
         self.gates, self.before = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
         self.spectrum = send(detector.unheard(len(self.profiled)), device)
+        self.witnesses = names_of(detector)
+        shape = (2, len(self.profiled), len(self.witnesses))
+        self.witnessed = torch.zeros(shape, device=device)
         self.without = torch.zeros(len(self.ablated), experts, len(HEIRS), device=device)
         self.seen = np.zeros(len(corpus), dtype=bool)
 
@@ -145,10 +161,12 @@ class _Notes:
         """Score a portion, and note how it was routed."""
         detector, features, frames = self.detector, portion.features, portion.frames
         mask = frame_mask(frames, features)
-        logit, bare, told = parts_of_score(detector, features, frames, portion.heard)
+        parts = parts_of_score(detector, features, frames, portion.heard)
         rows = self._index([int(self.corpus.row_of[i]) for i in portion.at])
         means = self.tally.add(detector.mixture.routings, mask, rows)
-        self.logits.index_copy_(0, self._index(portion.at), torch.stack([logit, bare, told], dim=1))
+        self.logits.index_copy_(
+            0, self._index(portion.at), torch.stack([parts.logit, parts.bare, parts.told], dim=1)
+        )
         self.seen[portion.at] = True
         places = [(at, self.profiled[i]) for at, i in enumerate(portion.at) if i in self.profiled]
         if places:
@@ -157,7 +175,16 @@ class _Notes:
             self.before.index_copy_(0, there, means.before[here])
             if portion.heard is not None:
                 self.spectrum.index_copy_(0, there, portion.heard[here])
-        self._switch_off(portion, told)
+            if self.witnesses:
+                each, without = witnessed(
+                    detector,
+                    [state[here] for state in parts.frozen],
+                    mask[here],
+                    None if portion.heard is None else portion.heard[here],
+                )
+                said = torch.stack([each, parts.logit[here, None] + without])
+                self.witnessed.index_copy_(1, there, said)
+        self._switch_off(portion, parts.told)
 
     def _switch_off(self, portion: Portion, told: Tensor) -> None:
         places = [(at, self.ablated[i]) for at, i in enumerate(portion.at) if i in self.ablated]
@@ -179,6 +206,7 @@ class _Notes:
         calibration = self.detector.calibration
         logit, bare, told = self.logits.cpu().double().numpy().T
         kept = [at for index, at in sorted(self.profiled.items()) if self.seen[index]]
+        said = self.witnessed.cpu().double().numpy()[:, kept]
         switched = [at for index, at in sorted(self.ablated.items()) if self.seen[index]]
         return Observed(
             self.tally.on_cpu(),
@@ -192,6 +220,9 @@ class _Notes:
             self.spectrum.cpu().numpy()[kept],
             np.array([i for i in sorted(self.ablated) if self.seen[i]], dtype=np.intp),
             calibration.apply(self.without.cpu().double().numpy()[switched]),
+            self.witnesses,
+            said[0],
+            calibration.apply(said[1]),
         )
 
     def _index(self, at: list[int]) -> Tensor:

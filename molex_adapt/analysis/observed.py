@@ -1,6 +1,6 @@
 """What a pass over recordings saw, and how the parts of several processes become one.
 
-Shapes: N recordings, M of them profiled, S of them ablated.
+Shapes: N recordings, M of them profiled, S of them ablated; A witnesses of the readout.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Observed:
         spectrum: (M, statistics) float32 of the low-level view; NaN where there is no readout.
         ablated: (S,) indices into the corpus, of those that were seen; empty where no expert was switched off.
         without: (S, E, 2) scores without each expert, its gates going to the others, and to nobody.
+        witnesses: EXPERT/ATTACK of each.
+        witnessed: (M, A) what each says, log-likelihood ratios in nats.
+        silenced: (M, A) scores if it said nothing.
         longer: how many of the recordings go on after their first window, which alone was heard.
     """
 
@@ -45,6 +48,9 @@ class Observed:
     spectrum: NDArray[np.float32]
     ablated: Indices
     without: NDArray[np.float64]
+    witnesses: tuple[str, ...]
+    witnessed: NDArray[np.float64]
+    silenced: NDArray[np.float64]
     longer: int = 0
 
     def merge(self, other: Observed) -> Observed:
@@ -62,7 +68,9 @@ class Observed:
             name: np.where(self.seen, getattr(self, name), getattr(other, name))
             for name in ("scores", "bare", "told")
         }
-        found |= {name: joined(name, order) for name in ("gates", "before", "spectrum")}
+        found |= {
+            name: joined(name, order) for name in ("gates", "before", "spectrum", "witnessed", "silenced")
+        }
         return replace(
             self,
             tally=self.tally.merge(other.tally),

@@ -115,7 +115,7 @@
 
   // Heat maps need a width for every column and may be scrolled; all else fits into the page.
   // Vega makes the place itself as wide as what it drew, so that only what is around it tells the room there is.
-  const fits = (place) => !["usage", "needed", "blocks"].includes(place.dataset.chart);
+  const fits = (place) => !["usage", "witnesses", "needed", "blocks"].includes(place.dataset.chart);
 
   // How wide labels are is known once they are drawn; what is too wide still, the keyboard can scroll.
   async function settle(place, view) {

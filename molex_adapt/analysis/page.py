@@ -22,13 +22,38 @@ LARGEST_BYTES = 3 * 2**20
 """What a page may weigh with 64 experts, 60 attacks and 24 blocks."""
 
 _SHOWN = (
-    *("verdicts", "errors", "usage", "ablation", "moved", "distances", "controls", "within"),
+    *(
+        "verdicts",
+        "errors",
+        "witnesses",
+        "named",
+        "usage",
+        "ablation",
+        "moved",
+        "distances",
+        "controls",
+        "within",
+    ),
     *("blocks", "last_expert"),
 )
 """Tables on the page; the others, block by block, are in files beside it."""
 _PERCENT = {
     *("eer", "eer_low", "eer_high", "without_experts", "readout_alone", "experts_change", "change_low"),
-    *("change_high", "gate", "before_top_k", "selected", "top_1", "share", "eer_change", "before", "after"),
+    *(
+        "blamed",
+        "named",
+        "named_low",
+        "named_high",
+        "change_high",
+        "gate",
+        "before_top_k",
+        "selected",
+        "top_1",
+        "share",
+        "eer_change",
+        "before",
+        "after",
+    ),
 }
 _LEFT_OUT = {"score_low", "score_high", "moved", "utterances", "sentence", "together_low", "together_high"}
 """Columns that the files have and the page does without, for its weight and width."""
@@ -103,7 +128,7 @@ def _compact(table: FlatTable) -> dict[str, Any]:
 
 
 def _short(value: Value) -> Value:
-    return float(f"{value:.3g}") if isinstance(value, float) else value
+    return float(f"{round(value, 4):.3g}") if isinstance(value, float) else value
 
 
 def _rounded(grid: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,16 @@ from molex_adapt.analysis.corpus import Corpus, Indices
 from molex_adapt.analysis.observe import HEIRS
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.conventions import BONA_FIDE
-from molex_adapt.findings import Ablation, Errors, Interval
+from molex_adapt.findings import Ablation, Errors, Interval, WithoutWitness
 from molex_adapt.metrics import FEWEST_FOR_INTERVAL, eer, eer_interval, paired_changes
 from molex_adapt.metrics.resampling import Groups, draw_sources
 
 Floats: TypeAlias = NDArray[np.float64]
+Removed = TypeVar("Removed", Ablation, WithoutWitness)
 
 _TAIL = 0.025
 """Of a distribution on either side of an interval."""
-_RESAMPLES = 300
+RESAMPLES = 300
 """Fewer than for an evaluation: there are as many intervals as attacks times experts, and their ends need no third
 digit."""
 
@@ -54,7 +55,7 @@ class Parts:
             rows = np.flatnonzero(self._is(name)[at])
             if rows.size:
                 found += self._switched_off(name, rows, real if name != BONA_FIDE else None)
-        return held_together(found)
+        return held_together(found, sum(item.eer_ci is not None and item.heirs == HEIRS[0] for item in found))
 
     def moved(self) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
         """Shares of the movement of each attack's scores: by expert, and by the readout."""
@@ -101,19 +102,19 @@ class Parts:
         ((change, interval),) = paired_changes(
             (seen.scores[real], seen.scores[fake]),
             [(seen.bare[real], seen.bare[fake])],
-            bootstrap=_RESAMPLES,
+            bootstrap=RESAMPLES,
             groups=groups,
         )
         speaks = bool(np.any(seen.told[fake] != 0))
-        enough = _enough(real, fake)
-        own = eer_interval(seen.scores[real], seen.scores[fake], bootstrap=_RESAMPLES, groups=groups)
+        told = enough(real, fake)
+        own = eer_interval(seen.scores[real], seen.scores[fake], bootstrap=RESAMPLES, groups=groups)
         return Errors(
             eer(seen.scores[real], seen.scores[fake]),
-            own if enough else None,
+            own if told else None,
             eer(seen.bare[real], seen.bare[fake]),
             eer(seen.told[real], seen.told[fake]) if speaks else None,
             change,
-            interval if enough else None,
+            interval if told else None,
             float(seen.scores[fake].mean()),
             int(real.size),
             int(fake.size),
@@ -129,13 +130,13 @@ class Parts:
             changes = paired_changes(
                 (scores[real], scores[rows]),
                 [(without[(real, *pair)], without[(rows, *pair)]) for pair in pairs],
-                bootstrap=_RESAMPLES,
+                bootstrap=RESAMPLES,
                 groups=self._groups(at[real], at[rows]),
             )
-            enough = _enough(real, rows)
-            rates = [(change, interval if enough else None) for change, interval in changes]
+            told = enough(real, rows)
+            rates = [(change, interval if told else None) for change, interval in changes]
         moves = without[rows] - scores[rows, None, None]
-        means = _drawn_means(moves.reshape(len(rows), -1), [self.corpus.sources[int(i)] for i in at[rows]])
+        means = drawn_means(moves.reshape(len(rows), -1), [self.corpus.sources[int(i)] for i in at[rows]])
         low, high = np.percentile(means, [2.5, 97.5], axis=0)
         return [
             Ablation(
@@ -152,19 +153,18 @@ class Parts:
         ]
 
 
-def held_together(found: Sequence[Ablation]) -> list[Ablation]:
-    """The same with intervals that hold for all attacks and experts together.
+def held_together(found: Sequence[Removed], tried: int) -> list[Removed]:
+    """The same with intervals that hold for all `tried` pairs of an attack and what was removed together.
 
     Intervals of 95 % are stretched to Bonferroni's level as those of a normal distribution are: resamples are too few
     to have such tails.
     """
-    pairs = sum(item.eer_ci is not None and item.heirs == HEIRS[0] for item in found)
     normal = NormalDist()
-    stretch = normal.inv_cdf(1 - _TAIL / max(1, pairs)) / normal.inv_cdf(1 - _TAIL)
+    stretch = normal.inv_cdf(1 - _TAIL / max(1, tried)) / normal.inv_cdf(1 - _TAIL)
     return [replace(item, eer_ci_together=_stretched(item, stretch)) for item in found]
 
 
-def _stretched(item: Ablation, stretch: float) -> Interval | None:
+def _stretched(item: Ablation | WithoutWitness, stretch: float) -> Interval | None:
     if item.eer_change is None or item.eer_ci is None:
         return None
     low, high = item.eer_ci
@@ -187,22 +187,22 @@ def paired_errors(older: Observed, newer: Observed, corpus: Corpus) -> dict[str,
             continue
         before, after = ((item.scores[real], item.scores[rows]) for item in (older, newer))
         groups = [corpus.sources[int(i)] for i in real], [corpus.sources[int(i)] for i in rows]
-        ((_, interval),) = paired_changes(before, [after], bootstrap=_RESAMPLES, groups=groups)
+        ((_, interval),) = paired_changes(before, [after], bootstrap=RESAMPLES, groups=groups)
         found[name] |= {
             "eer": (eer(*before), eer(*after)),
-            "eer_ci": interval if _enough(real, rows) else None,
+            "eer_ci": interval if enough(real, rows) else None,
         }
     return found
 
 
-def _enough(real: Indices, fake: Indices) -> bool:
+def enough(*parts: Indices) -> bool:
     """Whether resamples of these recordings tell anything."""
-    return min(real.size, fake.size) >= FEWEST_FOR_INTERVAL
+    return min(part.size for part in parts) >= FEWEST_FOR_INTERVAL
 
 
-def _drawn_means(values: Floats, sources: Sequence[str]) -> Floats:
+def drawn_means(values: Floats, sources: Sequence[str]) -> Floats:
     """(R, K) means of (S, K) values, with sources drawn with replacement."""
-    drawn, unit = draw_sources(sources, _RESAMPLES, seed=0)
+    drawn, unit = draw_sources(sources, RESAMPLES, seed=0)
     weights = drawn[:, unit].astype(float)
     found: Floats = weights @ values / weights.sum(1, keepdims=True)
     return found

@@ -115,7 +115,8 @@ def _moments(detector: Detector, rows: NDArray[np.float32], begins: NDArray[np.i
     lengths = torch.full((len(rows),), rows.shape[1])
     wave = send(torch.from_numpy(np.ascontiguousarray(rows)), detector.device)
     features, frames = detector.base.prefix(wave, lengths)
-    logit, bare, told = parts_of_score(detector, features, frames, detector.statistics(wave, lengths))
+    parts = parts_of_score(detector, features, frames, detector.statistics(wave, lengths))
+    logit, bare, told = parts.logit, parts.bare, parts.told
     # Windows are of one length: no frame is padded.
     gates = torch.stack([routing.gates.mean(1) for routing in detector.mixture.routings]).mean(0)
     scores, without, readout = _nats(detector, logit + told, bare + told, told)

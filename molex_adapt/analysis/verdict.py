@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from molex_adapt.analysis.parts import Removed
 from molex_adapt.conventions import NULL_DOMAIN
-from molex_adapt.findings import Ablation, AttackVerdict, Errors
+from molex_adapt.findings import Ablation, AttackVerdict, Errors, WithoutWitness
 from molex_adapt.metrics import FEWEST_FOR_INTERVAL
 
 MISSED = 0.2
@@ -17,6 +19,7 @@ def verdicts(
     errors: Mapping[str, Errors],
     ablation: Sequence[Ablation],
     moved: Mapping[str, Mapping[str, float]],
+    silenced: Sequence[WithoutWitness] = (),
 ) -> list[AttackVerdict]:
     """On every attack that was measured; the null control is none.
 
@@ -24,12 +27,16 @@ def verdicts(
         errors: by attack.
         ablation: of every expert; without it nothing is said.
         moved: shares of the scores' movement, by attack and expert.
+        silenced: every witness of the readout.
     """
-    return [
-        _verdict(name, found, _needed(name, ablation), moved[name])
-        for name, found in errors.items()
-        if name != NULL_DOMAIN and name in moved
-    ]
+    others = [item for item in ablation if item.heirs == "others"]
+    found = []
+    for name, rates in errors.items():
+        if name != NULL_DOMAIN and name in moved:
+            witnesses = [item.witness for item in _needed(name, silenced)]
+            said = _verdict(name, rates, _needed(name, others), moved[name], witnesses)
+            found.append(replace(said, witnesses=witnesses))
+    return found
 
 
 def unneeded(ablation: Iterable[Ablation], experts: Sequence[str]) -> list[str]:
@@ -46,14 +53,18 @@ def unneeded(ablation: Iterable[Ablation], experts: Sequence[str]) -> list[str]:
     return [name for name in experts if name not in needed] if tried else []
 
 
-def _needed(attack: str, ablation: Sequence[Ablation]) -> list[Ablation]:
-    """Experts that the others cannot stand in for, the one that is missed most first."""
-    found = [item for item in ablation if item.attack == attack and item.heirs == "others" and item.is_needed]
+def _needed(attack: str, removed: Sequence[Removed]) -> list[Removed]:
+    """What the others cannot stand in for, that which is missed most first."""
+    found = [item for item in removed if item.attack == attack and item.is_needed]
     return sorted(found, key=lambda item: -(item.eer_change or 0.0))
 
 
 def _verdict(
-    attack: str, errors: Errors, needed: list[Ablation], moved: Mapping[str, float]
+    attack: str,
+    errors: Errors,
+    needed: list[Ablation],
+    moved: Mapping[str, float],
+    witnesses: list[str],
 ) -> AttackVerdict:
     if errors.eer_ci is None or errors.experts_ci is None:
         heard = f"{errors.spoof} recording{'s' if errors.spoof > 1 else ''}"
@@ -80,7 +91,9 @@ def _verdict(
         return AttackVerdict(attack, "shared", most, f"{attack}: {said}")
     if errors.readout_alone is not None and errors.readout_alone < MISSED:
         first, last = (f"{100 * end:+.1f}" for end in errors.experts_ci)
-        said = f"caught by the readout alone, {rate}; without all experts {first} to {last} points"
+        word = "witness" if len(witnesses) == 1 else "witnesses"
+        known = f" (its {word} for {_listed(witnesses)})" if witnesses else ""
+        said = f"caught by the readout alone{known}, {rate}; without all experts {first} to {last} points"
         return AttackVerdict(attack, "readout", [], f"{attack}: {said}")
     return AttackVerdict(attack, "unclear", [], f"{attack}: caught, {rate}, but by no part alone")
 

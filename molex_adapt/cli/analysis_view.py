@@ -15,7 +15,7 @@ from molex_adapt.cli.tables import empty_table, failures, reach
 from molex_adapt.text import visible
 
 if TYPE_CHECKING:
-    from molex_adapt.findings import Ablation, Distance, Findings, Within
+    from molex_adapt.findings import Ablation, Distance, Findings, Within, WithoutWitness
     from molex_adapt.reports import Analysis
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -25,18 +25,30 @@ _READOUT = "the readout"
 _NO_EXPERT = "no expert"
 """Both beside experts, whose names have no spaces."""
 _MOST_LISTED = 8
-_STARRED = "* certain among all attacks and experts; other changes can be chance"
 _TOO_FEW = "too few"
 """Recordings for an interval."""
 
 
 def analysis_view(report: Analysis) -> list[RenderableType]:
-    """Shares, and after them whatever was tested."""
+    """Shares, and after them whatever was tested; nothing of experts where none acts."""
     found = report.findings
+    if not report.experts_act:
+        idle = Text(
+            "No expert acts on this speech: each is withdrawn, or was not trained. The readout alone speaks."
+        )
+        return [
+            *_sentences(found),
+            idle,
+            Text(),
+            *_errors(found),
+            *_testimony(report),
+            *failures(report.failed),
+        ]
     return [
         *_sentences(found),
         *share_tables("Which experts act: mean gate over all blocks, after top-k", report),
         *_errors(found),
+        *_testimony(report),
         *_ablation(report),
         *_alike(found),
         *_by_block(report),
@@ -123,12 +135,46 @@ def _ablation(report: Analysis) -> list[RenderableType]:
         [_READOUT, *report.experts],
         lambda row, part: share_cell((found.moved[row] | {_READOUT: found.moved_by_readout[row]})[part]),
     )
-    starred = any(item.is_needed or item.is_harmful for item in of.values())
-    note = [Text(_STARRED), Text()] if starred else []
-    return [*tables, *note, *moved]
+    return [*tables, *_stars(list(of.values()), "experts"), *moved]
 
 
-def _lost(item: Ablation) -> Text:
+def _testimony(report: Analysis) -> list[RenderableType]:
+    """Whose attack it would be, and what the EER is without a witness of the readout."""
+    found = report.findings
+    of = {item.attack: item for item in found.testimony}
+    parts: list[RenderableType] = []
+    if of:
+        names = list(found.testimony[0].blamed)
+        named = {
+            name: "-" if item.named is None else f"{100 * item.named:.0f} %" for name, item in of.items()
+        }
+        parts += paged(
+            "Whose attack it would be, were it forged, by the readout's witnesses",
+            ("speech", list(of)),
+            names,
+            lambda row, name: share_cell(of[row].blamed[name]),
+            ("right", named),
+        )
+    without = {(item.attack, item.witness): item for item in found.without_witness}
+    if without:
+        parts += paged(
+            "Without a witness of the readout: change of the EER in points",
+            ("attack", list(dict.fromkeys(attack for attack, _ in without))),
+            list(dict.fromkeys(witness for _, witness in without)),
+            lambda row, name: _lost(without[row, name]),
+        )
+        parts += _stars(found.without_witness, "witnesses")
+    return parts
+
+
+def _stars(found: Sequence[Ablation | WithoutWitness], what: str) -> list[RenderableType]:
+    """What a star says, where there is one."""
+    if not any(item.is_needed or item.is_harmful for item in found):
+        return []
+    return [Text(f"* certain among all attacks and {what}; other changes can be chance"), Text()]
+
+
+def _lost(item: Ablation | WithoutWitness) -> Text:
     if item.eer_change is None:
         return Text(f"{item.score_change:+.2f}", style="grey50")
     style = "bold red" if item.is_needed else "green" if item.is_harmful else "grey50"

@@ -36,7 +36,7 @@ def paged(
         shown, pages = _laid_out({name: whole_words(name, NARROWEST + 2) for name in columns}, beside)
     tables: list[Table] = []
     for at, page in enumerate(pages):
-        table = empty_table(title if at == 0 else "The same, further experts")
+        table = empty_table(title if at == 0 else "The same, continued")
         table.add_column(rows[0], overflow="fold")
         add_figures(table, *(shown[name] for name in page), *([last[0]] if last[1] else []))
         for name, text in names.items():

@@ -19,7 +19,9 @@ from molex_adapt.findings.labelled import (
     Interval,
     Probe,
     ScoreCurves,
+    Testimony,
     Within,
+    WithoutWitness,
 )
 from molex_adapt.findings.novel import LeftOut, NovelGroup, Novelty, Unlike
 from molex_adapt.findings.over_time import Moment, Stretch, Timeline
@@ -45,7 +47,9 @@ __all__ = [
     "Probe",
     "ScoreCurves",
     "Stretch",
+    "Testimony",
     "Timeline",
     "Unlike",
     "Within",
+    "WithoutWitness",
 ]

@@ -58,8 +58,25 @@ class Errors:
     spoof: int
 
 
+class _Removal:
+    """Whether what a removal does to the EER is certain among all that were tried."""
+
+    __slots__ = ()
+    eer_ci_together: Interval | None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the EER rises without it."""
+        return self.eer_ci_together is not None and self.eer_ci_together[0] > 0
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether it falls, as certainly."""
+        return self.eer_ci_together is not None and self.eer_ci_together[1] < 0
+
+
 @dataclass(frozen=True, slots=True)
-class Ablation:
+class Ablation(_Removal):
     """What becomes of one attack when one expert is switched off, on the same recordings."""
 
     attack: str
@@ -81,15 +98,36 @@ class Ablation:
     """Wider than `eer_ci`, so that in 95 of 100 analyses it holds for all attacks and experts together: of many
     intervals, some lie beyond 0 by chance."""
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether the EER rises without the expert, for certain among all that were switched off."""
-        return self.eer_ci_together is not None and self.eer_ci_together[0] > 0
 
-    @property
-    def is_harmful(self) -> bool:
-        """Whether it falls, as certainly."""
-        return self.eer_ci_together is not None and self.eer_ci_together[1] < 0
+@dataclass(frozen=True, slots=True)
+class WithoutWitness(_Removal):
+    """What becomes of one attack when one witness of the readout says nothing, on the same recordings."""
+
+    attack: str
+    witness: str
+    """The attack that it knows; "any attack" for the one that learnt all at once."""
+    eer_change: float
+    """EER without the witness minus EER with it: above 0, it is needed."""
+    eer_ci: Interval | None
+    """None where there are fewer than ten recordings of the attack or of bona fide speech."""
+    eer_ci_together: Interval | None = None
+    """As that of `Ablation`, for all attacks and witnesses together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """Whose attack the readout's witnesses take one kind of speech for."""
+
+    attack: str
+    """Or "bonafide"."""
+    blamed: dict[str, float]
+    """By witness, how likely a recording is by its attack, were it by one of these, all with the same prior; mean over
+    recordings, so that they sum to 1. The witness for any attack names none."""
+    named: float | None
+    """Share of the recordings for which the attack's own witness is the likeliest; None where it has none."""
+    named_ci: Interval | None
+    """None also where there are fewer than ten recordings."""
+    utterances: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +238,8 @@ class AttackVerdict:
     kind: Catcher
     experts: list[str]
     sentence: str
+    witnesses: list[str] = field(default_factory=list)
+    """Of the readout, without which the EER certainly rises; the one that is missed most first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +268,9 @@ class Findings:
     moved_by_readout: dict[str, float] = field(default_factory=dict)
     """An expert's part is how much scores change without it; the readout's all that it adds, also what is the same for
     every recording and decides nothing."""
+    testimony: list[Testimony] = field(default_factory=list)
+    """Of every kind of speech, where at least two witnesses of the readout know an attack each."""
+    without_witness: list[WithoutWitness] = field(default_factory=list)
     distances: list[Distance] = field(default_factory=list)
     """Between all attacks, and bona fide speech; all conditions together, so that conditions can be what differs."""
     controls: list[Distance] = field(default_factory=list)

@@ -50,6 +50,11 @@ class Analysis:
         kept = {row: max(0.0, 1 - sum(own.values())) for row, own in self.usage.items()}
         return kept if any(share > _ROUNDED for share in kept.values()) else {}
 
+    @property
+    def experts_act(self) -> bool:
+        """Whether a gate of any expert is open on any speech; not so where all are withdrawn, or none was trained."""
+        return any(sum(own.values()) > _ROUNDED for own in self.usage.values())
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {**asdict(self), "failed": [item.as_dict() for item in self.failed]}

@@ -42,7 +42,20 @@ def pretended(
     everyone, spectrum = np.arange(count), rng.normal(size=(count, 3)).astype(np.float32)
     bare = scores + 3.0 * spoof
     observed = Observed(
-        tally, real | True, scores, bare, told, everyone, gates, gates, spectrum, everyone, without
+        tally,
+        real | True,
+        scores,
+        bare,
+        told,
+        everyone,
+        gates,
+        gates,
+        spectrum,
+        everyone,
+        without,
+        tuple(f"{name}/{name}" for name in own),
+        -4.0 * (kinds[:, None] == np.arange(attacks)) + rng.normal(size=(count, attacks)),
+        scores[:, None] + 2.0 * (kinds[:, None] == np.arange(attacks)),
     )
     return observed, corpus, [f"expert_{at:02}" for at in range(experts)]
 

@@ -23,12 +23,16 @@ EACH = 60
 
 
 def seen(
-    lifts: dict[str, tuple[float, float, float]], apart: float = 3.0, few: dict[str, int] | None = None
+    lifts: dict[str, tuple[float, float, float]],
+    apart: float = 3.0,
+    few: dict[str, int] | None = None,
+    witnesses: tuple[str, ...] = (),
 ) -> tuple[Observed, Corpus]:
     """A pass over bona fide speech at `apart` and attacks at 0, without any detector.
 
     Per attack, by how much the scores of its recordings rise without expert one, without expert two, and without both.
     The readout knows the attack "known" alone. Of each kind there are 60 recordings, or so `few`.
+    A witness accuses recordings by its own attack, which pass without it, and others by chance.
     """
     rng = np.random.default_rng(0)
     names = [name for name in (*lifts, "bonafide") for _ in range((few or {}).get(name, EACH))]
@@ -49,6 +53,9 @@ def seen(
     tally.counts.index_add_(0, torch.from_numpy(corpus.row_of), torch.ones(count, dtype=torch.int64))
     everyone = np.arange(count)
     spectrum = np.zeros((count, 3), np.float32)
+    own = np.array([[witness.endswith(f"/{name}") for witness in witnesses] for name in names])
+    own = own.reshape(count, len(witnesses))
+    said = 1.0 + rng.normal(size=own.shape) - 5.0 * own
     observed = Observed(
         tally,
         real | True,
@@ -61,6 +68,9 @@ def seen(
         spectrum,
         everyone,
         without,
+        witnesses,
+        said,
+        scores[:, None] + 3.0 * own,
     )
     return observed, corpus
 
@@ -132,15 +142,15 @@ def test_an_expert_is_needed_where_that_holds_for_all_attacks_and_experts_togeth
     weak = Ablation("buzz", "one", "others", 0.05, (0.005, 0.095), 1.0, (0.5, 1.5), 1.0, 50)
     strong = replace(weak, eer_change=0.2, eer_ci=(0.1, 0.3))
     unknown = replace(weak, eer_change=None, eer_ci=None)
-    (alone,) = held_together([weak])
+    (alone,) = held_together([weak], 1)
     assert alone.eer_ci_together == pytest.approx((0.005, 0.095)) and alone.is_needed
-    first, second, last, *_ = held_together([weak, strong, unknown, *[weak] * 70])
+    first, second, last, *_ = held_together([weak, strong, unknown, *[weak] * 70], 72)
     low, high = first.eer_ci_together
     assert low < 0 < 0.095 < high and high - low == pytest.approx(0.09 * 3.39 / 1.96, rel=0.01)
     assert (first.is_needed, second.is_needed, last.is_needed) == (False, True, False)
     assert last.eer_ci_together is None
     assert unneeded([first], EXPERTS) == EXPERTS and unneeded([second], EXPERTS) == ["two"]
-    (harmful,) = held_together([replace(weak, eer_change=-0.2, eer_ci=(-0.3, -0.1))])
+    (harmful,) = held_together([replace(weak, eer_change=-0.2, eer_ci=(-0.3, -0.1))], 1)
     assert harmful.is_harmful and not harmful.is_needed
 
 

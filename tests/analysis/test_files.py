@@ -22,7 +22,7 @@ def test_every_number_and_figure_is_there_as_a_file(tmp_path):
     write_report(report, out, [DomainChange("attack_00", 0.2, 0.1, None)])
     assert json.loads((out / "analysis.json").read_text()) == json.loads(json.dumps(report.as_dict()))
     tables = {table.name: table for table in flat_tables(report, [DomainChange("attack_00", 0.2, 0.1, None)])}
-    assert len(tables) == 15
+    assert len(tables) == 17
     assert {path.stem for path in (out / "tables").glob("*.csv")} == set(tables)
     assert {path.stem for path in (out / "tables").glob("*.parquet")} == set(tables)
     with (out / "tables" / "usage.csv").open() as file:
@@ -39,6 +39,7 @@ def test_every_number_and_figure_is_there_as_a_file(tmp_path):
     assert drawn == {
         "usage",
         "errors",
+        "witnesses",
         "needed",
         "families",
         "depth",

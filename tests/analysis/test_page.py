@@ -90,6 +90,7 @@ def test_every_figure_is_drawn_nothing_complains_and_no_request_leaves_the_file(
     assert keys == [
         "usage",
         "errors",
+        "witnesses",
         "needed",
         "families",
         "depth",
@@ -103,7 +104,7 @@ def test_every_figure_is_drawn_nothing_complains_and_no_request_leaves_the_file(
         const seen = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         return !seen.some((value, at) => at % 4 === 3 && value > 0);
     }).length"""
-    assert browser.value("document.querySelectorAll('canvas').length") == 10
+    assert browser.value("document.querySelectorAll('canvas').length") == 11
     assert browser.value(blank) == 0
     assert browser.complaints == []
     assert browser.requests == [small.as_uri()]
@@ -267,7 +268,7 @@ def test_many_experts_attacks_and_blocks_stay_quick_and_light(tmp_path, browser,
     for module, name, few in (
         (profiles, "SHUFFLES", (9, 9)),
         (profiles, "RESAMPLES", (9, 9)),
-        (parts, "_RESAMPLES", 9),
+        (parts, "RESAMPLES", 9),
         (probe, "_SHUFFLES", 9),
     ):
         monkeypatch.setattr(module, name, few)  # the page does not care

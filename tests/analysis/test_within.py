@@ -8,6 +8,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console, Group
 
 from molex_adapt.analysis import Corpus, Observed, Tally, conclude
@@ -39,11 +40,16 @@ def analysed(lean: dict[tuple[str, str], tuple[float, float, float]]) -> Analysi
     count = len(corpus)
     tally = Tally.empty(len(corpus.rows), 2, 3)
     tally.counts += EACH
+    rows = torch.from_numpy(corpus.row_of)
+    tally.gates.index_add_(0, rows, (torch.from_numpy(kept.gates) * 2.0**32).long())
     scores, none = np.where(corpus.bona_fide, 1.0, -1.0), np.zeros(0, dtype=np.intp)
     spectrum, without = np.zeros((count, 1), np.float32), np.zeros((0, 3, 2))
     seen, everyone, told = np.full(count, True), np.arange(count), np.zeros(count)
     gates = kept.gates
-    observed = Observed(tally, seen, scores, scores, told, everyone, gates, gates, spectrum, none, without)
+    unheard = (), np.zeros((count, 0)), np.zeros((count, 0))
+    observed = Observed(
+        tally, seen, scores, scores, told, everyone, gates, gates, spectrum, none, without, *unheard
+    )
     return conclude(observed, corpus, EXPERTS)
 
 

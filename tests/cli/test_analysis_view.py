@@ -100,7 +100,7 @@ def test_of_many_controls_those_told_apart_are_listed():
 def test_scores_are_not_called_eers():
     report = analysed(2, 2)
     unrated = [replace(item, eer_change=None, eer_ci=None) for item in report.findings.ablation]
-    found = replace(report.findings, ablation=unrated, errors={}, verdicts=[])
+    found = replace(report.findings, ablation=unrated, errors={}, verdicts=[], without_witness=[])
     text = "\n".join(lines(replace(report, findings=found)))
     assert "Without an expert: change of the mean score in nats" in text and "EER" not in text
     assert "change of the EER in points (bonafide: of the score)" in "\n".join(lines(report))
