@@ -30,7 +30,10 @@ def flat_tables(report: Analysis, last_expert: Sequence[DomainChange] = ()) -> l
     """All tables that have rows, the most telling first."""
     found = [
         _table(
-            "verdicts", "Who catches what", ("attack", "verdict", "experts", "sentence"), _verdicts(report)
+            "verdicts",
+            "Who catches what",
+            ("attack", "verdict", "experts", "witnesses", "sentence"),
+            _verdicts(report),
         ),
         _table("errors", "EER of the whole and of its parts", _ERRORS, _errors(report)),
         _table(
@@ -122,7 +125,7 @@ def _table(name: str, title: str, columns: tuple[str, ...], rows: Iterable[Seque
 
 def _verdicts(report: Analysis) -> Iterable[Sequence[Value]]:
     for item in report.findings.verdicts:
-        yield item.attack, item.kind, ", ".join(item.experts), item.sentence
+        yield item.attack, item.kind, ", ".join(item.experts), ", ".join(item.witnesses), item.sentence
 
 
 def _errors(report: Analysis) -> Iterable[Sequence[Value]]:

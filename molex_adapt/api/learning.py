@@ -53,7 +53,7 @@ class Learning(OpenRegistry):
         """
         from molex_adapt.api.inputs import expert_names, with_readout
         from molex_adapt.api.outcome import write_generation
-        from molex_adapt.api.training import Training, by_domain
+        from molex_adapt.api.training import Training, by_domain, require_domains
         from molex_adapt.train.adapt import train_first
 
         self.store.require_writable()
@@ -68,7 +68,7 @@ class Learning(OpenRegistry):
             recipe = with_readout(recipe)
         training = Training.begin(self.store, self.store.active, recipe, licence, run)
         training.require_free(names)
-        whole = training.prepare(data)
+        whole = training.prepare(data) if names else training.prepare(data, require_domains)
         domains = {str(domain): whole} if names else by_domain(whole)
         owners = {name: (name, item) for name, item in domains.items()}
         if names:
@@ -192,13 +192,13 @@ class Learning(OpenRegistry):
         """
         from molex_adapt.api.inputs import several
         from molex_adapt.api.outcome import write_generation
-        from molex_adapt.api.training import Training, by_domain_of_all
+        from molex_adapt.api.training import Training, by_domain_of_all, require_domains
         from molex_adapt.train.adapt import retrain_routers
 
         self.store.require_writable()
         active = self.store.generation()
         training = Training.begin(self.store, active, recipe, "other", run)
-        domains = by_domain_of_all([training.prepare(item) for item in several(data)])
+        domains = by_domain_of_all([training.prepare(item, require_domains) for item in several(data)])
         training.asked["accept"] = str(accept)
         with training.checkpoints("retrain-router", {}) as kept:
             result = retrain_routers(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from molex_adapt.api.inputs import Data, check_name, recipe_on
 from molex_adapt.api.known import old_domains
-from molex_adapt.conventions import SPLITS
-from molex_adapt.data import Failed
+from molex_adapt.conventions import SPLITS, Split
+from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256_of_file
 from molex_adapt.errors import DataError, RegistryError
@@ -106,9 +106,9 @@ class Training:
                     f"--registry {self.store.path}"
                 )
 
-    def prepare(self, data: Data) -> DomainData:
+    def prepare(self, data: Data, require: Callable[[Table], object] = lambda divided: None) -> DomainData:
         """Audited, divided, turned into features; see `train.prepare`."""
-        prepared = prepare(self.detector, data, self.recipe, self.run)
+        prepared = prepare(self.detector, data, self.recipe, self.run, require)
         self.data.append(prepared)
         return prepared
 
@@ -198,20 +198,48 @@ def by_domain(whole: DomainData) -> dict[str, DomainData]:
         DataError: an attack cannot be a name, or is missing from a split.
     """
     domains: dict[str, DomainData] = {}
-    for given, attacks in whole.table.domains.items():
-        name = check_name(given.lower(), "attack")
-        if name in domains:
-            raise DataError(f"attacks {name!r} and {given!r} differ in case only; give them different names")
-        domain = whole.of_attacks(attacks)
-        missing = [split for split in SPLITS if bool(getattr(domain, split).bona_fide.all())]
-        if missing:
-            raise DataError(
-                f"attack {given!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on "
-                "and measured by itself and needs some in every split. Add recordings, state other splits in a "
-                "manifest, or let experts share the data (molex-adapt train --domain NAME --experts N)"
-            )
+    for name, given in domain_names(whole.table).items():
+        domain = whole.of_attacks(whole.table.domains[given])
+        heard = [split for split in SPLITS if not bool(getattr(domain, split).bona_fide.all())]
+        _require_every_split(given, heard)
         domains[name] = domain
     return domains
+
+
+def require_domains(table: Table) -> None:
+    """Refuse a divided table of which `by_domain` could make no domains.
+
+    Raises:
+        DataError: as `by_domain`.
+    """
+    for given in domain_names(table).values():
+        attacks = table.domains[given]
+        _require_every_split(given, {item.split for item in table if item.attack in attacks})
+
+
+def domain_names(table: Table) -> dict[str, str]:
+    """The name of every domain, in lower case, and what the data calls it.
+
+    Raises:
+        DataError: it cannot be a name, or two differ in case only.
+    """
+    names: dict[str, str] = {}
+    for given in table.domains:
+        name = check_name(given.lower(), "attack")
+        if name in names:
+            raise DataError(f"attacks {name!r} and {given!r} differ in case only; give them different names")
+        names[name] = given
+    return names
+
+
+def _require_every_split(given: str, heard: Container[Split | None]) -> None:
+    missing = [split for split in SPLITS if split not in heard]
+    if missing:
+        raise DataError(
+            f"attack {given!r} has no usable recordings for {' and '.join(missing)}; each attack is trained on and "
+            "measured by itself and needs some in every split. Add recordings, state other splits in a manifest, or "
+            "let experts share the data (molex-adapt train --domain NAME --experts N)"
+        )
 
 
 def by_domain_of_all(several: Sequence[DomainData]) -> dict[str, DomainData]:

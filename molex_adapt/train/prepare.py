@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,12 +72,26 @@ class DomainData:
         )
 
 
-def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: Run) -> DomainData:
+def prepare(
+    detector: Detector,
+    data: Table | Path | str,
+    recipe: Recipe,
+    run: Run,
+    require: Callable[[Table], object] = lambda divided: None,
+) -> DomainData:
     """Read the data, leave out what cannot be used, divide the rest, compute features.
+
+    Args:
+        detector: whose base makes the features.
+        data: what `read` takes.
+        recipe: how it is divided, and how long its windows are.
+        run: decoding threads, cache, listener.
+        require: refuses a divided table that will not do, before features are computed, which takes long.
 
     Raises:
         DataError: a class is missing, before or after the audit, there are too few recordings to divide, more than a
-            tenth cannot be used and `run` does not allow that, or the null control is among them.
+            tenth cannot be used and `run` does not allow that, or the null control is among them; or what `require`
+            raises.
     """
     table = data if isinstance(data, Table) else read(data)
     table.require_both_classes("training")
@@ -90,6 +104,7 @@ def prepare(detector: Detector, data: Table | Path | str, recipe: Recipe, run: R
     remarks += on_length(longer, recipe.data.window_seconds)
     for split in SPLITS:
         divided.select(split=split).require_both_classes(f"the {split} split")
+    require(divided)
     if not run.allow_failures:
         _require_most(table, checked.failed)
     failed = list(checked.failed)

@@ -12,7 +12,7 @@ from molex_adapt.data import read
 from molex_adapt.data.manifest import write_manifest
 from molex_adapt.errors import DataError, RegistryError
 from molex_adapt.registry.assemble import build_detector
-from molex_adapt.train import adapt, judgement
+from molex_adapt.train import judgement
 
 HOW = Run(workers=1, device="cpu")
 
@@ -192,8 +192,10 @@ def test_the_name_may_differ_from_the_domain(made, empty, tiny_recipe):
     assert [item.name for item in empty.store.experts()] == ["first", "second"]
 
 
-def test_an_attack_that_a_split_lacks_is_refused_before_training(made, empty, tiny_recipe, monkeypatch):
-    monkeypatch.setattr(adapt, "train_first", lambda *_: pytest.fail("trained"))
+def test_an_attack_that_a_split_lacks_is_refused_before_features(made, empty, tiny_recipe, monkeypatch):
+    monkeypatch.setattr(
+        "molex_adapt.train.prepare.extract", lambda *_, **__: pytest.fail("features were computed")
+    )
     rows = [
         f"{path},{'spoof' if 'spoof' in str(path) else 'bonafide'},{path.parent.name if 'spoof' in str(path) else ''},"
         f"{'train' if path.parent.name == 'b' else ''}"
