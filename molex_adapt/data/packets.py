@@ -12,7 +12,7 @@ import numpy as np
 from molex_adapt.conventions import Seconds
 from molex_adapt.data.behind import (
     FEW_BYTES,
-    MARKS,
+    has_recording,
     require_end,
     require_one_movie,
     require_one_segment,
@@ -106,7 +106,7 @@ def _require_frame(path: Path, stream: av.AudioStream, packet: av.Packet[Any]) -
     codec = stream.codec_context
     width = codec.format.bytes if codec.format else 4  # damage may leave no format
     most = packet_seconds(packet) * codec.sample_rate * codec.channels * width
-    if packet.size > most + FEW_BYTES or any(mark in bytes(packet) for mark in MARKS):
+    if packet.size > most + FEW_BYTES or has_recording(bytes(packet)):
         raise damaged(path, "behind its end, something else follows")
 
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from molex_adapt.data import Channels, decode, listen, remarks_on, stream
+from molex_adapt.data.behind import has_recording
 from molex_adapt.errors import AudioError
 
 FRONT, BACK = 1.0, 2.5
@@ -183,6 +184,43 @@ def test_another_kind_of_recording_behind_the_end_is_refused(tmp_path, halves, f
     path.write_bytes(content + written(tmp_path / f"b.{back}", halves[1]))
     with pytest.raises(AudioError, match=rf"a\.{front}.*(behind its end|cannot be decoded)"):
         decode(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        *((suffix, {}) for suffix in ("wav", "rf64", "aiff", "caf", "w64", "au", "flac", "ogg")),
+        ("wav", {"endian": "BIG"}),
+        ("wav", {"subtype": "FLOAT"}),
+    ],
+)
+def test_recordings_are_known_wherever_they_begin(tmp_path, voice, suffix, how):
+    assert has_recording(b"\0" * 99 + written(tmp_path / f"a.{suffix}", voice(0.5), **how))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "container"),
+    [
+        ("mka", "flac", "matroska"),
+        ("webm", "libopus", None),
+        ("mp3", "libmp3lame", None),
+        ("avi", "pcm_s16le", None),
+    ],
+)
+def test_so_are_those_that_ffmpeg_writes(tmp_path, encode, voice, suffix, codec, container):
+    path = encode(tmp_path / f"a.{suffix}", codec, voice(0.5), 48_000, container)
+    assert has_recording(b"\0" * 99 + path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "mark", [b"OggS", b"fLaC", b"RIFF", b"FORM", b"caff", b".snd", b"riff", b"\x1aE\xdf\xa3"]
+)
+def test_a_mark_that_noise_has_by_chance_is_no_recording(tmp_path, mark):
+    wave = np.random.default_rng(0).integers(-32768, 32768, 8_000, dtype=np.int16)
+    wave[7_000:7_002] = np.frombuffer(mark, ">i2")  # FLAC writes noise as it is
+    path = tmp_path / "noise.flac"
+    assert mark in written(path, wave)
+    assert len(decode(path)) == len(wave)
 
 
 def test_another_rate_behind_the_end_is_refused(tmp_path, halves):
