@@ -49,7 +49,7 @@ def test_the_voice_that_fares_worst_is_named_below_all_real_speech():
     shown = file.getvalue()
     assert "Bona fide speech refused: 2.0 → 2.0 % of 300 recordings, +0.0 points" in shown
     assert "molex-adapt rollback 3 --registry 'my registry'" in shown
-    assert "of 2 voices most more of june: 0.0 → 20.0 % of 25 recordings, +20.0 points" in shown
+    assert "worst of 2 voices, june: 0.0 → 20.0 % of 25 recordings, +20.0 points" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert "molex-adapt set-threshold REAL-SPEECH" in shown
     file.truncate(file.seek(0))
