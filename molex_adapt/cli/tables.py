@@ -73,7 +73,9 @@ def _real_speech(report: Comparison) -> list[RenderableType]:
     lines = [_refused("Bona fide speech refused", found)]
     if report.voices:
         worst = max(report.voices, key=lambda voice: report.voices[voice].rise)
-        which = f"worst of {len(report.voices)} voices, {worst}" if len(report.voices) > 1 else f"voice {worst}"
+        which = (
+            f"worst of {len(report.voices)} voices, {worst}" if len(report.voices) > 1 else f"voice {worst}"
+        )
         lines.append(_refused(which, report.voices[worst]))
     return [*lines, Text()]
 

@@ -103,7 +103,11 @@ def show(
         f"Expert {expert.name}",
         {
             "domain": expert.domain,
-            **({"state": "withdrawn: its gates are closed, and it says nothing"} if withdrawn else {}),
+            **(
+                {"state": "withdrawn, or never trained: its gates are closed, the readout speaks"}
+                if withdrawn
+                else {}
+            ),
             "made": f"{expert.created}, seed {expert.seed}",
             "base": str(expert.base),
             **published_rows(expert.base),
