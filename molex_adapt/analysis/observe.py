@@ -158,7 +158,11 @@ class _Notes:
         self.seen = np.zeros(len(corpus), dtype=bool)
 
     def take(self, portion: Portion) -> None:
-        """Score a portion, and note how it was routed."""
+        """Score a portion, and note how it was routed; then its experts are switched off."""
+        self._switch_off(portion, self._note(portion))
+
+    def _note(self, portion: Portion) -> Tensor:
+        """(B,) what the readout adds; the states of the frozen base, which are large, are let go."""
         detector, features, frames = self.detector, portion.features, portion.frames
         mask = frame_mask(frames, features)
         parts = parts_of_score(detector, features, frames, portion.heard)
@@ -184,7 +188,7 @@ class _Notes:
                 )
                 said = torch.stack([each, parts.logit[here, None] + without])
                 self.witnessed.index_copy_(1, there, said)
-        self._switch_off(portion, parts.told)
+        return parts.told
 
     def _switch_off(self, portion: Portion, told: Tensor) -> None:
         places = [(at, self.ablated[i]) for at, i in enumerate(portion.at) if i in self.ablated]
