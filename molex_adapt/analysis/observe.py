@@ -159,10 +159,6 @@ class _Notes:
 
     def take(self, portion: Portion) -> None:
         """Score a portion, and note how it was routed; then its experts are switched off."""
-        self._switch_off(portion, self._note(portion))
-
-    def _note(self, portion: Portion) -> Tensor:
-        """(B,) what the readout adds; the states of the frozen base, which are large, are let go."""
         detector, features, frames = self.detector, portion.features, portion.frames
         mask = frame_mask(frames, features)
         parts = parts_of_score(detector, features, frames, portion.heard)
@@ -188,22 +184,24 @@ class _Notes:
                 )
                 said = torch.stack([each, parts.logit[here, None] + without])
                 self.witnessed.index_copy_(1, there, said)
-        return parts.told
+        self._switch_off(portion, parts)
 
-    def _switch_off(self, portion: Portion, told: Tensor) -> None:
+    def _switch_off(self, portion: Portion, parts: ScoreParts) -> None:
         places = [(at, self.ablated[i]) for at, i in enumerate(portion.at) if i in self.ablated]
         if not places:
             return
         here, there = (list(part) for part in zip(*places, strict=True))
         frames = portion.frames[here]
         at, to = self._index(here), self._index(there)
-        features = portion.features[at][:, : int(frames.max())]
+        longest = int(frames.max())
+        features = portion.features[at][:, :longest]
+        frozen = [state[at][:, :longest] for state in parts.frozen]
         mixture = self.detector.mixture
         for number, name in enumerate(mixture.names):
             for column, heirs in enumerate(HEIRS):
                 with mixture.without(name, heirs):
-                    logit = self.detector.logit(features, frames)
-                self.without[:, number, column].index_copy_(0, to, logit + told[at])
+                    logit = self.detector.logit(features, frames, frozen)
+                self.without[:, number, column].index_copy_(0, to, logit + parts.told[at])
 
     def close(self) -> Observed:
         """Everything on the CPU; the first time that the device is waited for."""

@@ -11,7 +11,7 @@ from molex_adapt.findings import Handover, Handovers
 from molex_adapt.registry import GenerationRecord, Store
 
 if TYPE_CHECKING:  # without data, the comparison comes from records and needs no torch
-    from molex_adapt.data import Table
+    from molex_adapt.data import Failed, Table
     from molex_adapt.run import Run
 
 Usage: TypeAlias = Mapping[str, Mapping[str, float]]
@@ -52,17 +52,18 @@ def compare_on(
     from molex_adapt.registry.assemble import build_detector
 
     corpus, seen, usages = Corpus.of_table(table), [], []
-    failed: tuple[Any, ...] = ()
+    failed: dict[str, Failed] = {}
     for record in (older, newer):
         detector = build_detector(store, record.number, run.find_device(), precision=run.precision)
-        observed, failed = observe_together(detector, table, run)
+        observed, lost = observe_together(detector, table, run)
+        failed |= {item.path: item for item in lost}  # a recording may fail between the two
         seen.append(observed)
         usages.append(shares(observed.tally, corpus, detector.mixture.names).usage)
     if not usages[1]:
         raise DataError("none of the recordings can be used for the comparison; give a folder of recordings")
     found = _beside(older, newer, usages[0], usages[1], paired_errors(seen[0], seen[1], corpus))
     longer = on_length(observed.longer, detector.recipe.data.window_seconds)
-    return replace(found, failed=failed, remarks=[*found.remarks, *longer, *on_table(table)])
+    return replace(found, failed=tuple(failed.values()), remarks=[*found.remarks, *longer, *on_table(table)])
 
 
 def _beside(

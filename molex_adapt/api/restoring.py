@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,7 +72,7 @@ def _gather(base: Mapping[str, Path], folder: Path) -> Path:
     """The files of an embedded base under their own names, without links."""
     folder.mkdir()
     for name, path in base.items():
-        (folder / name).write_bytes(path.read_bytes())
+        shutil.copyfile(path, folder / name)
     config = folder / "config.json"
     if config.is_file() and b"auto_map" in config.read_bytes():
         raise HubError(

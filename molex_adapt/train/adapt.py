@@ -36,6 +36,7 @@ from molex_adapt.train.prepare import DomainData
 from molex_adapt.train.readout_stage import (
     learn_readout,
     let_it_speak_alone,
+    told_of,
     told_to_experts,
     weigh_readout,
     with_states,
@@ -170,6 +171,8 @@ def add_expert(
     append_expert(detector, name, recipe, int(sha256(f"{run.seed} {name}")[:8], 16))
     new_row = detector.mixture.index(name)
     result.exemplars[name] = _exemplars(data, recipe, run.seed + new_row)
+    if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
+        standardise_routers(detector, [Pool(data.train, 1.0)])
     if readout_only:
         require_learnt(detector)
     if alone is not None and (readout_only or (solved and if_needed)):
@@ -180,8 +183,6 @@ def add_expert(
         result.remarks.append(f"the readout alone solves {domain}: --if-needed would have trained no expert")
     new = Pool(data.train, 1.0, new_row, alone.told if alone is not None else None)
     pools = with_replay([new], former.replay, recipe.training.replay_share)
-    if len(detector.mixture.names) == 1:  # no old router row holds for what routers read so far
-        standardise_routers(detector, pools)
     stage = expert_stage(detector, name, pools, former.development, recipe, run.seed, former.rehearsed)
     result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     round_to_half(detector, [name])
@@ -223,7 +224,10 @@ def retrain_routers(
     result = Adapted([], threshold, risen(old))
     sets = with_states(detector, check_sets(old)) | {domain: item.test for domain, item in data.items()}
     owners = {domain: row_of(detector, item) for domain, item in old.items()}
-    given = [Pool(item.train, 1.0, owners.get(domain)) for domain, item in data.items()]
+    given = [
+        Pool(item.train, 1.0, owners.get(domain), told_of(detector, item.train))
+        for domain, item in data.items()
+    ]
     pools = with_replay(given, replay_pools(detector, old), recipe.training.replay_share)
     _require_material(pools, sets, old)
     result.not_measured = [key for key in old if key not in sets]

@@ -70,10 +70,13 @@ def told_to_experts(detector: Detector, data: DomainData, unheard: Tensor | None
     return float(readout.share) * unheard
 
 
-def told_of(detector: Detector, features: Features) -> Tensor | None:
-    """The same of exemplars, whose evidence is that of the witnesses that learnt from them."""
+def told_of(detector: Detector, features: Features | OnlineFeatures) -> Tensor | None:
+    """(N,) the same of recordings that were known before; witnesses that learnt from them say what they say.
+
+    None also where recordings are too many to be read.
+    """
     readout = detector.head.readout
-    if readout is None or not readout.has_learnt or not len(features):
+    if readout is None or not readout.has_learnt or not len(features) or isinstance(features, OnlineFeatures):
         return None
     told: Tensor = readout(readings_of(detector, features)).cpu()
     return told

@@ -18,6 +18,7 @@ from molex_adapt.analysis import (
     observe_features,
     observe_table,
 )
+from molex_adapt.analysis.observe import HEIRS
 from molex_adapt.data import read
 from molex_adapt.errors import ExpertError
 from molex_adapt.features import concatenate, extract, logits_of
@@ -54,6 +55,20 @@ def test_an_expert_that_is_off_scores_as_if_it_were_withdrawn(detector_of, kept)
     nobody = found.without[:, :, 1]
     assert np.abs(nobody - found.without[:, :, 0]).max() > 1e-3
     assert np.abs(nobody - found.scores[found.ablated, None]).max() > 1e-3
+
+
+def test_switching_experts_off_passes_the_frozen_base_no_further_time(detector_of, kept, monkeypatch):
+    detector = detector_of()
+    detector.head.relative = True
+    passes = []
+    inner = detector.base.hidden_states
+    monkeypatch.setattr(detector.base, "hidden_states", lambda *given: (passes.append(1), inner(*given))[1])
+    observe_features(detector, kept, ablate=False)
+    once = len(passes)
+    observe_features(detector, kept, ablate=True)
+    switched = len(passes) - 2 * once
+    batches = once // 2  # with the experts, and frozen
+    assert switched == batches * len(detector.mixture.names) * len(HEIRS)
 
 
 def test_the_only_expert_off_is_no_expert(detector_of, kept):

@@ -11,9 +11,10 @@ import soundfile
 from rich.console import Console, Group
 
 from molex_adapt import metrics
+from molex_adapt.analysis import several
 from molex_adapt.api.comparing import compare_records
 from molex_adapt.cli.handover_view import handover_view
-from molex_adapt.data import read
+from molex_adapt.data import Failed, read
 from molex_adapt.errors import DataError, RegistryError
 from molex_adapt.features import score_table
 from molex_adapt.run import Run
@@ -91,6 +92,13 @@ def test_recordings_are_scored_by_both(made, registry, tiny_recipe):
         assert hum.mean_score[at] == pytest.approx(scores[~real].mean(), abs=1e-3)
     assert hum.eer_ci[0] <= hum.eer[1] - hum.eer[0] <= hum.eer_ci[1]
     assert registry.compare(1, run=HOW).added == ["hum"]
+
+
+def test_what_fails_for_either_generation_is_listed(made, registry, tiny_recipe, monkeypatch):
+    registry.add_expert(made.hum, domain="hum", recipe=tiny_recipe(), accept=True, run=HOW)
+    inner, lost = several.observe_together, [(Failed("a.wav", "gone"),), (Failed("b.wav", "gone"),)]
+    monkeypatch.setattr(several, "observe_together", lambda *given: (inner(*given)[0], lost.pop(0)))
+    assert [item.path for item in registry.compare(1, made.hum, run=HOW).failed] == ["a.wav", "b.wav"]
 
 
 def test_what_cannot_be_compared_is_refused(registry):

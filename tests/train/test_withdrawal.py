@@ -18,7 +18,7 @@ from molex_adapt.reports import Gain
 from molex_adapt.routing import collect
 from molex_adapt.train import adapt, former, judgement, loop, withdrawal
 from molex_adapt.train.acceptance import score_sets
-from molex_adapt.train.adapt import add_expert, train_first
+from molex_adapt.train.adapt import add_expert, retrain_routers, train_first
 from molex_adapt.train.adopt import adopt_expert
 
 CERTAIN, NOTHING = (Gain(nats, 0.3 - nats, 8, "voices", (0.2, 0.1)) for nats in (0.2, 0.1))
@@ -241,6 +241,30 @@ def test_the_head_learns_with_the_first_expert_that_is_trained_and_then_never_ag
         heads.append(head_of(detector))
     assert not torch.equal(heads[0], heads[1])
     assert torch.equal(heads[1], heads[2])
+
+
+def test_a_first_domain_for_the_readout_alone_fixes_what_routers_read(untrained, data_of):
+    """As where the mixture began with a published detector: later experts are none the first any more."""
+    detector = untrained
+    add_expert(detector, "hum", "hum", data_of("hum"), {}, 0.0, detector.recipe, Run(), readout_only=True)
+    assert detector.mixture.is_untrained("hum")
+    assert all((router.spread != 1).all() for router in detector.mixture.routers)
+
+
+def test_routers_are_retrained_beside_what_the_readout_says_of_all_recordings(trained, data_of, monkeypatch):
+    detector, first = trained
+    pools = []
+    inner = adapt.router_stage
+    monkeypatch.setattr(
+        adapt,
+        "router_stage",
+        lambda detector, given, *rest, **how: (pools.extend(given), inner(detector, given, *rest, **how))[1],
+    )
+    known = data_of("hum", seed=4)
+    retrain_routers(detector, {"hum": known}, {}, first.threshold, detector.recipe, Run())
+    readout = detector.head.readout
+    torch.testing.assert_close(pools[0].told, readout(readings_of(detector, known.train)))
+    assert pools[0].told.abs().max() > 0.1
 
 
 def head_of(detector):
