@@ -37,3 +37,15 @@ def test_collected_gates_are_means_over_valid_frames(tiny_folder_of, tiny_recipe
     usage = analyse_recalled(detector, features, {}).usage_by_block
     assert list(usage) == ["buzz", "bonafide"]
     torch.testing.assert_close(torch.tensor(usage["buzz"]), gates.gates[1:].mean(0), atol=1e-6, rtol=0)
+
+
+def test_a_base_that_is_called_on_its_own_collects_nothing(tiny_folder_of, tiny_recipe):
+    detector = Detector(load_base(tiny_folder_of()), tiny_recipe())
+    detector.mixture.add(ExpertSpec("world", 2, 4.0))
+    wave = torch.randn(2, 8_000, generator=torch.Generator().manual_seed(0))
+    detector.score(wave, torch.tensor([8_000, 8_000]))
+    routings = list(detector.mixture.routings)
+    for _ in range(2):
+        detector.base.model(wave)
+    assert all(one is other for one, other in zip(detector.mixture.routings, routings, strict=True))
+    assert detector.base._states is None

@@ -69,7 +69,7 @@ class Base(nn.Module):
         self.epsilon = epsilon
         self.dtype = torch.float32
         self.family = family_of(model.config.model_type)(model)
-        self._states: list[Tensor] = []
+        self._states: list[Tensor] | None = None
         self.blocks[0].register_forward_pre_hook(self._catch_input, with_kwargs=True)
         for block in self.blocks:
             block.register_forward_hook(self._catch_output)
@@ -206,19 +206,21 @@ class Base(nn.Module):
             L + 1 tensors (B, F, D): the input of the first block and the output of every block. Padded frames hold
             values without meaning.
         """
-        self._states = []
+        states = self._states = []
         try:
             with self._computing(), exact_convolutions():
                 self.family.run(features, mask_if_padded(frames, features))
-            return self._states
+            return states
         finally:
-            self._states = []
+            self._states = None  # nothing is collected where the model is called on its own
 
     def _catch_input(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._states.append(args[0] if args else kwargs["hidden_states"])
+        if self._states is not None:
+            self._states.append(args[0] if args else kwargs["hidden_states"])
 
     def _catch_output(self, _block: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
-        self._states.append(output[0] if isinstance(output, tuple) else output)
+        if self._states is not None:
+            self._states.append(output[0] if isinstance(output, tuple) else output)
 
 
 def normalise(wave: NDArray[np.float32], epsilon: float = EPSILON) -> NDArray[np.float32]:

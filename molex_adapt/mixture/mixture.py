@@ -339,10 +339,13 @@ class _RouteBefore:
             return
         x = args[0] if args else kwargs["hidden_states"]
         mask = self.mixture._mask
-        if mask is None or mask.shape != x.shape[:2]:  # the base is called on its own, past `hidden_states`
-            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        routing: Routing = self.router(x, mask)
-        self.mixture.routings.append(routing)
+        alone = (
+            mask is None or mask.shape != x.shape[:2]
+        )  # the base is called on its own, past `hidden_states`
+        whole = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if alone else mask
+        routing: Routing = self.router(x, whole)
+        if not alone:
+            self.mixture.routings.append(routing)
         for layer in self.layers:
             layer.routing = routing
 
