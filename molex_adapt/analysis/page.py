@@ -22,38 +22,14 @@ LARGEST_BYTES = 3 * 2**20
 """What a page may weigh with 64 experts, 60 attacks and 24 blocks."""
 
 _SHOWN = (
-    *(
-        "verdicts",
-        "errors",
-        "witnesses",
-        "named",
-        "usage",
-        "ablation",
-        "moved",
-        "distances",
-        "controls",
-        "within",
-    ),
-    *("blocks", "last_expert"),
+    *("verdicts", "errors", "witnesses", "named", "usage", "ablation", "moved", "distances", "controls"),
+    *("within", "blocks", "last_expert"),
 )
 """Tables on the page; the others, block by block, are in files beside it."""
 _PERCENT = {
     *("eer", "eer_low", "eer_high", "without_experts", "readout_alone", "experts_change", "change_low"),
-    *(
-        "blamed",
-        "named",
-        "named_low",
-        "named_high",
-        "change_high",
-        "gate",
-        "before_top_k",
-        "selected",
-        "top_1",
-        "share",
-        "eer_change",
-        "before",
-        "after",
-    ),
+    *("change_high", "gate", "before_top_k", "selected", "top_1", "share", "eer_change", "before", "after"),
+    *("blamed", "named", "named_low", "named_high"),
 }
 _LEFT_OUT = {"score_low", "score_high", "moved", "utterances", "sentence", "together_low", "together_high"}
 """Columns that the files have and the page does without, for its weight and width."""

@@ -500,7 +500,7 @@ def test_closed_gates_are_dark_on_the_map():
 def test_the_page_says_how_large_its_samples_are():
     text = page(analysed(2, 2))
     assert "at most 40 recordings of each attack and 160 of bona fide speech" in text
-    assert "distances and tests use at most 250 and 1,000." in text
+    assert "witnesses, distances and tests are of at most 250 and 1,000." in text
 
 
 def test_one_is_no_plural():
