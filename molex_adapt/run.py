@@ -78,7 +78,7 @@ class Run:
             found = torch.device(self.device)
         except RuntimeError as error:
             raise RecipeError(
-                f"device {self.device!r} is not a device; use --device auto, cpu, cuda or mps; in Python, cuda:1 as well"
+                f"device {self.device!r} is not a device; use --device auto, cpu, cuda or mps (in Python cuda:1 too)"
             ) from error
         if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
             raise RecipeError(
