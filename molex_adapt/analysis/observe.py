@@ -18,7 +18,7 @@ from torch import Tensor
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.tally import Tally
-from molex_adapt.analysis.witnessed import names_of, witnessed
+from molex_adapt.analysis.witnessed import witnessed, witnesses_of
 from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table
@@ -151,7 +151,7 @@ class _Notes:
         shape = (len(self.profiled), blocks, experts)
         self.gates, self.before = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
         self.spectrum = send(detector.unheard(len(self.profiled)), device)
-        self.witnesses = names_of(detector)
+        self.witnesses = witnesses_of(detector)
         shape = (2, len(self.profiled), len(self.witnesses))
         self.witnessed = torch.zeros(shape, device=device)
         self.without = torch.zeros(len(self.ablated), experts, len(HEIRS), device=device)

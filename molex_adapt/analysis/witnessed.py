@@ -13,7 +13,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.readout import Readings, Readout, pooled
 
 
-def names_of(detector: Detector) -> tuple[str, ...]:
+def witnesses_of(detector: Detector) -> tuple[str, ...]:
     """EXPERT/ATTACK of every witness; none where there is no readout, or it has learnt nothing."""
     readout = detector.head.readout
     return () if readout is None else readout.witnesses

@@ -339,9 +339,8 @@ class _RouteBefore:
             return
         x = args[0] if args else kwargs["hidden_states"]
         mask = self.mixture._mask
-        alone = (
-            mask is None or mask.shape != x.shape[:2]
-        )  # the base is called on its own, past `hidden_states`
+        # The base may be called on its own, past `hidden_states`.
+        alone = mask is None or mask.shape != x.shape[:2]
         whole = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if alone else mask
         routing: Routing = self.router(x, whole)
         if not alone:

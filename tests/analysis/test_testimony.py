@@ -15,7 +15,7 @@ from molex_adapt import Run, metrics, witnesses
 from molex_adapt.analysis import Corpus, conclude, observe_features, observe_table
 from molex_adapt.analysis.flat import flat_tables
 from molex_adapt.analysis.testimony import Witnesses
-from molex_adapt.analysis.witnessed import names_of
+from molex_adapt.analysis.witnessed import witnesses_of
 from molex_adapt.base import load_base
 from molex_adapt.calibration import Calibration
 from molex_adapt.cli.analysis_view import analysis_view
@@ -66,7 +66,7 @@ def test_a_silenced_witness_is_one_that_was_taken_away_but_for_what_all_recordin
             readout.names = torch.from_numpy(witnesses.bytes_of([ANY, *readout.witnesses[:-1]]))
             readout.of_any = 1
         observed = observe_features(detector, features)
-        assert observed.witnesses == readout.witnesses == names_of(detector)
+        assert observed.witnesses == readout.witnesses == witnesses_of(detector)
         said = readout.each(readings_of(detector, features)).numpy()
         np.testing.assert_allclose(observed.witnessed, said, atol=0.05)
         head = {f"readout.{name}": value.numpy() for name, value in readout.state_dict().items()}
@@ -134,7 +134,7 @@ def test_the_null_control_and_speech_without_the_other_class_have_no_change_of_t
     observed, corpus = seen(IDLE | {"null": (0.0, 0.0, 0.0)}, witnesses=BOTH)
     found = Witnesses(observed, corpus).without_each()
     assert {item.attack for item in found} == set(IDLE)
-    forged = replace(corpus, bona_fide=~corpus.bona_fide | True, attacks=("buzz",) * len(corpus))
+    forged = replace(corpus, attacks=("buzz",) * len(corpus))
     assert Witnesses(observed, forged).without_each() == []
 
 
