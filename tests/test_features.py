@@ -24,8 +24,10 @@ from molex_adapt.features import (
     pad,
     score_table,
     source_id,
+    states_of,
     unmoved,
 )
+from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.shipped import registry_path
 
 
@@ -247,3 +249,31 @@ def test_what_does_not_move_is_computed_once(detector, table, monkeypatch):
         assert len(logits_of(detector, features.pick([]))) == 0
     logits_of(detector, features)
     assert sum(heard) == 2 * len(features)
+
+
+def test_stored_clips_are_joined_and_picked_without_mapping_a_file(detector, table, tmp_path, monkeypatch):
+    run = Run(workers=1, cache=str(tmp_path / "cache"))
+    kept, _ = extract(detector, table, run)
+    stored, _ = extract(detector, table, run, resident=False)
+    mapped = []
+    load = PrefixCache.load
+    monkeypatch.setattr(
+        PrefixCache, "load", lambda *given, **how: mapped.append(given) or load(*given, **how)
+    )
+    joined = concatenate([stored, kept, stored])
+    part = joined.pick([0, len(kept), len(kept) + 1])
+    digests = part.digest(), joined.pick([0, len(kept), len(kept)]).digest()
+    assert digests[0] != digests[1]
+    assert not mapped
+    for clip, wanted in zip(joined.clips, [*kept.clips] * 3, strict=True):
+        torch.testing.assert_close(clip, wanted, atol=0, rtol=0)
+    assert isinstance(concatenate([kept, joined.pick([len(kept)])]).clips, tuple)  # all in memory again
+    mapped.clear()
+    shapes = []
+    pooled = detector.pooled_states
+    monkeypatch.setattr(
+        detector, "pooled_states", lambda *given: shapes.append(len(given[0])) or pooled(*given)
+    )
+    states = states_of(detector, concatenate([stored, stored]))
+    assert sum(shapes) == len(stored)  # a file that is there twice is heard once
+    torch.testing.assert_close(states[: len(stored)], states[len(stored) :], atol=0, rtol=0)

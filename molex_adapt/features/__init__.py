@@ -1,6 +1,7 @@
 """Prefix features of many utterances, for training, exemplars and measuring; and the scores of recordings."""
 
 from molex_adapt.features.batches import Listened, batch_seconds, length_batches, window_batches
+from molex_adapt.features.clips import StoredClips, crop_at, pad, pad_clips
 from molex_adapt.features.extract import extract
 from molex_adapt.features.hearing import with_draws
 from molex_adapt.features.large import OnlineFeatures
@@ -12,17 +13,7 @@ from molex_adapt.features.scoring import (
     states_of,
     unmoved,
 )
-from molex_adapt.features.sets import (
-    Features,
-    StoredClips,
-    concatenate,
-    crop_at,
-    pad,
-    pad_clips,
-    source_id,
-    take_id,
-    voices_of,
-)
+from molex_adapt.features.sets import Features, concatenate, source_id, take_id, voices_of
 
 __all__ = [
     "Features",

@@ -19,8 +19,9 @@ from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
 from molex_adapt.features.batches import window_batches
+from molex_adapt.features.clips import StoredClip, StoredClips, pad
 from molex_adapt.features.hearing import name_of_draw
-from molex_adapt.features.sets import Features, StoredClips, pad, source_id, take_id
+from molex_adapt.features.sets import Features, source_id, take_id
 from molex_adapt.features.states import kept_states
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import are_several, gathered, own_part
@@ -94,7 +95,8 @@ def extract(
     own = [keys[index] for index in order]
     held: Sequence[Tensor] = tuple(clips[index] for index in order) if resident else ()
     if not resident:
-        held = StoredClips(cache, tuple(map(str, own)), detector.base.prefix_width)
+        width = detector.base.prefix_width
+        held = StoredClips(tuple(StoredClip(cache, str(key), width) for key in own))
     read = states and detector.head.readout is not None
     return (
         Features(

@@ -16,8 +16,9 @@ from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Utterance
 from molex_adapt.detector import Detector
+from molex_adapt.features.clips import pad
 from molex_adapt.features.hearing import hear
-from molex_adapt.features.sets import pad, source_id, take_id
+from molex_adapt.features.sets import source_id, take_id
 
 
 @dataclass(frozen=True)

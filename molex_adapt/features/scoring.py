@@ -19,7 +19,8 @@ from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import Listened, batch_seconds, length_batches, window_batches
-from molex_adapt.features.sets import Features, StoredClips, pad, pad_clips
+from molex_adapt.features.clips import StoredClip, StoredClips, held_of, pad, pad_clips
+from molex_adapt.features.sets import Features
 from molex_adapt.processes import gathered, own_part, place, summed
 from molex_adapt.readout import Readings
 from molex_adapt.run import Run
@@ -179,15 +180,14 @@ def _of_all(
 
 
 def _distinct(features: Features) -> tuple[list[int], list[int]]:
-    """Indices of clips that are not the same tensor, and for every clip its place among them."""
-    if isinstance(features.clips, StoredClips):  # each is made when it is asked for
-        return list(range(len(features))), list(range(len(features)))
-    first: dict[int, int] = {}
+    """Indices of clips that are not the same tensor or file, and for every clip its place among them."""
+    first: dict[int | str, int] = {}
     once: list[int] = []
     place: list[int] = []
-    for index, clip in enumerate(features.clips):
-        if id(clip) not in first:
-            first[id(clip)] = len(once)
+    for index, clip in enumerate(held_of(features.clips)):
+        same = clip.key if isinstance(clip, StoredClip) else id(clip)
+        if same not in first:
+            first[same] = len(once)
             once.append(index)
-        place.append(first[id(clip)])
+        place.append(first[same])
     return once, place

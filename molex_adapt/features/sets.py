@@ -1,59 +1,20 @@
-"""Prefix features of many utterances, in memory; crops and padding.
+"""Prefix features of many utterances with their labels.
 
-Shapes: F_i frames of one utterance, S statistics of the low-level view, P pooled states.
+Shapes: N utterances, F_i frames of one, C values of a frame, S statistics of the low-level view, P pooled states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from molex_adapt.base import frames_with_room, samples_with_room
 from molex_adapt.conventions import FRAME_SAMPLES, NO_CONDITION, SAMPLE_RATE, Seconds
 from molex_adapt.data import Table, Utterance
 from molex_adapt.digest import Digest, sha256
-from molex_adapt.errors import DataError
-from molex_adapt.prefix_cache import PrefixCache
-
-
-@dataclass(frozen=True)
-class StoredClips(Sequence[Tensor]):
-    """Features that stay in the files of the cache. Each file is mapped when its clip is asked for."""
-
-    cache: PrefixCache
-    keys: tuple[str, ...]
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    @overload
-    def __getitem__(self, at: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> StoredClips: ...
-
-    def __getitem__(self, at: int | slice) -> Tensor | StoredClips:
-        """(F, C) float16; DataError where the file is gone."""
-        if isinstance(at, slice):
-            return replace(self, keys=self.keys[at])
-        values = self.cache.load(self.keys[at], self.width, mapped=True)
-        if values is None:
-            raise DataError(
-                f"features that were kept in {self.cache.folder} are gone: another process cleared the cache, or it "
-                "outgrew its limit. Raise MOLEX_CACHE_GIB and run the command again; what is still there is used."
-            )
-        return torch.from_numpy(values)
-
-    def pick(self, indices: Sequence[int]) -> StoredClips:
-        """Those at `indices`."""
-        return replace(self, keys=tuple(self.keys[i] for i in indices))
+from molex_adapt.features.clips import StoredClip, clips_of, crop_at, held_of, pad_clips
 
 
 @dataclass(frozen=True)
@@ -94,9 +55,9 @@ class Features:
     def pick(self, indices: Sequence[int]) -> Features:
         """The utterances at `indices`, in that order."""
         at = list(indices)
-        clips = self.clips
+        held = held_of(self.clips)
         return Features(
-            clips.pick(at) if isinstance(clips, StoredClips) else tuple(clips[i] for i in at),
+            clips_of(tuple(held[i] for i in at)),
             self.bona_fide[at],
             tuple(self.sources[i] for i in at),
             tuple(self.attacks[i] for i in at),
@@ -117,10 +78,10 @@ class Features:
         for source, attack in zip(self.sources, self.attacks, strict=True):
             digest.add(f"{source} {attack}\n")
         digest.add(" ".join(self.takes))
-        if isinstance(self.clips, StoredClips):
-            digest.add(" ".join(self.clips.keys))
-        else:
-            for clip in self.clips:
+        for clip in held_of(self.clips):
+            if isinstance(clip, StoredClip):
+                digest.add(clip.key)
+            else:
                 digest.add(f"{tuple(clip.shape)}", clip.numpy())
         return str(digest)
 
@@ -157,7 +118,7 @@ def concatenate(sets: Sequence[Features]) -> Features:
     """All utterances of several sets, in order."""
     takes = tuple(take for item in sets for take in item.takes)
     return Features(
-        tuple(clip for item in sets for clip in item.clips),
+        clips_of(tuple(clip for item in sets for clip in held_of(item.clips))),
         torch.cat([item.bona_fide for item in sets]) if sets else torch.zeros(0, dtype=torch.bool),
         tuple(source for item in sets for source in item.sources),
         tuple(attack for item in sets for attack in item.attacks),
@@ -179,30 +140,3 @@ def _joined(parts: Sequence[Tensor | None], sets: Sequence[Features]) -> Tensor 
             for part, item in zip(parts, sets, strict=True)
         ]
     )
-
-
-def pad(rows: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Rows of any length to (B, T) zero-padded float32, T as for `samples_with_room`, and (B,) int64 lengths."""
-    lengths = torch.tensor([len(row) for row in rows])
-    wave = torch.zeros(len(rows), samples_with_room(int(lengths.max())))
-    for at, row in enumerate(rows):
-        wave[at, : len(row)] = torch.from_numpy(row)
-    return wave, lengths
-
-
-def pad_clips(clips: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Clips (F_i, C) to (B, F, C) zero-padded float32, F as for `frames_with_room`, and (B,) int64 frames."""
-    frames = torch.tensor([len(clip) for clip in clips])
-    longest = frames_with_room(int(frames.max()))
-    padded = torch.zeros(len(clips), longest, clips[0].shape[1], device=clips[0].device)
-    for row, clip in zip(padded, clips, strict=True):
-        row[: len(clip)] = clip
-    return padded, frames
-
-
-def crop_at(clip: Tensor, crop: int, place: float) -> Tensor:
-    """`crop` frames of a clip, or all of a shorter clip. `place` from 0 to below 1 says where the crop begins."""
-    if len(clip) <= crop:
-        return clip
-    start = int(place * (len(clip) - crop + 1))
-    return clip[start : start + crop]

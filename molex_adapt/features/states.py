@@ -16,7 +16,7 @@ from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import batch_seconds, length_batches
-from molex_adapt.features.sets import pad_clips
+from molex_adapt.features.clips import pad_clips
 from molex_adapt.prefix_cache import PrefixCache
 from molex_adapt.processes import gathered, place
 from molex_adapt.run import Run
