@@ -143,7 +143,7 @@ class Bench:
 
     def scored(self, readout: Readout, heard: Heard) -> Scored:
         """What a readout says of recordings."""
-        return Scored(heard.rows, readout.evidence(heard.readings).cpu().double().numpy())
+        return Scored(heard.rows, readout.of_many(heard.readings).double().numpy())
 
     def _tested(self, readout: Readout, names: Iterable[str]) -> Tested:
         real = self.scored(readout, self.real["test"])
@@ -162,10 +162,10 @@ class Bench:
         attacks = tuple(row.attack for row in rows)
         voices, sources = [row.speaker or row.source for row in rows], [row.source for row in rows]
         return Lesson(
-            Readings(*map(torch.cat, zip(real.readings.views, forged.readings.views, strict=True))),
             torch.tensor([row.label == BONA_FIDE for row in rows]),
             attacks,
             groups_of(voices, sources, attacks),
+            Readings(*map(torch.cat, zip(real.readings.views, forged.readings.views, strict=True))),
         )
 
     def _added(self, readout: Readout, name: str, threshold: float) -> dict[str, Any]:

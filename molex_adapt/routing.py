@@ -49,7 +49,7 @@ def collect(detector: Detector, features: Features) -> Gates:
         logits[indices] = logit.cpu()
     readout = detector.head.readout
     if readout is not None and readout.has_learnt:
-        logits += readout(readings_of(detector, features)).cpu()
+        logits += readout.share.cpu() * readout.of_many(readings_of(detector, features))
     return Gates(logits, gates, probabilities)
 
 

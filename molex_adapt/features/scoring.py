@@ -113,7 +113,7 @@ def parts_of(detector: Detector, features: Features) -> tuple[Tensor, Tensor]:
     logits = _mixture_logits(detector, features)
     if readout is None or silent:
         return logits, torch.zeros_like(logits)
-    return logits, readout.evidence(readings_of(detector, features)).cpu()
+    return logits, readout.of_many(readings_of(detector, features))
 
 
 def _mixture_logits(detector: Detector, features: Features) -> Tensor:
@@ -141,12 +141,12 @@ def readings_of(detector: Detector, features: Features) -> Readings:
         statistics = detector.unheard(len(features))
     states = features.states
     if states is None:
-        return Readings(statistics, states_of(detector, features).float())
+        return Readings(statistics, states_of(detector, features))
     missing = states.isnan().any(1).nonzero()[:, 0].tolist()
     if missing:
         states = states.clone()
         states[missing] = states_of(detector, features.pick(missing))
-    return Readings(statistics, states.float())
+    return Readings(statistics, states)
 
 
 def states_of(detector: Detector, features: Features) -> Tensor:

@@ -84,7 +84,7 @@ def _sizes(lessons: Lessons, states: int) -> list[int]:
 
 def _loss(readout: Readout, development: Lesson) -> float:
     """In nats, both classes with the same weight; that of knowing nothing where it cannot be measured."""
-    said = readout.evidence(development.readings).cpu().double().numpy()
+    said = readout.of_many(development.readings).double().numpy()
     real, forged = (said[which.numpy()] for which in (development.bona_fide, ~development.bona_fide))
     try:
         own = Calibration.fit(real, forged)

@@ -57,16 +57,15 @@ def _learn(readout: Readout, usable: Lessons) -> Learnt:
     first = not readout.domains
     for at, view in enumerate(readout.views):
         if first and not view.is_standardised:
-            view.standardise(torch.cat([_heard(train.readings.views[at]) for train, _ in usable.values()]))
+            view.standardise([_heard(train.readings.views[at]) for train, _ in usable.values()])
     course = _Course(readout, [train for train, _ in usable.values()])
     remarks: list[str] = []
     if first and len(usable) >= _FEWEST_FOR_ANY:
-        development = together([development for _, development in usable.values()])
-        course.witness(ANY, course.everything, development)
+        course.witness(ANY, course.everything, [development for _, development in usable.values()])
     speech = {}
     for part, (name, (train, development)) in zip(course.parts, usable.items(), strict=True):
         for attack, members in train.by_witness.items():
-            if course.witness(f"{name}{BETWEEN}{attack}", part, development, members):
+            if course.witness(f"{name}{BETWEEN}{attack}", part, [development], members):
                 speech[name] = course.speech(part)
             else:
                 remarks.append(f"the readout has no witness for {attack}: real and spoofed speech look alike")
@@ -81,7 +80,7 @@ class _Course:
     """One round of learning: the moments of bona fide speech, and what every new witness says of unheard recordings.
 
     Attributes:
-        whole: the training recordings of all lessons, N of them; of one lesson those in its part.
+        whole: the labels of all lessons' training recordings, N of them; of one lesson those in its part.
         features: (N, K + 1) of either view.
         folds: (N,).
         real: the moments of bona fide speech in either view, without each fold.
@@ -90,7 +89,7 @@ class _Course:
     def __init__(self, readout: Readout, lessons: Sequence[Lesson]) -> None:
         self.readout = readout
         self.whole = together(lessons)
-        self.features = _on_cpu(readout.features(self.whole.readings))
+        self.features = _features(readout, lessons)
         self.folds = folds_of(self.whole.groups)
         ends = list(accumulate(len(lesson) for lesson in lessons))
         self.parts = [slice(end - len(lesson), end) for end, lesson in zip(ends, lessons, strict=True)]
@@ -103,11 +102,11 @@ class _Course:
             )
             for view, rows in zip(readout.views, self.features, strict=True)
         ]
-        self._former = readout.each(self.whole.readings).cpu()
+        self._former = _by_witness(readout, self.features)
         self._fresh: list[Tensor] = []
 
     def witness(
-        self, name: str, part: slice, development: Lesson, attacks: Sequence[str] | None = None
+        self, name: str, part: slice, development: Sequence[Lesson], attacks: Sequence[str] | None = None
     ) -> bool:
         """Add one against attacks of a part, or all of them; False where it cannot tell them."""
         own = self._within(part)
@@ -121,12 +120,13 @@ class _Course:
         scale = torch.cat([say.expand(view.size) for view, say in zip(self.readout.views, says, strict=True)])
         # In the weights themselves, so that scoring costs one product for each view.
         weights, unheard = weights * scale, _sum((says[0] * views[0], says[1] * views[1]))
-        measured = ~development.bona_fide if attacks is None else development.of(attacks)
+        other = together(development)
+        measured = ~other.bona_fide if attacks is None else other.of(attacks)
         heard = _sum(told(weights[None], self.features))[:, 0]
         parted = self._is_parted(forged) and self._is_parted(own & self.whole.bona_fide)
         calibration = (
             (_calibrated(unheard, self.whole.bona_fide, forged) if parted else None)
-            or _calibrated(self._said(weights, development), development.bona_fide, measured)
+            or _calibrated(self._said(weights, development), other.bona_fide, measured)
             # It speaks too well of what it has heard: no more than their number shows.
             or _calibrated(heard, self.whole.bona_fide, forged, Calibration.fit)
         )
@@ -170,8 +170,8 @@ class _Course:
             ]
         )
 
-    def _said(self, weights: Tensor, lesson: Lesson) -> Tensor:
-        return _sum(told(weights[None], _on_cpu(self.readout.features(lesson.readings))))[:, 0]
+    def _said(self, weights: Tensor, lessons: Sequence[Lesson]) -> Tensor:
+        return _sum(told(weights[None], _features(self.readout, lessons)))[:, 0]
 
 
 def _real_speech(view: View, known: int, domains: Sequence[Moments]) -> dict[int | None, Tensor]:
@@ -254,8 +254,16 @@ def _says(views: Sequence[Tensor], bona_fide: Tensor, forged: Tensor) -> Tensor:
     return says.float()
 
 
-def _on_cpu(features: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    return features[0].cpu(), features[1].cpu()
+def _features(readout: Readout, lessons: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
+    """(N, K + 1) of either view of all lessons, on the CPU: the raw ones are not held twice."""
+    parts = [readout.features(part) for lesson in lessons for part in lesson.readings.parts]
+    low, high = (torch.cat([own.cpu() for own in view]) for view in zip(*parts, strict=True))
+    return low, high
+
+
+def _by_witness(readout: Readout, features: tuple[Tensor, Tensor]) -> Tensor:
+    low, high = (view.to(readout.weights.device) for view in features)
+    return readout.each_of((low, high)).cpu()
 
 
 def _sum(views: tuple[Tensor, Tensor]) -> Tensor:
@@ -263,6 +271,6 @@ def _sum(views: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _heard(rows: Tensor) -> Tensor:
-    """(N, R) without rows of NaN, float32 on the CPU."""
-    values = rows.float().cpu()
-    return values[~values.isnan().any(1)]
+    """(N, R) without rows of NaN, on the CPU."""
+    values, lost = rows.cpu(), rows.isnan().any(1).cpu()
+    return values[~lost] if bool(lost.any()) else values

@@ -13,13 +13,15 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+_MOST_VALUES = 1 << 26
+"""Of pooled states that are float32 at a time: 256 MiB."""
 OWN_WITNESS = 50
 """Training recordings that an attack needs for a witness of its own; smaller ones of a domain share one."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """(N, S) statistics of spectra, and (N, P) pooled states of the frozen base, float32.
+    """(N, S) statistics of spectra, and (N, P) pooled states of the frozen base, float32, or float16 as they are kept.
 
     Rows of statistics may be NaN, where the waveform is gone: then the states speak alone.
     """
@@ -31,6 +33,16 @@ class Readings:
         """The rows of an index or a mask."""
         return Readings(self.spectrum[which], self.states[which])
 
+    def split(self, sizes: Sequence[int] | int) -> list[Readings]:
+        """Parts of so many rows each, in order, which share their memory with the whole."""
+        given = sizes if isinstance(sizes, int) else list(sizes)
+        return [Readings(*views) for views in zip(*(view.split(given) for view in self.views), strict=True)]
+
+    @property
+    def parts(self) -> list[Readings]:
+        """Parts that are converted to float32 one after the other; one where there are not very many values."""
+        return self.split(max(1, _MOST_VALUES // self.states.shape[1]))
+
     @property
     def views(self) -> tuple[Tensor, Tensor]:
         """Both kinds of features."""
@@ -38,13 +50,12 @@ class Readings:
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """Readings of one split of a domain with their truth: (N,) bool, and N names of attacks.
+class Labels:
+    """The truth of N recordings: (N,) bool, N names of attacks, and what divides them.
 
     `groups` are N names of what must not be on both sides of a division: voices where they are known, else sources.
     """
 
-    readings: Readings
     bona_fide: Tensor
     attacks: tuple[str | None, ...]
     groups: tuple[str, ...]
@@ -70,6 +81,13 @@ class Lesson:
         return {name: [name] for name in own} | ({"+".join(rest): rest} if rest else {})
 
 
+@dataclass(frozen=True)
+class Lesson(Labels):
+    """Readings of one split of a domain, and their truth."""
+
+    readings: Readings
+
+
 Lessons: TypeAlias = Mapping[str, tuple[Lesson, Lesson]]
 """By expert, the training and the development split of its domain."""
 
@@ -91,16 +109,12 @@ class Learnt:
     speech: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
-def together(lessons: Sequence[Lesson]) -> Lesson:
-    """All recordings of several lessons, in order."""
-    return Lesson(
-        Readings(
-            torch.cat([item.readings.spectrum for item in lessons]),
-            torch.cat([item.readings.states for item in lessons]),
-        ),
-        torch.cat([item.bona_fide for item in lessons]),
-        tuple(name for item in lessons for name in item.attacks),
-        tuple(name for item in lessons for name in item.groups),
+def together(parts: Sequence[Labels]) -> Labels:
+    """Those of several parts, in order."""
+    return Labels(
+        torch.cat([item.bona_fide for item in parts]),
+        tuple(name for item in parts for name in item.attacks),
+        tuple(name for item in parts for name in item.groups),
     )
 
 

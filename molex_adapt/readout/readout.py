@@ -119,6 +119,10 @@ class Readout(nn.Module):
             return torch.zeros(len(readings.states), device=self.share.device)
         return self.mixed(self.each(readings))
 
+    def of_many(self, readings: Readings) -> Tensor:
+        """The evidence of very many recordings, (N,) on the CPU, part by part."""
+        return torch.cat([self.evidence(part).cpu() for part in readings.parts])
+
     def mixed(self, each: Tensor) -> Tensor:
         """(N, A) log-likelihood ratios by witness to (N,) of the mixture of attacks."""
         of_any, named = each.tensor_split([self.of_any], dim=1)
@@ -129,7 +133,11 @@ class Readout(nn.Module):
 
     def each(self, readings: Readings) -> Tensor:
         """(N, A) log-likelihood ratio in nats by witness."""
-        low, high = told(self.weights, self.features(readings))
+        return self.each_of(self.features(readings))
+
+    def each_of(self, features: tuple[Tensor, Tensor]) -> Tensor:
+        """The same of (N, K + 1) features of either view."""
+        low, high = told(self.weights, features)
         return (low + high) * self.scales[:, 0] + self.scales[:, 1]
 
     def features(self, readings: Readings) -> tuple[Tensor, Tensor]:

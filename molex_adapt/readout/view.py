@@ -17,6 +17,8 @@ from molex_adapt.errors import MolexError
 from molex_adapt.processes import place, summed
 
 _CLIP = 6.0
+MOST_STANDARDISED = 8192
+"""Recordings from which a view's centre, spread and basis are made."""
 _CENTRE, _SPREAD, _BASIS, _MOMENTS = "centre", "spread", "basis", "moments"
 
 
@@ -123,13 +125,15 @@ class View(nn.Module):
         """Whether centre, spread and basis were decided on."""
         return bool((self.spread != 1).any())
 
-    def standardise(self, raw: Tensor) -> None:
-        """Decide on centre, spread and basis, once, from (N, R)."""
+    def standardise(self, parts: Sequence[Tensor]) -> None:
+        """Decide on centre, spread and basis, once, from all rows of (N, R) each: of very many some, by chance."""
+        share = min(1.0, MOST_STANDARDISED / sum(map(len, parts)))
+        raw = torch.cat([_some(part, share).float() for part in parts])
         self.centre.copy_(raw.mean(0))
         self.spread.copy_(raw.std(0, unbiased=False).clamp(min=1e-3))
         if not self.basis.shape[1]:
             return
-        rows = ((raw - self.centre.cpu()) / self.spread.cpu()).clamp(-_CLIP, _CLIP)
+        rows = raw.sub_(self.centre.cpu()).div_(self.spread.cpu()).clamp_(-_CLIP, _CLIP)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             axes = torch.svd_lowrank(rows, q=min(self.basis.shape[1], *rows.shape), niter=3)[2]
@@ -170,3 +174,12 @@ class View(nn.Module):
             )
         # The last column holds the means: every feature times the constant.
         return torch.cholesky_solve((real[:, -1:] - own[:, -1:]) / 2, factor)[:, 0].float()
+
+
+def _some(rows: Tensor, share: float) -> Tensor:
+    """As large a share of the rows, by chance."""
+    if share == 1:
+        return rows
+    return rows[
+        torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: round(share * len(rows))]
+    ]

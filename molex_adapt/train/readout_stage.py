@@ -42,16 +42,13 @@ def learn_readout(detector: Detector, domains: Mapping[str, DomainData], run: Ru
     parts: list[Features] = []
     for data in domains.values():
         parts += [_some(detector, data, run), data.dev]
-    # Domains share bona fide speech, which is read once where all come together.
-    read = readings_of(detector, concatenate(parts))
-    places = iter(torch.arange(len(read.states)).split([len(part) for part in parts]))
     owners = [data for data in domains.values() for _ in ("train", "dev")]
     lessons = [
         Lesson(
-            read.pick(next(places)),
             part.bona_fide,
             part.attacks,
             groups_of(part.spoken_by(voices_of(data.table)), part.sources, part.attacks),
+            readings_of(detector, part),
         )
         for part, data in zip(parts, owners, strict=True)
     ]
@@ -78,8 +75,7 @@ def told_of(detector: Detector, features: Features | OnlineFeatures) -> Tensor |
     readout = detector.head.readout
     if readout is None or not readout.has_learnt or not len(features) or isinstance(features, OnlineFeatures):
         return None
-    told: Tensor = readout(readings_of(detector, features)).cpu()
-    return told
+    return readout.share.cpu() * readout.of_many(readings_of(detector, features))
 
 
 def with_states(detector: Detector, sets: Mapping[str, Features]) -> dict[str, Features]:
@@ -102,7 +98,7 @@ def let_it_speak_alone(detector: Detector, development: Sequence[Features]) -> N
     readout, together = detector.head.readout, concatenate(list(development))
     if readout is None or not readout.has_learnt:
         return
-    evidence = readout.evidence(readings_of(detector, together)).cpu().double().numpy()
+    evidence = readout.of_many(readings_of(detector, together)).double().numpy()
     real, weights = together.bona_fide.numpy(), equal_weights(development)
     with suppress(DataError):
         found = Calibration.fit(evidence[real], evidence[~real], weights=(weights[real], weights[~real]))

@@ -24,7 +24,7 @@ def lesson(count: int, seed: int, attacks: dict[str, int], shift: float = 4.0) -
         states[rows, at % STATES] += shift
         names += [name] * count
     groups = tuple(f"{seed} {at % count}" for at in range(total))
-    return Lesson(Readings(spectrum, states), torch.arange(total) < count, tuple(names), groups)
+    return Lesson(torch.arange(total) < count, tuple(names), groups, Readings(spectrum, states))
 
 
 def pair(attacks: dict[str, int], seed: int = 0, count: int = 120) -> tuple[Lesson, Lesson]:

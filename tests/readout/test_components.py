@@ -36,7 +36,7 @@ def lesson(seed: int, direction: int, shift: float, count: int = 100) -> Lesson:
     heard = torch.randn(2 * count, STATISTICS, generator=generator)
     names = (None,) * count + ("buzz",) * count
     groups = tuple(f"{seed} {at % count}" for at in range(2 * count))
-    return Lesson(Readings(heard, states), torch.arange(2 * count) < count, names, groups)
+    return Lesson(torch.arange(2 * count) < count, names, groups, Readings(heard, states))
 
 
 def test_what_only_further_components_tell_is_learnt():
@@ -83,7 +83,7 @@ def test_there_are_recordings_and_room_for_every_component(monkeypatch):
             truth = torch.arange(real + forged) < real
             nothing = Readings(torch.zeros(0), torch.zeros(0))
             names = (None,) * real + ("buzz",) * forged
-            own = Lesson(nothing, truth, names, names)  # type: ignore[arg-type]
+            own = Lesson(truth, names, names, nothing)  # type: ignore[arg-type]
             made[str(at)] = own, own
         return components._sizes(made, states)
 
@@ -106,7 +106,7 @@ def test_few_recordings_are_learnt_from_as_ever():
 def test_another_readout_takes_the_number_of_a_stored_one(size):
     readout, lessons = Readout(STATES), {"expert": (lesson(1, 5, 6.0), lesson(2, 5, 6.0))}
     readout.see(size)
-    readout.of_states.standardise(lessons["expert"][0].readings.states)
+    readout.of_states.standardise([lessons["expert"][0].readings.states])
     learn(readout, lessons)
     assert readout.of_states.basis.shape[1] == size  # it was given, and is not chosen anew
     other = Readout(STATES)

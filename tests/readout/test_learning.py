@@ -50,7 +50,7 @@ def test_evidence_is_a_number_though_one_forged_recording_has_no_covariance():
     groups = tuple(name for name, kept in zip(train.groups, few, strict=True) if kept)
     learn(
         readout,
-        {"expert": (Lesson(train.readings.pick(few), train.bona_fide[few], names, groups), development)},
+        {"expert": (Lesson(train.bona_fide[few], names, groups, train.readings.pick(few)), development)},
     )
     assert readout.evidence(development.readings).isfinite().all()
 
@@ -190,7 +190,7 @@ def test_what_was_not_heard_is_left_to_the_states():
     nothing = Readings(torch.full_like(held.readings.spectrum, torch.nan), held.readings.states)
     assert "nothing" in learn(readout, {"x": (replace(held, readings=nothing),) * 2}).remarks[0]
     one_class = Lesson(
-        held.readings.pick(held.bona_fide), torch.ones(50, dtype=torch.bool), (None,) * 50, ("a",) * 50
+        torch.ones(50, dtype=torch.bool), (None,) * 50, ("a",) * 50, held.readings.pick(held.bona_fide)
     )
     learn(readout, {"x": (one_class, one_class)})
     assert not readout.has_learnt
@@ -203,10 +203,10 @@ def test_what_was_not_heard_is_left_to_the_states():
 def test_an_attack_that_cannot_be_told_gets_no_witness():
     readout, truth = Readout(STATES), torch.arange(80) < 40
     flat = Lesson(
-        Readings(torch.ones(80, STATISTICS), torch.ones(80, STATES)),
         truth,
         (None,) * 40 + ("buzz",) * 40,
         ("a",) * 80,
+        Readings(torch.ones(80, STATISTICS), torch.ones(80, STATES)),
     )
     (remark,) = learn(readout, {"x": (flat, flat)}).remarks
     assert "no witness for buzz" in remark
@@ -281,3 +281,31 @@ def test_a_readout_that_learnt_when_power_was_all_stays_on_its_device():
         assert {value.device.type for value in readout.state_dict().values()} == {"meta"}
         assert readout.weights.shape == former.weights.shape
         assert tuple(readout.of_spectrum.centre.shape) == (POWER,)
+
+
+def test_very_many_recordings_are_read_part_by_part(monkeypatch):
+    """And views are standardised on some of them; half precision is converted on the way."""
+    whole, parts = Readout(STATES), Readout(STATES)
+    train, development = pair({"buzz": 5})
+    learn(whole, {"expert": (train, development)})
+    monkeypatch.setattr("molex_adapt.readout.readings._MOST_VALUES", 7 * STATES)
+    sizes = [len(part.states) for part in train.readings.parts]
+    assert sum(sizes) == len(train) and max(sizes) == 7
+    assert train.readings.parts[1].states.data_ptr() == train.readings.states[7:].data_ptr()
+    learn(parts, {"expert": (train, development)})
+    assert torch.equal(whole.of_states.basis, parts.of_states.basis)
+    torch.testing.assert_close(parts.weights, whole.weights, rtol=1e-4, atol=1e-5)
+    said = whole.evidence(development.readings)
+    torch.testing.assert_close(parts.of_many(development.readings), said, rtol=1e-3, atol=1e-3)
+    assert parts.of_many(development.readings.pick(torch.arange(0))).shape == (0,)
+
+    monkeypatch.setattr("molex_adapt.readout.view.MOST_STANDARDISED", 60)
+    some, heard = Readout(STATES), list[int]()
+    lowrank = torch.svd_lowrank
+    monkeypatch.setattr(
+        torch, "svd_lowrank", lambda rows, **how: heard.append(len(rows)) or lowrank(rows, **how)
+    )
+    half = replace(train, readings=Readings(train.readings.spectrum, train.readings.states.half()))
+    learn(some, {"expert": (half, development)})
+    assert heard == [60]
+    assert wrong(some.evidence(development.readings), development.bona_fide) < 0.1

@@ -73,7 +73,7 @@ class Ridge:
     def _evidence(self, features: Features) -> Scores:
         readout = self.detector.head.readout
         assert readout is not None
-        found: Tensor = readout.evidence(readings_of(self.detector, features))
+        found: Tensor = readout.of_many(readings_of(self.detector, features))
         return np.asarray(found.cpu().double().numpy())
 
 
