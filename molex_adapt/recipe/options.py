@@ -94,7 +94,8 @@ class TrainingOptions(Options):
     """Share of every batch that is drawn from exemplars of old domains. In the expert stage they divide it by their
     present loss."""
     patience: int = Field(4, ge=1)
-    """Evaluations on the development split without an improvement, after which a stage stops early."""
+    """Evaluations on the development split without an improvement, after which a stage stops early. Of a new expert and
+    of routers, whose gains must be certain to count, 0.001 nats are none."""
 
 
 class StageOptions(Options):

@@ -38,7 +38,7 @@ class Standing:
     Attributes:
         before, best: development loss at the start, and the lowest so far; nats.
         step, best_step: steps taken, and the step of the lowest loss.
-        waited: evaluations since that step.
+        waited: evaluations since the last that improved it by enough.
     """
 
     before: float

@@ -48,8 +48,8 @@ class Stage:
     """What moves, on which data, towards what; `name` is that of its checkpoint and in messages.
 
     `groups` are the weights in training, all others stay as they are. The loss of a batch is a scalar; the development
-    loss, in nats, decides early stopping: after so many evaluations (`patience`) without an improvement. The weights at
-    the start compete with the later ones only if `start_competes`.
+    loss, in nats, decides early stopping: after so many evaluations (`patience`) without an improvement by more than
+    `least`. The weights at the start compete with the later ones only if `start_competes`.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Stage:
     development_loss: Callable[[], float]
     options: StageOptions
     patience: int
+    least: float = 0.0
     start_competes: bool = True
 
 
@@ -110,7 +111,7 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
             standing.step += 1
             if standing.step % options.evaluate_every == 0 or standing.step == options.steps:
                 _require_finite(stage, unread)
-                _judge(state, developed(stage))
+                _judge(state, developed(stage), stage.least)
             standing.seconds = earlier + time.monotonic() - started
             checkpoints.offer(stage.name, state)
         standing.seconds = earlier + time.monotonic() - started
@@ -152,13 +153,12 @@ def developed(stage: Stage) -> float:
     return from_first(lambda: found)
 
 
-def _judge(state: StageState, now: float) -> None:
+def _judge(state: StageState, now: float, least: float) -> None:
     standing = state.standing
+    standing.waited = 0 if now < standing.best - least else standing.waited + 1
     if now < standing.best:
-        standing.best, standing.best_step, standing.waited = now, standing.step, 0
+        standing.best, standing.best_step = now, standing.step
         state.kept = _copy(state.trained)
-    else:
-        standing.waited += 1
 
 
 def _differentiate(detector: Detector, stage: Stage, most: int | None, unread: list[Tensor]) -> None:

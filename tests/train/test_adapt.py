@@ -104,7 +104,7 @@ def test_a_further_expert(detector_of, domain_of, tiny_recipe, old, state, chang
 
 
 def test_the_router_stage_says_that_it_brought_nothing(detector_of, domain_of, tiny_recipe, old, monkeypatch):
-    monkeypatch.setattr(loop, "_judge", lambda state, now: None)  # no evaluation is better than the start
+    monkeypatch.setattr(loop, "_judge", lambda *given: None)  # no evaluation is better than the start
     recipe = tiny_recipe(router_stage={"steps": 2}, training={"router_learning_rate": 0.1})
     detector = detector_of(recipe, *OLD)
     rows = [row.clone() for name in OLD for row in detector.mixture.router_rows(name)]

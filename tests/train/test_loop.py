@@ -13,7 +13,15 @@ from molex_adapt.train.loop import ParameterGroup, Stage, fit
 class Course:
     """A stage whose development losses are given; it notes the weight after every step."""
 
-    def __init__(self, detector, losses: list[float], steps: int, patience: int = 4, evaluate_every: int = 1):
+    def __init__(
+        self,
+        detector,
+        losses: list[float],
+        steps: int,
+        patience: int = 4,
+        evaluate_every: int = 1,
+        least: float = 0.0,
+    ):
         self.weight = detector.head.layer_weights
         self.start = self.weight.detach().clone()
         self.seen: list[torch.Tensor] = []
@@ -21,7 +29,7 @@ class Course:
         self.trainable: set[str] = set()
         self.detector = detector
         self.options = StageOptions(steps=steps, evaluate_every=evaluate_every)
-        self.patience = patience
+        self.patience, self.least = patience, least
 
     def draw(self, _device):
         return None
@@ -36,7 +44,7 @@ class Course:
 
     def run(self, run=Run()):
         groups = [ParameterGroup([self.weight], 0.1)]
-        stage = Stage("x", groups, self, self.loss, self.development, self.options, self.patience)
+        stage = Stage("x", groups, self, self.loss, self.development, self.options, self.patience, self.least)
         return fit(self.detector, stage, run)
 
 
@@ -51,6 +59,15 @@ def test_best_weights_are_kept_and_patience_ends_it(detector):
     assert (fitted.steps, fitted.best_step, fitted.loss_before, fitted.loss_best) == (3, 1, 1.0, 0.5)
     assert torch.equal(course.weight, course.seen[1])
     assert not torch.equal(course.weight, course.seen[3])
+
+
+def test_small_improvements_are_kept_and_not_waited_for(detector):
+    losses = [1.0, 0.9995, 0.99, 0.9895, 0.9891, 0.5]
+    course = Course(detector, losses, steps=50, patience=2, least=1e-3)
+    fitted = course.run()
+    assert (fitted.steps, fitted.best_step, fitted.loss_best) == (4, 4, 0.9891)
+    assert torch.equal(course.weight, course.seen[4])
+    assert Course(detector, losses, steps=5, patience=2).run().steps == 5
 
 
 def test_the_start_is_kept_where_nothing_is_better(detector):

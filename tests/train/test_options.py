@@ -45,7 +45,9 @@ def come_to(detector_of, domain_of, features_of, state, known, monkeypatch) -> C
     losses: list[float] = []
     judge = loop._judge
     # No evaluation counts as an improvement, so that patience decides how long a stage lasts.
-    monkeypatch.setattr(loop, "_judge", lambda stage, now: (losses.append(now), judge(stage, now + 9.0)))
+    monkeypatch.setattr(
+        loop, "_judge", lambda stage, now, least: (losses.append(now), judge(stage, now + 9.0, least))
+    )
 
     def old(name: str, channel: int) -> OldDomain:
         heard = features_of(6, 30 + channel, name, channel)
