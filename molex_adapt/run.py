@@ -6,6 +6,8 @@ is handed on whole, and every function takes from it what it needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -55,6 +57,15 @@ class Run:
             raise RecipeError(f"{self.micro_batch} utterances cannot pass at once; give 1 or more")
         if abs(self.seed) > LARGEST_INTEGER:
             raise RecipeError(f"seed {shown(self.seed)} is beyond {LARGEST_INTEGER}; choose a smaller one")
+
+    @contextmanager
+    def drawing(self, device: torch.device) -> Iterator[None]:
+        """Let torch draw by the seed; a caller's own random numbers of the CPU and a CUDA device go on as they were."""
+        import torch
+
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            yield
 
     def find_device(self) -> torch.device:
         """The device that `device` names here; of several processes on one machine, each gets a card of its own.

@@ -173,6 +173,7 @@ def _write(
     return {
         "generation": origin.generation,
         "experts": [expert.name for expert in origin.experts],
+        "withdrawn": [name for name in detector.mixture.names if detector.mixture.has_withdrawn(name)],
         "merged": graph.merged,
         "files": {name: path.stat().st_size for name, path in files.items()},
         "source_bytes": weights if origin.source_bytes is None else origin.source_bytes,

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from molex_adapt.digest import git_blob, sha256
+from molex_adapt.digest import git_blob, sha256_of_file
 from molex_adapt.errors import HubError
 from molex_adapt.hub.faults import explained
 from molex_adapt.hub.reference import Reference
@@ -37,13 +37,13 @@ class RemoteFile:
     blob: str | None
     """Git's name for a small file's content."""
 
-    def holds(self, content: bytes) -> bool:
-        """Whether this is that content, as far as the Hub said."""
-        if self.size is not None and len(content) != self.size:
+    def is_in(self, path: Path) -> bool:
+        """Whether a file on disk has this content, as far as the Hub said. A large one is not read into memory."""
+        if self.size is not None and path.stat().st_size != self.size:
             return False
         if self.sha256 is not None:
-            return sha256(content) == self.sha256
-        return self.blob is None or self.blob == git_blob(content)
+            return sha256_of_file(path) == self.sha256
+        return self.blob is None or self.blob == git_blob(path.read_bytes())
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Client:
                         tqdm_class=counter(self._progress),
                     )
                 )
-                if listing.files[path].holds(found.read_bytes()):
+                if listing.files[path].is_in(found):
                     return found
         raise HubError(
             f"pull of {listing} failed: what came for {path} is not what the repository lists, twice. The registry "

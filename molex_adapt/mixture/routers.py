@@ -196,8 +196,10 @@ def utterance_mean(values: Tensor, mask: Tensor) -> Tensor:
     return mean
 
 
-def load_balance(routing: Routing, mask: Tensor) -> Tensor:
+def load_balance(routing: Routing, mask: Tensor, able: Tensor) -> Tensor:
     """Load-balancing loss, scalar: 1 when all experts get equal shares, and up to E when one gets everything.
+
+    Counted are those that can act, (E,) bool `able`; a withdrawn one gets nothing, which is no imbalance.
 
     Beside a rest the shares are those that it leaves, so that the loss holds the gates back as well.
 
@@ -206,6 +208,6 @@ def load_balance(routing: Routing, mask: Tensor) -> Tensor:
     """
     weight = mask[..., None].to(routing.gates.dtype) if routing.gates.shape[1] > 1 else 1.0
     count = mask.sum() if routing.gates.shape[1] > 1 else routing.gates.shape[0]
-    chosen = ((routing.gates > 0).to(routing.gates.dtype) * weight).sum((0, 1)) / count
+    chosen = (routing.acting * weight).sum((0, 1)) / count
     probability = (routing.probabilities * weight).sum((0, 1)) / count
-    return routing.gates.shape[-1] * (chosen / chosen.sum() * probability).sum()
+    return able.sum() * (chosen / chosen.sum().clamp(min=1e-6) * probability).sum()

@@ -15,6 +15,8 @@ class ExportReport:
     folder: str
     generation: int
     experts: list[str]
+    withdrawn: list[str]
+    """Those of them whose gates are closed."""
     merged: bool
     """Whether its single expert was added to the base's weights; else the routers are in the graph."""
     files: dict[str, int]

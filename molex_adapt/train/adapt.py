@@ -77,12 +77,12 @@ def train_first(
     Raises:
         DataError: the readout alone is asked for, and there is none, or it learns nothing.
     """
-    torch.manual_seed(run.seed)
     names = list(sharing) or list(domains)
     for number, name in enumerate(names):
         append_expert(detector, name, recipe, run.seed + number)
-    for parameter in detector.head.parameters():
-        _reset(parameter)
+    with run.drawing(detector.device):
+        for parameter in detector.head.parameters():
+            _reset(parameter)
     development = [data.dev for data in domains.values()]
     result = Adapted(names, threshold=0.0)
     # The readout comes first: experts learn what it leaves unsolved.

@@ -87,10 +87,9 @@ def fit(detector: Detector, stage: Stage, run: Run = Run(), checkpoints: Checkpo
         RegistryError: the checkpoint to resume from is damaged.
     """
     started = time.monotonic()
-    torch.manual_seed(run.seed)
     options, checkpoints = stage.options, checkpoints or Checkpoints()
     state = _at_start(detector, stage)
-    with _trainable(detector, state, run.progress):
+    with run.drawing(detector.device), _trainable(detector, state, run.progress):
         if not checkpoints.resume(stage.name, state):
             state.standing.before = state.standing.best = developed(stage)
             if options.steps and not stage.start_competes:

@@ -112,7 +112,9 @@ def gate_logits(router: Router, read: Tensor) -> Tensor:
 def balance_loss(detector: Detector, batch: Batch) -> Tensor:
     """Load-balancing loss, averaged over the blocks; scalar."""
     mask = frame_mask(batch.frames, batch.features)
-    return torch.stack([load_balance(routing, mask) for routing in detector.mixture.routings]).mean()
+    mixture = detector.mixture
+    each = zip(mixture.routers, mixture.routings, strict=True)
+    return torch.stack([load_balance(routing, mask, ~router.withdrawn) for router, routing in each]).mean()
 
 
 def development_loss(

@@ -112,13 +112,18 @@ def decided(gates: torch.Tensor) -> Routing:
 )
 def test_load_balance_is_1_for_equal_shares_and_e_for_one_taker(gates, expected):
     routing = decided(torch.tensor(gates))
-    assert float(load_balance(routing, torch.ones(3, 5, dtype=torch.bool))) == pytest.approx(expected)
+    able = torch.ones(routing.logits.shape[-1], dtype=torch.bool)
+    assert float(load_balance(routing, torch.ones(3, 5, dtype=torch.bool), able)) == pytest.approx(expected)
+    # A withdrawn one beside them is nobody's rival.
+    beside = decided(torch.cat([torch.tensor(gates), torch.zeros(*torch.tensor(gates).shape[:2], 1)], dim=2))
+    able = torch.cat([able, torch.tensor([False])])
+    assert float(load_balance(beside, torch.ones(3, 5, dtype=torch.bool), able)) == pytest.approx(expected)
 
 
 def test_load_balance_of_frames_leaves_padding_out():
     gates = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]])
     mask = torch.tensor([[True, True, False, False]])
-    assert float(load_balance(decided(gates), mask)) == pytest.approx(1.0)
+    assert float(load_balance(decided(gates), mask, torch.ones(2, dtype=torch.bool))) == pytest.approx(1.0)
 
 
 def test_a_withdrawn_expert_takes_nothing_and_is_no_example_for_the_next(heard):

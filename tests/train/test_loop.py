@@ -125,3 +125,16 @@ def test_progress_hears_every_step(detector):
     course = Course(detector, [1.0, 0.9, 0.8], steps=2)
     course.run(Run(progress=Ear()))
     assert heard == ["x stage 2", "step", "step", "stop"]
+
+
+def test_a_callers_random_numbers_are_not_touched(detector):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    drawn = []
+    for run in (Run(seed=1), Run(seed=2), Run(seed=1)):
+        torch.manual_seed(7)
+        course = Course(detector, [1.0, 0.9], steps=1)
+        course.draw = lambda _device: drawn.append(float(torch.rand(1)))
+        course.run(run)
+        assert torch.equal(torch.rand(3), expected)
+    assert drawn[0] == drawn[2] != drawn[1]

@@ -67,6 +67,7 @@ class Routed:
         self.names = list("abcdefgh"[: logits.shape[-1]])
         weights, chosen = logits.softmax(-1).topk(2)
         self.routings = [Routing(chosen, weights, logits, rest)]
+        self.routers = [SimpleNamespace(withdrawn=torch.zeros(len(self.names), dtype=torch.bool))]
 
 
 def batch(frames: list[int], expert: list[int], width: int = 3) -> Batch:

@@ -70,15 +70,19 @@ def _view(report: ExportReport) -> list[RenderableType]:
             "" if difference is None else f"{difference:.1e}",
         )
     lengths = ", ".join(f"{length:g}" for length in report.checked)
-    count = len(report.experts)
-    experts = (
-        "Its expert merged into the base" if report.merged else f"{count} experts, with routers in the graph"
-    )
     told = (
-        f"{experts}. Difference: the largest in nats, on drawn signals of {lengths} s. "
+        f"{_experts(report)}. Difference: the largest in nats, on drawn signals of {lengths} s. "
         f"Seconds: of {report.audio:g} s of audio, median of {report.runs} runs on this machine."
     )
     return [table, Text(told), Text()]
+
+
+def _experts(report: ExportReport) -> str:
+    if report.merged:
+        return "Its expert merged into the base"
+    count, closed = len(report.experts), len(report.withdrawn)
+    inside = f"{count} experts, with routers in the graph"
+    return f"{inside}; {'all' if closed == count else closed} of them withdrawn" if closed else inside
 
 
 def _size(count: int) -> str:
