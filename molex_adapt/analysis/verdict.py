@@ -13,6 +13,8 @@ from molex_adapt.metrics import FEWEST_FOR_INTERVAL
 MISSED = 0.2
 """An attack with an EER of at least this is caught by nobody: one in five is taken for real."""
 _NAMED = 3
+_IDLE = 0.005
+"""An expert with a smaller share in how scores move does not act."""
 
 
 def verdicts(
@@ -74,9 +76,7 @@ def _verdict(
     low, high = errors.eer_ci
     rate = f"EER {100 * errors.eer:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
     if errors.eer >= MISSED:
-        remedy = (
-            "the expert of its name is not enough, learn more of it" if attack in moved else "add an expert"
-        )
+        remedy = _remedy(moved.get(attack))
         return AttackVerdict(attack, "nobody", [], f"{attack}: nobody's, {rate}: {remedy}")
     names = [item.expert for item in needed]
     if len(names) == 1:
@@ -101,3 +101,11 @@ def _verdict(
 def _listed(names: Sequence[str]) -> str:
     shown = [*names[:_NAMED], *([f"{len(names) - _NAMED} more"] if len(names) > _NAMED else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _remedy(share: float | None) -> str:
+    """Where an attack is missed, by the share of the expert of its name, if there is one."""
+    if share is None:
+        return "add an expert"
+    what = "does not act on it" if share < _IDLE else "is not enough"
+    return f"the expert of its name {what}, learn more of it"

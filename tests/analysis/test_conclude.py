@@ -127,7 +127,10 @@ def test_what_is_missed_is_nobodys():
     found = conclude(*seen({"buzz": (3.0, 0.0, 3.0)}, apart=0.5), EXPERTS).findings.verdict_on("buzz")
     assert found.kind == "nobody" and "add an expert" in found.sentence
     known = conclude(*seen({"one": (3.0, 0.0, 3.0)}, apart=0.5), EXPERTS).findings.verdict_on("one")
-    assert known.kind == "nobody" and "learn more of it" in known.sentence
+    assert known.kind == "nobody"
+    assert known.sentence.endswith("the expert of its name is not enough, learn more of it")
+    idle = conclude(*seen({"two": (3.0, 0.0, 3.0)}, apart=0.5), EXPERTS).findings.verdict_on("two")
+    assert idle.sentence.endswith("the expert of its name does not act on it, learn more of it")
 
 
 def test_the_control_gets_no_verdict():
