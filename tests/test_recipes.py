@@ -78,6 +78,16 @@ def test_another_structure_than_the_mixtures_is_refused_and_silence_follows_it()
         with_structure_of(active, load(Recipe, None, ["router.routing=utterance"]))
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_a_mixture_keeps_its_readout_or_none_whatever_a_recipe_leaves_out(has: bool) -> None:
+    active = load(Recipe, None, [f"head.readout={has}"])
+    for silent in (["expert.steps=7"], ["head.width=32"]):
+        wide = load(Recipe, None, [f"head.readout={has}", "head.width=32"])
+        assert with_structure_of(wide, load(Recipe, None, silent)).head.readout is has
+    with pytest.raises(RecipeError, match=f"head.readout = {not has}; the mixture has {has}"):
+        with_structure_of(active, load(Recipe, None, [f"head.readout={not has}"]))
+
+
 def test_the_default_targets_mean_the_feed_forward_of_any_base_and_no_other_layers(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(dump(Recipe()))
     written = load(Recipe, tmp_path / "recipe.yaml")

@@ -71,13 +71,13 @@ def with_structure_of(
 ) -> Recipe:
     """The given recipe on the structure of an existing mixture; RecipeError where it states another.
 
-    Adapted layers, routing, head and window are what the mixture was built with; the rank of a new expert is free.
-    `feed_forwards` are the targets that the default ones may stand for.
+    Adapted layers, routing, head, readout and window are what the mixture was built with; the rank of a new expert is
+    free. `feed_forwards` are the targets that the default ones may stand for.
     """
     fixed = (
         ("lora", ("targets",)),
         ("router", ("routing", "top_k")),
-        ("head", ("width",)),
+        ("head", ("width", "readout")),
         ("data", ("window_seconds",)),
     )
     updates, conflicts = {}, []

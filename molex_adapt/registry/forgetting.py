@@ -101,8 +101,11 @@ class Course:
 
     @property
     def risen(self) -> float:
-        """How far the present EER lies above the lowest on that path, itself included; 0 where there is none."""
-        path = self._path()
+        """How far the last EER on record lies above the lowest on that path, itself included; 0 where there is none.
+
+        A generation that measured nothing, such as one that removed an expert, is held for no better than the last.
+        """
+        path = self._walked() if self.known[-1] else []
         return path[-1] - min(path) if path else 0.0
 
     def as_dict(self) -> dict[str, Any]:
@@ -134,12 +137,14 @@ class Course:
         return self.domain == NULL_DOMAIN
 
     def _path(self) -> list[float]:
-        """EER under each generation that measured it minus that under the first, from paired changes.
+        """EER under each generation that measured it minus the first; empty where there is no present one."""
+        return [] if self.present is None else self._walked()
 
-        It begins anew where one cannot be held against the one before; empty where there is no present one.
+    def _walked(self) -> list[float]:
+        """The same up to the last on record, from paired changes.
+
+        It begins anew where one cannot be held against the one before.
         """
-        if self.present is None:
-            return []
         path: list[float] = []
         last: Figure | None = None
         skipped = False
@@ -165,7 +170,7 @@ class Forgetting:
     courses: tuple[Course, ...]
     """In the order in which domains became known."""
     missing_parent: int | None = None
-    """The generation that the first of these was made from, where it was deleted."""
+    """The first generation that one of these was made from and that was deleted."""
 
     def mean(self, *, paired: bool = False) -> float | None:
         """Mean forgetting over the domains that have one, `paired` from changes on the same recordings; else None."""
@@ -199,9 +204,13 @@ class Forgetting:
 def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRecord]) -> Forgetting:
     """Every domain along a chain of one or more generations, oldest first, each made from the one before.
 
+    Where generations between two were purged, nothing counts as new after the gap.
+
     Source: own.
     """
-    parents = [None, *chain[:-1]]
+    before = zip(chain[1:], chain[:-1], strict=True)
+    parents = [None, *(former if record.parent == former.number else None for record, former in before)]
+    gaps = (record.parent for record, parent in zip(chain, parents, strict=True) if parent is None)
     called = labels((name for record in chain for name in record.names), experts)
     known = [{called[name]: True for name in record.names} for record in chain]
     figures: list[dict[str, Figure]] = []
@@ -225,7 +234,7 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
             )
             for domain in order
         ),
-        chain[0].parent,
+        next((number for number in gaps if number is not None), None),
     )
 
 

@@ -300,6 +300,19 @@ class GenerationRecord(Record):
         return self
 
 
+class PurgedRecord(Record):
+    """A generation that went with an expert, and what it was made from: what led to others is found over it."""
+
+    number: GenerationNumber
+    parent: GenerationNumber | None
+
+    @model_validator(mode="after")
+    def _parent_is_older(self) -> Self:
+        if self.parent is not None and self.parent >= self.number:
+            raise ValueError(f"parent {self.parent} must be older than generation {self.number}")
+        return self
+
+
 class RegistryRecord(Record):
     """registry.yaml."""
 
@@ -307,6 +320,7 @@ class RegistryRecord(Record):
     base: BaseRecord
     active: GenerationNumber | None
     generations: list[GenerationNumber] = Field(max_length=MOST_GENERATIONS)
+    purged: list[PurgedRecord] = Field(default_factory=list, max_length=MOST_GENERATIONS)
     created: str = Field(default_factory=now)
 
     @model_validator(mode="after")
@@ -318,3 +332,11 @@ class RegistryRecord(Record):
                 f"active generation {self.active} is not among generations {self.generations[-5:]}"
             )
         return self
+
+    def before(self, generation: GenerationRecord) -> int | None:
+        """The newest generation that led to one and is there; None where there is none, or nobody knows of it."""
+        gone = {item.number: item.parent for item in self.purged}
+        number = generation.parent
+        while number is not None and number not in self.generations:
+            number = gone.get(number)
+        return number

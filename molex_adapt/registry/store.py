@@ -122,15 +122,15 @@ class Store:
     def ancestry(self, generation: int | None = None) -> Iterator[GenerationRecord]:
         """A generation, or the active one, and those that it was made from, newest first, as far as they are there.
 
-        Purging an expert takes generations out of the chain; what is older is not reached then.
+        Purging an expert takes generations out of the chain; what is older follows.
 
         Raises:
             RegistryError: no such generation, or a file is damaged.
         """
-        kept, record = set(self.record().generations), self.generation(generation)
+        registry, record = self.record(), self.generation(generation)
         yield record
-        while record.parent in kept:
-            record = self.generation(record.parent)
+        while (before := registry.before(record)) is not None:
+            record = self.generation(before)
             yield record
 
     def history(self) -> list[GenerationRecord]:
@@ -260,7 +260,8 @@ class Store:
 
     def _parent(self) -> int:
         active = self.generation()
-        if active.parent is None or active.parent not in self.record().generations:
+        before = self.record().before(active)
+        if before is None:
             why = (
                 "is the first and has no parent"
                 if active.parent is None
@@ -270,7 +271,7 @@ class Store:
                 f"generation {active.number} of {self.path} {why}. "
                 f"Name one: molex-adapt rollback N; molex-adapt history --registry {self.path} lists them."
             )
-        return active.parent
+        return before
 
     def _entry(self, name: str, number: int | None) -> ExpertEntry:
         found = self.generation(number)

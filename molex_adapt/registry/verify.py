@@ -7,12 +7,14 @@ from pathlib import Path
 
 from molex_adapt import atomic
 from molex_adapt.errors import MolexError, RegistryError
+from molex_adapt.recipe import Recipe, validate
 from molex_adapt.registry import checkpoints, files, layout
 from molex_adapt.registry.draft import check_adapter_config, summaries
 from molex_adapt.registry.identity import weights_digest
 from molex_adapt.registry.layout import HEAD, RECIPE, ROUTER, SUMMARIES
 from molex_adapt.registry.lock import write_lock
 from molex_adapt.registry.records import BaseRecord, ExpertEntry, GenerationRecord, RegistryRecord
+from molex_adapt.witnesses import PREFIX
 
 _MOST_CONFIG_BYTES = 2**20
 
@@ -92,7 +94,7 @@ def generation_problems(root: Path, base: BaseRecord, generation: GenerationReco
         lambda: _check_summaries(root, base, generation),
         lambda: layout.read_recipe(root, generation),
         lambda: layout.read_router(root, generation),
-        lambda: layout.read_head(root, generation),
+        lambda: _check_readout(root, generation),
     )
     for entry in generation.experts:
         problems += _expert_problems(root, base, entry)
@@ -106,6 +108,18 @@ def _expert_problems(root: Path, base: BaseRecord, entry: ExpertEntry) -> list[s
         lambda: layout.read_routing(root, layout.read_expert(root, entry, base)),
         lambda: _check_adapter_config(root, base, entry),
     )
+
+
+def _check_readout(root: Path, generation: GenerationRecord) -> None:
+    head = layout.read_head(root, generation)
+    where = layout.generation_folder(root, generation.number)
+    content = files.parse_yaml(layout.read_recipe(root, generation).encode(), where / RECIPE)
+    stated = validate(Recipe, content, str(where / RECIPE), stored=True).head.readout
+    if stated != any(name.startswith(PREFIX) for name in head):
+        said, held = ("a readout", "none") if stated else ("no readout", "one")
+        raise RegistryError(
+            f"{where / RECIPE} says that there is {said}, {where / HEAD} has {held}. {files.RESTORE}"
+        )
 
 
 def _check_summaries(root: Path, base: BaseRecord, generation: GenerationRecord) -> None:

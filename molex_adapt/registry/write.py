@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -195,7 +195,7 @@ def _purge(root: Path, name: str) -> None:
     found = [layout.read_generation(root, number) for number in record.generations]
     doomed = [generation for generation in found if name in generation.names]
     kept = {other for generation in found if name not in generation.names for other in generation.names}
-    _replace(root, record, dropped=[generation.number for generation in doomed])
+    _replace(root, record, dropped=doomed)
     for generation in doomed:
         atomic.discard(layout.generation_folder(root, generation.number))
     # No rollback could bring back an expert that these generations alone had.
@@ -209,13 +209,18 @@ def _replace(
     *,
     active: int | None = None,
     added: int | None = None,
-    dropped: list[int] | None = None,
+    dropped: Sequence[GenerationRecord] = (),
 ) -> None:
     """The one step by which a change becomes real."""
-    generations = [number for number in record.generations if number not in (dropped or [])]
+    gone = {generation.number: generation.parent for generation in dropped}
+    generations = [number for number in record.generations if number not in gone]
     content = record.model_dump() | {
         "active": record.active if active is None else active,
         "generations": [*generations, *([] if added is None else [added])],
+        "purged": [
+            *record.purged,
+            *({"number": number, "parent": parent} for number, parent in gone.items()),
+        ],
     }
     atomic.replace_file(root / layout.REGISTRY, files.dump_record(RegistryRecord.model_validate(content)))
 

@@ -324,8 +324,9 @@ def test_a_store_follows_parents_from_the_active_generation(store, make_draft, m
     store.rollback(4)
     store.remove("lyra", purge=True)
     found = store.forgetting()
-    assert [step.generation for step in found.steps] == [5]
-    assert (found.missing_parent, found.steps[0].added, found.mean()) == (4, (), None)
+    assert [step.generation for step in found.steps] == [1, 5]  # over those that named it
+    assert (found.missing_parent, found.steps[1].added, found.mean()) == (4, (), None)
+    assert store.rollback().number == 1
 
 
 def test_a_registry_without_experts_has_nothing_to_forget(empty):

@@ -291,7 +291,7 @@ def _unknown(forgetting: Forgetting) -> list[str]:
     found = []
     if forgetting.missing_parent is not None:
         found.append(
-            f"generation {forgetting.missing_parent} and what led to it are gone: purging an expert deletes every "
+            f"generation {forgetting.missing_parent} is gone with what it measured: purging an expert deletes every "
             "generation that names it"
         )
     if forgetting.courses and not any(course.present for course in forgetting.courses):
