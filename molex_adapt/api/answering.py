@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from molex_adapt.api.open_registry import OpenRegistry
 from molex_adapt.decision import EVEN_PRIOR, MOST_ERROR, DecisionRule
-from molex_adapt.errors import DataError
+from molex_adapt.errors import DataError, ExpertError
 from molex_adapt.run import Run
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ class Answering(OpenRegistry):
         Raises:
             RegistryError: there is no such generation.
             DataError: it is the active one itself, or there is nothing to compare.
+            ExpertError: one of them has no experts.
         """
         from molex_adapt.api.comparing import compare_on, compare_records
 
@@ -200,6 +201,11 @@ class Answering(OpenRegistry):
             raise DataError(
                 f"generation {other} is the active one; name another to compare it with (molex-adapt history)"
             )
+        for record in records:
+            if not record.names:
+                raise ExpertError(
+                    f"generation {record.number} has no experts to compare; molex-adapt history shows which have"
+                )
         if data is None:
             return compare_records(*records)
         from molex_adapt.api.inputs import table_of

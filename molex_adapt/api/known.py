@@ -10,7 +10,7 @@ from molex_adapt.detector import Detector
 from molex_adapt.errors import RegistryError
 from molex_adapt.features import concatenate
 from molex_adapt.registry import Store
-from molex_adapt.registry.domains import trained_together
+from molex_adapt.registry.domains import arrivals, trained_together
 from molex_adapt.registry.exemplars import arrays_to_features, arrays_to_remembered
 from molex_adapt.registry.files import Arrays
 from molex_adapt.reports import Analysis
@@ -25,10 +25,10 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
     expert that came later, with data of its own, has a second entry.
     """
     found: dict[str, OldDomain] = {}
-    risen = _risen(store, generation)
+    risen, came = _risen(store, generation), _came(store, generation)
     kept: dict[Hashable, str] = {}
     for record in store.experts(generation):
-        together = trained_together(record)
+        together = trained_together(record, came)
         if together in kept:
             key = kept[together]
             found[key] = replace(found[key], expert=None)
@@ -40,19 +40,26 @@ def old_domains(store: Store, generation: int) -> dict[str, OldDomain]:
             record.name,
             read_exemplars(kept_of_it, record.data.attacks),
             None if routing is None else arrays_to_remembered(routing),
-            risen=risen.get(key, 0.0),
+            risen=risen.get(record.name, 0.0),
         )
         kept[together] = key
     return found
 
 
 def _risen(store: Store, generation: int) -> dict[str, float]:
-    """By how much each domain's EER lies above its best, as records tell; of a damaged ancestor they tell nothing."""
+    """By expert, how far its domain's EER lies above its best; of a damaged ancestor records tell nothing."""
     try:
-        courses = store.forgetting(generation).courses
+        return store.forgetting(generation).risen
     except RegistryError:
         return {}
-    return {course.domain: course.risen for course in courses}
+
+
+def _came(store: Store, generation: int) -> dict[str, int]:
+    """In which generation experts came; of a damaged ancestor records tell nothing."""
+    try:
+        return arrivals(store.ancestry(generation))
+    except RegistryError:
+        return {}
 
 
 def analyse_known(detector: Detector, known: Mapping[str, OldDomain]) -> Analysis | None:

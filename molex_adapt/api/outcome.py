@@ -57,7 +57,8 @@ def write_generation(
         line for domain, _ in owners.values() for line in still_accepted(result.changes, result.after, domain)
     ]
     new = [domain for domain, _ in owners.values()]
-    remarks += unknown(result.changes, result.after, new, recipe.gate, result.refused)
+    more = "--check DATA measures on more recordings" if new else "give more recordings of them as DATA"
+    remarks += unknown(result.changes, result.after, new, recipe.gate, result.refused, more)
     # Experts that share a domain remember the same of it.
     remembered = {
         id(data): remembered_to_arrays(remember(detector, data.train, recipe.data.crop_seconds))

@@ -98,12 +98,10 @@ def score(
 
 def unheard_of(store: Store, record: GenerationRecord) -> Unheard | None:
     """Of the generation in which the threshold was chosen; later ones keep it."""
-    for former in store.ancestry(record.number):
-        if former.threshold != record.threshold:
-            return None
-        if former.unheard is not None:
-            return Unheard(**former.unheard.model_dump(), generation=former.number)
-    return None
+    former = store.tried_on_unheard(record.number)
+    if former is None or former.unheard is None:
+        return None
+    return Unheard(**former.unheard.model_dump(), generation=former.number)
 
 
 def _journalled(

@@ -111,7 +111,8 @@ def remarks(experts: Sequence[Leaving], head: Arrays, asked: bool, of_all: bool 
             "nothing tells this expert's part apart"
         )
     told += [
-        f"expert {item.record.name} is withdrawn here: it travels with closed gates and changes no score elsewhere"
+        f"expert {item.record.name} is withdrawn here: it travels with closed gates; what a readout knows of its "
+        "domain comes along"
         for item in experts
         if item.withdrawn
     ]

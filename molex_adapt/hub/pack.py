@@ -15,7 +15,7 @@ from molex_adapt.hub.leaving import Leaving, leaving, remarks, without_places
 from molex_adapt.registry import files, layout
 from molex_adapt.registry.draft import adapter_config
 from molex_adapt.registry.files import Arrays
-from molex_adapt.registry.records import FORMAT, ExpertRecord
+from molex_adapt.registry.records import FORMAT, ExpertRecord, GenerationRecord
 from molex_adapt.registry.store import Store
 from molex_adapt.witnesses import domains_of, only_those_of
 
@@ -121,13 +121,24 @@ def pack_mixture(store: Store, repository: str, exemplars: bool) -> Package:
     contents = MixtureContents(
         format=FORMAT,
         base=store.base,
-        generation=without_places(generation, repository),
+        generation=without_places(_alone(store, generation), repository),
         files=digests,
     )
     content[MIXTURE] = files.dump_record(contents)
     summary = f"Mixture of {len(experts)} experts: {', '.join(generation.names)}"[:72]
     description = cards.description([expert.record for expert in experts])
     return Package(content, summary, description, remarks(experts, head, exemplars))
+
+
+def _alone(store: Store, generation: GenerationRecord) -> GenerationRecord:
+    """With what former generations say of it, which do not travel."""
+    tried = store.tried_on_unheard(generation.number)
+    return generation.model_copy(
+        update={
+            "unheard": None if tried is None else tried.unheard,
+            "raised": store.raised(generation.number),
+        }
+    )
 
 
 def _add_expert(

@@ -13,14 +13,26 @@ from molex_adapt.registry.records import ExpertRecord, GenerationRecord
 Experts = Mapping[str, ExpertRecord]
 
 
-def labels(names: Iterable[str], experts: Experts) -> dict[str, str]:
-    """Experts, oldest first, to what their domain is called throughout; those trained together on one share it."""
+def arrivals(records: Iterable[GenerationRecord]) -> dict[str, int]:
+    """Experts to the first generation that has them."""
+    found: dict[str, int] = {}
+    for record in sorted(records, key=lambda record: record.number):
+        for name in record.names:
+            found.setdefault(name, record.number)
+    return found
+
+
+def labels(experts: Experts, came: Mapping[str, int]) -> dict[str, str]:
+    """Experts to what their domain is called throughout, oldest first; those trained together on one share it.
+
+    `came` says of all that are asked for in which generation they came, in the order of the routers.
+    """
     found: dict[str, str] = {}
     called: dict[Hashable, str] = {}
-    for name in names:
+    for name in came:
         domain = experts[name].domain
         label = f"{domain} ({name})" if domain in called.values() else domain
-        found[name] = called.setdefault(trained_together(experts[name]), label)
+        found[name] = called.setdefault(trained_together(experts[name], came), label)
     return found
 
 
@@ -32,11 +44,13 @@ def trained(record: GenerationRecord, parent: GenerationRecord | None, experts: 
     return {name for name in record.names if name not in old and experts[name].origin is None}
 
 
-def owners(record: GenerationRecord, new: Collection[str], experts: Experts) -> dict[str, str]:
+def owners(
+    record: GenerationRecord, new: Collection[str], experts: Experts, came: Mapping[str, int]
+) -> dict[str, str]:
     """Keys that the generation's metrics may have to the expert that each is about; `new` were trained for it."""
     firsts: dict[Hashable, str] = {}
     for name in record.names:
-        firsts.setdefault(trained_together(experts[name]), name)
+        firsts.setdefault(trained_together(experts[name], came), name)
     by_domain: dict[str, list[str]] = {}
     for name in firsts.values():
         by_domain.setdefault(experts[name].domain, []).append(name)
@@ -50,9 +64,10 @@ def owners(record: GenerationRecord, new: Collection[str], experts: Experts) -> 
     return found
 
 
-def trained_together(expert: ExpertRecord) -> Hashable:
+def trained_together(expert: ExpertRecord, came: Mapping[str, int]) -> Hashable:
     """What experts that were trained together on one domain have in common, and no others.
 
-    The exemplars alone do not say it: of those that came without, none is known.
+    They came in one generation, as `arrivals` says; others may have learnt later from the same recordings, by the same
+    seed. The exemplars alone do not say it: of those that came without, none is known.
     """
-    return expert.domain, expert.exemplars_sha256, expert.data.digest, expert.seed
+    return expert.domain, expert.exemplars_sha256, expert.data.digest, expert.seed, came.get(expert.name)

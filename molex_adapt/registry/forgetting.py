@@ -9,11 +9,11 @@ changed against the one before on the same recordings; these changes add up to w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from molex_adapt.conventions import NULL_DOMAIN
-from molex_adapt.registry.domains import labels, owners, trained
+from molex_adapt.registry.domains import arrivals, labels, owners, trained
 from molex_adapt.registry.intervals import is_change, is_rate, recorded_interval
 from molex_adapt.registry.layout import HEAD, ROUTER, SUMMARIES
 from molex_adapt.registry.records import ExpertRecord, GenerationRecord
@@ -171,6 +171,14 @@ class Forgetting:
     """In the order in which domains became known."""
     missing_parent: int | None = None
     """The first generation that one of these was made from and that was deleted."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """Experts to the courses of their domains."""
+
+    @property
+    def risen(self) -> dict[str, float]:
+        """Experts to how far the EER of their domains lies above its lowest; see `Course.risen`."""
+        found = {course.domain: course.risen for course in self.courses}
+        return {expert: found[domain] for expert, domain in self.called.items()}
 
     def mean(self, *, paired: bool = False) -> float | None:
         """Mean forgetting over the domains that have one, `paired` from changes on the same recordings; else None."""
@@ -211,13 +219,14 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
     before = zip(chain[1:], chain[:-1], strict=True)
     parents = [None, *(former if record.parent == former.number else None for record, former in before)]
     gaps = (record.parent for record, parent in zip(chain, parents, strict=True) if parent is None)
-    called = labels((name for record in chain for name in record.names), experts)
+    came = arrivals(chain)
+    called = labels(experts, came)
     known = [{called[name]: True for name in record.names} for record in chain]
     figures: list[dict[str, Figure]] = []
     changes = []
     for record, parent in zip(chain, parents, strict=True):
         new = trained(record, parent, experts)
-        about = owners(record, new, experts)
+        about = owners(record, new, experts, came)
         carried = parent is not None and _carries_over(record, parent)
         figures.append(figures[-1] if carried else _figures(record, new, about, called))
         changes.append(_changes(record, about, called))
@@ -235,6 +244,7 @@ def forgetting(chain: Sequence[GenerationRecord], experts: Mapping[str, ExpertRe
             for domain in order
         ),
         next((number for number in gaps if number is not None), None),
+        called,
     )
 
 

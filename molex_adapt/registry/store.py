@@ -133,6 +133,22 @@ class Store:
             record = self.generation(before)
             yield record
 
+    def tried_on_unheard(self, generation: int | None = None) -> GenerationRecord | None:
+        """Which one tried a generation's threshold on unheard voices: later ones keep it. None if none did."""
+        threshold = self.generation(generation).threshold
+        for former in self.ancestry(generation):
+            if former.threshold != threshold:
+                return None
+            if former.unheard is not None:
+                return former
+        return None
+
+    def raised(self, generation: int | None = None) -> dict[str, float]:
+        """By expert, nats by which the calibration's offset rose when it came; without those of which nobody knows."""
+        from molex_adapt.registry.raises import raises_of
+
+        return raises_of(self.path, self.record(), self.generation(generation))
+
     def history(self) -> list[GenerationRecord]:
         """All generations, oldest first; those that were refused as well."""
         return [layout.read_generation(self.path, number) for number in self.record().generations]

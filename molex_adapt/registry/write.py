@@ -214,11 +214,12 @@ def _replace(
     """The one step by which a change becomes real."""
     gone = {generation.number: generation.parent for generation in dropped}
     generations = [number for number in record.generations if number not in gone]
+    former = [item for item in record.purged if item.number != added]  # a number above all others comes again
     content = record.model_dump() | {
         "active": record.active if active is None else active,
         "generations": [*generations, *([] if added is None else [added])],
         "purged": [
-            *record.purged,
+            *former,
             *({"number": number, "parent": parent} for number, parent in gone.items()),
         ],
     }

@@ -263,8 +263,12 @@ def unknown(
     new_domains: Collection[str],
     options: AcceptanceOptions,
     refused: Sequence[str],
+    more: str,
 ) -> list[str]:
-    """A remark on old domains that may have suffered beyond the tolerance: too few recordings are kept to tell."""
+    """A remark on old domains that may have suffered beyond the tolerance: too few recordings are kept to tell.
+
+    `more` says how to measure on more.
+    """
     may = {
         domain: change.most_risen(after[domain])
         for domain, change in changes.items()
@@ -277,9 +281,6 @@ def unknown(
     named = ", ".join(
         f"{domain} (up to {100 * most:+.1f}, of {after[domain].bona_fide} and {after[domain].spoof} recordings)"
         for domain, most in may.items()
-    )
-    more = (
-        "--check DATA measures on more recordings" if new_domains else "give more recordings of them as DATA"
     )
     tolerance = f"the tolerance of {100 * options.tolerance:.1f} points"
     return [f"nobody can tell whether EERs rose beyond {tolerance}: {named}; {more}"]

@@ -191,11 +191,13 @@ def add_expert(
     result.fitted(stage.name, fit(detector, stage, run, checkpoints))
     with unmoved(detector):
         # Calibration moves the scores that the frozen threshold is held against, so it comes before the judgement.
-        former.settle(detector, result)
+        settled = former.settle(detector, result.threshold)
         judge(detector, former.sets, former.scored, domain, recipe, result, former.voices)
         why = alone.better(detector, former, result, accept) if alone is not None else ""
     if alone is not None and why:
         alone.take_over(detector, name, result, why)
+    else:
+        result.remarks += settled
     return result
 
 

@@ -17,6 +17,8 @@ from molex_adapt.train.exemplars import Exemplars
 from molex_adapt.train.judgement import Adapted
 from molex_adapt.train.old import OldDomain, check_sets, development_sets, risen
 
+_MORE = "molex-adapt evaluate measures on more recordings, before and after"
+
 
 def adopt_expert(
     detector: Detector,
@@ -80,7 +82,7 @@ def adopt_expert(
         result.changes = compare(before, after, threshold)
         result.real_speech = compare_refused(before, after, threshold)
     result.refused = refusals(result.changes, result.real_speech, domain, recipe.gate, risen=result.risen)
-    result.remarks += unknown(result.changes, result.after, [domain], recipe.gate, result.refused)
+    result.remarks += unknown(result.changes, result.after, [domain], recipe.gate, result.refused, _MORE)
     if exemplars is not None:
         result.exemplars[spec.name] = exemplars
     result.seconds["evaluate"] = time.monotonic() - started

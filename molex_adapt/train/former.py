@@ -62,17 +62,17 @@ class Former:
     voices: Mapping[str, str]
     calibration: Calibration | None
 
-    def settle(self, detector: Detector, result: Adapted) -> None:
-        """Weigh the readout and calibrate anew, for the mixture as it is now.
+    def settle(self, detector: Detector, threshold: float) -> list[str]:
+        """Weigh the readout and calibrate anew, for the mixture as it is now; returns remarks.
 
         Once there are experts both stay, as far as bona fide speech allows: what old domains have as scores, they keep.
         """
         if self.calibration is not None:
             detector.calibration = self.calibration
-            spare(detector, self.held, result.threshold)
-            return
-        result.remarks += weigh_readout(detector, [self.development])
-        result.remarks += calibrate(detector, [self.development], result.threshold, self.held)
+            spare(detector, self.held, threshold)
+            return []
+        remarks = weigh_readout(detector, [self.development])
+        return remarks + calibrate(detector, [self.development], threshold, self.held)
 
 
 def ask_former(

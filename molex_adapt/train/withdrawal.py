@@ -113,7 +113,7 @@ class ReadoutAlone:
         if readout is None or not readout.has_learnt:
             return None
         judged = Adapted(result.experts, result.threshold, result.risen)
-        former.settle(detector, judged)
+        judged.remarks += former.settle(detector, judged.threshold)
         result.seconds["readout"] = time.monotonic() - started
         timed(
             result,

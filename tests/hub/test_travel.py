@@ -12,7 +12,8 @@ import yaml
 from molex_adapt import Registry, Run
 from molex_adapt.errors import ExpertError, HubError, RegistryError
 from molex_adapt.hub.contents import MIXTURE
-from molex_adapt.registry import files, layout
+from molex_adapt.registry import GenerationDraft, files, layout
+from molex_adapt.registry.records import UnheardRecord
 from tests.hub.forging import ADAPTER, arrays, changed, recorded
 from tests.hub.repositories import CPU
 
@@ -214,6 +215,28 @@ def test_a_mixture_there_and_back_scores_bit_for_bit(hub, lab, data, tmp_path):
     )
     with pytest.raises(RegistryError, match="already holds a registry"):
         Registry.pull_mixture(name, made.store.path)
+
+
+def test_a_mixture_takes_along_what_a_former_generation_tried_its_threshold_on(hub, lab, tmp_path):
+    ours, name, tried = lab("ours"), hub.name("mixture"), UnheardRecord(refused=0.1, recordings=30, voices=3)
+    for unheard in (tried, None):
+        record = ours.store.generation()
+        again = GenerationDraft(
+            parent=record.number,
+            experts=record.names,
+            router=ours.store.router_tensors(),
+            head=ours.store.head_tensors(),
+            recipe=ours.store.recipe() or "",
+            calibration=(record.calibration.scale, record.calibration.offset),
+            threshold=record.threshold,
+            unheard=unheard,
+            command="",
+        )
+        ours.store.add_generation(again, activate=True)
+    ours.hub.push(None, name)
+    made = Registry.pull_mixture(name, tmp_path / "new", run=CPU)
+    assert made.store.generation().unheard == tried
+    assert made.store.raised() == ours.store.raised()
 
 
 def test_what_is_outdated(hub, lab):

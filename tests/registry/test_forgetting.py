@@ -284,6 +284,30 @@ def test_experts_trained_together_are_one_domain(along, expert):
     assert eers(found) == {"a": [0.1, 0.2], "a (again)": [None, 0.5]}
 
 
+def test_experts_of_two_commands_are_two_whatever_they_learnt_from(along, expert):
+    """The same recordings and seed, and no exemplars: a domain's expert after its readout alone."""
+    alike = {name: expert(name, "a", exemplars_sha256=None) for name in ("a", "later")}
+    found = along(
+        generation(1, "a", {"a": measured(0.1)}),
+        generation(2, "a later", {"a (known)": measured(0.2), "a": measured(0.5)}),
+        **alike,
+    )
+    assert eers(found) == {"a": [0.1, 0.2], "a (later)": [None, 0.5]}
+
+
+def test_an_expert_keeps_how_far_its_domain_rose_when_another_of_the_domain_goes(along, expert):
+    """And a generation that measured nothing does not make it forgotten."""
+    found = along(
+        generation(1, "a", {"a": measured(0.1)}),
+        generation(2, "a later", {"a (known)": measured(0.1), "a": measured(0.2)}),
+        generation(3, "a later", {"a": measured(0.1), "a (later)": measured(0.2)}),
+        generation(4, "a later", {"a": measured(0.1), "a (later)": measured(0.3)}),
+        generation(5, "later", {}),
+        later=expert("later", "a"),
+    )
+    assert found.risen == {"a": 0.0, "later": pytest.approx(0.1)}
+
+
 def test_the_control_is_never_forgotten(along):
     chain = [generation(1, "null", {"null": measured(0.4)}), generation(2, "null", {"null": measured(0.5)})]
     assert along(*chain).mean() is None

@@ -171,6 +171,28 @@ def test_purge_deletes_the_files_and_every_generation_that_names_it(store):
     assert store.verify() == []
 
 
+def test_purge_keeps_what_led_to_other_generations(store, make_expert, make_draft):
+    """Of a generation that the removal makes, of one that an earlier removal made, and over several that went."""
+    store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=True)
+    store.add_generation(make_draft(2, "world opus gsm lpc", make_expert("lpc")), activate=True)
+    assert store.remove("gsm", purge=True) == 4
+    assert [record.number for record in store.ancestry()] == [4, 1]
+    assert store.verify() == []
+    assert store.rollback().number == 1
+
+
+def test_purge_after_a_removal_keeps_what_led_to_it(store, make_expert, make_draft):
+    store.add_generation(make_draft(1, "world opus lpc", make_expert("lpc")), activate=True)
+    assert store.remove("lpc") == 3
+    assert store.remove("lpc", purge=True) is None
+    assert [record.number for record in store.ancestry()] == [3, 1]
+    refused = make_draft(3, "world opus mp3", make_expert("mp3"))
+    for _ in range(2):  # the same number twice
+        assert store.add_generation(refused, activate=False) == 4
+        store.remove("mp3", purge=True)
+    assert [(item.number, item.parent) for item in store.record().purged] == [(2, 1), (4, 3)]
+
+
 def test_purge_takes_along_what_no_other_generation_names(store):
     store.remove("opus")
     assert store.remove("world", purge=True) == 3

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import yaml
 
@@ -31,6 +32,24 @@ def test_a_broken_adapter_config(store, text):
     path.write_text(text)
     (problem,) = store.verify()
     assert str(path) in problem
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_recipe_and_a_head_that_disagree_on_the_readout(store, make_expert, make_draft, stated):
+    head = {"classify.weight": np.zeros((1, 4), np.float32)}
+    head |= {} if stated else {"readout.share": np.ones(1, np.float32)}
+    draft = make_draft(
+        1,
+        "world opus gsm",
+        make_expert("gsm"),
+        head=head,
+        recipe=f"head: {{readout: {str(stated).lower()}}}\n",
+    )
+    store.add_generation(draft, activate=False)
+    (problem,) = store.verify()
+    assert "there is a readout" in problem if stated else "there is no readout" in problem
+    with pytest.raises(RegistryError, match="was not activated"):
+        store.rollback(2)
 
 
 def test_every_damage_is_listed_at_once(store, make_expert, make_draft):

@@ -345,3 +345,11 @@ def test_a_head_goes_on_learning_after_its_first_expert_was_withdrawn(untrained,
             assert not torch.equal(head_of(untrained), as_drawn)
         else:
             assert torch.equal(head_of(untrained), before)
+
+
+def test_what_the_readouts_part_is_in_the_score_is_said_once(untrained, data_of, monkeypatch):
+    """Of an expert that comes to a mixture without any, and is withdrawn: as the mixture is then."""
+    monkeypatch.setattr(withdrawal, "gain_of", lambda *given: NOTHING)
+    result = add_expert(untrained, "hum", "hum", data_of("hum"), {}, 0.0, untrained.recipe, Run())
+    assert result.withdrawn
+    assert sum("experts come on top" in line for line in result.remarks) == 1
