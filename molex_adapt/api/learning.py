@@ -271,8 +271,15 @@ class Learning(OpenRegistry):
 
     def _require_empty(self) -> None:
         active = self.store.active
-        if active is not None and not active.is_published:
+        if active is None or active.is_published:
+            return
+        if self.store.base.published is not None and not active.names:
             raise RegistryError(
-                f"registry {self.store.path} has a mixture already (generation {active.number}); add to it "
-                "with molex-adapt add-expert, or start another with molex-adapt init BASE --registry OTHER"
+                f"generation {active.number} of registry {self.store.path} is the published detector with another "
+                "threshold, and training begins from the detector itself: molex-adapt rollback 0, then train, then "
+                "choose the threshold again (set-threshold)"
             )
+        raise RegistryError(
+            f"registry {self.store.path} has a mixture already (generation {active.number}); add to it "
+            "with molex-adapt add-expert, or start another with molex-adapt init BASE --registry OTHER"
+        )

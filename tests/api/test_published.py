@@ -117,6 +117,14 @@ def test_a_first_training_keeps_the_head_and_decides_the_rest(published, data, t
         published.train(data["hum"], domain="hum", recipe=recipe, run=CPU)
 
 
+def test_training_after_another_threshold_says_how_to_begin(published, data, tiny_recipe):
+    published.set_threshold(data["buzz"], refused=0.2, run=CPU)
+    with pytest.raises(RegistryError, match="molex-adapt rollback 0, then train"):
+        published.train(data["buzz"], domain="buzz", recipe=tiny_recipe(), run=CPU)
+    published.store.rollback(0)
+    assert published.train(data["buzz"], domain="buzz", recipe=tiny_recipe(), run=CPU).generation == 2
+
+
 def test_an_expert_that_learnt_nothing_leaves_the_logits(published, data, tiny_recipe):
     before, still = scores(published), {"steps": 0}
     recipe = tiny_recipe(head={"readout": True}, expert=still, router_stage=still)
