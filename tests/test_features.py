@@ -277,3 +277,13 @@ def test_stored_clips_are_joined_and_picked_without_mapping_a_file(detector, tab
     states = states_of(detector, concatenate([stored, stored]))
     assert sum(shapes) == len(stored)  # a file that is there twice is heard once
     torch.testing.assert_close(states[: len(stored)], states[len(stored) :], atol=0, rtol=0)
+
+
+def test_first_windows_do_not_keep_whole_recordings_in_memory(detector, tmp_path):
+    """Of a base that takes waveforms as they are, windows are views of what was decoded."""
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(160_000) / 9), 16_000)
+    detector.base.normalised = False
+    run, long = Run(workers=1), [Utterance(tmp_path / "a.wav", "bonafide", None, "a")]
+    (batch,) = batches.window_batches(detector, long, run, [], first_window=True)
+    ((_, row),) = batch
+    assert len(row) < 20_000 and row.base is None

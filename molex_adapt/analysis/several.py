@@ -8,6 +8,7 @@ from functools import reduce
 from molex_adapt.analysis.observe import observe_table
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.data import Failed, Table
+from molex_adapt.data.alike import require_alike
 from molex_adapt.detector import Detector
 from molex_adapt.processes import gathered, place
 from molex_adapt.run import Run
@@ -16,7 +17,13 @@ from molex_adapt.run import Run
 def observe_together(
     detector: Detector, table: Table, run: Run, *, ablate: bool = False
 ) -> tuple[Observed, tuple[Failed, ...]]:
-    """The whole of what `observe_table` sees in parts; ExpertError where there is no expert."""
+    """The whole of what `observe_table` sees in parts.
+
+    Raises:
+        ExpertError: there is no expert.
+        DataError: another process has other recordings.
+    """
+    require_alike(table)
     return joined(table, *observe_table(detector, table, run, ablate=ablate, part=place()))
 
 

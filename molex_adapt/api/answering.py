@@ -35,7 +35,7 @@ class Answering(OpenRegistry):
         journal: Path | None = None,
         run: Run = Run(),
     ) -> ScoreReport:
-        """Score files, and folders of files, of any length and format.
+        """Score files, and folders of files, of up to two hours each and any format.
 
         Args:
             inputs: paths, or a table; folders are searched.
@@ -216,7 +216,7 @@ class Answering(OpenRegistry):
         """Score one recording window by window, and find the stretch that speaks most against it.
 
         Args:
-            recording: an audio file of any length and format.
+            recording: an audio file of up to two hours and any format.
             run: device, precision.
 
         Raises:

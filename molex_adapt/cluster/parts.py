@@ -128,7 +128,11 @@ class PartsFolder:
         import pyarrow
         from pyarrow import parquet
 
-        paths = sorted((self.path / "parts").glob("part-*.parquet"))
+        # The newest come last: a failure may have another reason since.
+        paths = sorted(
+            (self.path / "parts").glob("part-*.parquet"),
+            key=lambda path: (path.stat().st_mtime_ns, path.name),
+        )
         try:
             # One by one: a column of a part in which nothing stands has no type, and the name no hive partition.
             tables = [parquet.ParquetFile(path).read(columns=columns) for path in paths]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from molex_adapt.conventions import BONA_FIDE, NULL_DOMAIN, SAMPLE_RATE, SPOOF, Seconds
+from molex_adapt.data.alike import require_alike
 from molex_adapt.data.audio import stream
 from molex_adapt.data.channels import Channels
 from molex_adapt.data.remarks import CLIPPED_SHARE, on_table
@@ -66,10 +67,11 @@ def audit(table: Table, run: Run = Run(), *, min_seconds: Seconds = 0.5) -> Audi
 
     Raises:
         DataError: the same audio stands under both labels (the null control excepted, whose classes are
-            meant to be alike); both files are named.
+            meant to be alike); both files are named. Or another process has other recordings.
 
     Source: own.
     """
+    require_alike(table)
     run.progress.start(f"Checking {len(table)} recordings", len(table))
     try:
         findings = _examined(table, min_seconds, run)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _HEAD = 64
 _AUDIO = re.compile(
-    rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|FORM....AIF[FC]|riff.{12}wave|\.snd|caff|fLaC|OggS|ID3[\2\3\4]|#!AMR"
+    rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE|FORM....AIF[FC]|riff.{20}wave|\.snd|caff|fLaC|OggS|ID3[\2\3\4]|#!AMR"
     rb"|NIST_1A|Creative Voice File|ADIF|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|....ftyp"
     rb"|\xff[\xfa\xfb\xf2\xf3\xe2\xe3\xf1\xf9]",  # frames of MP3 and AAC
     re.DOTALL,

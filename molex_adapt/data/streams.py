@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -185,7 +186,14 @@ def _time(frame: av.AudioFrame) -> float:
 
 def planes_of(frame: av.AudioFrame) -> NDArray[Any]:
     """(C, n) in [-1, 1]: the channels of a frame, integers scaled by their full range."""
-    data: NDArray[Any] = frame.to_ndarray()
+    try:
+        data: NDArray[Any] = frame.to_ndarray()
+    except ValueError:
+        import av
+
+        raise av.FFmpegError(
+            errno.ENOSYS, f"samples in the format {frame.format.name} are not read"
+        ) from None
     if not frame.format.is_planar:
         data = data.reshape(frame.samples, -1).T
     if data.dtype == np.uint8:

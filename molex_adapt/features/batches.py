@@ -89,7 +89,10 @@ def window_batches(
         for index, future in ahead:
             try:
                 found, what = future.result()
-                windows += [(index, row) for row in (found[:1] if first_window else found)]
+                # A copy of the first: the others would stay in memory with it.
+                windows += [
+                    (index, row) for row in ([row.copy() for row in found[:1]] if first_window else found)
+                ]
                 if listened is not None and what is not None:
                     listened[index] = what
             except AudioError as error:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from molex_adapt.base import send
 from molex_adapt.data import Failed, Table, Utterance
+from molex_adapt.data.alike import require_alike
 from molex_adapt.detector import Detector
 from molex_adapt.digest import sha256
 from molex_adapt.errors import DataError
@@ -47,8 +48,9 @@ def extract(
     there is one. `trim` keeps the cache within its limit; it goes through the whole folder.
 
     Raises:
-        DataError: features should stay in the cache, and it cannot keep them.
+        DataError: features should stay in the cache, and it cannot keep them; or another process has other recordings.
     """
+    require_alike(table)
     run.progress.start("features", len(table))
     cache = PrefixCache.standard(run.cache)
     keys = _keys(cache, detector, table, run.workers)

@@ -17,6 +17,7 @@ from torch import Tensor
 from molex_adapt.base import send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table
+from molex_adapt.data.alike import require_alike
 from molex_adapt.detector import Detector
 from molex_adapt.features.batches import Listened, batch_seconds, length_batches, window_batches
 from molex_adapt.features.clips import StoredClip, StoredClips, held_of, pad, pad_clips
@@ -34,15 +35,17 @@ def score_table(
     *,
     told: Callable[[UtteranceScore], None] | None = None,
 ) -> tuple[list[UtteranceScore], tuple[Failed, ...]]:
-    """Score every file of a table, of any length, in the order of the table.
+    """Score every file of a table, of up to two hours each, in the order of the table.
 
     Silence, dead channels and channels in anti-phase are not scored: they have failed. `told` hears of each score as
     soon as it is there, in any order. Of several processes each scores a part, and hears of that; all return the whole.
 
     Raises:
         ExpertError: nothing in the detector speaks.
+        DataError: another process has other recordings.
     """
     detector.require_voice()
+    require_alike(table)
     known = all(item.seconds is not None for item in table)
     mine = own_part([item.seconds or 0.0 if known else 1.0 for item in table])
     scored, failed = _scored(detector, table, mine, run, told)

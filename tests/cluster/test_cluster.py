@@ -232,6 +232,20 @@ def test_two_scores_of_a_recording_and_a_missing_one_are_found(made, alone, tmp_
         folder.merge(names)
 
 
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_the_latest_reason_of_a_failure_counts(tmp_path, names):
+    (tmp_path / "parts").mkdir()
+    folder = PartsFolder(tmp_path)
+    for at, (name, why) in enumerate(zip(names, ("not found", "damaged"), strict=True)):
+        folder.write(ScoreReport((), (Failed("x.wav", why),)))
+        (part,) = (
+            item for item in (tmp_path / "parts").iterdir() if item.stem not in {f"part-{n}" for n in "ab"}
+        )
+        part.rename(part.with_name(f"part-{name}.parquet"))
+        os.utime(part.with_name(f"part-{name}.parquet"), (at + 1, at + 1))
+    assert folder.merge(["x.wav"]) == (Failed("x.wav", "damaged"),)
+
+
 def test_a_reason_that_is_not_utf_8_costs_no_part(tmp_path):
     (tmp_path / "parts").mkdir()
     folder = PartsFolder(tmp_path)

@@ -11,6 +11,7 @@ import soundfile
 
 from molex_adapt.data import audio
 from molex_adapt.data.audio import decode, stream
+from molex_adapt.data.sniff import holds_audio
 from molex_adapt.errors import AudioError
 
 
@@ -280,6 +281,20 @@ def test_a_codec_that_nobody_knows_is_damage(tmp_path, voice):
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(AudioError, match="a codec that FFmpeg does not know"):
         decode(tmp_path / "a.wav")
+
+
+def test_a_sample_format_that_cannot_be_read_is_the_files_own_fault(tmp_path, voice, encode):
+    path = encode(tmp_path / "a.wav", "pcm_s64le", voice(1.0), 16_000)
+    with pytest.raises(AudioError, match="a.wav.*samples in the format s64 are not read"):
+        decode(path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["WAV", "WAVEX", "W64", "RF64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3", "NIST", "VOC"]
+)
+def test_a_recording_is_known_by_its_beginning(tmp_path, voice, kind):
+    soundfile.write(tmp_path / "take", voice(1.0), 16_000, format=kind)
+    assert holds_audio(tmp_path / "take")
 
 
 def test_tags_in_another_encoding_do_no_harm(tmp_path, voice, encode):

@@ -97,7 +97,7 @@ def score(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score recordings of any length and format.
+    """Score recordings of up to two hours and any format.
 
     A score is a log-likelihood ratio in nats; higher is more bona fide. It is
     read at the generation's threshold as bona fide, spoof, or cannot tell:
