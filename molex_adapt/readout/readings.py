@@ -29,19 +29,11 @@ class Readings:
     spectrum: Tensor
     states: Tensor
 
-    def pick(self, which: Tensor) -> Readings:
-        """The rows of an index or a mask."""
-        return Readings(self.spectrum[which], self.states[which])
-
-    def split(self, sizes: Sequence[int] | int) -> list[Readings]:
-        """Parts of so many rows each, in order, which share their memory with the whole."""
-        given = sizes if isinstance(sizes, int) else list(sizes)
-        return [Readings(*views) for views in zip(*(view.split(given) for view in self.views), strict=True)]
-
     @property
     def parts(self) -> list[Readings]:
-        """Parts that are converted to float32 one after the other; one where there are not very many values."""
-        return self.split(max(1, _MOST_VALUES // self.states.shape[1]))
+        """Parts that are converted to float32 one after the other, in the memory of the whole; mostly a single one."""
+        most = max(1, _MOST_VALUES // self.states.shape[1])
+        return [Readings(*views) for views in zip(*(view.split(most) for view in self.views), strict=True)]
 
     @property
     def views(self) -> tuple[Tensor, Tensor]:

@@ -31,6 +31,10 @@ def pair(attacks: dict[str, int], seed: int = 0, count: int = 120) -> tuple[Less
     return lesson(count, seed, attacks), lesson(60, seed + 1, attacks)
 
 
+def picked(readings: Readings, which: torch.Tensor) -> Readings:
+    return Readings(*(view[which] for view in readings.views))
+
+
 def wrong(evidence: torch.Tensor, truth: torch.Tensor) -> float:
     return float(((evidence > 0) != truth).float().mean())
 

@@ -15,7 +15,7 @@ from molex_adapt.readout import Lesson, Readings, Readout, groups_of, learn, lea
 from molex_adapt.readout.learning import folds_of
 from molex_adapt.readout.readout import told
 from molex_adapt.readout.view import Moments, Ridge, View, half_of
-from tests.readout.lessons import STATES, lesson, pair, wrong
+from tests.readout.lessons import STATES, lesson, pair, picked, wrong
 
 
 def solved_by_numpy(rows: np.ndarray, real: np.ndarray, ridge: float) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_evidence_is_a_number_though_one_forged_recording_has_no_covariance():
     groups = tuple(name for name, kept in zip(train.groups, few, strict=True) if kept)
     learn(
         readout,
-        {"expert": (Lesson(train.bona_fide[few], names, groups, train.readings.pick(few)), development)},
+        {"expert": (Lesson(train.bona_fide[few], names, groups, picked(train.readings, few)), development)},
     )
     assert readout.evidence(development.readings).isfinite().all()
 
@@ -190,7 +190,7 @@ def test_what_was_not_heard_is_left_to_the_states():
     nothing = Readings(torch.full_like(held.readings.spectrum, torch.nan), held.readings.states)
     assert "nothing" in learn(readout, {"x": (replace(held, readings=nothing),) * 2}).remarks[0]
     one_class = Lesson(
-        torch.ones(50, dtype=torch.bool), (None,) * 50, ("a",) * 50, held.readings.pick(held.bona_fide)
+        torch.ones(50, dtype=torch.bool), (None,) * 50, ("a",) * 50, picked(held.readings, held.bona_fide)
     )
     learn(readout, {"x": (one_class, one_class)})
     assert not readout.has_learnt
@@ -297,7 +297,7 @@ def test_very_many_recordings_are_read_part_by_part(monkeypatch):
     torch.testing.assert_close(parts.weights, whole.weights, rtol=1e-4, atol=1e-5)
     said = whole.evidence(development.readings)
     torch.testing.assert_close(parts.of_many(development.readings), said, rtol=1e-3, atol=1e-3)
-    assert parts.of_many(development.readings.pick(torch.arange(0))).shape == (0,)
+    assert parts.of_many(picked(development.readings, torch.arange(0))).shape == (0,)
 
     monkeypatch.setattr("molex_adapt.readout.view.MOST_STANDARDISED", 60)
     some, heard = Readout(STATES), list[int]()
