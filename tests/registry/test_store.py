@@ -172,7 +172,7 @@ def test_purge_deletes_the_files_and_every_generation_that_names_it(store):
 
 
 def test_purge_keeps_what_led_to_other_generations(store, make_expert, make_draft):
-    """Of a generation that the removal makes, of one that an earlier removal made, and over several that went."""
+    """Over several that went with the expert."""
     store.add_generation(make_draft(1, "world opus gsm", make_expert("gsm")), activate=True)
     store.add_generation(make_draft(2, "world opus gsm lpc", make_expert("lpc")), activate=True)
     assert store.remove("gsm", purge=True) == 4
