@@ -1,7 +1,7 @@
 """The detector: base, mixture, head and calibration; waveform in, log-likelihood ratio out.
 
-Shapes: S statistics of the spectrum, P pooled states of the frozen base, N frames or 1 where one decision holds for
-all.
+Shapes: A witnesses, S statistics of the spectrum, P pooled states of the frozen base, N frames or 1 where one decision
+holds for all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from molex_adapt.errors import ExpertError
 from molex_adapt.head import Head, PublishedHead, PublishedParts, is_relative
 from molex_adapt.mixture import Mixture
 from molex_adapt.mixture.routers import utterance_mean
-from molex_adapt.readout import Readings, pooled
+from molex_adapt.readout import Readings, Readout, pooled
 from molex_adapt.recipe import Recipe
 from molex_adapt.windows import windows_of
 
@@ -124,8 +124,8 @@ class Detector(nn.Module):
         """(B, P) that the readout reads of the frozen base; arguments as for `logit`."""
         return pooled(self.frozen_states(features, frames), frame_mask(frames, features))
 
-    def told(self, frozen: list[Tensor], mask: Tensor, statistics: Tensor | None) -> Tensor:
-        """What the readout adds to logits.
+    def witnessed(self, frozen: list[Tensor], mask: Tensor, statistics: Tensor | None) -> Tensor:
+        """What each witness of the readout says.
 
         Args:
             frozen: L + 1 tensors (B, F, D) of the base without experts.
@@ -133,27 +133,56 @@ class Detector(nn.Module):
             statistics: (B, S) of the low-level view; None where it heard nothing.
 
         Returns:
-            (B,), 0 where there is no readout or it has learnt nothing.
+            (B, A) log-likelihood ratios in nats; A is 0 where there is no readout or it has learnt nothing.
         """
         readout = self.head.readout
         if readout is None or not readout.has_learnt:
-            return torch.zeros(len(mask), device=mask.device)
+            return torch.zeros(len(mask), 0, device=mask.device)
         heard = self.unheard(len(mask)) if statistics is None else statistics
-        said: Tensor = readout(Readings(send(heard, mask.device), pooled(frozen, mask)))
-        return said.float()
+        return readout.each(Readings(send(heard, mask.device), pooled(frozen, mask))).float()
+
+    def told(self, each: Tensor) -> Tensor:
+        """(B,) the part of the readout in the score, from (B, A) of its witnesses; 0 where there are none."""
+        readout = self.head.readout
+        return each.sum(1) if readout is None or not each.shape[1] else readout.share * readout.mixed(each)
+
+    def whole(self, logit: Tensor, each: Tensor) -> Tensor:
+        """(B,) uncalibrated scores from the head's (B,) and the witnesses' (B, A).
+
+        Beside a relative head experts come on top of the readout: see `Readout.joined`. A head that is not was trained
+        to be added to it.
+        """
+        readout = self.head.readout
+        if readout is None or not each.shape[1] or not self.head.relative:
+            return logit + self.told(each)
+        return readout.joined(each, logit, self._joins(readout))
+
+    def _joins(self, readout: Readout) -> Tensor:
+        """(A,) bool, the witnesses of the experts that act.
+
+        All of them where an expert acts that has none: then nobody can say which attacks it knows. The witness for any
+        attack is no expert's.
+        """
+        acting, names, owners = self.mixture.acting, self.mixture.names, readout.owners
+        unknown = torch.tensor([name not in owners for name in names], dtype=torch.bool, device=acting.device)
+        places = [names.index(owner) if owner in names else len(names) for owner in owners]
+        joins = torch.cat([acting, acting.new_zeros(1)])[places] | (acting & unknown).any()
+        if readout.of_any and len(owners) > 1:
+            joins = joins & torch.tensor([bool(owner) for owner in owners], device=acting.device)
+        return joins
 
     def unheard(self, count: int) -> Tensor:
         """(count, S) of NaN on the CPU: statistics of recordings that the low-level view did not hear."""
         return torch.full((count, self.heard), torch.nan)
 
     def whole_logit(self, features: Tensor, frames: Tensor | None, statistics: Tensor | None) -> Tensor:
-        """(B,) uncalibrated scores with what the readout says; arguments as for `logit` and `told`."""
+        """(B,) uncalibrated scores with what the readout says; arguments as for `logit` and `witnessed`."""
         readout = self.head.readout
         if readout is None or not readout.has_learnt:
             return self.logit(features, frames)
         frozen = self.frozen_states(features, frames)
-        told = self.told(frozen, frame_mask(frames, features), statistics)
-        return self.logit(features, frames, frozen) + told
+        each = self.witnessed(frozen, frame_mask(frames, features), statistics)
+        return self.whole(self.logit(features, frames, frozen), each)
 
     @torch.no_grad()
     def score(self, wave: Tensor, lengths: Tensor) -> Tensor:
@@ -188,7 +217,8 @@ class Detector(nn.Module):
 
     def alone(self, features: Tensor, frames: Tensor | None, statistics: Tensor | None) -> Tensor:
         """(B,) what `whole_logit` is where nothing but the readout speaks, in half of the time."""
-        return self.told(self.frozen_states(features, frames), frame_mask(frames, features), statistics)
+        frozen = self.frozen_states(features, frames)
+        return self.told(self.witnessed(frozen, frame_mask(frames, features), statistics))
 
     def no_shares(self, mask: Tensor) -> Tensor:
         """(B, E) of zeros, for (B, F) valid frames: the frozen base keeps all of the gates."""

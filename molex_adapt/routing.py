@@ -14,7 +14,7 @@ from torch import Tensor
 from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.detector import Detector
-from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips, readings_of
+from molex_adapt.features import Features, batch_seconds, length_batches, pad_clips, with_witnesses
 from molex_adapt.mixture.routers import utterance_mean
 
 
@@ -47,10 +47,7 @@ def collect(detector: Detector, features: Features) -> Gates:
         gates[indices] = _utterance_means([routing.gates for routing in routings], mask)
         probabilities[indices] = _utterance_means([routing.probabilities for routing in routings], mask)
         logits[indices] = logit.cpu()
-    readout = detector.head.readout
-    if readout is not None and readout.has_learnt:
-        logits += readout.share.cpu() * readout.of_many(readings_of(detector, features))
-    return Gates(logits, gates, probabilities)
+    return Gates(with_witnesses(detector, features, logits), gates, probabilities)
 
 
 def _utterance_means(blocks: Sequence[Tensor], mask: Tensor) -> Tensor:

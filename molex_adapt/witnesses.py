@@ -61,6 +61,11 @@ def attack_of(witness: str) -> str | None:
     return attack.lower() if expert else None
 
 
+def owner_of(witness: str) -> str:
+    """The expert of a witness; empty for the one that knows any attack."""
+    return witness.partition(BETWEEN)[0]
+
+
 def labels_of(witnesses: Sequence[str]) -> list[str]:
     """What witnesses are called where they stand side by side: by their attack alone where no two share its name."""
     attacks = [name.partition(BETWEEN)[2] for name in witnesses]
@@ -89,7 +94,7 @@ def without(
     if f"{PREFIX}names" not in found:
         return found
     names = names_of(found[f"{PREFIX}names"])
-    rest = [at for at, name in enumerate(names) if name.split(BETWEEN)[0] != expert]
+    rest = [at for at, name in enumerate(names) if owner_of(name) != expert]
     for name in _OF_EACH:
         found[f"{PREFIX}{name}"] = found[f"{PREFIX}{name}"][rest]
     found[f"{PREFIX}names"] = bytes_of([names[at] for at in rest])
@@ -109,7 +114,7 @@ def of_expert(head: Mapping[str, NDArray[Any]], expert: str) -> list[int]:
     names = names_of(head.get(f"{PREFIX}names", np.zeros(0, np.uint8)))
     if any(len(head.get(f"{PREFIX}{part}", ())) != len(names) for part in _OF_EACH):
         return []
-    return [at for at, name in enumerate(names) if name.split(BETWEEN)[0] == expert]
+    return [at for at, name in enumerate(names) if owner_of(name) == expert]
 
 
 def with_those_of(
@@ -158,7 +163,7 @@ def only_those_of(
         The arrays, and how many witnesses of other experts they are without.
     """
     places, known = of_expert(head, expert), names_of(head.get(f"{PREFIX}names", np.zeros(0, np.uint8)))
-    others = [at for at, own in enumerate(known) if own.split(BETWEEN)[0] not in ("", expert)]
+    others = [at for at, own in enumerate(known) if owner_of(own) not in ("", expert)]
     if not places and not others:  # published, or nothing was learnt
         return dict(head), 0
     chosen = [*of_expert(head, ""), *places]

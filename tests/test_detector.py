@@ -3,14 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from molex_adapt.base import load_base
+from molex_adapt.base import frame_mask, load_base
 from molex_adapt.calibration import Calibration
 from molex_adapt.data import Table
 from molex_adapt.detector import Detector
 from molex_adapt.errors import AudioError, ExpertError
-from molex_adapt.features import pad, score_table
+from molex_adapt.features import Features, logits_of, pad, score_table
 from molex_adapt.mixture import ExpertSpec
+from molex_adapt.readout.readout import ANY
+from molex_adapt.routing import collect
 
 
 @pytest.fixture(params=["layer", "group"])
@@ -98,6 +101,73 @@ def test_where_the_readout_speaks_alone_the_mixture_is_not_asked(
     score, shares = made.score_and_shares(*pad(rows))
     torch.testing.assert_close(score, whole)
     assert score.std() > 1e-3 and shares.shape == (5, 2) and not shares.any()
+
+
+@pytest.fixture
+def beside(tiny_folder_of, tiny_recipe) -> Detector:
+    """Two experts beside a readout of two witnesses, one of which is an expert's, and one for any attack."""
+    torch.manual_seed(0)
+    made = Detector(load_base(tiny_folder_of()), tiny_recipe(head={"readout": True}))
+    readout = made.head.readout
+    readout.share.fill_(0.4)
+    for name in (ANY, "world/world", "opus/opus"):
+        readout.add(name, torch.zeros(readout.weights.shape[1]), Calibration(1.0, 0.0))
+    for name in ("world", "opus"):
+        made.mixture.add(ExpertSpec(name, 2, 4.0))
+    return made.requires_grad_(False).eval()
+
+
+EACH = torch.tensor([[0.3, 2.0, -1.0], [-0.2, 5.0, 4.0]])
+SAID = torch.tensor([-1.5, 0.7])
+
+
+def by_hand(world: Tensor, opus: Tensor) -> Tensor:
+    return 0.4 * (EACH[:, 0] - torch.log((torch.exp(-world) + torch.exp(-opus)) / 2))
+
+
+def test_what_experts_say_joins_the_witnesses_of_those_that_act(beside):
+    both = by_hand(EACH[:, 1] + SAID, EACH[:, 2] + SAID)
+    torch.testing.assert_close(beside.whole(SAID, EACH), both)
+    torch.testing.assert_close(beside.told(EACH), by_hand(EACH[:, 1], EACH[:, 2]))
+    beside.mixture.withdraw("world")
+    torch.testing.assert_close(beside.whole(SAID, EACH), by_hand(EACH[:, 1], EACH[:, 2] + SAID))
+    beside.mixture.add(ExpertSpec("lab", 2, 4.0))  # it has no witness
+    torch.testing.assert_close(beside.whole(SAID, EACH), both)
+    beside.mixture.withdraw("lab")
+    beside.mixture.withdraw("opus")
+    torch.testing.assert_close(beside.whole(SAID, EACH), beside.told(EACH))
+    beside.head.readout.share.fill_(0.0)
+    torch.testing.assert_close(beside.whole(SAID, EACH), SAID)
+
+
+def test_a_score_is_joined_whichever_way_it_is_computed(beside, rows):
+    readout = beside.head.readout
+    readout.weights.normal_(std=0.02)
+    for name in beside.mixture.names:
+        for weight in (*beside.mixture.expert_parameters(name), *beside.mixture.router_rows(name)):
+            torch.nn.init.normal_(weight.data, std=0.3)
+    beside.mixture.withdraw("world")
+    wave, lengths = pad(rows)
+    features, frames = beside.base.prefix(wave, lengths)
+    statistics = beside.statistics(wave, lengths)
+    each = beside.witnessed(beside.frozen_states(features, frames), frame_mask(frames, features), statistics)
+    logit = beside.logit(features, frames)
+    whole = beside.whole(logit, each)
+    assert (whole - beside.told(each) - logit).abs().max() > 1e-3  # it is no sum
+    torch.testing.assert_close(beside.score(wave, lengths), whole)
+    clips = tuple(row[:count] for row, count in zip(features, frames.tolist(), strict=True))
+    held = Features(
+        clips, torch.ones(5, dtype=torch.bool), tuple("abcde"), attacks=(None,) * 5, statistics=statistics
+    )
+    # Pooled states are kept in half precision.
+    torch.testing.assert_close(logits_of(beside, held), whole, atol=0.02, rtol=0)
+    torch.testing.assert_close(collect(beside, held).logits, whole, atol=0.02, rtol=0)
+
+
+def test_beside_a_head_that_is_not_relative_the_readout_is_added(beside):
+    beside.head.relative = False
+    torch.testing.assert_close(beside.whole(SAID, EACH), SAID + beside.told(EACH))
+    torch.testing.assert_close(beside.whole(SAID, EACH[:, :0]), SAID)
 
 
 def test_a_mixture_that_shares_everything_or_a_head_of_its_own_is_always_asked(

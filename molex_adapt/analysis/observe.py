@@ -3,6 +3,8 @@
 A recording passes the blocks twice, as in scoring: with the experts, and with the base as it was frozen. The second
 pass is what the readout reads; the head hears it too, and so says what the score would be without any expert. The few
 recordings of `Corpus.ablated` pass again for each expert that is switched off, while their features are there.
+
+Shapes: A witnesses of the readout.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch import Tensor
 from molex_adapt.analysis.corpus import Corpus
 from molex_adapt.analysis.observed import Observed
 from molex_adapt.analysis.tally import Tally
-from molex_adapt.analysis.witnessed import witnessed, witnesses_of
+from molex_adapt.analysis.witnessed import without_each, witnesses_of
 from molex_adapt.base import frame_mask, send
 from molex_adapt.conventions import FRAME_SAMPLES, SAMPLE_RATE
 from molex_adapt.data import Failed, Table
@@ -90,18 +92,22 @@ def observe_features(detector: Detector, features: Features, *, ablate: bool = F
 
 @dataclass(frozen=True)
 class ScoreParts:
-    """What the scores of B recordings are made of.
+    """What the scores of B recordings are made of, all uncalibrated.
 
     Attributes:
-        logit: (B,) of the head.
+        whole: (B,) the scores.
         bare: (B,) the same on the frozen base, which is left without experts.
-        told: (B,) what the readout adds to either.
+        told: (B,) the part of the readout in `bare`.
+        logit: (B,) of the head, with experts.
+        each: (B, A) what the readout's witnesses say, in nats.
         frozen: L + 1 tensors (B, F, D) of the frozen base.
     """
 
-    logit: Tensor
+    whole: Tensor
     bare: Tensor
     told: Tensor
+    logit: Tensor
+    each: Tensor
     frozen: list[Tensor]
 
 
@@ -132,9 +138,10 @@ def parts_of_score(detector: Detector, features: Tensor, frames: Tensor, heard: 
     """
     mask = frame_mask(frames, features)
     frozen = detector.frozen_states(features, frames)
-    bare: Tensor = detector.head(frozen, mask, frozen).float()
-    told = detector.told(frozen, mask, heard)
-    return ScoreParts(detector.logit(features, frames, frozen), bare, told, frozen)
+    told = detector.told(each := detector.witnessed(frozen, mask, heard))
+    bare = detector.head(frozen, mask, frozen).float() + told
+    logit = detector.logit(features, frames, frozen)
+    return ScoreParts(detector.whole(logit, each), bare, told, logit, each, frozen)
 
 
 class _Notes:
@@ -165,7 +172,7 @@ class _Notes:
         rows = self._index([int(self.corpus.row_of[i]) for i in portion.at])
         means = self.tally.add(detector.mixture.routings, mask, rows)
         self.logits.index_copy_(
-            0, self._index(portion.at), torch.stack([parts.logit, parts.bare, parts.told], dim=1)
+            0, self._index(portion.at), torch.stack([parts.whole, parts.bare, parts.told], dim=1)
         )
         self.seen[portion.at] = True
         places = [(at, self.profiled[i]) for at, i in enumerate(portion.at) if i in self.profiled]
@@ -176,13 +183,8 @@ class _Notes:
             if portion.heard is not None:
                 self.spectrum.index_copy_(0, there, portion.heard[here])
             if self.witnesses:
-                each, without = witnessed(
-                    detector,
-                    [state[here] for state in parts.frozen],
-                    mask[here],
-                    None if portion.heard is None else portion.heard[here],
-                )
-                said = torch.stack([each, parts.logit[here, None] + without])
+                each = parts.each[here]
+                said = torch.stack([each, without_each(detector, parts.logit[here], each)])
                 self.witnessed.index_copy_(1, there, said)
         self._switch_off(portion, parts)
 
@@ -201,20 +203,21 @@ class _Notes:
             for column, heirs in enumerate(HEIRS):
                 with mixture.without(name, heirs):
                     logit = self.detector.logit(features, frames, frozen)
-                self.without[:, number, column].index_copy_(0, to, logit + parts.told[at])
+                whole = self.detector.whole(logit, parts.each[at])
+                self.without[:, number, column].index_copy_(0, to, whole)
 
     def close(self) -> Observed:
         """Everything on the CPU; the first time that the device is waited for."""
         calibration = self.detector.calibration
-        logit, bare, told = self.logits.cpu().double().numpy().T
+        whole, bare, told = self.logits.cpu().double().numpy().T
         kept = [at for index, at in sorted(self.profiled.items()) if self.seen[index]]
         said = self.witnessed.cpu().double().numpy()[:, kept]
         switched = [at for index, at in sorted(self.ablated.items()) if self.seen[index]]
         return Observed(
             self.tally.on_cpu(),
             self.seen,
-            calibration.apply(logit + told),
-            calibration.apply(bare + told),
+            calibration.apply(whole),
+            calibration.apply(bare),
             calibration.scale * told,
             np.array([i for i in sorted(self.profiled) if self.seen[i]], dtype=np.intp),
             self.gates.cpu().numpy()[kept],

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from molex_adapt.analysis.observe import parts_of_score
+from molex_adapt.analysis.observe import ScoreParts, parts_of_score
 from molex_adapt.base import send
 from molex_adapt.conventions import SAMPLE_RATE, Seconds
 from molex_adapt.data import listen
@@ -116,10 +115,9 @@ def _moments(detector: Detector, rows: NDArray[np.float32], begins: NDArray[np.i
     wave = send(torch.from_numpy(np.ascontiguousarray(rows)), detector.device)
     features, frames = detector.base.prefix(wave, lengths)
     parts = parts_of_score(detector, features, frames, detector.statistics(wave, lengths))
-    logit, bare, told = parts.logit, parts.bare, parts.told
     # Windows are of one length: no frame is padded.
     gates = torch.stack([routing.gates.mean(1) for routing in detector.mixture.routings]).mean(0)
-    scores, without, readout = _nats(detector, logit + told, bare + told, told)
+    scores, without, readout = _nats(detector, parts)
     size, names = rows.shape[1] / SAMPLE_RATE, detector.mixture.names
     return [
         Moment(
@@ -136,9 +134,9 @@ def _moments(detector: Detector, rows: NDArray[np.float32], begins: NDArray[np.i
     ]
 
 
-def _nats(detector: Detector, whole: Tensor, bare: Tensor, told: Tensor) -> list[list[float]]:
+def _nats(detector: Detector, parts: ScoreParts) -> list[list[float]]:
     return [
-        detector.calibrate(whole).tolist(),
-        detector.calibrate(bare).tolist(),
-        (told * detector.calibration.scale).tolist(),
+        detector.calibrate(parts.whole).tolist(),
+        detector.calibrate(parts.bare).tolist(),
+        (parts.told * detector.calibration.scale).tolist(),
     ]

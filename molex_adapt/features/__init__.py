@@ -12,6 +12,7 @@ from molex_adapt.features.scoring import (
     score_table,
     states_of,
     unmoved,
+    with_witnesses,
 )
 from molex_adapt.features.sets import Features, concatenate, source_id, take_id, voices_of
 
@@ -38,4 +39,5 @@ __all__ = [
     "voices_of",
     "window_batches",
     "with_draws",
+    "with_witnesses",
 ]

@@ -103,9 +103,20 @@ def unmoved(detector: Detector) -> Iterator[None]:
 
 def logits_of(detector: Detector, features: Features) -> Tensor:
     """(N,) logits of whole utterances with the readout, on the CPU, in evaluation mode."""
-    logits, evidence = parts_of(detector, features)
+    return with_witnesses(detector, features, _mixture_logits(detector, features))
+
+
+@torch.no_grad()
+def with_witnesses(detector: Detector, features: Features, logits: Tensor) -> Tensor:
+    """(N,) whole logits from those of the mixture and what the readout hears of the same utterances, on the CPU."""
     readout = detector.head.readout
-    return logits if readout is None else logits + float(readout.share) * evidence
+    if readout is None or not readout.has_learnt or not len(features):
+        return logits
+    parts = readings_of(detector, features).parts
+    said = logits.to(detector.device).split([len(part.states) for part in parts])
+    return torch.cat(
+        [detector.whole(own, readout.each(part).float()).cpu() for own, part in zip(said, parts, strict=True)]
+    )
 
 
 def parts_of(detector: Detector, features: Features) -> tuple[Tensor, Tensor]:

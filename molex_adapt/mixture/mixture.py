@@ -178,6 +178,11 @@ class Mixture(nn.Module):
         return all(bool(router.withdrawn[index]) for router in self.routers)
 
     @property
+    def acting(self) -> Tensor:
+        """(E,) bool on the device, which experts were not withdrawn."""
+        return ~torch.stack([router.withdrawn for router in self.routers]).all(0)
+
+    @property
     def is_silent(self) -> bool:
         """Whether no expert acts: there is none, or all were withdrawn, and the frozen base has all of the gates."""
         if not self.specs:

@@ -27,7 +27,7 @@ from molex_adapt.calibration import Calibration
 from molex_adapt.low_level import POWER, STATISTICS, Spectrum
 from molex_adapt.readout.readings import Readings
 from molex_adapt.readout.view import Ridge, View
-from molex_adapt.witnesses import BETWEEN, bytes_of, names_of
+from molex_adapt.witnesses import BETWEEN, bytes_of, names_of, owner_of
 
 COMPONENTS = (128, 256, 512)
 """K for the pooled states: the first, or what `components` chooses among these."""
@@ -65,9 +65,9 @@ class Readout(nn.Module):
             ("names", torch.zeros(0, dtype=torch.uint8)),
         ):
             self.register_buffer(name, values)
-        self.of_any = 0
-        """Witnesses for any attack: 1 or 0, the first of all. Kept apart, as names would have to be read back from a
-        GPU in every batch."""
+        self.owners: tuple[str, ...] = ()
+        """The expert of every witness, "" of the one for any attack, which is the first of all. Kept apart, as names
+        would have to be read back from a GPU in every batch."""
 
     def _hear(self, statistics: int) -> None:
         """Read so many statistics of the low-level view."""
@@ -105,13 +105,14 @@ class Readout(nn.Module):
         return len(self.weights) > 0
 
     @property
+    def of_any(self) -> int:
+        """Witnesses for any attack: 1 or 0."""
+        return int(self.owners[:1] == ("",))
+
+    @property
     def witnesses(self) -> tuple[str, ...]:
         """EXPERT/ATTACK of every witness."""
         return names_of(self.names.cpu().numpy())
-
-    def forward(self, readings: Readings) -> Tensor:
-        """(N,) to be added to the mixture's logit."""
-        return self.share * self.evidence(readings)
 
     def evidence(self, readings: Readings) -> Tensor:
         """(N,) nats for bona fide speech against all attacks alike, to be scaled by `share`; 0 without witnesses."""
@@ -122,6 +123,17 @@ class Readout(nn.Module):
     def of_many(self, readings: Readings) -> Tensor:
         """The evidence of very many recordings, (N,) on the CPU, part by part."""
         return torch.cat([self.evidence(part).cpu() for part in readings.parts])
+
+    def joined(self, each: Tensor, logit: Tensor, joins: Tensor) -> Tensor:
+        """(N,) the score of witnesses, (N, A) nats, with what experts say, (N,) `logit`.
+
+        That is evidence for or against the attacks of those experts alone: it joins the witnesses that (A,) bool
+        `joins` has. Added to the sum over all attacks it would count against real speech as much as against forgeries
+        by attacks of which the experts know nothing, and more so the less the readout itself may count (`share`).
+        Where that has no part in the score, experts speak alone.
+        """
+        whole = self.share * self.mixed(each + logit[:, None] * joins)
+        return torch.where(self.share > 0, whole, logit)
 
     def mixed(self, each: Tensor) -> Tensor:
         """(N, A) log-likelihood ratios by witness to (N,) of the mixture of attacks."""
@@ -150,12 +162,12 @@ class Readout(nn.Module):
         self.weights = torch.cat([self.weights, weights[None].to(self.weights)])
         self.scales = torch.cat([self.scales, scale.to(self.scales)])
         self.names = torch.from_numpy(bytes_of([*self.witnesses, name])).to(self.names.device)
-        self.of_any = int(self.witnesses[:1] == (ANY,))
+        self.owners = (*self.owners, owner_of(name))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         self.make_room({name.removeprefix(prefix): value for name, value in state_dict.items()})
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        self.of_any = int(self.witnesses[:1] == (ANY,))
+        self.owners = tuple(owner_of(name) for name in self.witnesses)
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
         """Take the numbers of witnesses and of components of a stored state; other widths and types remain.

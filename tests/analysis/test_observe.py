@@ -126,16 +126,18 @@ def test_the_readout_is_told_apart_from_the_experts(detector_of, kept):
     width = readout.weights.shape[1]
     readout.weights, readout.scales = torch.randn(1, width), torch.tensor([[1.0, 0.5]])
     readout.names = torch.tensor(list(b"world/buzz"), dtype=torch.uint8)
+    readout.owners = ("world",)
     readout.share.fill_(0.5)
     speaking = observe_features(detector, kept, ablate=True)
     assert np.abs(speaking.told).max() > 1e-3
     assert not np.isnan(speaking.told).any()
     readout.share.fill_(0.0)
     mute = observe_features(detector, kept, ablate=True)
-    np.testing.assert_allclose(speaking.scores - speaking.told, mute.scores, atol=1e-4)
-    np.testing.assert_allclose(speaking.bare - speaking.told, mute.bare, atol=1e-4)
+    # What experts say joins the one witness, and its share is theirs too; without a share they speak alone.
+    np.testing.assert_allclose(speaking.scores - speaking.told, 0.5 * mute.scores, atol=1e-4)
+    np.testing.assert_allclose(speaking.bare, speaking.told, atol=1e-4)
     np.testing.assert_allclose(
-        speaking.without - speaking.told[speaking.ablated, None, None], mute.without, atol=1e-4
+        speaking.without - speaking.told[speaking.ablated, None, None], 0.5 * mute.without, atol=1e-4
     )
     assert not mute.told.any()
 

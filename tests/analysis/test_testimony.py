@@ -64,7 +64,7 @@ def test_a_silenced_witness_is_one_that_was_taken_away_but_for_what_all_recordin
             for part in (readout.weights, readout.scales):
                 part.copy_(part.roll(1, 0))
             readout.names = torch.from_numpy(witnesses.bytes_of([ANY, *readout.witnesses[:-1]]))
-            readout.of_any = 1
+            readout.owners = tuple(name.partition("/")[0] for name in readout.witnesses)
         observed = observe_features(detector, features)
         assert observed.witnesses == readout.witnesses == witnesses_of(detector)
         said = readout.each(readings_of(detector, features)).numpy()

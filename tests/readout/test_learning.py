@@ -186,7 +186,7 @@ def test_moments_in_half_precision_are_as_good_as_whole_ones():
 
 def test_what_was_not_heard_is_left_to_the_states():
     readout, held = Readout(STATES), lesson(50, 3, {"buzz": 5})
-    assert (readout(held.readings) == 0).all()  # nothing learnt yet
+    assert (readout.evidence(held.readings) == 0).all()  # nothing learnt yet
     nothing = Readings(torch.full_like(held.readings.spectrum, torch.nan), held.readings.states)
     assert "nothing" in learn(readout, {"x": (replace(held, readings=nothing),) * 2}).remarks[0]
     one_class = Lesson(

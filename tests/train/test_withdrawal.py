@@ -215,7 +215,8 @@ def test_the_readout_alone_learns_several_domains_and_no_expert_is_trained(untra
         assert detector.mixture.has_withdrawn(name) and detector.mixture.is_untrained(name)
         scored = score_sets(detector, {name: data.test})[name]
         readout = detector.head.readout
-        said = detector.calibration.apply(readout(readings_of(detector, data.test)).double().numpy())
+        evidence = readout.share * readout.evidence(readings_of(detector, data.test))
+        said = detector.calibration.apply(evidence.double().numpy())
         np.testing.assert_allclose(scored.scores, said, atol=1e-4)
         assert result.after[name].eer == pytest.approx(adapt.rates({name: scored})[name].eer)
     # Experts that come later read what routers are told here.
@@ -263,7 +264,8 @@ def test_routers_are_retrained_beside_what_the_readout_says_of_all_recordings(tr
     known = data_of("hum", seed=4)
     retrain_routers(detector, {"hum": known}, {}, first.threshold, detector.recipe, Run())
     readout = detector.head.readout
-    torch.testing.assert_close(pools[0].told, readout(readings_of(detector, known.train)))
+    evidence = readout.evidence(readings_of(detector, known.train))
+    torch.testing.assert_close(pools[0].told, readout.share * evidence)
     assert pools[0].told.abs().max() > 0.1
 
 
