@@ -164,12 +164,13 @@ class Detector(nn.Module):
         attack is no expert's.
         """
         acting, names, owners = self.mixture.acting, self.mixture.names, readout.owners
-        unknown = torch.tensor([name not in owners for name in names], dtype=torch.bool, device=acting.device)
-        places = [names.index(owner) if owner in names else len(names) for owner in owners]
-        joins = torch.cat([acting, acting.new_zeros(1)])[places] | (acting & unknown).any()
-        if readout.of_any and len(owners) > 1:
-            joins = joins & torch.tensor([bool(owner) for owner in owners], device=acting.device)
-        return joins
+        named = any(owners)
+        knows = [
+            [bool(owner or not named) and (name == owner or name not in owners) for owner in owners]
+            for name in names
+        ]
+        table = torch.tensor(knows, dtype=torch.bool).reshape(len(names), len(owners))
+        return (acting[:, None] & send(table, acting.device)).any(0)
 
     def unheard(self, count: int) -> Tensor:
         """(count, S) of NaN on the CPU: statistics of recordings that the low-level view did not hear."""
