@@ -23,7 +23,7 @@ from molex_adapt.recipe import HeadOptions
 DROPOUT = 0.1
 _SHRINKAGE = 0.25
 """What experts say counts a quarter of what they were trained to say. They lower the scores of real speech of channels
-that they never heard as well, and so the margin to every other attack; development voices do not show it."""
+that they never heard as well; development voices do not show it."""
 
 
 class Head(nn.Module):

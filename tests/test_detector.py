@@ -136,6 +136,8 @@ def test_what_experts_say_joins_the_witnesses_of_those_that_act(beside):
     beside.mixture.withdraw("lab")
     beside.mixture.withdraw("opus")
     torch.testing.assert_close(beside.whole(SAID, EACH), beside.told(EACH))
+    with beside.mixture.forcing("world"):
+        torch.testing.assert_close(beside.whole(SAID, EACH), by_hand(EACH[:, 1] + SAID, EACH[:, 2]))
     beside.head.readout.share.fill_(0.0)
     torch.testing.assert_close(beside.whole(SAID, EACH), SAID)
 

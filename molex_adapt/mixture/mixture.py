@@ -179,8 +179,10 @@ class Mixture(nn.Module):
 
     @property
     def acting(self) -> Tensor:
-        """(E,) bool on the device, which experts were not withdrawn."""
-        return ~torch.stack([router.withdrawn for router in self.routers]).all(0)
+        """(E,) bool on the device, which experts were not withdrawn; the one that everything is sent to, if any is."""
+        closed = torch.stack([router.withdrawn for router in self.routers]).all(0)
+        forced = self.routers[0].forced
+        return ~closed if forced is None else torch.arange(len(closed), device=closed.device) == forced
 
     @property
     def is_silent(self) -> bool:
