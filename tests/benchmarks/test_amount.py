@@ -54,7 +54,9 @@ def test_a_smaller_set_is_part_of_a_larger_one_and_what_measures_is_the_same(dom
 def test_the_readout_alone_is_measured_beside_the_expert(
     domains, recorded, tmp_path, tiny_folder_of, tiny_recipe, monkeypatch
 ):
-    recipe = tiny_recipe(head={"readout": True})
+    recipe = tiny_recipe(
+        head={"readout": True}, expert={"learning_rate": 0.02}
+    )  # six steps that change scores
     registry = Registry.create(tmp_path / "registry", str(tiny_folder_of()))
     old = recorded(tmp_path / "old", bona_fide=16, buzz=16)
     registry.train(old, domain="buzz", recipe=recipe, run=Run(device="cpu", workers=1))
